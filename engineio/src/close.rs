@@ -1,0 +1,52 @@
+//! Why a session ended. Every teardown of a session ends in exactly one [`CloseReason`].
+
+use std::fmt;
+
+/// Why a session ended, in the protocol's own words (Node's `CloseReason`s, plus two of ours that are told apart in
+/// logs and counters but not on the wire).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer ended the transport: a close packet, a WebSocket close frame, end of stream.
+    TransportClose,
+    /// The transport broke: reset, aborted poll, WebSocket protocol error, illegal use of the HTTP transport.
+    TransportError,
+    /// No pong within `ping_timeout` after a ping.
+    PingTimeout,
+    /// A packet that cannot be decoded.
+    ParseError,
+    /// This side closed the session ([`crate::Outbox::close`]).
+    ForcedClose,
+    /// The server is shutting down; the client may come back.
+    ServerShuttingDown,
+    /// The peer did not read: more than `outbound_hard` bytes wait for it, or it took none for `ping_timeout`.
+    SlowConsumer,
+    /// A limit of this side was exceeded by the peer (message size, packets per body).
+    LimitExceeded,
+    /// A fault of this side (a caught panic); nothing the peer did.
+    Internal,
+}
+
+impl CloseReason {
+    /// The wording of the protocol where it has one.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TransportClose => "transport close",
+            Self::TransportError => "transport error",
+            Self::PingTimeout => "ping timeout",
+            Self::ParseError => "parse error",
+            Self::ForcedClose => "forced close",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::SlowConsumer => "slow consumer",
+            Self::LimitExceeded => "limit exceeded",
+            Self::Internal => "internal error",
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,38 @@
+//! Engine.IO v4 server.
+//!
+//! Without features this crate is *sans-IO*: bytes, time and random bytes come in as arguments, events and bytes go
+//! out as return values. No tokio, no hyper, no clock, no entropy, no logging. The feature `net` (on by default) adds
+//! the server that owns sockets, timers and tasks.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`packet`] | one Engine.IO packet |
+//! | [`payload`] | several packets in one HTTP body |
+//! | [`ws`] | the RFC 6455 codec of the server side |
+//! | [`http`] | from a request's query and headers to a [`http::Route`] |
+//! | [`session`] | the state machine of one session |
+//! | [`shared_frame`] | bytes encoded once for many recipients |
+//! | [`handler`] | the traits between a session and the layer above |
+
+pub mod close;
+pub mod config;
+pub mod deadlines;
+pub mod error;
+pub mod handler;
+pub mod http;
+pub mod packet;
+pub mod payload;
+pub mod session;
+pub mod shared_frame;
+pub mod sid;
+pub mod ws;
+
+#[cfg(feature = "net")]
+pub mod net;
+
+pub use close::CloseReason;
+pub use config::Config;
+pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
+pub use packet::Message;
+pub use shared_frame::SharedFrame;
+pub use sid::Sid;

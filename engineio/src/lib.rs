@@ -25,6 +25,7 @@ pub mod payload;
 pub mod session;
 pub mod shared_frame;
 pub mod sid;
+pub mod slab;
 pub mod ws;
 
 #[cfg(feature = "net")]

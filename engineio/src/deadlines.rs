@@ -1,0 +1,138 @@
+//! Queues of deadlines: the one place where a layer keeps "at this instant, look at that key".
+//!
+//! Entries are never removed early. Whoever takes a due key asks the key's owner whether the deadline still stands, and
+//! pushes a new entry when it moved; so cancelling costs nothing and a key needs no back reference.
+
+use std::{
+    cmp::{Ordering, Reverse},
+    collections::{BinaryHeap, VecDeque},
+    time::Instant,
+};
+
+/// Deadlines that come in order, because each is "now plus the same interval": a plain queue, O(1).
+#[derive(Debug)]
+pub struct Fifo<K> {
+    queue: VecDeque<(Instant, K)>,
+}
+
+impl<K> Default for Fifo<K> {
+    fn default() -> Self {
+        Self { queue: VecDeque::new() }
+    }
+}
+
+impl<K> Fifo<K> {
+    /// Adds `key`. A deadline earlier than the last one is taken as the last one: it fires late, never out of order.
+    pub fn push(&mut self, deadline: Instant, key: K) {
+        let deadline = self.queue.back().map_or(deadline, |(last, _)| deadline.max(*last));
+        self.queue.push_back((deadline, key));
+    }
+
+    /// The next deadline.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.queue.front().map(|(deadline, _)| *deadline)
+    }
+
+    /// Takes the next key whose deadline has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        if self.next()? > now {
+            return None;
+        }
+        self.queue.pop_front().map(|(_, key)| key)
+    }
+}
+
+/// Deadlines in any order: a binary heap, O(log n).
+#[derive(Debug)]
+pub struct Heap<K> {
+    heap: BinaryHeap<Reverse<Entry<K>>>,
+    pushed: u64,
+}
+
+#[derive(Debug)]
+struct Entry<K> {
+    deadline: Instant,
+    /// Keys of one deadline come out in the order they went in.
+    order: u64,
+    key: K,
+}
+
+impl<K> PartialEq for Entry<K> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl<K> Eq for Entry<K> {}
+
+impl<K> PartialOrd for Entry<K> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<K> Ord for Entry<K> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.deadline, self.order).cmp(&(other.deadline, other.order))
+    }
+}
+
+impl<K> Default for Heap<K> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new(), pushed: 0 }
+    }
+}
+
+impl<K> Heap<K> {
+    /// Adds `key`.
+    pub fn push(&mut self, deadline: Instant, key: K) {
+        self.pushed += 1;
+        self.heap.push(Reverse(Entry { deadline, order: self.pushed, key }));
+    }
+
+    /// The next deadline.
+    #[must_use]
+    pub fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.deadline)
+    }
+
+    /// Takes the next key whose deadline has come.
+    pub fn pop_due(&mut self, now: Instant) -> Option<K> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_fifo_never_fires_early_nor_out_of_order() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut fifo = Fifo::default();
+        fifo.push(at(10), 'a');
+        fifo.push(at(5), 'b');
+        assert_eq!((fifo.next(), fifo.pop_due(at(9))), (Some(at(10)), None));
+        assert_eq!((fifo.pop_due(at(10)), fifo.pop_due(at(10)), fifo.pop_due(at(10))), (Some('a'), Some('b'), None));
+    }
+
+    #[test]
+    fn a_heap_fires_by_deadline_then_by_arrival() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut heap = Heap::default();
+        for (ms, key) in [(7, 'c'), (5, 'a'), (7, 'd'), (6, 'b')] {
+            heap.push(at(ms), key);
+        }
+        assert_eq!((heap.next(), heap.pop_due(at(4))), (Some(at(5)), None));
+        let order: String = std::iter::from_fn(|| heap.pop_due(at(8))).collect();
+        assert_eq!(order, "abcd");
+    }
+}

@@ -1,0 +1,117 @@
+//! The traits between a session and the layer above it: [`Handler`] (up) and [`Outbox`] (down).
+//!
+//! Everything happens inside one call on one thread: the engine calls the handler, the handler answers through the
+//! outbox it was lent. A handler keeps [`ConnKey`]s, never handles, and so needs no lock.
+
+use std::{net::SocketAddr, time::Duration, time::Instant};
+
+use http::{HeaderMap, Uri};
+
+use crate::{CloseReason, Message, SharedFrame, session::Transport, slab::Key};
+
+/// A session within its shard: a slab key, so that a stale one never reaches whoever got the slot next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnKey(pub(crate) Key);
+
+impl ConnKey {
+    /// Slot in the shard's slab: dense, so layers above may index tables of their own with it.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0.index()
+    }
+}
+
+/// The request that opened a session.
+#[derive(Debug, Clone, Copy)]
+pub struct Handshake<'a> {
+    /// The transport the session starts on.
+    pub transport: Transport,
+    /// Path and query.
+    pub uri: &'a Uri,
+    /// The request's headers.
+    pub headers: &'a HeaderMap,
+    /// The peer of the TCP connection.
+    pub remote: SocketAddr,
+}
+
+/// Why the application refuses a handshake ([`Handler::on_handshake`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// 403 with code 4: the client need not come back.
+    Forbidden,
+    /// 503 with `Retry-After`: the client may come back.
+    Unavailable {
+        /// When to come back.
+        retry_after: Duration,
+    },
+}
+
+/// Why a frame was not taken ([`Outbox::send`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The session is closed, or closing.
+    #[error("the session is closed")]
+    Closed,
+    /// The peer does not read: its queue is full and the session is being closed as a slow consumer.
+    #[error("the peer's queue is full")]
+    Full,
+}
+
+/// What the application does with sessions. One value a shard; calls never overlap.
+///
+/// A panic in any method ends the connection it was called for, not the shard.
+pub trait Handler {
+    /// May this handshake become a session? Called before anything is kept for it.
+    ///
+    /// # Errors
+    /// A [`Refusal`], sent as an HTTP error before any upgrade.
+    fn on_handshake(&mut self, outbox: &mut dyn Outbox, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        let _ = (outbox, handshake);
+        Ok(())
+    }
+
+    /// A session was opened.
+    fn on_open(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, handshake: &Handshake<'_>);
+
+    /// A message arrived.
+    fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>);
+
+    /// The session ended; the last call for this key. What was sent before a close of this side is still delivered
+    /// where the peer lets it be.
+    fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
+
+    /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn.
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// The time that [`Handler::poll_timeout`] named has come.
+    fn on_timeout(&mut self, outbox: &mut dyn Outbox) {
+        let _ = outbox;
+    }
+}
+
+/// The only way down: lent to a handler for the length of a call.
+pub trait Outbox {
+    /// The monotonic time of this turn.
+    fn now(&self) -> Instant;
+
+    /// Fills `bytes` from the operating system's entropy.
+    fn fill_random(&mut self, bytes: &mut [u8]);
+
+    /// Queues `frame` for `conn`; it leaves at the end of the turn, in order.
+    ///
+    /// # Errors
+    /// [`SendError`] when the frame will not be delivered. The frame is the caller's loss either way: a closed session
+    /// is reported by [`Handler::on_close`].
+    fn send(&mut self, conn: ConnKey, frame: &SharedFrame) -> Result<(), SendError>;
+
+    /// Whether a volatile frame may be sent: the session is open and less than `outbound_soft` is queued.
+    fn is_writable(&self, conn: ConnKey) -> bool;
+
+    /// Ends the session after what is queued for it was delivered ([`CloseReason::SlowConsumer`] and
+    /// [`CloseReason::Internal`] drop the queue and reset the connection). [`Handler::on_close`] follows, after this call.
+    fn close(&mut self, conn: ConnKey, reason: CloseReason);
+}

@@ -1,0 +1,113 @@
+//! [`Conn`]: what a shard keeps for one session, whatever transport it is on.
+
+use std::{task::Waker, time::Instant};
+
+use tokio::{net::TcpStream, sync::oneshot};
+
+use super::outq::OutQueue;
+use crate::{
+    CloseReason,
+    session::Session,
+    sid::RANDOM_LEN,
+};
+
+/// One session and the transport under it.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) session: Session,
+    /// The secret part of the sid; the rest is the key.
+    pub(super) random: [u8; RANDOM_LEN],
+    pub(super) out: OutQueue,
+    pub(super) link: Link,
+    pub(super) phase: Phase,
+    /// In the list of connections to flush at the end of the turn.
+    pub(super) dirty: bool,
+    /// The WebSocket that is being probed for an upgrade.
+    pub(super) probe: Option<Probe>,
+}
+
+/// How far a session is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Open,
+    /// Closed; the handler is told before the turn ends.
+    Closing,
+    /// The handler was told. What is queued goes out, then the transport ends, by this deadline at the latest.
+    Lingering { until: Instant },
+}
+
+/// How the transport of a closed session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The queue, then a close frame with this code (or a poll answered with packet `1`).
+    Close(Option<u16>),
+    /// The queue, then a poll answered with a noop: the client itself sent packet `1` (gotcha 4).
+    Noop,
+    /// The transport is gone already.
+    Gone,
+    /// At once, with a reset where there is a stream: a peer that does not read never sees a polite close.
+    Abort,
+}
+
+impl End {
+    /// How a close that the layer above asked for ends.
+    pub(super) const fn of(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::SlowConsumer | CloseReason::Internal => Self::Abort,
+            // RFC 6455, 7.4.1: 1001 is an endpoint going away.
+            CloseReason::ServerShuttingDown => Self::Close(Some(1001)),
+            _ => Self::Close(None),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Link {
+    Polling(PollLink),
+    WebSocket(WsLink),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PollLink {
+    /// The GET that waits for packets; it gets the body of its answer.
+    pub(super) waiting: Option<oneshot::Sender<Vec<u8>>>,
+}
+
+#[derive(Debug)]
+pub(super) struct WsLink {
+    pub(super) stream: TcpStream,
+    /// The connection's read loop, to be woken when it must look at the connection again.
+    pub(super) task: Option<Waker>,
+    /// Since when the peer has taken no byte although some wait for it.
+    pub(super) blocked: Option<Instant>,
+    /// A deadline about that is set already: one at a time, however often the peer stops and goes on.
+    pub(super) watched: bool,
+    /// The close frame is out and the write side is shut.
+    pub(super) finished: bool,
+}
+
+impl WsLink {
+    pub(super) const fn new(stream: TcpStream) -> Self {
+        Self { stream, task: None, blocked: None, watched: false, finished: false }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+/// A WebSocket that wants to take a polling session over.
+#[derive(Debug)]
+pub(super) struct Probe {
+    /// Tells this probe from an earlier one of the same session.
+    pub(super) id: u64,
+    pub(super) task: Option<Waker>,
+}
+
+impl Conn {
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+}

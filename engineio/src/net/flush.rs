@@ -1,0 +1,148 @@
+//! The end of a turn: one task a shard that writes what the turn queued, and runs what is due.
+//!
+//! Tokio's scheduler polls every task that is ready before it comes back to this one, so a turn is "all sockets that had
+//! something to say": each connection is written to once a turn, however many packets were queued for it.
+
+use std::{io, pin::Pin, task::Context, task::Poll, time::Duration};
+
+use tokio::{io::AsyncWrite, time::Sleep};
+
+use super::{
+    conn::{Conn, End, Link, Phase, PollLink, WsLink},
+    inbox::{Command, Inbox},
+    shard::{Io, Shard, ShardRef},
+    timers::Due,
+};
+use crate::{CloseReason, ConnKey, Handler};
+
+impl Io {
+    /// Writes what every dirty connection has queued, as far as its peer takes it.
+    pub(super) fn flush_dirty(&mut self) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for key in dirty.drain(..) {
+            if let Some(conn) = self.conn(key) {
+                conn.dirty = false;
+                self.flush_conn(key);
+            }
+        }
+        // Keep the allocation, unless flushing itself queued more.
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    /// Writes what one connection has queued, as far as its peer takes it.
+    pub(super) fn flush_conn(&mut self, key: ConnKey) {
+        let max_payload = self.config.max_payload;
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        match &mut conn.link {
+            Link::Polling(PollLink { waiting }) => {
+                if conn.out.is_empty() {
+                    return;
+                }
+                let Some(poll) = waiting.take() else { return };
+                conn.session.end_poll();
+                // The poll may be gone already; then its own guard has ended the session, or is about to.
+                let _ = poll.send(conn.out.take_polling(max_payload));
+                if conn.out.is_empty() && matches!(conn.phase, Phase::Lingering { .. }) {
+                    self.remove(key);
+                }
+            }
+            Link::WebSocket(_) => self.flush_websocket(key),
+        }
+    }
+
+    fn flush_websocket(&mut self, key: ConnKey) {
+        let (now, patience) = (self.now, self.config.ping_timeout);
+        let Some(Conn { out, link: Link::WebSocket(ws), phase, .. }) = self.conns.get_mut(key.0) else { return };
+        let before = out.bytes();
+        let result = out.write_to(&mut self.gather, |bytes| ws.stream.try_write(bytes));
+        let lingering = matches!(phase, Phase::Lingering { .. });
+        match result {
+            Ok(true) => {
+                ws.blocked = None;
+                if lingering {
+                    ws.finish();
+                }
+            }
+            Ok(false) => {
+                if ws.blocked.is_none() || out.bytes() < before {
+                    ws.blocked = Some(now);
+                }
+                if !std::mem::replace(&mut ws.watched, true) {
+                    self.timers.others.push(now + patience, (key, Due::Blocked));
+                }
+                // The read loop waits for the socket to become writable.
+                ws.wake();
+            }
+            Err(_) if lingering => self.remove(key),
+            Err(_) => self.end(key, CloseReason::TransportError, End::Gone),
+        }
+    }
+}
+
+impl WsLink {
+    /// The close frame is out: end the write side, so that the peer sees the end of the stream after it.
+    fn finish(&mut self) {
+        if !std::mem::replace(&mut self.finished, true) {
+            // `shutdown(2)` does not block; an error means that the peer was faster.
+            let _ = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(std::task::Waker::noop()));
+            self.wake();
+        }
+    }
+
+    /// Whether the socket takes more after it had blocked; registers `cx` otherwise.
+    pub(super) fn poll_unblocked(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_write_ready(cx)
+    }
+}
+
+/// The driver of a shard: runs until the shard has shut down.
+pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop_accepting: impl Fn()) {
+    let mut sleep: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::ZERO));
+    let mut drain = None;
+    std::future::poll_fn(|cx| {
+        while let Poll::Ready(Some(command)) = inbox.poll_recv(cx) {
+            let Command::Shutdown { within } = command;
+            drain = Some(tokio::time::Instant::now() + within);
+            stop_accepting();
+            shard.turn(Shard::shut_down);
+        }
+        let next = shard.turn(|shard| {
+            shard.io.driver = Some(cx.waker().clone());
+            // Flushing can close (a broken stream), closing queues (a close frame): until both are quiet.
+            shard.run_timers();
+            while !shard.io.dirty.is_empty() {
+                shard.io.flush_dirty();
+                shard.settle();
+            }
+            shard.io.armed = shard.next_deadline();
+            shard.io.armed
+        });
+        if let Some(drain) = drain
+            && (shard.turn(|shard| shard.io.conns.is_empty()) || drain <= tokio::time::Instant::now())
+        {
+            return Poll::Ready(());
+        }
+        let next = [next.map(tokio::time::Instant::from_std), drain].into_iter().flatten().min();
+        let Some(next) = next else { return Poll::Pending };
+        sleep.as_mut().reset(next);
+        if sleep.as_mut().poll(cx).is_ready() {
+            // Due already: once more, after everything else that is ready had its say.
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}
+
+impl<H: Handler> Shard<H> {
+    /// No new session; every open one is told to come back elsewhere.
+    fn shut_down(&mut self) {
+        self.io.draining = true;
+        let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
+        for key in keys {
+            self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One TCP connection as HTTP/1.1: hyper parses it, [`crate::http`] decides, and a WebSocket handshake takes the raw
+//! stream back.
+
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use super::{
+    Fallback,
+    conn::{Link, PollLink, WsLink},
+    polling::{self, PollError},
+    probe::{self, Probing},
+    shard::ShardRef,
+    websocket::ReadLoop,
+};
+use crate::{
+    Config, ConnKey, Handler, Handshake, Refusal, SharedFrame,
+    error::HandshakeError,
+    handler::Outbox,
+    http::{self as engine, Action, Route},
+    packet::Outbound,
+    session::Transport,
+    ws,
+};
+
+/// The largest request head, and the most header fields of one.
+const MAX_HEAD: usize = 16 * 1024;
+const MAX_HEADERS: usize = 100;
+
+/// What follows on a connection whose handshake was answered 101.
+enum Takeover {
+    /// A new session.
+    Open(Box<Parts>),
+    /// The probe of an upgrade.
+    Probe(ConnKey, u64),
+    /// A WebSocket too many: closed at once (A37).
+    Refuse,
+}
+
+/// The service of one connection.
+struct Edge<H> {
+    shard: ShardRef<H>,
+    config: Rc<Config>,
+    fallback: Fallback,
+    remote: SocketAddr,
+    takeover: Rc<RefCell<Option<Takeover>>>,
+}
+
+impl<H> Clone for Edge<H> {
+    fn clone(&self) -> Self {
+        Self {
+            shard: self.shard.clone(),
+            config: Rc::clone(&self.config),
+            fallback: self.fallback.clone(),
+            remote: self.remote,
+            takeover: Rc::clone(&self.takeover),
+        }
+    }
+}
+
+/// Serves a connection to its end, whatever it turns out to be.
+pub(super) async fn serve<H: Handler + 'static>(
+    shard: ShardRef<H>,
+    fallback: Fallback,
+    stream: TcpStream,
+    remote: SocketAddr,
+) {
+    let config = shard.turn(|shard| Rc::clone(&shard.io.config));
+    let takeover = Rc::default();
+    let edge = Edge { shard: shard.clone(), config, fallback, remote, takeover: Rc::clone(&takeover) };
+    // On the heap, and gone before a WebSocket lives on: an idle connection must not carry hyper's state.
+    let Some((stream, early)) = Box::pin(serve_http(edge, stream)).await else { return };
+    let Some(takeover) = takeover.take() else { return };
+    // Boxed for the same reason: the two futures would share the larger one's size.
+    match takeover {
+        Takeover::Open(parts) => {
+            if let Some(read_loop) = open(shard, stream, early, &parts, remote) {
+                drop(parts);
+                read_loop.run().await;
+            }
+        }
+        Takeover::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early).run()).await,
+        Takeover::Refuse => Box::pin(probe::refuse(stream, None)).await,
+    }
+}
+
+/// Speaks HTTP until the connection ends (`None`) or is taken over: its stream, and what was read beyond the handshake.
+async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
+    let takeover = Rc::clone(&edge.takeover);
+    let mut http = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(edge.config.head_timeout)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), edge);
+    if let Err(error) = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)).await {
+        tracing::debug!(%error, "connection ended");
+        return None;
+    }
+    takeover.borrow().is_some().then(|| {
+        let parts = http.into_parts();
+        (parts.io.into_inner(), parts.read_buf.to_vec())
+    })
+}
+
+/// The first WebSocket of a new session: OPEN packet, then the handler.
+fn open<H: Handler>(
+    shard: ShardRef<H>,
+    stream: TcpStream,
+    early: Vec<u8>,
+    parts: &Parts,
+    remote: SocketAddr,
+) -> Option<ReadLoop<H>> {
+    let (key, decoder) = shard.turn(|shard| {
+        let handshake =
+            Handshake { transport: Transport::WebSocket, uri: &parts.uri, headers: &parts.headers, remote };
+        // It was admitted before the 101; the server may have begun to drain since.
+        if shard.io.draining {
+            return None;
+        }
+        let key = shard.open(Link::WebSocket(WsLink::new(stream)), &handshake);
+        Some((key, ws::Decoder::new(shard.io.config.max_payload)))
+    })?;
+    Some(ReadLoop::new(shard, key, decoder, early))
+}
+
+impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let edge = self.clone();
+        Box::pin(async move { Ok(edge.answer(request).await) })
+    }
+}
+
+impl<H: Handler + 'static> Edge<H> {
+    async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        if !parts.uri.path().starts_with(&self.config.path) {
+            return (self.fallback)(&parts, self.remote).map(Full::new);
+        }
+        let mut response = if self.config.origins.allow(&parts.headers) {
+            match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
+                Ok(Route::Preflight) => preflight(&parts.headers),
+                Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
+                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts),
+                Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid)) {
+                    Some(key) => self.session(&parts, body, key, action).await,
+                    None => refusal(HandshakeError::SidUnknown),
+                },
+                Err(error) => refusal(error),
+            }
+        } else {
+            refusal(HandshakeError::Forbidden)
+        };
+        self.add_cors(&parts, &mut response);
+        if !response.status().is_success() && ws::handshake::is_upgrade(&parts.headers) && response.status() != 101 {
+            // Whoever asked for a WebSocket and did not get one has no use for the connection.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// The application's say, then the version: the last checks of a handshake.
+    fn admit(&self, parts: &Parts, transport: Transport) -> Result<(), HandshakeError> {
+        self.shard.turn(|shard| {
+            let io = &mut shard.io;
+            let limit = io.config.max_sessions;
+            if io.draining || (limit > 0 && io.conns.len() >= limit) {
+                return Err(HandshakeError::Unavailable { retry_after: std::time::Duration::from_secs(1) });
+            }
+            let handshake =
+                Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote };
+            shard.handler.on_handshake(io, &handshake).map_err(|refusal| match refusal {
+                Refusal::Forbidden => HandshakeError::Forbidden,
+                Refusal::Unavailable { retry_after } => HandshakeError::Unavailable { retry_after },
+            })
+        })?;
+        engine::check_version(&parts.uri)
+    }
+
+    fn open_polling(&self, parts: &Parts) -> Response<Full<Bytes>> {
+        if let Err(error) = self.admit(parts, Transport::Polling) {
+            return refusal(error);
+        }
+        let body = self.shard.turn(|shard| {
+            let handshake = Handshake {
+                transport: Transport::Polling,
+                uri: &parts.uri,
+                headers: &parts.headers,
+                remote: self.remote,
+            };
+            let key = shard.open(Link::Polling(PollLink::default()), &handshake);
+            shard.io.take_body(key)
+        });
+        text(body)
+    }
+
+    fn open_websocket(&self, parts: &Parts) -> Response<Full<Bytes>> {
+        let accept = match self.check_websocket(parts) {
+            Ok(accept) => accept,
+            Err(refused) => return refused,
+        };
+        if let Err(error) = self.admit(parts, Transport::WebSocket) {
+            return refusal(error);
+        }
+        let (mut kept, ()) = Request::new(()).into_parts();
+        kept.uri = parts.uri.clone();
+        kept.headers = parts.headers.clone();
+        self.takeover.replace(Some(Takeover::Open(Box::new(kept))));
+        switching_protocols(&accept)
+    }
+
+    async fn session(&self, parts: &Parts, body: Incoming, key: ConnKey, action: Action) -> Response<Full<Bytes>> {
+        let transport = self.shard.turn(|shard| shard.io.conn(key).map(|conn| conn.session.transport()));
+        match action {
+            Action::Upgrade => self.begin_upgrade(parts, key),
+            // A session on WebSocket has nothing to say over HTTP (A10).
+            _ if transport != Some(Transport::Polling) => refusal(HandshakeError::BadRequest),
+            Action::WebSocketWithoutUpgrade => refusal(HandshakeError::BadRequest),
+            Action::Poll => match polling::poll(&self.shard, key).await {
+                Ok(body) => text(body),
+                Err(error) => poll_refusal(error),
+            },
+            // Engine.IO v4 bodies are text; the reference closes the session on v3's binary type (A28).
+            Action::Post if is_octet_stream(&parts.headers) => {
+                self.shard.turn(|shard| shard.io.end_bad_request(key));
+                empty(StatusCode::BAD_REQUEST)
+            }
+            Action::Post => match polling::post(&self.shard, key, body).await {
+                Ok(()) => with_type("text/html", Bytes::from_static(b"ok")),
+                Err(error) => poll_refusal(error),
+            },
+            Action::Other => empty(StatusCode::BAD_REQUEST),
+        }
+    }
+
+    fn begin_upgrade(&self, parts: &Parts, key: ConnKey) -> Response<Full<Bytes>> {
+        let accept = match self.check_websocket(parts) {
+            Ok(accept) => accept,
+            Err(refused) => return refused,
+        };
+        let takeover = match self.shard.turn(|shard| shard.io.begin_probe(key)) {
+            Ok(id) => Takeover::Probe(key, id),
+            Err(_) => Takeover::Refuse,
+        };
+        self.takeover.replace(Some(takeover));
+        switching_protocols(&accept)
+    }
+
+    fn check_websocket(&self, parts: &Parts) -> Result<String, Response<Full<Bytes>>> {
+        ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
+            let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
+            *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            if error.status() == 426 {
+                // RFC 6455, 4.4: tell which version is spoken.
+                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            response
+        })
+    }
+
+    fn add_cors(&self, parts: &Parts, response: &mut Response<Full<Bytes>>) {
+        let origin = parts.headers.get(header::ORIGIN);
+        if let Some(origin) = origin.filter(|_| self.config.cors && self.config.origins.allow(&parts.headers)) {
+            let headers = response.headers_mut();
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            headers.append(header::VARY, HeaderValue::from_static("Origin"));
+        }
+    }
+}
+
+fn is_octet_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/octet-stream")
+}
+
+fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
+    let mut response = empty(StatusCode::NO_CONTENT);
+    let answer = response.headers_mut();
+    answer.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
+    );
+    if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
+        answer.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
+    }
+    response
+}
+
+fn switching_protocols(accept: &str) -> Response<Full<Bytes>> {
+    let mut response = empty(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    response
+}
+
+fn refusal(error: HandshakeError) -> Response<Full<Bytes>> {
+    let mut response = with_type("application/json", Bytes::from(error.body()));
+    *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+    if let HandshakeError::Unavailable { retry_after } = error {
+        let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    response
+}
+
+fn poll_refusal(error: PollError) -> Response<Full<Bytes>> {
+    empty(match error {
+        PollError::BadRequest => StatusCode::BAD_REQUEST,
+        PollError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+    })
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}
+
+/// The answer to a poll or a polling handshake (A23).
+fn text(body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = with_type("text/plain; charset=UTF-8", Bytes::from(body));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+fn with_type(content_type: &'static str, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

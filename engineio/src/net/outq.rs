@@ -1,0 +1,151 @@
+//! What waits to be written to one peer: frames in order, counted in bytes.
+
+use std::{collections::VecDeque, io};
+
+use crate::{SharedFrame, payload::Encoder};
+
+/// Frames up to this many bytes together are copied into one buffer for one write; a larger frame is written from where
+/// it lies. (A copy of a few hundred bytes costs less than an entry of a vectored write.)
+const GATHER: usize = 16 * 1024;
+
+/// An ordered queue of encoded frames.
+#[derive(Debug, Default)]
+pub(super) struct OutQueue {
+    frames: VecDeque<SharedFrame>,
+    /// Bytes of the first frame that are written already.
+    written: usize,
+    bytes: usize,
+}
+
+impl OutQueue {
+    pub(super) fn push(&mut self, frame: SharedFrame) {
+        self.bytes += frame.websocket().len();
+        self.frames.push_back(frame);
+    }
+
+    /// Bytes that wait, in their WebSocket form.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Forgets everything that waits.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is lent.
+    pub(super) fn write_to(
+        &mut self,
+        gather: &mut Vec<u8>,
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<bool> {
+        while let Some(first) = self.frames.front() {
+            let first = first.websocket().get(self.written..).unwrap_or_default();
+            let written = if self.frames.len() == 1 || first.len() >= GATHER {
+                write(first)
+            } else {
+                gather.clear();
+                gather.extend_from_slice(first);
+                for frame in self.frames.iter().skip(1) {
+                    if gather.len() + frame.websocket().len() > GATHER {
+                        break;
+                    }
+                    gather.extend_from_slice(frame.websocket());
+                }
+                write(gather)
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => self.advance(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // A queue that once was long does not keep its memory.
+        if self.frames.capacity() > 64 {
+            self.frames = VecDeque::new();
+        }
+        Ok(true)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes = self.bytes.saturating_sub(count);
+        self.written += count;
+        while let Some(first) = self.frames.front().map(|frame| frame.websocket().len()) {
+            if self.written < first {
+                break;
+            }
+            self.written -= first;
+            self.frames.pop_front();
+        }
+    }
+
+    /// Takes packets for one polling body of at most `max` bytes (one packet at least).
+    pub(super) fn take_polling(&mut self, max: usize) -> Vec<u8> {
+        let mut body = Encoder::new(max);
+        while let Some(frame) = self.frames.front() {
+            if !body.push(frame.polling()) {
+                break;
+            }
+            self.bytes = self.bytes.saturating_sub(frame.websocket().len());
+            self.frames.pop_front();
+        }
+        body.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(len: usize) -> SharedFrame {
+        SharedFrame::message(&[&vec![b'x'; len]], &[])
+    }
+
+    /// A peer that takes `step` bytes a write, `room` in all.
+    fn drain(queue: &mut OutQueue, step: usize, mut room: usize) -> (io::Result<bool>, Vec<u8>) {
+        let mut out = Vec::new();
+        let result = queue.write_to(&mut Vec::new(), |bytes| {
+            let count = bytes.len().min(step).min(room);
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            room -= count;
+            out.extend_from_slice(&bytes[..count]);
+            Ok(count)
+        });
+        (result, out)
+    }
+
+    #[test]
+    fn any_partial_writes_give_the_same_bytes_and_the_count_returns_to_zero() {
+        let frames: Vec<_> = [1, 100, 20_000, 3, 70_000, 0, 9].into_iter().map(text).collect();
+        let expected: Vec<u8> = frames.iter().flat_map(|frame| frame.websocket().to_vec()).collect();
+        for step in [1, 7, 1000, usize::MAX] {
+            let mut queue = OutQueue::default();
+            frames.iter().for_each(|frame| queue.push(frame.clone()));
+            assert_eq!(queue.bytes(), expected.len());
+            let (first, mut out) = drain(&mut queue, step, 50_000);
+            assert!(!first.unwrap());
+            assert_eq!(queue.bytes(), expected.len() - out.len());
+            let (second, rest) = drain(&mut queue, step, usize::MAX);
+            assert!(second.unwrap());
+            out.extend(rest);
+            assert_eq!((out == expected, queue.bytes(), queue.is_empty()), (true, 0, true), "{step}");
+        }
+    }
+
+    #[test]
+    fn a_polling_body_stops_at_the_cap_but_takes_one_packet() {
+        let mut queue = OutQueue::default();
+        [text(3), text(3), text(30)].into_iter().for_each(|frame| queue.push(frame));
+        assert_eq!(queue.take_polling(10), b"4xxx\x1e4xxx");
+        assert_eq!(queue.take_polling(10).len(), 31);
+        assert_eq!((queue.bytes(), queue.is_empty()), (0, true));
+    }
+}

@@ -1,0 +1,409 @@
+//! A shard: one thread that owns connections, their sockets, timers and handler.
+//!
+//! Everything that happens to a connection happens inside [`ShardRef::turn`]: a synchronous call that borrows the shard,
+//! lets the handler answer through [`Io`] (the [`Outbox`]), and settles what was closed on the way. Nothing is borrowed
+//! across an `.await`, nothing is shared with another thread.
+
+use std::{
+    cell::RefCell,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    task::Waker,
+    time::Instant,
+};
+
+use super::{
+    conn::{Conn, End, Link, Phase, PollLink},
+    entropy::Entropy,
+    timers::{Due, Timers},
+};
+use crate::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, SendError, SharedFrame,
+    packet::{Inbound, Outbound},
+    session::{Event, Intervals, Session, Transport},
+    sid::Sid,
+    slab::Slab,
+};
+
+/// How many bytes one read of a socket may bring.
+const SCRATCH: usize = 64 * 1024;
+
+/// A shard as its tasks hold it.
+#[derive(Debug)]
+pub(super) struct ShardRef<H>(Rc<RefCell<Shard<H>>>);
+
+impl<H> Clone for ShardRef<H> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Shard<H> {
+    pub(super) handler: H,
+    pub(super) io: Io,
+    /// The buffer every socket of the shard is read into: an idle connection owns none.
+    pub(super) scratch: Vec<u8>,
+}
+
+/// The part of a shard that a handler is lent as its [`Outbox`].
+#[derive(Debug)]
+pub(super) struct Io {
+    pub(super) config: Rc<Config>,
+    pub(super) id: u16,
+    pub(super) conns: Slab<Conn>,
+    pub(super) timers: Timers,
+    /// Connections with something to write at the end of the turn.
+    pub(super) dirty: Vec<ConnKey>,
+    /// Connections that were closed in this turn, and how their transports end.
+    pub(super) closing: Vec<(ConnKey, CloseReason, End)>,
+    pub(super) now: Instant,
+    entropy: Entropy,
+    ping: SharedFrame,
+    pub(super) noop: SharedFrame,
+    /// The driver's task, and the deadline it sleeps to.
+    pub(super) driver: Option<Waker>,
+    pub(super) armed: Option<Instant>,
+    /// Shutting down: no new session.
+    pub(super) draining: bool,
+    /// Lent to writes that gather small frames.
+    pub(super) gather: Vec<u8>,
+    probes: u64,
+}
+
+impl<H: Handler> ShardRef<H> {
+    pub(super) fn new(id: u16, config: Rc<Config>, handler: H) -> Self {
+        let io = Io {
+            config,
+            id,
+            conns: Slab::default(),
+            timers: Timers::default(),
+            dirty: Vec::new(),
+            closing: Vec::new(),
+            now: Instant::now(),
+            entropy: Entropy::new(),
+            ping: SharedFrame::packet(&Outbound::Ping),
+            noop: SharedFrame::packet(&Outbound::Noop),
+            driver: None,
+            armed: None,
+            draining: false,
+            gather: Vec::new(),
+            probes: 0,
+        };
+        Self(Rc::new(RefCell::new(Shard { handler, io, scratch: vec![0; SCRATCH] })))
+    }
+
+    /// One synchronous visit. Afterwards every close is settled and the driver knows what is to be flushed.
+    pub(super) fn turn<R>(&self, visit: impl FnOnce(&mut Shard<H>) -> R) -> R {
+        let mut shard = self.0.borrow_mut();
+        shard.io.now = Instant::now();
+        let result = visit(&mut shard);
+        shard.settle();
+        if shard.needs_driver()
+            && let Some(driver) = &shard.io.driver
+        {
+            driver.wake_by_ref();
+        }
+        result
+    }
+}
+
+impl<H: Handler> Shard<H> {
+    /// Opens a session: its OPEN packet is queued first, then the handler is told.
+    pub(super) fn open(&mut self, link: Link, handshake: &Handshake<'_>) -> ConnKey {
+        let key = self.io.insert(link, handshake.transport);
+        self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
+        key
+    }
+
+    /// Hands one packet of a session's transport to its state machine, and what comes of it to the handler.
+    pub(super) fn receive(&mut self, key: ConnKey, packet: Inbound<'_>) {
+        let now = self.io.now;
+        let Some(conn) = self.io.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        let via = conn.session.transport();
+        match conn.session.handle_packet(now, packet) {
+            Ok(Some(Event::Message(message))) => {
+                self.guarded(key, |handler, io| handler.on_message(io, key, message));
+            }
+            Ok(Some(Event::Pong)) => {
+                let ping_at = conn.session.poll_timeout();
+                self.io.timers.pings.push(ping_at, key);
+            }
+            Ok(_) => {}
+            Err(CloseReason::TransportClose) if via == Transport::Polling => {
+                self.io.end(key, CloseReason::TransportClose, End::Noop);
+            }
+            Err(reason) => self.io.end(key, reason, End::Close(None)),
+        }
+    }
+
+    /// Calls the handler; a panic in it ends this connection and no other.
+    fn guarded(&mut self, key: ConnKey, call: impl FnOnce(&mut H, &mut Io)) {
+        let Self { handler, io, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| call(handler, io))).is_err() {
+            tracing::error!(index = key.index(), "the handler panicked; its connection is closed");
+            io.end(key, CloseReason::Internal, End::Abort);
+        }
+    }
+
+    /// Tells the handler of every close, and lets the transports end.
+    pub(super) fn settle(&mut self) {
+        while let Some((key, reason, end)) = self.io.closing.pop() {
+            self.guarded(key, |handler, io| handler.on_close(io, key, reason));
+            tracing::debug!(index = key.index(), %reason, "session closed");
+            self.io.end_transport(key, end);
+        }
+    }
+
+    /// Runs what is due: deadlines of connections, then the handler's.
+    pub(super) fn run_timers(&mut self) {
+        while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
+            self.io.on_deadline(key, due);
+        }
+        if self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now) {
+            let Self { handler, io, .. } = self;
+            if catch_unwind(AssertUnwindSafe(|| handler.on_timeout(io))).is_err() {
+                // No connection to blame: the state behind the timers may be broken, and they would fire for ever.
+                tracing::error!("the handler panicked in a timer; the process ends");
+                std::process::exit(70);
+            }
+        }
+        self.settle();
+    }
+
+    /// The next instant at which [`Shard::run_timers`] has something to do.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        [self.io.timers.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn needs_driver(&self) -> bool {
+        !self.io.dirty.is_empty()
+            || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
+    }
+}
+
+impl Io {
+    fn insert(&mut self, link: Link, transport: Transport) -> ConnKey {
+        let mut random = [0; crate::sid::RANDOM_LEN];
+        self.entropy.fill(&mut random);
+        let intervals =
+            Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
+        let session = Session::new(self.now, transport, intervals);
+        let ping_at = session.poll_timeout();
+        let conn = Conn {
+            session,
+            random,
+            out: super::outq::OutQueue::default(),
+            link,
+            phase: Phase::Open,
+            dirty: false,
+            probe: None,
+        };
+        let key = ConnKey(self.conns.insert(conn));
+        self.timers.pings.push(ping_at, key);
+        let json = crate::http::open_json(&Sid::new(self.id, key.index(), random), transport, &self.config);
+        if let Some(conn) = self.conn(key) {
+            conn.out.push(SharedFrame::packet(&Outbound::Open(&json)));
+            self.mark_dirty(key);
+        }
+        key
+    }
+
+    /// The open session this sid names.
+    pub(super) fn lookup(&self, sid: &Sid) -> Option<ConnKey> {
+        let key = self.conns.key_at(sid.index()).filter(|_| sid.shard() == self.id)?;
+        let conn = self.conns.get(key)?;
+        sid.proves(&conn.random).then_some(ConnKey(key))
+    }
+
+    pub(super) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
+        self.conns.get_mut(key.0)
+    }
+
+    pub(super) fn is_open(&self, key: ConnKey) -> bool {
+        self.conns.get(key.0).is_some_and(Conn::is_open)
+    }
+
+    /// A request that has no place in this session: 400 for it, and the session is over.
+    pub(super) fn end_bad_request(&mut self, key: ConnKey) {
+        self.end(key, CloseReason::TransportError, End::Close(None));
+    }
+
+    /// What is queued, as the body of the polling handshake's answer.
+    pub(super) fn take_body(&mut self, key: ConnKey) -> Vec<u8> {
+        let max = self.config.max_payload;
+        self.conn(key).map(|conn| conn.out.take_polling(max)).unwrap_or_default()
+    }
+
+    /// A number for the next probing WebSocket.
+    pub(super) const fn next_probe(&mut self) -> u64 {
+        self.probes += 1;
+        self.probes
+    }
+
+    /// Ends a session: the handler hears of it before the turn ends, the transport ends as `end` says.
+    pub(super) fn end(&mut self, key: ConnKey, reason: CloseReason, end: End) {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        conn.phase = Phase::Closing;
+        if let Some(Some(task)) = conn.probe.as_ref().map(|probe| &probe.task) {
+            task.wake_by_ref();
+        }
+        self.closing.push((key, reason, end));
+    }
+
+    fn end_transport(&mut self, key: ConnKey, end: End) {
+        let until = self.now + self.config.close_timeout;
+        let noop = self.noop.clone();
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        match end {
+            End::Gone | End::Abort => {
+                if let (Link::WebSocket(ws), End::Abort) = (&conn.link, end) {
+                    // Best effort: without it the close is polite, and the kernel keeps the unread bytes a while.
+                    let _ = socket2::SockRef::from(&ws.stream).set_linger(Some(std::time::Duration::ZERO));
+                }
+                self.remove(key);
+            }
+            End::Close(_) | End::Noop => {
+                conn.out.push(if let End::Close(code) = end { SharedFrame::close(code) } else { noop });
+                conn.phase = Phase::Lingering { until };
+                self.mark_dirty(key);
+                self.timers.others.push(until, (key, Due::Linger));
+            }
+        }
+    }
+
+    /// Forgets the connection; its stream closes, its tasks find nothing and end.
+    pub(super) fn remove(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.remove(key.0) else { return };
+        if let Link::WebSocket(ws) = &conn.link {
+            ws.wake();
+        }
+        if let Some(task) = conn.probe.and_then(|probe| probe.task) {
+            task.wake();
+        }
+    }
+
+    pub(super) fn mark_dirty(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conns.get_mut(key.0)
+            && !std::mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push(key);
+        }
+    }
+
+    /// A deadline of this connection has come, or a stale entry of one: see what is due.
+    fn on_deadline(&mut self, key: ConnKey, due: Due) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        match (due, conn.phase) {
+            (Due::Session, Phase::Open) => self.run_session(key),
+            (Due::Blocked, Phase::Open) => self.check_blocked(key),
+            (Due::Linger, Phase::Lingering { until }) if now >= until => self.remove(key),
+            _ => {}
+        }
+    }
+
+    /// A peer that has taken no byte for `ping_timeout` although some wait for it is closed.
+    fn check_blocked(&mut self, key: ConnKey) {
+        let patience = self.config.ping_timeout;
+        let Some(Conn { link: Link::WebSocket(ws), .. }) = self.conns.get_mut(key.0) else { return };
+        ws.watched = false;
+        let Some(since) = ws.blocked else { return };
+        if self.now >= since + patience {
+            self.end(key, CloseReason::SlowConsumer, End::Abort);
+        } else {
+            ws.watched = true;
+            self.timers.others.push(since + patience, (key, Due::Blocked));
+        }
+    }
+
+    fn run_session(&mut self, key: ConnKey) {
+        let now = self.now;
+        let mut pinged = false;
+        while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
+            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead.
+            if conn.out.bytes() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
+                conn.session.excuse_pong(now);
+            }
+            match conn.session.handle_timeout(now) {
+                Ok(Some(Event::Ping)) => {
+                    pinged = true;
+                    self.timers.pongs.push(conn.session.poll_timeout(), key);
+                    let ping = self.ping.clone();
+                    // A full queue closes the connection; a closed one needs no ping.
+                    let _ = self.send(key, &ping);
+                }
+                Ok(Some(Event::Noop)) => self.release_poll(key),
+                Ok(Some(Event::UpgradeExpired)) => {
+                    if let Some(task) = conn.probe.take().and_then(|probe| probe.task) {
+                        task.wake();
+                    }
+                }
+                Ok(_) => {
+                    // Pings and regular pongs have queues of their own; this is an upgrade, or a pong with more time.
+                    if conn.session.is_upgrading() || (conn.session.awaits_pong() && !pinged) {
+                        self.timers.others.push(conn.session.poll_timeout(), (key, Due::Session));
+                    }
+                    return;
+                }
+                Err(reason) => return self.end(key, reason, End::Close(None)),
+            }
+        }
+    }
+
+    /// Answers a waiting poll with a noop, so that the client can stop polling and finish its upgrade.
+    fn release_poll(&mut self, key: ConnKey) {
+        let noop = self.noop.clone();
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        if matches!(&conn.link, Link::Polling(PollLink { waiting: Some(_) })) && conn.out.is_empty() {
+            conn.out.push(noop);
+            self.mark_dirty(key);
+        }
+    }
+}
+
+impl Outbox for Io {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn fill_random(&mut self, bytes: &mut [u8]) {
+        self.entropy.fill(bytes);
+    }
+
+    fn send(&mut self, key: ConnKey, frame: &SharedFrame) -> Result<(), SendError> {
+        let hard = self.config.outbound_hard;
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
+            return Err(SendError::Closed);
+        };
+        let mut queued = conn.out.bytes();
+        if queued > 0 && queued + frame.websocket().len() > hard {
+            // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
+            self.flush_conn(key);
+            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.bytes());
+        }
+        // One frame larger than the limit is taken when the queue is empty.
+        if queued > 0 && queued + frame.websocket().len() > hard {
+            self.end(key, CloseReason::SlowConsumer, End::Abort);
+            return Err(SendError::Full);
+        }
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
+            return Err(SendError::Closed);
+        };
+        conn.out.push(frame.clone());
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push(key);
+        }
+        Ok(())
+    }
+
+    fn is_writable(&self, key: ConnKey) -> bool {
+        self.conns
+            .get(key.0)
+            .is_some_and(|conn| conn.is_open() && conn.out.bytes() < self.config.outbound_soft)
+    }
+
+    fn close(&mut self, key: ConnKey, reason: CloseReason) {
+        self.end(key, reason, End::of(reason));
+    }
+}

@@ -1,0 +1,92 @@
+//! The heartbeat of one session: the server pings, the client answers (Engine.IO protocol v4, "Heartbeat").
+//!
+//! ```text
+//!   handshake          ping_interval           pong
+//! ------------> Resting ------------> Awaiting -----> Resting
+//!                                        | ping_timeout
+//!                                        v
+//!                                      over
+//! ```
+//! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so that a late timer never
+//! lengthens a session's life.
+
+use std::time::{Duration, Instant};
+
+/// The intervals, shared by all sessions of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Intervals {
+    /// From a pong (or the handshake) to the next ping.
+    pub ping_interval: Duration,
+    /// From a ping to the latest moment of its pong.
+    pub ping_timeout: Duration,
+}
+
+/// What a deadline of the heartbeat asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beat {
+    /// Nothing yet.
+    Quiet,
+    /// A ping is due.
+    Ping,
+    /// The pong did not come.
+    Over,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heartbeat {
+    /// The next ping is due then.
+    Resting { ping_at: Instant },
+    /// A ping is out; the pong must come by then.
+    Awaiting { pong_by: Instant, refreshed: bool },
+}
+
+impl Heartbeat {
+    pub(super) fn start(now: Instant, intervals: Intervals) -> Self {
+        Self::Resting { ping_at: now + intervals.ping_interval }
+    }
+
+    pub(super) const fn deadline(&self) -> Instant {
+        match *self {
+            Self::Resting { ping_at } => ping_at,
+            Self::Awaiting { pong_by, .. } => pong_by,
+        }
+    }
+
+    /// Whether this was the pong that was awaited. An unsolicited one is legal and changes nothing (gotcha 43): the ping
+    /// that is due stays due.
+    pub(super) fn on_pong(&mut self, now: Instant, intervals: Intervals) -> bool {
+        let awaited = matches!(self, Self::Awaiting { .. });
+        if awaited {
+            *self = Self::start(now, intervals);
+        }
+        awaited
+    }
+
+    /// Any packet is a sign of life, once per ping (the reference since 6.6.12): a big upload may hold up the pong.
+    pub(super) fn on_packet(&mut self, now: Instant, intervals: Intervals) {
+        if let Self::Awaiting { pong_by, refreshed: refreshed @ false } = self {
+            *pong_by = now + intervals.ping_timeout;
+            *refreshed = true;
+        }
+    }
+
+    /// The peer cannot answer just now for a reason of our own (we do not read from it): the pong gets more time.
+    pub(super) fn excuse(&mut self, now: Instant, intervals: Intervals) {
+        if let Self::Awaiting { pong_by, .. } = self {
+            *pong_by = now + intervals.ping_timeout;
+        }
+    }
+
+    pub(super) fn on_deadline(&mut self, now: Instant, intervals: Intervals) -> Beat {
+        if now < self.deadline() {
+            return Beat::Quiet;
+        }
+        match *self {
+            Self::Resting { ping_at } => {
+                *self = Self::Awaiting { pong_by: ping_at + intervals.ping_timeout, refreshed: false };
+                Beat::Ping
+            }
+            Self::Awaiting { .. } => Beat::Over,
+        }
+    }
+}

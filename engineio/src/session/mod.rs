@@ -1,0 +1,209 @@
+//! The state machine of one session, without sockets, clock or entropy.
+//!
+//! ```text
+//!             GET open                      ws probe: 2probe/3probe            packet 5
+//!   (new) ----------------> Polling --------------------------------> Upgrading --------> WebSocket
+//!      \___________________ ws open ____________________________________________________/     |
+//!    any state -- ping timeout | packet 1 | protocol error | limit --> Err(CloseReason): over <---+
+//! ```
+//! The contract: `handle_*` takes an input and the time, and returns at most one [`Event`]; `Err` ends the session, and
+//! nothing may be handed to it afterwards. [`Session::poll_timeout`] says when [`Session::handle_timeout`] wants to be
+//! called; calling it early is harmless, calling it late only makes things late.
+//!
+//! Left to the caller: bytes (the codecs [`crate::ws`], [`crate::payload`]), queues, and the handler above.
+
+mod heartbeat;
+mod upgrade;
+
+use std::time::{Duration, Instant};
+
+use heartbeat::{Beat, Heartbeat};
+use upgrade::{Due, Upgrade};
+
+pub use heartbeat::Intervals;
+pub use upgrade::{Probe, UpgradeError};
+
+use crate::{CloseReason, Message, packet::Inbound};
+
+/// How a session's packets travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTP long-polling.
+    Polling,
+    /// WebSocket.
+    WebSocket,
+}
+
+impl Transport {
+    /// The name in the query and in the reference's API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Polling => "polling",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+/// What the caller has to do after an input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event<'i> {
+    /// Hand this to the application.
+    Message(Message<'i>),
+    /// The pong came: [`Session::poll_timeout`] may be earlier now.
+    Pong,
+    /// Send a ping on the session's transport.
+    Ping,
+    /// Release a waiting poll with a noop packet; without one nothing is to be done.
+    Noop,
+    /// The probing WebSocket took too long: close it, the session lives on.
+    UpgradeExpired,
+}
+
+/// One session. See the module's diagram and contract.
+#[derive(Debug)]
+pub struct Session {
+    transport: Transport,
+    intervals: Intervals,
+    heartbeat: Heartbeat,
+    upgrade: Upgrade,
+    polling: bool,
+    posting: bool,
+}
+
+impl Session {
+    /// A session that starts on `transport` at the moment of its handshake.
+    #[must_use]
+    pub fn new(now: Instant, transport: Transport, intervals: Intervals) -> Self {
+        Self {
+            transport,
+            intervals,
+            heartbeat: Heartbeat::start(now, intervals),
+            upgrade: Upgrade::Idle,
+            polling: false,
+            posting: false,
+        }
+    }
+
+    /// The transport the session's packets travel on.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// When [`Session::handle_timeout`] wants to be called next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Instant {
+        let heartbeat = self.heartbeat.deadline();
+        self.upgrade.deadline().map_or(heartbeat, |upgrade| upgrade.min(heartbeat))
+    }
+
+    /// A packet on the session's transport.
+    ///
+    /// # Errors
+    /// The reason the packet ends the session.
+    pub fn handle_packet<'i>(&mut self, now: Instant, packet: Inbound<'i>) -> Result<Option<Event<'i>>, CloseReason> {
+        self.heartbeat.on_packet(now, self.intervals);
+        match packet {
+            Inbound::Message(message) => Ok(Some(Event::Message(message))),
+            Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(Event::Pong)),
+            // Known packets that mean nothing here are ignored (A31).
+            Inbound::Upgrade | Inbound::Noop => Ok(None),
+            // In v4 only the server pings: the reference treats a client's ping as a transport error (A22).
+            Inbound::Ping(_) => Err(CloseReason::TransportError),
+            Inbound::Close => Err(CloseReason::TransportClose),
+        }
+    }
+
+    /// A deadline that [`Session::poll_timeout`] named has come. At most one event a call: call until it returns `None`.
+    ///
+    /// # Errors
+    /// [`CloseReason::PingTimeout`].
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<Event<'static>>, CloseReason> {
+        match self.heartbeat.on_deadline(now, self.intervals) {
+            Beat::Ping => return Ok(Some(Event::Ping)),
+            Beat::Over => return Err(CloseReason::PingTimeout),
+            Beat::Quiet => {}
+        }
+        Ok(match self.upgrade.on_deadline(now) {
+            Due::Noop => Some(Event::Noop),
+            Due::Expired => Some(Event::UpgradeExpired),
+            Due::Quiet => None,
+        })
+    }
+
+    /// The caller does not read from the peer just now (back-pressure), so a missing pong is not the peer's fault.
+    pub fn excuse_pong(&mut self, now: Instant) {
+        self.heartbeat.excuse(now, self.intervals);
+    }
+
+    /// Whether a ping is out whose pong has not come.
+    #[must_use]
+    pub const fn awaits_pong(&self) -> bool {
+        matches!(self.heartbeat, Heartbeat::Awaiting { .. })
+    }
+
+    /// A GET wants to wait for packets.
+    ///
+    /// # Errors
+    /// A second waiting poll ends the session (gotcha 3).
+    pub fn begin_poll(&mut self) -> Result<(), CloseReason> {
+        if std::mem::replace(&mut self.polling, true) { Err(CloseReason::TransportError) } else { Ok(()) }
+    }
+
+    /// The waiting poll was answered.
+    pub fn end_poll(&mut self) {
+        self.polling = false;
+    }
+
+    /// A POST begins; its packets follow by [`Session::handle_packet`].
+    ///
+    /// # Errors
+    /// Overlapping POSTs end the session (A27): their packets would have no order.
+    pub fn begin_post(&mut self) -> Result<(), CloseReason> {
+        if std::mem::replace(&mut self.posting, true) { Err(CloseReason::TransportError) } else { Ok(()) }
+    }
+
+    /// The POST was read to its end.
+    pub fn end_post(&mut self) {
+        self.posting = false;
+    }
+
+    /// A WebSocket handshake names this session.
+    ///
+    /// # Errors
+    /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed (A37).
+    pub fn begin_upgrade(&mut self, now: Instant, timeout: Duration) -> Result<(), UpgradeError> {
+        if self.transport == Transport::WebSocket || !self.upgrade.is_idle() {
+            return Err(UpgradeError::Taken);
+        }
+        self.upgrade = Upgrade::Opened { deadline: now + timeout };
+        Ok(())
+    }
+
+    /// A packet on the probing WebSocket.
+    ///
+    /// # Errors
+    /// The upgrade is over; polling lives on (A35).
+    pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<Probe, UpgradeError> {
+        let probe = self.upgrade.on_packet(now, packet)?;
+        if probe == Probe::Upgraded {
+            self.transport = Transport::WebSocket;
+        }
+        Ok(probe)
+    }
+
+    /// Whether a WebSocket of this session is being probed.
+    #[must_use]
+    pub const fn is_upgrading(&self) -> bool {
+        !self.upgrade.is_idle()
+    }
+
+    /// The probing WebSocket is gone.
+    pub fn abandon_upgrade(&mut self) {
+        self.upgrade = Upgrade::Idle;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! The state machine on a fake clock.
+
+use super::*;
+
+/// A session and a clock that only moves when told to.
+struct Bench {
+    session: Session,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(transport: Transport) -> Self {
+        let now = Instant::now();
+        let intervals =
+            Intervals { ping_interval: Duration::from_millis(300), ping_timeout: Duration::from_millis(200) };
+        Self { session: Session::new(now, transport, intervals), now }
+    }
+
+    fn advance(&mut self, ms: u64) -> &mut Self {
+        self.now += Duration::from_millis(ms);
+        self
+    }
+
+    fn timeout(&mut self) -> Result<Option<Event<'static>>, CloseReason> {
+        self.session.handle_timeout(self.now)
+    }
+
+    fn receive<'i>(&mut self, text: &'i str) -> Result<Option<Event<'i>>, CloseReason> {
+        self.session.handle_packet(self.now, crate::packet::decode(text).unwrap())
+    }
+
+    fn probe(&mut self, text: &str) -> Result<Probe, UpgradeError> {
+        self.session.handle_probe(self.now, &crate::packet::decode(text).unwrap())
+    }
+
+    fn upgrade(&mut self) -> Result<(), UpgradeError> {
+        self.session.begin_upgrade(self.now, Duration::from_secs(10))
+    }
+}
+
+#[test]
+fn the_first_ping_comes_one_interval_after_the_handshake() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    assert_eq!(bench.advance(299).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.timeout(), Ok(None));
+}
+
+#[test]
+fn a_missing_pong_ends_the_session_at_interval_plus_timeout_even_when_the_ping_was_late() {
+    let mut bench = Bench::new(Transport::Polling);
+    assert_eq!(bench.advance(390).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(109).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
+fn a_pong_restarts_the_interval() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    assert_eq!(bench.advance(300).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(100).receive("3"), Ok(Some(Event::Pong)));
+    assert_eq!(bench.advance(299).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Ping)));
+}
+
+#[test]
+fn an_unsolicited_pong_moves_nothing() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    assert_eq!(bench.advance(200).receive("3"), Ok(None));
+    assert_eq!(bench.advance(100).timeout(), Ok(Some(Event::Ping)));
+}
+
+#[test]
+fn other_packets_count_as_life_once_per_ping() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    bench.advance(300).timeout().unwrap();
+    assert!(bench.advance(150).receive("4a").is_ok());
+    assert_eq!(bench.advance(199).timeout(), Ok(None));
+    assert!(bench.receive("4b").is_ok());
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
+fn a_peer_that_is_not_read_from_is_excused() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    bench.advance(300).timeout().unwrap();
+    bench.advance(150).session.excuse_pong(bench.now);
+    assert_eq!(bench.advance(199).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
+fn packets_of_an_open_session() {
+    for (text, expected) in [
+        ("4hi", Ok(Some(Event::Message(Message::Text("hi".into()))))),
+        ("bAQ==", Ok(Some(Event::Message(Message::Binary(vec![1].into()))))),
+        ("0", Ok(None)),
+        ("5", Ok(None)),
+        ("6", Ok(None)),
+        ("3", Ok(None)),
+        ("2", Err(CloseReason::TransportError)),
+        ("1", Err(CloseReason::TransportClose)),
+    ] {
+        assert_eq!(Bench::new(Transport::WebSocket).receive(text), expected, "{text}");
+    }
+}
+
+#[test]
+fn an_upgrade_goes_by_probe_and_upgrade_packet() {
+    let mut bench = Bench::new(Transport::Polling);
+    bench.upgrade().unwrap();
+    assert_eq!(bench.probe("2probe"), Ok(Probe::Pong));
+    assert_eq!(bench.session.transport(), Transport::Polling);
+    assert_eq!(bench.probe("5"), Ok(Probe::Upgraded));
+    assert_eq!((bench.session.transport(), bench.session.is_upgrading()), (Transport::WebSocket, false));
+    assert_eq!(bench.upgrade(), Err(UpgradeError::Taken));
+}
+
+#[test]
+fn a_failed_upgrade_leaves_polling_and_may_be_tried_again() {
+    for packet in ["2", "5", "4hi", "2other", "3probe"] {
+        let mut bench = Bench::new(Transport::Polling);
+        bench.upgrade().unwrap();
+        assert_eq!(bench.upgrade(), Err(UpgradeError::Taken));
+        assert_eq!(bench.probe(packet), Err(UpgradeError::UnexpectedPacket), "{packet}");
+        assert_eq!(bench.session.transport(), Transport::Polling);
+        assert_eq!(bench.upgrade(), Ok(()));
+    }
+}
+
+#[test]
+fn a_waiting_poll_is_released_every_100_ms_while_probed() {
+    let mut bench = Bench::new(Transport::Polling);
+    bench.upgrade().unwrap();
+    bench.probe("2probe").unwrap();
+    assert_eq!(bench.advance(99).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Noop)));
+    assert_eq!(bench.session.poll_timeout(), bench.now + Duration::from_millis(100));
+}
+
+#[test]
+fn an_upgrade_that_takes_too_long_expires_and_the_heartbeat_is_not_moved() {
+    let mut bench = Bench::new(Transport::Polling);
+    bench.session.begin_upgrade(bench.now, Duration::from_millis(250)).unwrap();
+    assert_eq!(bench.advance(250).timeout(), Ok(Some(Event::UpgradeExpired)));
+    assert!(!bench.session.is_upgrading());
+    assert_eq!(bench.advance(50).timeout(), Ok(Some(Event::Ping)));
+}
+
+#[test]
+fn a_pong_deadline_survives_the_switch_of_transports() {
+    let mut bench = Bench::new(Transport::Polling);
+    bench.advance(300).timeout().unwrap();
+    bench.upgrade().unwrap();
+    bench.probe("2probe").unwrap();
+    bench.probe("5").unwrap();
+    assert_eq!(bench.advance(200).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
+fn a_second_poll_or_an_overlapping_post_ends_the_session() {
+    let mut bench = Bench::new(Transport::Polling);
+    assert_eq!(bench.session.begin_poll(), Ok(()));
+    assert_eq!(bench.session.begin_poll(), Err(CloseReason::TransportError));
+    let mut bench = Bench::new(Transport::Polling);
+    assert_eq!(bench.session.begin_post(), Ok(()));
+    bench.session.end_post();
+    assert_eq!(bench.session.begin_post(), Ok(()));
+    assert_eq!(bench.session.begin_post(), Err(CloseReason::TransportError));
+}

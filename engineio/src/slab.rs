@@ -1,0 +1,146 @@
+//! A slab with generational keys: dense indices, O(1) everything, and a stale key finds nothing.
+
+/// A place in a [`Slab`]. The generation tells apart who holds a slot from who held it before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    index: u32,
+    generation: u32,
+}
+
+impl Key {
+    /// The slot, dense from 0: layers above may index tables of their own with it.
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.index
+    }
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Slab<T> {
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    /// The key the next [`Slab::insert`] will use. `None` when 2^32 values are held.
+    #[must_use]
+    pub fn vacant_key(&self) -> Option<Key> {
+        match self.free.last() {
+            Some(&index) => {
+                self.slots.get(index as usize).map(|slot| Key { index, generation: slot.generation })
+            }
+            None => u32::try_from(self.slots.len()).ok().map(|index| Key { index, generation: 0 }),
+        }
+    }
+
+    /// Keeps `value`.
+    ///
+    /// # Panics
+    /// When 2^32 values are held.
+    pub fn insert(&mut self, value: T) -> Key {
+        let key = self.vacant_key();
+        #[expect(clippy::expect_used, reason = "no machine holds 2^32 connections")]
+        let key = key.expect("a slab holds at most 2^32 values");
+        self.free.pop();
+        match self.slots.get_mut(key.index as usize) {
+            Some(slot) => slot.value = Some(value),
+            None => self.slots.push(Slot { generation: key.generation, value: Some(value) }),
+        }
+        key
+    }
+
+    fn slot(&self, key: Key) -> Option<&Slot<T>> {
+        self.slots.get(key.index as usize).filter(|slot| slot.generation == key.generation)
+    }
+
+    /// The value under `key`, unless it was removed.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Option<&T> {
+        self.slot(key)?.value.as_ref()
+    }
+
+    /// The value under `key`, to be changed.
+    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation == key.generation { slot.value.as_mut() } else { None }
+    }
+
+    /// The key of the value that holds slot `index` now.
+    #[must_use]
+    pub fn key_at(&self, index: u32) -> Option<Key> {
+        let slot = self.slots.get(index as usize)?;
+        slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
+    }
+
+    /// Takes the value out; its key, and every copy of it, finds nothing from now on.
+    pub fn remove(&mut self, key: Key) -> Option<T> {
+        let slot = self.slots.get_mut(key.index as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        let value = slot.value.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.index);
+        Some(value)
+    }
+
+    /// How many values are held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Whether no value is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The keys of all values held.
+    pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_key_never_reaches_the_next_holder() {
+        let mut slab = Slab::default();
+        let first = slab.insert('a');
+        assert_eq!(slab.remove(first), Some('a'));
+        let second = slab.insert('b');
+        assert_eq!(first.index(), second.index());
+        assert_eq!((slab.get(first), slab.get(second)), (None, Some(&'b')));
+        assert_eq!((slab.get_mut(first), slab.remove(first), slab.len()), (None, None, 1));
+    }
+
+    #[test]
+    fn indices_are_dense_and_the_vacant_key_tells_the_next() {
+        let mut slab = Slab::default();
+        let keys: Vec<_> = ('a'..='d').map(|value| slab.insert(value)).collect();
+        slab.remove(keys[1]);
+        assert_eq!(slab.keys().map(Key::index).collect::<Vec<_>>(), [0, 2, 3]);
+        let vacant = slab.vacant_key().unwrap();
+        assert_eq!(slab.insert('e'), vacant);
+        assert_eq!((vacant.index(), slab.len(), slab.key_at(1)), (1, 4, Some(vacant)));
+        assert_eq!(slab.key_at(9), None);
+    }
+}

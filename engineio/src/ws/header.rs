@@ -71,9 +71,11 @@ impl Deref for Header {
     }
 }
 
-/// The header of a whole, unmasked frame with `len` bytes of payload, in the shortest form.
+/// The header of a whole, unmasked frame with `len` bytes of payload, in the shortest form. A control frame may carry
+/// at most [`MAX_CONTROL_PAYLOAD`] bytes.
 #[must_use]
 pub fn encode(opcode: Opcode, len: usize) -> Header {
+    debug_assert!(!opcode.is_control() || len <= MAX_CONTROL_PAYLOAD, "a control frame is never this long");
     let first = FIN | opcode as u8;
     let mut bytes = [0; 10];
     let used = if let Some(short) = u8::try_from(len).ok().filter(|&short| short < 126) {
@@ -114,8 +116,8 @@ pub fn decode(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolErro
     Ok(Some((FrameHeader { fin: head.fin, opcode: head.opcode, len: head.len, key }, head.size + key.len())))
 }
 
-/// The opcode and payload length of a header of which the key, at least, has not arrived yet; `None` when the length is not complete.
-/// Lets a frame that is too long be refused before a peer that never sends the key pins anything.
+/// The opcode and payload length of a header that lacks at most its key; `None` when the length is not complete. Lets a
+/// frame that is too long be refused before a peer that never sends the key pins anything.
 pub(super) fn declared(input: &[u8]) -> Option<(Opcode, u64)> {
     head(input).ok().flatten().map(|head| (head.opcode, head.len))
 }

@@ -1,8 +1,11 @@
 //! The decoder against scripts of frames, hostile bytes and every way of cutting them.
 
 use std::borrow::Cow;
+use std::io::{self, Read, Write};
 
 use proptest::prelude::*;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, WebSocket, error};
 
 use super::header::Opcode;
 use super::{Decoder, Item, MAX_FRAGMENTS, ProtocolError, close, header};
@@ -335,7 +338,70 @@ fn pieces<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
+/// Where a tungstenite reads from; what it answers is dropped.
+struct Wire<'a>(&'a [u8]);
+
+impl Read for Wire<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.read(out)
+    }
+}
+
+impl Write for Wire<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What another implementation makes of a stream: its items before a close frame or an error, and the code of that
+/// error.
+fn tungstenite(bytes: &[u8]) -> (Vec<Item<'static>>, Option<u16>) {
+    let config = WebSocketConfig::default().max_message_size(Some(MAX)).max_frame_size(Some(MAX));
+    let mut socket = WebSocket::from_raw_socket(Wire(bytes), Role::Server, Some(config));
+    let mut items = Vec::new();
+    loop {
+        let code = match socket.read() {
+            Ok(Message::Text(data)) => {
+                items.push(text(&data));
+                continue;
+            }
+            Ok(Message::Binary(data)) => {
+                items.push(binary(&data));
+                continue;
+            }
+            Ok(Message::Ping(data)) => {
+                items.push(ping(&data));
+                continue;
+            }
+            Ok(Message::Pong(_)) => {
+                items.push(Item::Pong);
+                continue;
+            }
+            Ok(_) | Err(Error::Protocol(error::ProtocolError::ResetWithoutClosingHandshake)) => None,
+            Err(Error::Protocol(_)) => Some(1002),
+            Err(Error::Utf8(_)) => Some(1007),
+            Err(Error::Capacity(_)) => Some(1009),
+            Err(error) => panic!("the wire never fails: {error}"),
+        };
+        return (items, code);
+    }
+}
+
 proptest! {
+    #[test]
+    fn agrees_with_another_implementation(
+        // It judges close frames otherwise, and answers where we refuse; `close` has a table of its own.
+        frames in proptest::collection::vec(any_frame(), 0..12)
+            .prop_map(|mut frames| { frames.retain(|frame| frame[0] & 0x0f != 0x08); frames.concat() }),
+    ) {
+        let (items, error) = whole(&frames);
+        prop_assert_eq!((items, error.map(ProtocolError::close_code)), tungstenite(&frames));
+    }
+
     #[test]
     fn messages_come_out_as_they_went_in(
         messages in proptest::collection::vec(any_message(), 0..6),

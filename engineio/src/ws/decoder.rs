@@ -1,0 +1,297 @@
+//! From the bytes of a client to messages and control frames.
+//!
+//! A frame that lies whole in the input is unmasked where it lies and borrowed. What is cut, by the network or into
+//! fragments, is gathered in one [`Partial`], which exists only meanwhile. RFC 6455 sections 5.4 to 5.6.
+
+use std::borrow::Cow;
+use std::{mem, str};
+
+use smallvec::SmallVec;
+
+use super::header::{self, FrameHeader, MAX_LEN, Opcode};
+use super::utf8::TextBuffer;
+use super::{ProtocolError, close, mask};
+
+/// How many fragments a message may have. Fragments may be empty, so the limit on bytes does not bound their number.
+/// 4 MiB in fragments of 64 bytes, as the usual conformance suite sends, is half of it.
+pub const MAX_FRAGMENTS: u32 = 131_072;
+
+/// What a client sent. Borrowed from the input where it lay there whole, owned where it had to be gathered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item<'i> {
+    /// A text message.
+    Text(Cow<'i, str>),
+    /// A binary message.
+    Binary(Cow<'i, [u8]>),
+    /// A ping; a pong with the same bytes is owed.
+    Ping(Cow<'i, [u8]>),
+    /// A pong, asked for or not. Its bytes are dropped.
+    Pong,
+    /// A close frame, with code and reason if it carries them. The last item.
+    Close(Option<(u16, Cow<'i, str>)>),
+}
+
+/// Decodes the frames of one client. At rest it is three words and owns nothing.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message: usize,
+    partial: Option<Box<Partial>>,
+    /// After a close frame or an error nothing counts any more (5.5.1, 7.1.7).
+    closed: bool,
+}
+
+/// What has arrived of a header, a frame or a message that is not complete.
+#[derive(Debug, Default)]
+struct Partial {
+    /// The bytes of a header of which some are missing; empty otherwise.
+    head: SmallVec<[u8; MAX_LEN]>,
+    /// The frame whose payload is arriving.
+    frame: Option<Frame>,
+    /// What has arrived of the payload of `frame`, if that is a control frame.
+    control: Vec<u8>,
+    /// The message of which fragments are missing, or the only frame is arriving.
+    message: Option<Gathering>,
+}
+
+#[derive(Debug)]
+struct Frame {
+    opcode: Opcode,
+    fin: bool,
+    key: [u8; 4],
+    len: usize,
+    received: usize,
+}
+
+/// A message, gathered in one buffer whatever its fragments are.
+#[derive(Debug)]
+struct Gathering {
+    body: Body,
+    /// The length of the frames admitted so far, that is of the whole message up to the end of the current frame.
+    admitted: usize,
+    fragments: u32,
+}
+
+#[derive(Debug)]
+enum Body {
+    Text(TextBuffer),
+    Binary(Vec<u8>),
+}
+
+impl Decoder {
+    /// A decoder for messages of at most `max_message` bytes, all fragments counted.
+    #[must_use]
+    pub const fn new(max_message: usize) -> Self {
+        Self { max_message, partial: None, closed: false }
+    }
+
+    /// Takes the next item out of `input`, which is unmasked in place and left with what follows the item. `None`:
+    /// all of it was consumed, and what is not complete is kept.
+    ///
+    /// After a close frame or an error all input is swallowed and nothing more comes out.
+    ///
+    /// # Errors
+    /// When the client broke the protocol: as soon as a byte proves it, and for a message that is too long, at the
+    /// header that says so.
+    pub fn decode<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
+        if self.closed {
+            *input = &mut [];
+            return Ok(None);
+        }
+        let item = self.next_item(input);
+        if matches!(item, Ok(Some(Item::Close(_))) | Err(_)) {
+            self.closed = true;
+            self.partial = None;
+        }
+        item
+    }
+
+    /// Bytes of heap in use: none between messages, and never more than about twice what arrived.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.partial.as_ref().map_or(0, |partial| {
+            let message = partial.message.as_ref().map_or(0, |message| match &message.body {
+                Body::Text(text) => text.capacity(),
+                Body::Binary(bytes) => bytes.capacity(),
+            });
+            size_of::<Partial>() + partial.control.capacity() + message
+        })
+    }
+
+    fn next_item<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
+        loop {
+            if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
+                let Some(header) = self.next_header(input)? else { return Ok(None) };
+                let len = self.admit(&header)?;
+                // A control frame, or a message that is one frame: nothing to gather if all of it is here.
+                if header.fin
+                    && header.opcode != Opcode::Continuation
+                    && let Some(payload) = input.split_off_mut(..len)
+                {
+                    mask::unmask(payload, header.key, 0);
+                    self.release();
+                    return borrowed(header.opcode, payload).map(Some);
+                }
+                self.begin(&header, len);
+            }
+            if let Some(item) = self.receive(input)? {
+                self.release();
+                return Ok(Some(item));
+            }
+            if input.is_empty() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next header, taken out of the input; `None` when it is not complete, and kept.
+    fn next_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
+        if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.head.is_empty()) {
+            let kept = partial.head.len();
+            partial.head.extend_from_slice(input.get(..MAX_LEN.saturating_sub(kept)).unwrap_or(input));
+            if let Some((header, size)) = header::decode(&partial.head)? {
+                partial.head.clear();
+                advance(input, size.saturating_sub(kept));
+                return Ok(Some(header));
+            }
+            *input = &mut [];
+            return self.check_declared().map(|()| None);
+        }
+        if input.is_empty() {
+            return Ok(None);
+        }
+        if let Some((header, size)) = header::decode(input)? {
+            advance(input, size);
+            return Ok(Some(header));
+        }
+        let start = mem::take(input);
+        self.partial.get_or_insert_default().head.extend_from_slice(start);
+        self.check_declared().map(|()| None)
+    }
+
+    /// Refuses a message that is too long although the key of its frame has not arrived.
+    fn check_declared(&self) -> Result<(), ProtocolError> {
+        let Some(partial) = &self.partial else { return Ok(()) };
+        match header::declared(&partial.head) {
+            Some((opcode, len)) if !opcode.is_control() => self.total(partial.message.as_ref(), len).map(|_| ()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The length of the message with a frame of `len` bytes added, or that it is too long.
+    fn total(&self, message: Option<&Gathering>, len: u64) -> Result<usize, ProtocolError> {
+        let before = message.map_or(0, |message| message.admitted);
+        let total = usize::try_from(len).ok().and_then(|len| len.checked_add(before));
+        total.filter(|&total| total <= self.max_message).ok_or(ProtocolError::MessageTooBig)
+    }
+
+    /// Whether a frame may follow what came before: its length, or why not.
+    fn admit(&mut self, header: &FrameHeader) -> Result<usize, ProtocolError> {
+        if !header.opcode.is_control() {
+            let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+            // 5.4: fragments of one message "MUST NOT be interleaved" with another's.
+            match (header.opcode, message) {
+                (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
+                (Opcode::Continuation, Some(message)) if message.fragments >= MAX_FRAGMENTS => {
+                    return Err(ProtocolError::TooManyFragments);
+                }
+                (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
+                _ => {}
+            }
+            self.total(message, header.len)?;
+        }
+        usize::try_from(header.len).map_err(|_| ProtocolError::MessageTooBig)
+    }
+
+    /// Starts to gather the payload of a frame that was admitted.
+    fn begin(&mut self, header: &FrameHeader, len: usize) {
+        let partial = self.partial.get_or_insert_default();
+        if !header.opcode.is_control() {
+            let message = partial.message.get_or_insert_with(|| Gathering {
+                body: match header.opcode {
+                    Opcode::Text => Body::Text(TextBuffer::new()),
+                    _ => Body::Binary(Vec::new()),
+                },
+                admitted: 0,
+                fragments: 0,
+            });
+            message.admitted = message.admitted.saturating_add(len);
+            message.fragments = message.fragments.saturating_add(1);
+        }
+        let FrameHeader { opcode, fin, key, .. } = *header;
+        partial.frame = Some(Frame { opcode, fin, key, len, received: 0 });
+    }
+
+    /// Takes what the input holds of the frame that was begun; gives the item that this completes, if it does.
+    fn receive<'i>(&mut self, input: &mut &mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
+        let Some(partial) = &mut self.partial else { return Ok(None) };
+        let Some(frame) = &mut partial.frame else { return Ok(None) };
+        let arrived = frame.len.saturating_sub(frame.received).min(input.len());
+        let payload = input.split_off_mut(..arrived).unwrap_or_default();
+        mask::unmask(payload, frame.key, frame.received);
+        frame.received += arrived;
+        let complete = frame.received == frame.len;
+        let (opcode, fin) = (frame.opcode, frame.fin);
+        if complete {
+            partial.frame = None;
+        }
+
+        if opcode.is_control() {
+            partial.control.extend_from_slice(payload);
+            return if complete { owned_control(opcode, mem::take(&mut partial.control)).map(Some) } else { Ok(None) };
+        }
+        if let Some(message) = &mut partial.message {
+            match &mut message.body {
+                Body::Text(text) => text.push(payload)?,
+                Body::Binary(bytes) => bytes.extend_from_slice(payload),
+            }
+        }
+        if !(complete && fin) {
+            return Ok(None);
+        }
+        Ok(match partial.message.take().map(|message| message.body) {
+            Some(Body::Text(text)) => Some(Item::Text(Cow::Owned(text.finish()?))),
+            Some(Body::Binary(bytes)) => Some(Item::Binary(Cow::Owned(bytes))),
+            None => None,
+        })
+    }
+
+    /// Frees the box when nothing in it is waited for.
+    fn release(&mut self) {
+        if self
+            .partial
+            .as_ref()
+            .is_some_and(|partial| partial.head.is_empty() && partial.frame.is_none() && partial.message.is_none())
+        {
+            self.partial = None;
+        }
+    }
+}
+
+/// Drops the first `len` bytes of the input, or all of it if there are fewer.
+fn advance(input: &mut &mut [u8], len: usize) {
+    if input.split_off_mut(..len).is_none() {
+        *input = &mut [];
+    }
+}
+
+/// An item whose payload lay whole in the input.
+fn borrowed(opcode: Opcode, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
+    Ok(match opcode {
+        Opcode::Text => Item::Text(Cow::Borrowed(str::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?)),
+        Opcode::Binary | Opcode::Continuation => Item::Binary(Cow::Borrowed(payload)),
+        Opcode::Ping => Item::Ping(Cow::Borrowed(payload)),
+        Opcode::Pong => Item::Pong,
+        Opcode::Close => Item::Close(close::decode(payload)?.map(|(code, reason)| (code, Cow::Borrowed(reason)))),
+    })
+}
+
+/// A control frame whose payload had to be gathered.
+fn owned_control<'i>(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'i>, ProtocolError> {
+    Ok(match opcode {
+        Opcode::Close => {
+            Item::Close(close::decode(&payload)?.map(|(code, reason)| (code, Cow::Owned(reason.to_owned()))))
+        }
+        Opcode::Ping => Item::Ping(Cow::Owned(payload)),
+        _ => Item::Pong,
+    })
+}

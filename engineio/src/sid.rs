@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn what_no_server_issued_is_no_sid() {
-        for text in ["", "zzz", "__proto__", "constructor", &"A".repeat(27), &"A".repeat(29), &"!".repeat(28), &"é".repeat(14)] {
+        for text in
+            ["", "zzz", "__proto__", "constructor", &"A".repeat(27), &"A".repeat(29), &"!".repeat(28), &"é".repeat(14)]
+        {
             assert_eq!(Sid::parse(text), None, "{text}");
         }
     }

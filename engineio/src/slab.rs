@@ -39,9 +39,7 @@ impl<T> Slab<T> {
     #[must_use]
     pub fn vacant_key(&self) -> Option<Key> {
         match self.free.last() {
-            Some(&index) => {
-                self.slots.get(index as usize).map(|slot| Key { index, generation: slot.generation })
-            }
+            Some(&index) => self.slots.get(index as usize).map(|slot| Key { index, generation: slot.generation }),
             None => u32::try_from(self.slots.len()).ok().map(|index| Key { index, generation: 0 }),
         }
     }
@@ -111,9 +109,9 @@ impl<T> Slab<T> {
 
     /// The keys of all values held.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        (0..).zip(&self.slots).filter_map(|(index, slot)| {
-            slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
-        })
+        (0..)
+            .zip(&self.slots)
+            .filter_map(|(index, slot)| slot.value.as_ref().map(|_| Key { index, generation: slot.generation }))
     }
 }
 

@@ -5,11 +5,7 @@ use std::{task::Waker, time::Instant};
 use tokio::{net::TcpStream, sync::oneshot};
 
 use super::outq::OutQueue;
-use crate::{
-    CloseReason,
-    session::Session,
-    sid::RANDOM_LEN,
-};
+use crate::{CloseReason, session::Session, sid::RANDOM_LEN};
 
 /// One session and the transport under it.
 #[derive(Debug)]
@@ -33,7 +29,9 @@ pub(super) enum Phase {
     /// Closed; the handler is told before the turn ends.
     Closing,
     /// The handler was told. What is queued goes out, then the transport ends, by this deadline at the latest.
-    Lingering { until: Instant },
+    Lingering {
+        until: Instant,
+    },
 }
 
 /// How the transport of a closed session ends.

@@ -4,7 +4,7 @@
 use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use hyper::{body::Incoming, server::conn::http1, service::Service};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -19,11 +19,9 @@ use super::{
     websocket::ReadLoop,
 };
 use crate::{
-    Config, ConnKey, Handler, Handshake, Refusal, SharedFrame,
+    Config, ConnKey, Handler, Handshake, Refusal,
     error::HandshakeError,
-    handler::Outbox,
     http::{self as engine, Action, Route},
-    packet::Outbound,
     session::Transport,
     ws,
 };
@@ -117,8 +115,7 @@ fn open<H: Handler>(
     remote: SocketAddr,
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
-        let handshake =
-            Handshake { transport: Transport::WebSocket, uri: &parts.uri, headers: &parts.headers, remote };
+        let handshake = Handshake { transport: Transport::WebSocket, uri: &parts.uri, headers: &parts.headers, remote };
         // It was admitted before the 101; the server may have begun to drain since.
         if shard.io.draining {
             return None;
@@ -176,8 +173,7 @@ impl<H: Handler + 'static> Edge<H> {
             if io.draining || (limit > 0 && io.conns.len() >= limit) {
                 return Err(HandshakeError::Unavailable { retry_after: std::time::Duration::from_secs(1) });
             }
-            let handshake =
-                Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote };
+            let handshake = Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote };
             shard.handler.on_handshake(io, &handshake).map_err(|refusal| match refusal {
                 Refusal::Forbidden => HandshakeError::Forbidden,
                 Refusal::Unavailable { retry_after } => HandshakeError::Unavailable { retry_after },
@@ -259,6 +255,9 @@ impl<H: Handler + 'static> Edge<H> {
         ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
             let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
             *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+            if error.status() == 405 {
+                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+            }
             if error.status() == 426 {
                 // RFC 6455, 4.4: tell which version is spoken.
                 response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -284,10 +283,7 @@ fn is_octet_stream(headers: &HeaderMap) -> bool {
 fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
     let mut response = empty(StatusCode::NO_CONTENT);
     let answer = response.headers_mut();
-    answer.insert(
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"),
-    );
+    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"));
     if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
         answer.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));

@@ -111,11 +111,10 @@ impl Server {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let (mailbox, inbox) = inbox::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all();
         let (started, ready) = std::sync::mpsc::channel();
         let body = move || {
-            let mut runtime = runtime;
-            let runtime = match runtime.build_local(tokio::runtime::LocalOptions::default()) {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = match builder.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };

@@ -32,11 +32,6 @@ impl OutQueue {
         self.frames.is_empty()
     }
 
-    /// Forgets everything that waits.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is lent.
     pub(super) fn write_to(
         &mut self,

@@ -74,11 +74,11 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, PollError> {
 
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
 async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), PollError> {
-    let fail = |_| {
+    let fail = || {
         shard.turn(|shard| shard.io.end(key, CloseReason::ParseError, End::Close(None)));
         PollError::BadRequest
     };
-    let mut packets = payload::decode(body).map_err(fail)?;
+    let mut packets = payload::decode(body).map_err(|_| fail())?;
     loop {
         let done = shard.turn(|shard: &mut Shard<H>| {
             for _ in 0..BUDGET {
@@ -87,13 +87,14 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> 
                     return Ok(true);
                 }
                 match packets.next() {
-                    Some(packet) => shard.receive(key, packet?),
+                    Some(Ok(packet)) => shard.receive(key, packet),
+                    Some(Err(error)) => return Err(error),
                     None => return Ok(true),
                 }
             }
             Ok(false)
         });
-        if done.map_err(|error: crate::packet::DecodeError| fail(error.into()))? {
+        if done.map_err(|_| fail())? {
             return Ok(());
         }
         tokio::task::yield_now().await;

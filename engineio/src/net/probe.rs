@@ -41,8 +41,7 @@ impl Io {
 
     /// Whether probe `id` still has the session reserved.
     fn holds_probe(&mut self, key: ConnKey, id: u64) -> bool {
-        self.conn(key)
-            .is_some_and(|conn| conn.is_open() && conn.probe.as_ref().is_some_and(|probe| probe.id == id))
+        self.conn(key).is_some_and(|conn| conn.is_open() && conn.probe.as_ref().is_some_and(|probe| probe.id == id))
     }
 
     /// Like [`Io::holds_probe`], and wakes `cx` when that changes.

@@ -186,8 +186,7 @@ impl Io {
     fn insert(&mut self, link: Link, transport: Transport) -> ConnKey {
         let mut random = [0; crate::sid::RANDOM_LEN];
         self.entropy.fill(&mut random);
-        let intervals =
-            Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
+        let intervals = Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
         let session = Session::new(self.now, transport, intervals);
         let ping_at = session.poll_timeout();
         let conn = Conn {
@@ -398,9 +397,7 @@ impl Outbox for Io {
     }
 
     fn is_writable(&self, key: ConnKey) -> bool {
-        self.conns
-            .get(key.0)
-            .is_some_and(|conn| conn.is_open() && conn.out.bytes() < self.config.outbound_soft)
+        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.bytes() < self.config.outbound_soft)
     }
 
     fn close(&mut self, key: ConnKey, reason: CloseReason) {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     CloseReason, ConnKey, Handler, Outbox, SharedFrame, packet,
-    ws::{self, Decoder, Item},
+    ws::{Decoder, Item},
 };
 
 /// How many packets one socket may bring in one visit, before the others have their turn.
@@ -151,7 +151,7 @@ fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
         Item::Pong => {}
         // Answer a close frame with its own code (RFC 6455, 5.5.1).
         Item::Close(frame) => {
-            let code = frame.map(|frame| frame.code).filter(|code| ws::close::may_be_sent(*code));
+            let code = frame.map(|(code, _)| code);
             shard.io.end(key, CloseReason::TransportClose, End::Close(code));
         }
     }

@@ -188,7 +188,7 @@ pub fn depth(valid: &str) -> usize {
 /// What a checked value is.
 #[must_use]
 pub fn kind(valid: &str) -> Kind {
-    match trim(valid).as_bytes().first() {
+    match valid.bytes().find(|byte| !b" \t\n\r".contains(byte)) {
         Some(b'{') => Kind::Object,
         Some(b'[') => Kind::Array,
         Some(b'"') => Kind::String,

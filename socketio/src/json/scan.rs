@@ -91,7 +91,6 @@ impl<'t> Scanner<'t> {
         let mut objects: u128 = 0;
         let mut open: u32 = 0;
         loop {
-            self.skip_whitespace();
             match self.peek().ok_or(JsonError::Syntax)? {
                 b'"' => self.pos = string::end(self.bytes, self.pos)?,
                 bracket @ (b'{' | b'[') => {
@@ -114,23 +113,28 @@ impl<'t> Scanner<'t> {
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
                 b'n' => self.literal(b"null")?,
+                // Last, because most JSON on the wire has none.
+                b' ' | b'\t' | b'\n' | b'\r' => {
+                    self.pos += 1;
+                    continue;
+                }
                 _ => return Err(JsonError::Syntax),
             }
             // A value has ended; so may have the containers around it.
             while open > 0 {
                 let object = objects & 1 == 1;
-                self.skip_whitespace();
-                let byte = self.peek();
+                let byte = self.peek().ok_or(JsonError::Syntax)?;
                 self.pos += 1;
                 match byte {
-                    Some(b',') => {
+                    b',' => {
                         if object {
                             self.key()?;
                         }
                         break;
                     }
-                    Some(b'}') if object => {}
-                    Some(b']') if !object => {}
+                    b'}' if object => {}
+                    b']' if !object => {}
+                    b' ' | b'\t' | b'\n' | b'\r' => continue,
                     _ => return Err(JsonError::Syntax),
                 }
                 open -= 1;
@@ -173,10 +177,9 @@ impl<'t> Scanner<'t> {
 
     /// One digit or more.
     fn digits(&mut self) -> Result<(), JsonError> {
-        let start = self.pos;
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.pos += 1;
-        }
-        if self.pos == start { Err(JsonError::Syntax) } else { Ok(()) }
+        let rest = self.bytes.get(self.pos..).unwrap_or_default();
+        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.pos += count;
+        if count == 0 { Err(JsonError::Syntax) } else { Ok(()) }
     }
 }

@@ -33,7 +33,8 @@ pub fn disconnect(nsp: &str) -> SharedFrame {
 }
 
 /// An event. `args` is the raw JSON of the arguments joined by commas, empty for none; with attachments it holds a
-/// [placeholder](super::attachments::placeholder) for each, and without it is plain data whatever it holds.
+/// [placeholder](super::attachments::placeholder) for each, and without it is plain data whatever it holds. So what
+/// came in a text packet must not go out with attachments unseen: data that looks like a placeholder would become one.
 #[must_use]
 pub fn event(nsp: &str, ack: Option<AckId>, name: &str, args: &str, attachments: &[Bytes]) -> SharedFrame {
     let name = json::escape(name);

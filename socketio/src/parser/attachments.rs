@@ -1,0 +1,141 @@
+//! Placeholders: what stands in the JSON for an attachment, `{"_placeholder":true,"num":0}`.
+
+use std::fmt;
+
+use smallvec::SmallVec;
+
+use super::DecodeError;
+use crate::json::{self, Container, Token};
+
+/// The JSON of an attachment's placeholder; made by [`placeholder`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placeholder {
+    num: usize,
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{{\"_placeholder\":true,\"num\":{}}}", self.num)
+    }
+}
+
+/// What to write into the arguments for attachment `num`, the first being 0: `write!(args, "{}", placeholder(0))`.
+#[must_use]
+pub const fn placeholder(num: usize) -> Placeholder {
+    Placeholder { num }
+}
+
+/// What is known of an open object.
+#[derive(Clone, Copy, Default)]
+struct Candidate {
+    placeholder: bool,
+    /// The last `num` is an integer that an attachment has.
+    num: bool,
+}
+
+/// Whether every placeholder in a checked text, at any depth, has the number of an attachment.
+///
+/// As in JavaScript, keys may be escaped, the last of equal keys counts, further keys do not matter. The number must
+/// be written as plain digits: peers that took any JavaScript number read beside the array (CVE-2022-2421) or at 0.5.
+pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> {
+    // As deep as the text at most, whose depth is limited.
+    let mut objects: SmallVec<[Candidate; 16]> = SmallVec::new();
+    let mut key = None;
+    for token in json::tokens(valid) {
+        let scalar = match token {
+            Token::Key(raw) => {
+                key = Some(raw);
+                continue;
+            }
+            Token::Scalar(raw) => raw,
+            Token::Open(_) => "",
+            Token::Close(Container::Array) => continue,
+            Token::Close(Container::Object) => match objects.pop() {
+                Some(Candidate { placeholder: true, num: false }) => return Err(DecodeError::Placeholder),
+                _ => continue,
+            },
+        };
+        if let (Some(key), Some(object)) = (key.take(), objects.last_mut()) {
+            match json::unquote(key).as_deref() {
+                Ok("_placeholder") => object.placeholder = scalar == "true",
+                Ok("num") => object.num = index(scalar).is_some_and(|num| num < attachments),
+                _ => {}
+            }
+        }
+        if token == Token::Open(Container::Object) {
+            objects.push(Candidate::default());
+        }
+    }
+    Ok(())
+}
+
+/// A JSON number of plain digits. JSON has no leading zeros or plus sign, and `-` is no digit.
+fn index(scalar: &str) -> Option<usize> {
+    if scalar.bytes().all(|byte| byte.is_ascii_digit()) { scalar.parse().ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_must_have_the_number_of_an_attachment() {
+        let refused = Err(DecodeError::Placeholder);
+        #[rustfmt::skip]
+        let table = [
+            (r#"{"_placeholder":true,"num":0}"#, Ok(())),
+            (r#"{"num":1,"_placeholder":true}"#, Ok(())),
+            (r#" [ { "a" : { "_placeholder" : true , "num" : 1 } } ] , 2"#, Ok(())),
+            // The same one twice, further keys, none at all.
+            (r#"{"_placeholder":true,"num":1},{"_placeholder":true,"num":1}"#, Ok(())),
+            (r#"{"_placeholder":true,"num":1,"x":[]}"#, Ok(())),
+            (r#""x",1"#, Ok(())),
+            // No placeholders.
+            (r#"{"_placeholder":false,"num":9}"#, Ok(())),
+            (r#"{"_placeholder":"true","num":9}"#, Ok(())),
+            (r#"{"_placeholder":1,"num":9}"#, Ok(())),
+            (r#"{"_placeholder":[true],"num":9}"#, Ok(())),
+            (r#"["_placeholder",true,"num",9]"#, Ok(())),
+            (r#"{"a":"_placeholder","b":true}"#, Ok(())),
+            (r#"{"num":9,"a":{"_placeholder":true,"num":0}}"#, Ok(())),
+            // The last of equal keys counts.
+            (r#"{"_placeholder":true,"num":9,"num":0}"#, Ok(())),
+            (r#"{"_placeholder":true,"num":0,"num":9}"#, refused),
+            (r#"{"_placeholder":false,"num":9,"_placeholder":true}"#, refused),
+            (r#"{"_placeholder":true,"num":9,"_placeholder":{}}"#, Ok(())),
+            (r#"{"_placeholder":true,"num":0,"num":{"num":0}}"#, refused),
+            // Out of range, no number, no integer, another spelling.
+            (r#"{"_placeholder":true,"num":2}"#, refused),
+            (r#"{"_placeholder":true,"num":-1}"#, refused),
+            (r#"{"_placeholder":true,"num":-0}"#, refused),
+            (r#"{"_placeholder":true,"num":0.5}"#, refused),
+            (r#"{"_placeholder":true,"num":1.0}"#, refused),
+            (r#"{"_placeholder":true,"num":1e0}"#, refused),
+            (r#"{"_placeholder":true,"num":1e3}"#, refused),
+            (r#"{"_placeholder":true,"num":99999999999999999999999}"#, refused),
+            (r#"{"_placeholder":true,"num":"0"}"#, refused),
+            (r#"{"_placeholder":true,"num":"splice"}"#, refused),
+            (r#"{"_placeholder":true,"num":null}"#, refused),
+            (r#"{"_placeholder":true,"num":[0]}"#, refused),
+            (r#"{"_placeholder":true,"num":{}}"#, refused),
+            (r#"{"_placeholder":true}"#, refused),
+            // Deep, beside a good one, escaped key.
+            (r#"[[{"a":[1,{"_placeholder":true,"num":7}]}]]"#, refused),
+            (r#"{"_placeholder":true,"num":0,"a":{"_placeholder":true}}"#, refused),
+            (r#"{"a":{"num":0},"_placeholder":true}"#, refused),
+            (r#"{"\u005fplaceholder":true,"num":7}"#, refused),
+        ];
+        for (text, expected) in table {
+            json::check(&format!("[{text}]"), &json::Limits::default()).expect(text);
+            assert_eq!(check(text, 2), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_made_placeholder_passes() {
+        let text = placeholder(3).to_string();
+        assert_eq!(text, r#"{"_placeholder":true,"num":3}"#);
+        assert_eq!(check(&text, 4), Ok(()));
+        assert_eq!(check(&text, 3), Err(DecodeError::Placeholder));
+    }
+}

@@ -1,0 +1,336 @@
+//! A client's messages to packets.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::attachments;
+use crate::json::{self, JsonError, Span};
+use crate::packet::{AckId, Args, Event, Packet, PacketType};
+
+/// What one packet may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the payload, whose outer array (EVENT, ACK) or object (CONNECT) has depth 1.
+    pub json: json::Limits,
+    /// Attachments of one packet. Official clients (socket.io-parser from 4.2.6) take no more than 10 either.
+    pub attachments: usize,
+    /// Bytes of all attachments of one packet.
+    pub attachment_bytes: usize,
+    /// Bytes of a namespace's name. It is echoed in a refusal, so a long one would be reflected.
+    pub nsp_length: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { json: json::Limits::default(), attachments: 10, attachment_bytes: 4 << 20, nsp_length: 256 }
+    }
+}
+
+/// What the client did wrong. The connection is to be closed: what follows cannot be trusted to be a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// An empty text message, or one that starts with no packet type.
+    #[error("unknown packet type")]
+    UnknownType,
+    /// CONNECT_ERROR, which only servers send.
+    #[error("packet type not allowed for a client")]
+    ServerPacket,
+    /// A binary packet whose number of attachments is missing, zero, or not plain digits and a dash.
+    #[error("invalid number of attachments")]
+    AttachmentCount,
+    /// More than [`Limits::attachments`].
+    #[error("too many attachments")]
+    TooManyAttachments,
+    /// More than [`Limits::attachment_bytes`].
+    #[error("attachments too large")]
+    AttachmentsTooLarge,
+    /// More than [`Limits::nsp_length`].
+    #[error("namespace too long")]
+    NamespaceTooLong,
+    /// An ack id beyond 64 bits.
+    #[error("ack id too large")]
+    AckIdTooLarge,
+    /// An ACK without an id.
+    #[error("ack without an id")]
+    MissingAckId,
+    /// The payload is not JSON of the right kind, or exceeds a limit. A missing one is [`JsonError::Syntax`].
+    #[error("invalid payload: {0}")]
+    Payload(#[from] JsonError),
+    /// The payload of CONNECT is not an object.
+    #[error("connect payload must be an object")]
+    ConnectPayload,
+    /// A DISCONNECT with a payload.
+    #[error("disconnect must not have a payload")]
+    DisconnectPayload,
+    /// An event without a name, or with one that is not a string of Unicode text.
+    #[error("invalid event name")]
+    EventName,
+    /// An event with a name that means something to servers and clients themselves.
+    #[error("reserved event name")]
+    ReservedEvent,
+    /// A placeholder that points to no attachment.
+    #[error("invalid placeholder")]
+    Placeholder,
+    /// Text where the next attachment was due.
+    #[error("text instead of an attachment")]
+    MissingAttachment,
+    /// Binary where no attachment was due.
+    #[error("unexpected attachment")]
+    UnexpectedAttachment,
+}
+
+/// Puts one client's messages together. Idle it owns no memory; after an error it is idle again.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    /// A boxed packet whose attachments are not all there.
+    pending: Option<Box<Pending>>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    packet: BinaryPacket,
+    /// Attachments still due, at least 1.
+    missing: usize,
+    /// Bytes of the attachments that came.
+    bytes: usize,
+}
+
+/// A packet with all its attachments. It owns them and a copy of the text, because they came in several messages.
+#[derive(Debug)]
+pub struct BinaryPacket {
+    text: Box<str>,
+    layout: Layout,
+    attachments: Vec<Bytes>,
+}
+
+impl BinaryPacket {
+    /// The packet: an event or an ack.
+    #[must_use]
+    pub fn packet(&self) -> Packet<'_> {
+        self.layout.clone().into_packet(&self.text, &self.attachments)
+    }
+}
+
+impl Decoder {
+    /// Whether attachments are due. Whoever holds the decoder limits the time this lasts.
+    #[must_use]
+    pub const fn awaiting(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// Takes a text message. `None`: it announced attachments, which come as binary messages.
+    ///
+    /// # Errors
+    /// No packet that a client may send, a limit exceeded, or attachments due.
+    pub fn decode_text<'a>(&mut self, text: &'a str, limits: &Limits) -> Result<Option<Packet<'a>>, DecodeError> {
+        if self.pending.take().is_some() {
+            return Err(DecodeError::MissingAttachment);
+        }
+        let header = Header::scan(text, limits)?;
+        let layout = match header.kind {
+            PacketType::Connect => return connect(&header, limits).map(Some),
+            PacketType::Disconnect => return disconnect(&header).map(Some),
+            PacketType::ConnectError => return Err(DecodeError::ServerPacket),
+            PacketType::Event | PacketType::BinaryEvent => Layout::event(text, &header, limits)?,
+            PacketType::Ack | PacketType::BinaryAck => Layout::ack(text, &header, limits)?,
+        };
+        if !header.kind.is_binary() {
+            return Ok(Some(layout.into_packet(text, &[])));
+        }
+        attachments::check(header.payload, header.attachments)?;
+        // Room for `header.attachments` is safe to ask for: it is at most `limits.attachments`.
+        let attachments = Vec::with_capacity(header.attachments);
+        let packet = BinaryPacket { text: text.into(), layout, attachments };
+        self.pending = Some(Box::new(Pending { packet, missing: header.attachments, bytes: 0 }));
+        Ok(None)
+    }
+
+    /// Takes a binary message and copies it. `None`: more attachments are due.
+    ///
+    /// # Errors
+    /// No attachment is due, or the attachments exceed their limit.
+    pub fn decode_binary(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<BinaryPacket>, DecodeError> {
+        let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
+        pending.bytes = pending.bytes.saturating_add(bytes.len());
+        if pending.bytes > limits.attachment_bytes {
+            return Err(DecodeError::AttachmentsTooLarge);
+        }
+        pending.packet.attachments.push(Bytes::copy_from_slice(bytes));
+        pending.missing = pending.missing.saturating_sub(1);
+        if pending.missing == 0 {
+            return Ok(Some(pending.packet));
+        }
+        self.pending = Some(pending);
+        Ok(None)
+    }
+}
+
+/// What comes before the JSON.
+struct Header<'a> {
+    kind: PacketType,
+    attachments: usize,
+    nsp: &'a str,
+    /// Where `nsp` stands in the text; empty if it does not.
+    nsp_place: Range<usize>,
+    ack: Option<AckId>,
+    payload: &'a str,
+}
+
+impl<'a> Header<'a> {
+    fn scan(text: &'a str, limits: &Limits) -> Result<Self, DecodeError> {
+        let digit = text.as_bytes().first().copied().ok_or(DecodeError::UnknownType)?;
+        let kind = PacketType::from_digit(digit).ok_or(DecodeError::UnknownType)?;
+        let rest = text.get(1..).unwrap_or_default();
+        let (attachments, rest) = if kind.is_binary() { attachment_count(rest, limits)? } else { (0, rest) };
+        let nsp_start = text.len().saturating_sub(rest.len());
+        let (name, rest) = namespace(rest, limits)?;
+        let nsp_place = nsp_start..nsp_start + name.len();
+        let nsp = if name.is_empty() { "/" } else { name };
+        let (ack, payload) = ack_id(rest)?;
+        Ok(Self { kind, attachments, nsp, nsp_place, ack, payload })
+    }
+}
+
+fn split_digits(text: &str) -> (&str, &str) {
+    let length = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.split_at_checked(length).unwrap_or((text, ""))
+}
+
+/// `2-`. Peers that read any JavaScript number here take `1e1` or ` 1`, and those that take `0` wait for ever.
+fn attachment_count<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
+    let (digits, rest) = split_digits(text);
+    let rest = rest.strip_prefix('-').ok_or(DecodeError::AttachmentCount)?;
+    if digits.is_empty() || digits.bytes().all(|digit| digit == b'0') {
+        return Err(DecodeError::AttachmentCount);
+    }
+    // Only overflow can fail here.
+    let count = digits.parse().map_err(|_| DecodeError::TooManyAttachments)?;
+    if count > limits.attachments {
+        return Err(DecodeError::TooManyAttachments);
+    }
+    Ok((count, rest))
+}
+
+/// `/chat,`, or nothing for the main namespace. A query string is part of the name.
+fn namespace<'a>(text: &'a str, limits: &Limits) -> Result<(&'a str, &'a str), DecodeError> {
+    if !text.starts_with('/') {
+        return Ok(("", text));
+    }
+    // Without a comma the name goes to the end, as in `0/chat`.
+    let (nsp, rest) = text.split_once(',').unwrap_or((text, ""));
+    if nsp.len() > limits.nsp_length {
+        return Err(DecodeError::NamespaceTooLong);
+    }
+    Ok((nsp, rest))
+}
+
+fn ack_id(text: &str) -> Result<(Option<AckId>, &str), DecodeError> {
+    let (digits, rest) = split_digits(text);
+    if digits.is_empty() {
+        return Ok((None, rest));
+    }
+    // Only overflow can fail here; leading zeros are dropped.
+    let id = digits.parse().map_err(|_| DecodeError::AckIdTooLarge)?;
+    Ok((Some(AckId(id)), rest))
+}
+
+/// An ack id has no meaning here or in [`disconnect`]; like the reference, do not mind it.
+fn connect<'a>(header: &Header<'a>, limits: &Limits) -> Result<Packet<'a>, DecodeError> {
+    if header.payload.is_empty() {
+        return Ok(Packet::Connect { nsp: header.nsp, auth: None });
+    }
+    json::check(header.payload, &limits.json)?;
+    if json::kind(header.payload) != json::Kind::Object {
+        return Err(DecodeError::ConnectPayload);
+    }
+    Ok(Packet::Connect { nsp: header.nsp, auth: Some(json::trim(header.payload)) })
+}
+
+fn disconnect<'a>(header: &Header<'a>) -> Result<Packet<'a>, DecodeError> {
+    if header.payload.is_empty() {
+        Ok(Packet::Disconnect { nsp: header.nsp })
+    } else {
+        Err(DecodeError::DisconnectPayload)
+    }
+}
+
+/// An event or ack as places in its text, so that it can be kept beside the text while attachments are due.
+#[derive(Debug, Clone)]
+struct Layout {
+    /// Empty for the main namespace, which need not stand in the text.
+    nsp: Range<usize>,
+    /// Where the payload starts.
+    payload: usize,
+    /// In the payload.
+    items: SmallVec<[Span; 4]>,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    /// `name` only if it had escapes; else it lies in the first item.
+    Event {
+        ack: Option<AckId>,
+        name: Option<String>,
+    },
+    Ack {
+        id: AckId,
+    },
+}
+
+impl Layout {
+    fn new(text: &str, header: &Header<'_>, content: Content, items: SmallVec<[Span; 4]>) -> Self {
+        // The payload is the text's end.
+        let payload = text.len().saturating_sub(header.payload.len());
+        Self { nsp: header.nsp_place.clone(), payload, items, content }
+    }
+
+    fn event(text: &str, header: &Header<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        let items = json::array_items(header.payload, &limits.json)?;
+        let raw = items.first().ok_or(DecodeError::EventName)?.of(header.payload);
+        // Numbers, which the reference takes, have no use here and made peers fail (CVE-2023-32695).
+        if json::kind(raw) != json::Kind::String {
+            return Err(DecodeError::EventName);
+        }
+        let name = json::unquote(raw).map_err(|_| DecodeError::EventName)?;
+        if is_reserved(&name) {
+            return Err(DecodeError::ReservedEvent);
+        }
+        let name = match name {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(name) => Some(name),
+        };
+        Ok(Self::new(text, header, Content::Event { ack: header.ack, name }, items))
+    }
+
+    fn ack(text: &str, header: &Header<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        let id = header.ack.ok_or(DecodeError::MissingAckId)?;
+        let items = json::array_items(header.payload, &limits.json)?;
+        Ok(Self::new(text, header, Content::Ack { id }, items))
+    }
+
+    /// `text` is the one this was made from.
+    fn into_packet<'a>(self, text: &'a str, attachments: &'a [Bytes]) -> Packet<'a> {
+        let nsp = text.get(self.nsp).filter(|nsp| !nsp.is_empty()).unwrap_or("/");
+        let payload = text.get(self.payload..).unwrap_or_default();
+        match self.content {
+            Content::Event { ack, name } => {
+                let raw = self.items.first().map_or("", |span| span.of(payload));
+                let unquoted = raw.get(1..raw.len().saturating_sub(1)).unwrap_or_default();
+                let name = name.map_or(Cow::Borrowed(unquoted), Cow::Owned);
+                let args = Args::new(payload, self.items, 1, attachments);
+                Packet::Event { nsp, ack, event: Event { name, args } }
+            }
+            Content::Ack { id } => Packet::Ack { nsp, id, args: Args::new(payload, self.items, 0, attachments) },
+        }
+    }
+}
+
+/// Names that servers and clients emit to themselves (wire gotcha: `error` and `message` are not among them).
+pub(super) fn is_reserved(name: &str) -> bool {
+    matches!(name, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
+}

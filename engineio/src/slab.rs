@@ -127,7 +127,9 @@ mod tests {
         let second = slab.insert('b');
         assert_eq!(first.index(), second.index());
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(&'b')));
-        assert_eq!((slab.get_mut(first), slab.remove(first), slab.len()), (None, None, 1));
+        assert_eq!(slab.get_mut(first), None);
+        assert_eq!(slab.remove(first), None);
+        assert_eq!(slab.len(), 1);
     }
 
     #[test]

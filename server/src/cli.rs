@@ -66,7 +66,8 @@ struct ConfigArgs {
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
     /// Secret that checks and signs tokens (HS256, HS384, HS512)
-    #[arg(long, value_name = "SECRET")]
+    // A random secret may begin with a hyphen, and an "unexpected argument" would repeat it.
+    #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     jwt_secret: Option<String>,
     /// PEM file of the public key that checks tokens
     #[arg(long, value_name = "FILE")]
@@ -87,7 +88,7 @@ struct ConfigArgs {
     #[arg(long, value_name = "ORIGIN,...")]
     allow_origin: Vec<String>,
     /// Key of the HTTP API
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     api_key: Option<String>,
     /// PEM file of the TLS certificate chain
     #[arg(long, value_name = "FILE")]
@@ -215,6 +216,76 @@ pub(crate) fn usage_error(error: &clap::Error) -> Option<String> {
     let rendered = error.render().to_string();
     let until_usage = rendered.split("\nUsage:").next().unwrap_or_default();
     let until_hint = until_usage.split("\nFor more information").next().unwrap_or_default();
-    let line = until_hint.split_whitespace().collect::<Vec<_>>().join(" ");
+    let paragraphs = until_hint.split("\n\n").map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "));
+    let line = paragraphs.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; ");
     Some(line.trim_start_matches("error: ").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    fn invocation(arguments: &[&str]) -> Invocation {
+        let arguments = std::iter::once("chat-server").chain(arguments.iter().copied());
+        Cli::try_parse_from(arguments).unwrap().invocation().unwrap()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_count_before_and_after_the_subcommand() {
+        for arguments in [
+            &["--listen", "a", "--set", "x=1", "--config", "f"][..],
+            &["serve", "--listen", "a", "--set", "x=1", "--config", "f"],
+            &["--listen", "a", "serve", "--set", "x=1", "--config", "f"],
+            &["--set", "x=1", "--config", "f", "serve", "--listen", "a"],
+            &["--config", "f", "config", "--set", "x=1", "--listen", "a"],
+            &["--config", "f", "token", "--sub", "s", "--set", "x=1", "--listen", "a"],
+        ] {
+            let invocation = invocation(arguments);
+            let mut given: Vec<String> =
+                invocation.arguments.iter().map(|given| format!("{given:?} {}", given.text)).collect();
+            given.sort();
+            assert_eq!(given, ["listen (--listen) a", "x (--set) 1"], "{arguments:?}");
+            assert_eq!(invocation.file, Some(PathBuf::from("f")), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_main_flag_sets_its_key() {
+        let rows = [
+            ("--listen", "listen"),
+            ("--data-dir", "data_dir"),
+            ("--workers", "workers"),
+            ("--tls-cert", "tls.cert"),
+            ("--tls-key", "tls.key"),
+            ("--jwt-secret", "auth.jwt_secret"),
+            ("--jwt-public-key", "auth.jwt_public_key"),
+            ("--jwks", "auth.jwks"),
+            ("--store", "store.kind"),
+            ("--allow-origin", "http.allow_origin"),
+            ("--api-key", "http.api_key"),
+            ("--log", "log.format"),
+            ("--log-level", "log.level"),
+        ];
+        for (flag, key) in rows {
+            let arguments = invocation(&[flag, "v"]).arguments;
+            assert_eq!(format!("{arguments:?}"), format!("[{key} ({flag})]"));
+            assert_eq!(arguments[0].text, "v");
+        }
+        let origins = invocation(&["--allow-origin", "a,b", "--allow-origin", "c"]).arguments;
+        assert_eq!(origins[0].text, "a,b,c");
+        let hyphen = invocation(&["--jwt-secret", "-x", "--listen", "a"]).arguments;
+        assert_eq!(hyphen.iter().map(|given| given.text.as_str()).collect::<Vec<_>>(), ["a", "-x"]);
+    }
+
+    #[test]
+    fn a_value_keeps_its_equals_signs() {
+        let arguments = invocation(&["--set", "auth.jwt_secret=a=b=="]).arguments;
+        assert_eq!((arguments[0].key.as_str(), arguments[0].text.as_str()), ("auth.jwt_secret", "a=b=="));
+    }
 }

@@ -24,3 +24,10 @@ pub(crate) fn install(log: &Log) {
         LogFormat::Json => builder.json().try_init(),
     };
 }
+
+/// Logs what was found before there was a log.
+pub(crate) fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}

@@ -17,7 +17,7 @@ use clap::Parser as _;
 
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
-use config::{Config, ConfigError, Environment, Loaded};
+use config::{Config, ConfigError, Environment};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -47,11 +47,11 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
-    let Loaded { mut config, warnings } =
-        config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
+    let mut config = config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
     match invocation.action {
         Action::Config => {
-            log(&config, warnings);
+            logging::install(&config.log);
+            logging::warn(&config.warnings);
             print(&config.to_toml())
         }
         Action::Token(arguments) => {
@@ -62,17 +62,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Action::Serve => {
             config.check_serving()?;
             use_development_secret(&mut config)?;
-            log(&config, warnings);
+            logging::install(&config.log);
             serve::run(config)
         }
-    }
-}
-
-/// From here on there is a log; what was found before it goes there first.
-fn log(config: &Config, warnings: Vec<String>) {
-    logging::install(&config.log);
-    for warning in warnings {
-        tracing::warn!("{warning}");
     }
 }
 
@@ -102,7 +94,9 @@ fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> 
         ConfigError::new(subject, error.to_string())
     })?;
     // The last word is the server's own: a list of rooms, for one, can make a token too long.
-    Verifier::new(&config.auth).verify(&token, now).map_err(|error| ConfigError::new("token", error.to_string()))?;
+    Verifier::new(&config.auth).verify(&token, now).map_err(|error| {
+        ConfigError::new("token", format!("the server would refuse it with {}: {error}", error.code()))
+    })?;
     Ok(token)
 }
 

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
-use crate::dev;
+use crate::{dev, logging};
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -25,6 +25,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let listener = TcpListener::bind(config.listen).await.with_context(cannot_listen)?;
+    logging::warn(&config.warnings);
     let mut lines = format!("listening on http://{}\n", listener.local_addr()?);
     if config.development {
         lines.push_str(&dev::token_lines(&config.auth, SystemTime::now().duration_since(UNIX_EPOCH)?)?);

@@ -56,6 +56,9 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// No key: true when no secret was configured, so that the development secret signs and checks the tokens.
     pub(crate) development: bool,
+    /// No key: what deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that
+    /// a refusal is one line.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// `tls.`: both or neither.
@@ -264,15 +267,6 @@ pub(crate) enum LogLevel {
     Trace,
 }
 
-/// A configuration that holds, with what deserves a warning once logging works.
-#[derive(Debug)]
-pub(crate) struct Loaded {
-    /// The effective configuration.
-    pub(crate) config: Config,
-    /// One line each.
-    pub(crate) warnings: Vec<String>,
-}
-
 /// Gathers all sources and checks the result. `file` is the value of `--config`; `CHAT_CONFIG` stands in for it.
 ///
 /// # Errors
@@ -281,7 +275,7 @@ pub(crate) fn load(
     file: Option<&Path>,
     arguments: Vec<Assignment>,
     environment: Environment,
-) -> Result<Loaded, ConfigError> {
+) -> Result<Config, ConfigError> {
     let gathered = sources::gather(file, arguments, environment)?;
     let mut config = Config::default();
     for (key, given) in &gathered.values {
@@ -294,9 +288,9 @@ pub(crate) fn load(
         None => ConfigError::new(wrong.key, wrong.reason),
     })?;
     config.development = config.auth.jwt_secret.is_none();
-    let mut warnings = gathered.warnings;
-    warnings.extend(check::doubts(&config));
-    Ok(Loaded { config, warnings })
+    config.warnings = gathered.warnings;
+    config.warnings.extend(check::doubts(&config));
+    Ok(config)
 }
 
 impl Config {
@@ -350,6 +344,7 @@ impl Default for Config {
             shutdown: Shutdown { timeout: Duration::from_secs(10) },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             development: true,
+            warnings: Vec::new(),
         }
     }
 }

@@ -155,7 +155,7 @@ fn read_variables(environment: Environment) -> Result<Variables, ConfigError> {
 }
 
 fn read_file(path: &Path, named_by: &str, values: &mut BTreeMap<&'static str, Given>) -> Result<(), ConfigError> {
-    let subject = || format!("{} (named by {named_by})", path.display());
+    let subject = || format!("{path:?} (named by {named_by})");
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::new(subject(), error.to_string()))?;
     let table: toml::Table = text.parse().map_err(|error| ConfigError::new(subject(), syntax(&text, &error)))?;
     flatten(path, "", table, values)

@@ -206,7 +206,15 @@ impl Value for Duration {
     }
 
     fn show(&self) -> Shown {
-        Shown::Value(toml::Value::String(humantime::format_duration(*self).to_string()))
+        // As in the documentation, `30d` and not `30days`, where one unit will do.
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let whole = |length: u128| self.as_nanos().is_multiple_of(length * 1_000_000);
+        let text = match units.into_iter().find(|(_, length)| whole(*length)) {
+            _ if self.is_zero() => "0s".to_owned(),
+            Some((unit, length)) => format!("{}{unit}", self.as_millis() / length),
+            None => humantime::format_duration(*self).to_string(),
+        };
+        Shown::Value(toml::Value::String(text))
     }
 }
 

@@ -67,6 +67,13 @@ withServer('http', {}, (server) => {
     assert.equal((await http(server, HANDSHAKE)).status, 200);
   });
 
+  test('without a configured key the API does nothing', { timeout: 10_000 }, async () => {
+    for (const [method, path] of [['POST', '/api/messages'], ['GET', '/api/rooms'], ['POST', '/api/users/alice/disconnect'], ['PUT', '/api/users/alice/ban']]) {
+      const { status } = await http(server, path, { method });
+      assert.ok(status === 401 || status === 403 || status === 404, `${method} ${path}: ${status}`);
+    }
+  });
+
   test('no cookie of its own', { timeout: 10_000 }, async () => {
     const { response } = await PollingSession.open(server);
     assert.equal(response.headers['set-cookie'], undefined);

@@ -124,7 +124,7 @@ withServer('connect timeout', { settings: { 'limits.connect_timeout': '500ms' } 
     const session = await PollingSession.open(server);
     const response = await session.get();
     assert.ok(response.status === 200 || response.status === 400, response.text);
-    await session.assertGone();
+    await session.assertOver();
   });
 
   overEachTransport('a connected client is not', async (t, transport) => {

@@ -73,7 +73,6 @@ withServer('protocol', {}, (server) => {
     'a negative acknowledgement id': ['42-1["message",{"message":"x"}]'],
     'a CONNECT_ERROR': ['44{"message":"x"}'],
     'a disconnect with a payload': ['41{}'],
-    'an event after disconnect': ['41', '42["message",{"message":"x"}]'],
     'text instead of an attachment': ['451-["message",{"_placeholder":true,"num":0}]', '42["message",{"message":"x"}]'],
     'an attachment nobody announced': [Buffer.from([1])],
     'a placeholder out of range': ['451-["message",{"_placeholder":true,"num":1}]', Buffer.from([1])],
@@ -89,11 +88,21 @@ withServer('protocol', {}, (server) => {
     });
   }
 
+  test('closes: an event after disconnect', { timeout: 10_000 }, async (t) => {
+    const raw = await RawWebSocket.open(t, server);
+    await raw.connect(await server.token(fresh('alice')));
+    raw.send('41');
+    raw.send('40/nope,');
+    await raw.packet('44/nope,');
+    raw.send('42["message",{"message":"x"}]');
+    await raw.closed();
+  });
+
   test('polling: a second CONNECT ends the session', { timeout: 10_000 }, async () => {
     const session = await PollingSession.open(server);
     await session.connect(await server.token(fresh('alice')));
     await session.post('40{}');
-    await session.assertGone();
+    await session.assertOver();
   });
 
   test('the acknowledgement echoes the id, whatever its size', { timeout: 10_000 }, async (t) => {
@@ -111,6 +120,8 @@ withServer('protocol', {}, (server) => {
     const token = await server.token(fresh('alice'));
     const first = await raw.connect(token);
     raw.send('41');
+    raw.send('40/nope,');
+    await raw.packet('44/nope,');
     raw.send(`40${JSON.stringify({ token })}`);
     const second = JSON.parse((await raw.packet('40')).slice(2));
     assert.notEqual(second.sid, first.sid);

@@ -121,7 +121,7 @@ withServer('status by room', { settings: { ...SETTINGS, 'rooms.lobby': 'false' }
   });
 });
 
-withServer('status of crowds', { settings: { ...SETTINGS, 'presence.snapshot': 2, 'presence.max_room': 4, 'limits.typing_rate': 0 } }, (server) => {
+withServer('status of crowds', { settings: { ...SETTINGS, 'presence.snapshot': 2, 'limits.typing_rate': 0 } }, (server) => {
   test('a newcomer is told of at most presence.snapshot users', { timeout: 20_000 }, async (t) => {
     const roomId = fresh('room');
     for (const name of ['alice', 'bob', 'carol']) {
@@ -129,10 +129,34 @@ withServer('status of crowds', { settings: { ...SETTINGS, 'presence.snapshot': 2
       await peer.ok('join', { roomId });
     }
     const dave = await Peer.connect(t, server, fresh('dave'));
+    await fence(dave, [dave]);
     const before = dave.seen('userStatus').length;
-    assert.ok(before <= 2, `the lobby's snapshot told of ${before}`);
+    assert.equal(before, 2, 'the lobby\'s snapshot');
     await dave.ok('join', { roomId });
     await fence(dave, [dave], { roomId });
     assert.equal(dave.seen('userStatus').length - before, 2);
+  });
+});
+
+withServer('status in large rooms', { settings: { ...SETTINGS, 'presence.max_room': 2, 'rooms.lobby': 'false', 'limits.typing_rate': 0 } }, (server) => {
+  test('over presence.max_room nobody is announced, told, or shown typing unless the room was named', { timeout: 20_000 }, async (t) => {
+    const roomId = fresh('room');
+    const peers = [];
+    for (const name of ['alice', 'bob', 'carol', 'dave']) {
+      const peer = await Peer.connect(t, server, fresh(name));
+      await peer.ok('join', { roomId });
+      peers.push(peer);
+    }
+    const [alice, bob, , dave] = peers;
+    await fence(dave, peers, { roomId });
+    assert.deepEqual(alice.seen('userStatus', online(dave.user)), []);
+    assert.deepEqual(dave.seen('userStatus'), []);
+    await alice.ok('typing', true);
+    await fence(bob, peers, { roomId });
+    assert.deepEqual(bob.seen('userTyping'), []);
+    await alice.ok('typing', true, { roomId });
+    assert.equal((await bob.next('userTyping')).roomId, roomId);
+    const { total } = await dave.ok('presence', { roomId });
+    assert.equal(total, 4);
   });
 });

@@ -107,7 +107,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     const responses = await Promise.all([session.get(), session.get()]);
     responses.sort((a, b) => a.status - b.status);
     assert.deepEqual(responses.map(({ status, text }) => [status, text]), [[200, '1'], [400, '']]);
-    await session.assertGone();
+    await session.assertOver();
   });
 
   test('a close packet: the waiting poll is answered with a noop, and the session is over', { timeout: 10_000 }, async () => {
@@ -116,7 +116,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     assert.equal((await http(server, '/healthz')).status, 200, 'by then the poll is waiting');
     await session.send('1');
     assert.equal((await poll).text, '6');
-    await session.assertGone();
+    await session.assertOver();
   });
 
   test('a poll whose client goes away ends the session', { timeout: 20_000 }, async () => {
@@ -133,7 +133,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
       assert.equal(response.status, 200);
       assert.ok(performance.now() < until, 'the session lives on');
     }
-    await session.assertGone();
+    await session.assertOver();
   });
 
   for (const [what, body, headers] of [
@@ -146,7 +146,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     test(`a POST with ${what} ends the session`, { timeout: 10_000 }, async () => {
       const session = await PollingSession.open(server);
       await session.post(body, headers ?? {});
-      await session.assertGone();
+      await session.assertOver();
     });
   }
 
@@ -212,10 +212,30 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
   test('a second WebSocket on a session is closed and disturbs nobody', { timeout: 20_000 }, async (t) => {
     const first = await RawWebSocket.open(t, server);
     const { sid } = await first.handshake();
-    const second = await RawWebSocket.open(t, server, { sid });
-    await second.closed();
     first.send(`40${JSON.stringify({ token: await server.token(fresh('alice')) })}`);
     await first.packet('40');
+    const second = await RawWebSocket.open(t, server, { sid });
+    await second.closed();
+    first.send('421["presence",{}]');
+    await first.packet('431[');
+  });
+
+  test('a second WebSocket while the first upgrades, or after, is closed and disturbs nobody', { timeout: 20_000 }, async (t) => {
+    const session = await PollingSession.open(server);
+    await session.connect(await server.token(fresh('alice')));
+    const { sid } = session.handshake;
+    const first = await RawWebSocket.open(t, server, { sid });
+    first.send('2probe');
+    await first.packet('3probe');
+    const during = await RawWebSocket.open(t, server, { sid });
+    await during.closed();
+    first.send('5');
+    first.send('421["presence",{}]');
+    await first.packet('431[');
+    const after = await RawWebSocket.open(t, server, { sid });
+    await after.closed();
+    first.send('422["presence",{}]');
+    await first.packet('432[');
   });
 
   for (const [what, frame] of [['an unknown packet type', 'abc'], ['an empty frame', ''], ['a ping of the client', '2'], ['a close packet', '1']]) {
@@ -252,6 +272,6 @@ withServer('heartbeat', { settings: { 'engine.ping_interval': '300ms', 'engine.p
     assert.equal(await session.packet('2'), '2');
     const response = await session.get();
     assert.ok(response.status === 400 || response.text === '1', `${response.status} ${response.text}`);
-    await session.assertGone();
+    await session.assertOver();
   });
 });

@@ -79,8 +79,14 @@ export class PollingSession {
     return JSON.parse((await this.packet('40')).slice(2));
   }
 
-  /** The session is gone: its id is unknown. */
-  async assertGone() {
+  /** The session is over: its id is unknown, at the latest after one poll that tells so. */
+  async assertOver() {
+    const response = await this.get();
+    if (response.status === 200) {
+      assert.match(response.text, /^[16]$/);
+    } else {
+      assertRefusal(response, 400, 1, 'Session ID unknown');
+    }
     assertRefusal(await this.post('3'), 400, 1, 'Session ID unknown');
   }
 }

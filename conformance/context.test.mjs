@@ -117,6 +117,21 @@ withServer('context', FREE, (server) => {
     await relayed(t, server, transport, { roomId: fresh('room'), file: bytes(262_144) });
   });
 
+  overEachTransport('the largest message with the largest context and attachments', async (t, transport) => {
+    const roomId = fresh('room');
+    const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
+    await bob.ok('join', { roomId });
+    // On the wire a placeholder stands for the attachment, and counts.
+    const context = { ...sized(4_096 - ',"file":{"_placeholder":true,"num":0}'.length, roomId), file: bytes(262_144) };
+    const message = '🦀'.repeat(4_096);
+    alice.chat.sendMessage(message, context);
+    for (const peer of [alice, bob]) {
+      const got = await peer.next('message', (data) => data.context?.roomId === roomId);
+      assert.equal(got.message, message);
+      assert.deepEqual(got.context, context);
+    }
+  });
+
   overEachTransport('attachments of together more than 256 KiB are too large', async (t, transport) => {
     await tooLarge(t, server, transport, { roomId: fresh('room'), a: bytes(262_144), b: bytes(1) });
   });

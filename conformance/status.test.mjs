@@ -5,7 +5,8 @@ import { test } from 'node:test';
 
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 
-const GRACE = 400;
+// Long enough for a reload on a busy machine.
+const GRACE = 800;
 const SETTINGS = { 'limits.message_rate': 0, 'presence.grace': `${GRACE}ms` };
 
 const online = (user) => ({ userId, isOnline }) => userId === user && isOnline;

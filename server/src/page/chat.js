@@ -1,26 +1,25 @@
-// The demo page: two people chat with nothing but the events of the chat protocol. Everything that others wrote gets
-// into the document as text nodes only.
+// The demo page: people chat with nothing but the events of the chat protocol. The connection itself is left to
+// socket.js. Whatever others wrote gets into the document as text nodes only.
 
 import { Socket } from './socket.js';
 
-const LOBBY = 'lobby'; // every socket is in it; messages without `roomId` go there
+const LOBBY = 'lobby'; // every socket is in it; a message without `roomId` goes there
 const HISTORY = 50; // messages asked for on join
 const KEPT = 500; // messages kept of a room
-const PEOPLE = 200; // people shown
-const TYPING_AGAIN = 5_000; // ms; the server ends a typing of 10 s by itself
-const TYPING_IDLE = 3_000; // ms without a key after which one no longer types
-const TYPING_SHOWN = 12_000; // ms; in case the end of it is lost
+const PEOPLE = 200; // users shown
+const TYPING_AGAIN = 5_000; // ms; the server ends a typing that is not renewed within 10 s
+const TYPING_IDLE = 3_000; // ms without a key after which this user types no more
 
 const $ = (id) => document.getElementById(id);
 
 let socket = null;
 let me = {}; // the claims of the token
-let rooms = new Map(); // by id: { id, messages: in the order of their ids, unread }
-let current; // the room shown
+let current = null; // the room shown
+const rooms = new Map(); // by id: { id, messages: in the order of their ids, unread, button }
 const people = new Map(); // by userId: the last userStatus
-const typists = new Map(); // by userId: { username, roomId, timer }
+const typists = new Map(); // by userId: the last userTyping
 let replyTo = null; // the message to be answered
-let unsent = null; // the payload whose acknowledgement never came
+let unsent = null; // the payload that was not acknowledged
 
 // Connection
 
@@ -28,52 +27,44 @@ function connect() {
   const token = $('token').value.trim();
   const claims = claimsOf(token);
   socket?.disconnect();
-  // Another user must not see what the one before could read.
-  if (claims.sub !== me.sub) reset();
+  if (claims.sub !== me.sub) reset(); // another user must not see what the one before could read
   me = claims;
   socket = new Socket(location.origin, { token })
     .on('connect', connected)
-    .on('connect_error', (error, delay) => {
-      if (delay === null) showError({ code: error.data?.code, message: error.message });
-      disconnected(error.message, delay);
-    })
+    .on('connect_error', refused)
     .on('disconnect', disconnected)
     .on('message', receive)
     .on('userTyping', userTyping)
     .on('userStatus', userStatus)
     .on('error', showError);
   showError(null);
-  showState('opening', 'Connecting…');
+  showState('waiting', 'Connecting…');
   socket.connect();
+  $('text').focus();
 }
 
 async function connected() {
   showState('open', `Connected as ${nameOf(me)}`);
-  people.clear();
-  showPeople();
   showError(null);
-  for (const id of Array.isArray(me.rooms) ? me.rooms : []) {
-    if (typeof id === 'string' && id !== '*') open(id);
-  }
-  showRooms();
-  $('text').focus();
+  showPeople();
+  if (Array.isArray(me.rooms)) me.rooms.filter((id) => id !== '*').forEach((id) => open(String(id)));
   // A new connection is in no room but the lobby and those of its token. Joining again brings what was missed.
-  for (const id of [...rooms.keys()]) await join(id);
+  for (const id of [...rooms.keys()]) if (!(await join(id)) && !socket.connected) return;
+}
+
+function refused(error, delay) {
+  if (delay === null) showError({ message: error.message, code: error.data?.code });
+  disconnected(error.message, delay);
 }
 
 function disconnected(reason, delay) {
-  stopTyping(false);
-  for (const userId of [...typists.keys()]) endTyping(userId);
+  stopTyping();
   people.clear();
+  typists.clear();
   showPeople();
+  showTyping();
   if (delay === null) showState('closed', `Disconnected: ${reason}`);
   else showState('waiting', `Reconnecting in ${(delay / 1000).toFixed(1)} s: ${reason}`);
-}
-
-function disconnect() {
-  socket.disconnect();
-  showState('closed', 'Disconnected');
-  $('token').focus();
 }
 
 // Only to show who one is: the server alone decides what a token is worth.
@@ -86,9 +77,9 @@ function claimsOf(token) {
   }
 }
 
-const nameOf = (claims) => String(claims.name ?? claims.username ?? claims.sub ?? 'unknown');
+const nameOf = (claims) => String(claims.name ?? claims.username ?? claims.sub);
 
-// A fragment never leaves the browser, a query would stand in logs. It is taken out of the address for the same reason.
+// A fragment is not sent to any server, a query would stand in logs. It leaves the address, which people copy.
 function tokenFromFragment() {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');
   if (!token) return;
@@ -97,7 +88,7 @@ function tokenFromFragment() {
   connect();
 }
 
-/** Emits with an acknowledgement; resolves to the answer, or shows the error and resolves to null. */
+// Emits with an acknowledgement. Resolves to the answer, or shows the error and resolves to null.
 async function request(event, payload) {
   try {
     const answer = await socket.emitWithAck(event, payload);
@@ -112,13 +103,20 @@ async function request(event, payload) {
 // Rooms
 
 function reset() {
-  rooms = new Map();
+  rooms.clear();
+  $('rooms').replaceChildren();
   unsent = null;
   show(open(LOBBY));
 }
 
 function open(id) {
-  if (!rooms.has(id)) rooms.set(id, { id, messages: [], unread: 0 });
+  if (!rooms.has(id)) {
+    const room = { id, messages: [], unread: 0, button: element('button', '') };
+    room.button.onclick = () => show(room);
+    $('rooms').append(element('li', '', room.button));
+    rooms.set(id, room);
+    showRoom(room);
+  }
   return rooms.get(id);
 }
 
@@ -127,25 +125,23 @@ async function join(id) {
   if (!answer) return null;
   const room = open(answer.roomId);
   const page = answer.messages ?? [];
-  const newest = room.messages.at(-1);
-  // A full page of newer messages only leaves a gap before it: better no messages than missing ones.
-  if (newest && page.length === HISTORY && page[0].id > newest.id) room.messages = [];
-  const known = new Set(room.messages.map((message) => message.id));
-  room.messages = [...room.messages, ...page.filter((message) => !known.has(message.id))]
-    .sort((a, b) => (a.id < b.id ? -1 : 1))
-    .slice(-KEPT);
+  // A full page of nothing but newer messages leaves a gap before it: better no older messages than a hidden gap.
+  if (page.length === HISTORY && page[0].id > room.messages.at(-1)?.id) room.messages = [];
+  const byId = new Map([...room.messages, ...page].map((message) => [message.id, message]));
+  room.messages = [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(-KEPT);
   if (room === current) showMessages();
-  showRooms();
   return room;
 }
 
 function show(room) {
   stopTyping();
+  const before = current;
   current = room;
   room.unread = 0;
+  if (before) showRoom(before);
+  showRoom(room);
   $('room-title').textContent = room.id;
   setReply(null);
-  showRooms();
   showMessages();
   showTyping();
 }
@@ -154,78 +150,52 @@ function show(room) {
 
 function receive(message) {
   const room = open(message.context?.roomId ?? LOBBY);
-  endTyping(message.userId);
-  // Ids grow within a room, so a message that is already there, from a history, is seen at once.
-  if (room.messages.some(({ id }) => id === message.id)) return;
+  if (typists.delete(message.userId)) showTyping();
+  if (room.messages.some(({ id }) => id === message.id)) return; // it came with a history already
   room.messages.push(message);
   if (room.messages.length > KEPT) room.messages.shift();
-  if (room === current) {
-    const log = $('log');
-    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    $('messages').append(messageItem(message));
-    if ($('messages').children.length > KEPT) $('messages').firstChild.remove();
-    if (atEnd || message.userId === me.sub) log.scrollTop = log.scrollHeight;
-  } else {
+  if (room !== current) {
     room.unread += 1;
-    showRooms();
+    showRoom(room);
+    return;
   }
+  const log = $('log');
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+  $('messages').append(messageItem(message));
+  if ($('messages').children.length > KEPT) $('messages').firstChild.remove();
+  if (atEnd || message.userId === me.sub) log.scrollTop = log.scrollHeight;
 }
 
 async function send() {
   const message = $('text').value;
-  if (message.trim() === '') return;
-  const room = current;
-  const context = {};
+  const [room, answered] = [current, replyTo];
+  // `clientId` makes sending the same again after a failure safe: it is never delivered twice.
+  const context = { clientId: randomId() };
   if (room.id !== LOBBY) context.roomId = room.id;
-  if (replyTo) context.replyTo = replyTo.id;
-  // Sending the same again after a failure under the same clientId can never deliver it twice.
-  const same = unsent?.message === message && ['roomId', 'replyTo'].every((key) => unsent.context[key] === context[key]);
-  const payload = same ? unsent : { message, context: { ...context, clientId: randomId() } };
-  const answered = replyTo;
+  if (answered) context.replyTo = answered.id;
+  const isRetry =
+    unsent?.message === message && unsent.context.roomId === context.roomId && unsent.context.replyTo === context.replyTo;
+  const payload = isRetry ? unsent : { message, context };
   $('text').value = '';
   setReply(null);
-  stopTyping(false); // the message itself ends it
+  stopTyping();
   showError(null);
-  const answer = await request('message', payload);
-  unsent = answer ? null : payload;
-  if (answer || room !== current || $('text').value) return;
+  unsent = (await request('message', payload)) ? null : payload;
+  if (!unsent || room !== current || $('text').value) return;
   $('text').value = message;
   setReply(answered);
 }
 
-// Not randomUUID: browsers have it on secure origins only.
-const randomId = () => Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join('-');
-
-function messageItem({ id, message, timestamp, context, userId, username }) {
-  const when = new Date(timestamp);
-  const isToday = when.toDateString() === new Date().toDateString();
-  const time = element('time', '', isToday ? when.toLocaleTimeString() : when.toLocaleString());
-  time.dateTime = timestamp;
-  const reply = element('button', 'reply', 'Reply');
-  reply.ariaLabel = `Reply to ${username}`;
-  const text = element('div', 'text', message);
-  text.dir = 'auto';
-  const item = element('li', userId === me.sub ? 'mine' : '', reply, element('bdi', 'sender', username), time);
-  if (context?.replyTo) item.append(quote(context.replyTo));
-  item.append(text);
-  item.dataset.id = id;
-  return item;
-}
-
-function quote(id) {
-  const original = current.messages.find((message) => message.id === id);
-  if (!original) return element('div', 'quote', 'In reply to an earlier message');
-  const text = element('bdi', '', excerpt(original.message));
-  return element('div', 'quote', element('bdi', '', original.username), ': ', text);
-}
-
-const excerpt = (text) => (text.length > 80 ? `${text.slice(0, 80)}…` : text);
+// Not randomUUID, which browsers have on secure origins only.
+const randomId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
 
 function setReply(message) {
   replyTo = message;
   $('reply').hidden = !message;
-  $('reply-to').textContent = message ? `${message.username}: ${excerpt(message.message)}` : '';
+  $('reply-to').textContent = message ? excerpt(message) : '';
 }
+
+const excerpt = ({ username, message }) => `${username}: ${message.length > 80 ? `${message.slice(0, 80)}…` : message}`;
 
 // Typing
 
@@ -233,44 +203,33 @@ let typingIn = null; // the room whose members see this user typing
 let typingSent = 0;
 let typingIdle;
 
-function startTyping() {
-  clearTimeout(typingIdle);
+function typing() {
   if ($('text').value === '') return stopTyping();
   if (typingIn === null || Date.now() - typingSent > TYPING_AGAIN) {
     typingIn = current.id;
     typingSent = Date.now();
     socket?.emit('typing', true, { roomId: typingIn });
   }
+  clearTimeout(typingIdle);
   typingIdle = setTimeout(stopTyping, TYPING_IDLE);
 }
 
-function stopTyping(tell = true) {
+function stopTyping() {
   clearTimeout(typingIdle);
-  if (tell && typingIn !== null) socket?.emit('typing', false, { roomId: typingIn });
+  if (typingIn !== null) socket?.emit('typing', false, { roomId: typingIn });
   typingIn = null;
 }
 
-function userTyping({ userId, username, isTyping, roomId }) {
-  endTyping(userId);
-  if (isTyping) typists.set(userId, { username, roomId, timer: setTimeout(() => endTyping(userId), TYPING_SHOWN) });
+function userTyping(status) {
+  typists.delete(status.userId);
+  if (status.isTyping) typists.set(status.userId, status);
   showTyping();
 }
-
-function endTyping(userId) {
-  clearTimeout(typists.get(userId)?.timer);
-  if (typists.delete(userId)) showTyping();
-}
-
-// People
 
 function userStatus(status) {
   people.delete(status.userId);
   people.set(status.userId, status);
-  if (people.size > PEOPLE) {
-    const away = [...people.values()].find(({ isOnline }) => !isOnline);
-    people.delete((away ?? people.values().next().value).userId);
-  }
-  if (!status.isOnline) endTyping(status.userId);
+  if (people.size > PEOPLE) people.delete(people.keys().next().value);
   showPeople();
 }
 
@@ -278,35 +237,29 @@ function userStatus(status) {
 
 function element(name, className, ...children) {
   const node = document.createElement(name);
-  if (className) node.className = className;
-  node.append(...children);
+  node.className = className;
+  node.append(...children); // strings become text nodes
   return node;
 }
 
 function showState(state, text) {
   $('state').dataset.state = state;
   $('state').textContent = text;
-  const idle = state === 'closed';
-  $('token-label').hidden = $('connect').hidden = !idle;
-  $('disconnect').hidden = idle;
+  $('token-label').hidden = $('connect').hidden = state !== 'closed';
+  $('disconnect').hidden = state === 'closed';
   $('send').disabled = $('join').disabled = state !== 'open';
 }
 
+// An `error` event, the error of an acknowledgement, or null.
 function showError(error) {
   const code = error?.code ? ` (${error.code})` : '';
   const retry = error?.retryAfter ? `; again in ${Math.ceil(error.retryAfter / 1000)} s` : '';
-  $('error').textContent = error ? `${error.event ?? 'Error'}: ${error.message ?? 'refused'}${code}${retry}` : '';
+  $('error').textContent = error ? `${error.event ?? 'Error'}: ${error.message}${code}${retry}` : '';
 }
 
-function showRooms() {
-  const items = [...rooms.values()].map((room) => {
-    const unread = room.unread ? ` (${room.unread} new)` : '';
-    const button = element('button', '', element('bdi', '', room.id), unread);
-    button.onclick = () => show(room);
-    if (room === current) button.ariaCurrent = 'true';
-    return element('li', '', button);
-  });
-  $('rooms').replaceChildren(...items);
+function showRoom(room) {
+  room.button.replaceChildren(element('bdi', '', room.id), room.unread ? ` (${room.unread} new)` : '');
+  room.button.setAttribute('aria-current', room === current);
 }
 
 function showMessages() {
@@ -314,12 +267,31 @@ function showMessages() {
   $('log').scrollTop = $('log').scrollHeight;
 }
 
+function messageItem({ id, message, timestamp, context, userId, username }) {
+  const reply = element('button', 'reply', 'Reply');
+  reply.setAttribute('aria-label', `Reply to ${username}`);
+  const when = new Date(timestamp);
+  const isToday = when.toDateString() === new Date().toDateString();
+  const time = element('time', '', isToday ? when.toLocaleTimeString() : when.toLocaleString());
+  time.dateTime = timestamp;
+  const text = element('div', 'text', message);
+  text.dir = 'auto';
+  const item = element('li', userId === me.sub ? 'mine' : '', reply, element('bdi', 'sender', username), ' ', time);
+  item.dataset.id = id;
+  if (context?.replyTo) {
+    const original = current.messages.find((candidate) => candidate.id === context.replyTo);
+    item.append(element('bdi', 'quote', original ? excerpt(original) : 'an earlier message'));
+  }
+  item.append(text);
+  return item;
+}
+
 function showTyping() {
-  const here = [...typists.values()].filter(({ roomId }) => (roomId ?? current.id) === current.id);
-  const names = here.slice(0, 3).map(({ username }) => username).join(', ');
-  const others = here.length > 3 ? ` and ${here.length - 3} more` : '';
-  const verb = here.length > 1 ? 'are' : 'is';
-  $('typing').replaceChildren(...(names ? [element('bdi', '', names), `${others} ${verb} typing…`] : []));
+  const names = [...typists.values()]
+    .filter(({ roomId }) => roomId === undefined || roomId === current.id)
+    .map(({ username }) => username);
+  const verb = names.length > 1 ? 'are' : 'is';
+  $('typing').replaceChildren(...(names.length ? [element('bdi', '', names.join(', ')), ` ${verb} typing…`] : []));
 }
 
 function showPeople() {
@@ -327,17 +299,18 @@ function showPeople() {
     const seen = lastSeen ? `, last seen ${new Date(lastSeen).toLocaleTimeString()}` : '';
     return element('li', isOnline ? '' : 'away', element('bdi', '', username), isOnline ? '' : ` offline${seen}`);
   });
-  if (socket?.connected) items.unshift(element('li', '', element('bdi', '', nameOf(me)), ' (you)'));
+  if (socket.connected) items.unshift(element('li', '', element('bdi', '', nameOf(me)), ' (you)'));
   $('people').replaceChildren(...items);
 }
 
 // What the user does
 
-const onSubmit = (id, action) =>
-  $(id).addEventListener('submit', (event) => {
+function onSubmit(form, action) {
+  $(form).addEventListener('submit', (event) => {
     event.preventDefault();
     action();
   });
+}
 
 onSubmit('connection', connect);
 onSubmit('composer', send);
@@ -345,9 +318,13 @@ onSubmit('joining', async () => {
   const room = await join($('room').value);
   if (room) show(room);
 });
-$('disconnect').addEventListener('click', disconnect);
+$('disconnect').addEventListener('click', () => {
+  socket.disconnect();
+  showState('closed', 'Disconnected');
+  $('token').focus();
+});
 $('reply-cancel').addEventListener('click', () => setReply(null));
-$('text').addEventListener('input', startTyping);
+$('text').addEventListener('input', typing);
 $('text').addEventListener('keydown', (event) => {
   if (event.key === 'Escape') setReply(null);
   if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
@@ -356,8 +333,7 @@ $('text').addEventListener('keydown', (event) => {
 });
 $('messages').addEventListener('click', (event) => {
   const id = event.target.closest('li')?.dataset.id;
-  // A click that ends the selection of text is no reply.
-  if (!id || !getSelection().isCollapsed) return;
+  if (!id || !getSelection().isCollapsed) return; // a click that ends a selection is no reply
   setReply(current.messages.find((message) => message.id === id) ?? null);
   $('text').focus();
 });

@@ -19,7 +19,7 @@ const rooms = new Map(); // by id: { id, messages: in the order of their ids, un
 const people = new Map(); // by userId: the last userStatus
 const typists = new Map(); // by userId: the last userTyping
 let replyTo = null; // the message to be answered
-let unsent = null; // the payload that was not acknowledged
+const unsent = new Map(); // by room, text and reply: the clientId of a message that was not acknowledged
 
 // Connection
 
@@ -105,7 +105,7 @@ async function request(event, payload) {
 function reset() {
   rooms.clear();
   $('rooms').replaceChildren();
-  unsent = null;
+  unsent.clear();
   show(open(LOBBY));
 }
 
@@ -169,19 +169,18 @@ function receive(message) {
 async function send() {
   const message = $('text').value;
   const [room, answered] = [current, replyTo];
-  // `clientId` makes sending the same again after a failure safe: it is never delivered twice.
-  const context = { clientId: randomId() };
+  // Sending the same again after a failure goes under the same `clientId`, so that it is never delivered twice.
+  const draft = JSON.stringify([room.id, message, answered?.id]);
+  const context = { clientId: unsent.get(draft) ?? randomId() };
   if (room.id !== LOBBY) context.roomId = room.id;
   if (answered) context.replyTo = answered.id;
-  const isRetry =
-    unsent?.message === message && unsent.context.roomId === context.roomId && unsent.context.replyTo === context.replyTo;
-  const payload = isRetry ? unsent : { message, context };
   $('text').value = '';
   setReply(null);
   stopTyping();
   showError(null);
-  unsent = (await request('message', payload)) ? null : payload;
-  if (!unsent || room !== current || $('text').value) return;
+  if (await request('message', { message, context })) return unsent.delete(draft);
+  unsent.set(draft, context.clientId);
+  if (room !== current || $('text').value) return showError({ message: `not sent to ${room.id}: ${message}` });
   $('text').value = message;
   setReply(answered);
 }

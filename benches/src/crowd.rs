@@ -4,7 +4,8 @@
 //! is copied to its client. Heartbeats are answered here, so a crowd stays connected while it is pumped.
 
 use std::io::{ErrorKind, Read, Write};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -32,6 +33,7 @@ struct Client {
 pub struct Crowd {
     poll: Poll,
     events: Events,
+    pace: Duration,
     clients: Vec<Client>,
     scratch: Vec<u8>,
     /// Clients with something to write.
@@ -41,14 +43,17 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// An empty crowd.
+    /// An empty crowd. With a `pace` it looks for readiness that often instead of sleeping until the first: on loopback
+    /// every write of a server that wakes a sleeping reader pays for the wake-up, which no remote reader would cost it
+    /// (measured with the Node peer: 15 % of a delivery). Zero sleeps, which suits idle crowds.
     ///
     /// # Errors
     /// [`Error::Io`] if the system gives no poller.
-    pub fn new() -> Result<Self, Error> {
+    pub fn new(pace: Duration) -> Result<Self, Error> {
         Ok(Self {
             poll: Poll::new().map_err(Error::io("create a poller"))?,
             events: Events::with_capacity(EVENTS),
+            pace,
             clients: Vec::new(),
             scratch: vec![0; SCRATCH],
             unwritten: Vec::new(),
@@ -101,17 +106,14 @@ impl Crowd {
     /// # Errors
     /// [`Error::Disconnected`] if a client lost its connection, [`Error::Frame`] if it received no frames.
     pub fn pump(&mut self, timeout: Duration, mut on_packet: impl FnMut(usize, &[u8])) -> Result<(), Error> {
-        let Self { poll, events, clients, scratch, unwritten, unread } = self;
+        let Self { poll, events, pace, clients, scratch, unwritten, unread } = self;
         for member in unwritten.drain(..) {
             clients[member].write(member)?;
         }
         for member in unread.drain(..) {
             clients[member].read(member, scratch, &mut on_packet)?;
         }
-        match poll.poll(events, Some(timeout)) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
-            result => result.map_err(Error::io("poll"))?,
-        }
+        wait(poll, events, timeout, *pace)?;
         for event in events.iter() {
             let Token(member) = event.token();
             let client = &mut clients[member];
@@ -123,6 +125,23 @@ impl Crowd {
             }
         }
         Ok(())
+    }
+}
+
+/// Fills `events` with what is ready, at the latest after `timeout`.
+fn wait(poll: &mut Poll, events: &mut Events, timeout: Duration, pace: Duration) -> Result<(), Error> {
+    let start = Instant::now();
+    loop {
+        let block = if pace.is_zero() { timeout } else { Duration::ZERO };
+        match poll.poll(events, Some(block)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => result.map_err(Error::io("poll"))?,
+        }
+        let left = timeout.saturating_sub(start.elapsed());
+        if pace.is_zero() || !events.is_empty() || left.is_zero() {
+            return Ok(());
+        }
+        thread::sleep(pace.min(left));
     }
 }
 
@@ -143,7 +162,12 @@ impl Client {
 
     /// Reads until the socket is empty. A read that does not fill the buffer has emptied it: what arrives later is
     /// reported anew (`man 7 epoll`, question 9), so the read that would only say so is saved.
-    fn read(&mut self, member: usize, scratch: &mut [u8], on_packet: &mut impl FnMut(usize, &[u8])) -> Result<(), Error> {
+    fn read(
+        &mut self,
+        member: usize,
+        scratch: &mut [u8],
+        on_packet: &mut impl FnMut(usize, &[u8]),
+    ) -> Result<(), Error> {
         loop {
             let kept = self.tail.len();
             scratch[..kept].copy_from_slice(&self.tail);
@@ -186,5 +210,78 @@ impl Client {
             self.write(member)?;
         }
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A crowd of one whose handshake left `leftover`, and the server's end of its connection.
+    fn crowd_of_one(leftover: &[u8], pace: Duration) -> (Crowd, std::net::TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, _) = listener.accept().unwrap();
+        server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut crowd = Crowd::new(pace).unwrap();
+        crowd.add(Opened::from_parts(stream, leftover.to_vec())).unwrap();
+        (crowd, server)
+    }
+
+    /// Pumps until `count` packets came, 5 s at most.
+    fn receive(crowd: &mut Crowd, count: usize) -> Vec<String> {
+        let (start, mut packets) = (Instant::now(), Vec::new());
+        while packets.len() < count && start.elapsed() < Duration::from_secs(5) {
+            let keep = |_: usize, packet: &[u8]| packets.push(String::from_utf8_lossy(packet).into_owned());
+            crowd.pump(Duration::from_millis(20), keep).unwrap();
+        }
+        packets
+    }
+
+    #[test]
+    fn joins_frames_split_anywhere_and_takes_what_the_handshake_left() {
+        let wire = [&[0x81, 3][..], b"4ab", &[0x81, 126, 0, 2][..], b"4c", &[0x81, 2][..], b"4d"].concat();
+        for pace in [Duration::ZERO, Duration::from_micros(100)] {
+            for left in 0..=wire.len() {
+                let (mut crowd, mut server) = crowd_of_one(&wire[..left], pace);
+                for byte in &wire[left..] {
+                    server.write_all(&[*byte]).unwrap();
+                    server.flush().unwrap();
+                }
+                assert_eq!(receive(&mut crowd, 3), ["4ab", "4c", "4d"], "{left} bytes left");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_both_kinds_of_ping_and_sends_masked() {
+        let (mut crowd, mut server) = crowd_of_one(b"", Duration::ZERO);
+        server.write_all(&[&[0x81, 1, b'2', 0x89, 2, b'h', b'i', 0x81, 1][..], b"6"].concat()).unwrap();
+        assert_eq!(receive(&mut crowd, 1), ["6"]);
+        crowd.send(0, b"4x");
+        crowd.pump(Duration::ZERO, |_, _| {}).unwrap();
+        let mut expected = Vec::new();
+        frames::encode_text(b"3", &mut expected);
+        frames::encode_pong(b"hi", &mut expected);
+        frames::encode_text(b"4x", &mut expected);
+        let mut sent = vec![0; expected.len()];
+        server.read_exact(&mut sent).unwrap();
+        assert_eq!(sent, expected);
+    }
+
+    #[test]
+    fn a_lost_connection_ends_the_measurement() {
+        for last in [&[][..], &[0x88, 0]] {
+            let (mut crowd, mut server) = crowd_of_one(b"", Duration::ZERO);
+            server.write_all(last).unwrap();
+            drop(server);
+            let mut result = Ok(());
+            for _ in 0..50 {
+                result = result.and_then(|()| crowd.pump(Duration::from_millis(20), |_, _| {}));
+            }
+            assert!(matches!(result, Err(Error::Disconnected { member: 0 })), "{result:?}");
+        }
     }
 }

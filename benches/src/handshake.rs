@@ -78,6 +78,11 @@ impl Opened {
         })
     }
 
+    /// A client whose opening happened elsewhere, with the bytes received after it.
+    pub fn from_parts(stream: TcpStream, received: Vec<u8>) -> Self {
+        Self { stream, received }
+    }
+
     /// Gives up the stream, and the bytes received after the last awaited answer.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.received)

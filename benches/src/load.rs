@@ -78,8 +78,11 @@ impl Room {
     fn send(&mut self) {
         let (number, sender) = self.ledger.send();
         let member = sender * self.crowd.len() / self.senders;
-        let packet =
-            format!("42[\"message\",{{\"message\":\"{}\",\"context\":{{\"roomId\":\"{}\"}}}}]", ledger::text(number), self.id);
+        let packet = format!(
+            "42[\"message\",{{\"message\":\"{}\",\"context\":{{\"roomId\":\"{}\"}}}}]",
+            ledger::text(number),
+            self.id
+        );
         self.crowd.send(member, packet.as_bytes());
     }
 

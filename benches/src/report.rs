@@ -69,7 +69,8 @@ pub fn machine() -> Value {
     let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
     json!({
         "cpu": model,
-        "cores": std::thread::available_parallelism().map_or(0, usize::from),
+        // Not the parallelism available to this thread, which is pinned.
+        "cores": cpu.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": read("/proc/sys/kernel/osrelease"),
         "load_average": read("/proc/loadavg"),
         "unix_time": SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()),

@@ -107,7 +107,7 @@ impl Running {
         let spawned = subject.command(paths, &data).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         pin(cores.generator_core)?;
         let mut child = spawned.map_err(|source| failed(subject, source.to_string()))?;
-        let found = child.stdout.take().map_or_else(|| Err("no output".to_owned()), |stdout| listening(stdout));
+        let found = child.stdout.take().map_or_else(|| Err("no output".to_owned()), listening);
         let clock = clock_getcpuclockid(pid(&child));
         match (found, clock) {
             (Ok(address), Ok(clock)) => Ok(Self { child, address, clock, _data: data }),
@@ -204,7 +204,10 @@ mod tests {
 
     #[test]
     fn reads_the_listening_line_and_names_another() {
-        assert_eq!(listening(&b"listening on http://127.0.0.1:4321\ntoken a b\n"[..]), Ok(([127, 0, 0, 1], 4321).into()));
+        assert_eq!(
+            listening(&b"listening on http://127.0.0.1:4321\ntoken a b\n"[..]),
+            Ok(([127, 0, 0, 1], 4321).into())
+        );
         assert!(listening(&b"starting\n"[..]).unwrap_err().contains("starting"));
         assert!(listening(&b""[..]).is_err());
     }

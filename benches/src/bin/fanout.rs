@@ -33,7 +33,7 @@ struct Args {
     #[arg(long, default_value_t = 1000)]
     clients: usize,
     /// Members that send, in turn
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 1)]
     senders: usize,
     /// Messages in flight when saturated
     #[arg(long, default_value_t = 16)]
@@ -41,6 +41,10 @@ struct Args {
     /// Messages a second in the low-rate phase
     #[arg(long, default_value_t = 20)]
     rate: u32,
+    /// Microseconds between the generator's looks for readiness; 0 sleeps until there is some, and has the server pay
+    /// for waking the generator
+    #[arg(long, default_value_t = 100)]
+    pace_us: u64,
     /// Seconds of saturated load before anything is measured
     #[arg(long, default_value_t = 2.0)]
     warm_up: f64,
@@ -102,6 +106,7 @@ fn main() -> anyhow::Result<()> {
         "senders": args.senders,
         "in_flight": args.in_flight,
         "rate": args.rate,
+        "pace_us": args.pace_us,
         "message_bytes": benches::ledger::TEXT_LEN,
         "measured": measured,
         "verified": verified,
@@ -113,7 +118,7 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(args: &Args, server: Subject, run: usize, measured: &mut Vec<Measured>) -> anyhow::Result<Verified> {
     let running = Running::start(server, &args.paths, args.cores)?;
-    let mut crowd = Crowd::new()?;
+    let mut crowd = Crowd::new(Duration::from_micros(args.pace_us))?;
     for member in 0..args.clients {
         let mut opened = Opened::connect(running.address(), &token(SECRET, member)?)?;
         opened.join(ROOM)?;
@@ -122,8 +127,7 @@ fn measure(args: &Args, server: Subject, run: usize, measured: &mut Vec<Measured
     let mut room = Room::new(crowd, ROOM, args.senders);
     let saturated = Offer::InFlight(args.in_flight);
     room.offer(saturated, Duration::from_secs_f64(args.warm_up))?;
-    let phases =
-        [("saturated", saturated, args.saturated), ("low rate", Offer::PerSecond(args.rate), args.low_rate)];
+    let phases = [("saturated", saturated, args.saturated), ("low rate", Offer::PerSecond(args.rate), args.low_rate)];
     for (phase, offer, seconds) in phases {
         let (messages, deliveries) = (room.ledger().sent(), room.ledger().deliveries());
         let (server_cpu, own_cpu) = (running.cpu()?, generator_cpu()?);

@@ -63,7 +63,8 @@ fn main() -> anyhow::Result<()> {
     for run in 0..args.runs {
         for turn in 0..args.servers.len() {
             let server = args.servers[(run + turn) % args.servers.len()];
-            let figures = measure(&args, server, run).with_context(|| format!("{} in run {}", server.name(), run + 1))?;
+            let figures =
+                measure(&args, server, run).with_context(|| format!("{} in run {}", server.name(), run + 1))?;
             eprintln!("run {}: {}: {:.0} bytes a client", run + 1, server.name(), figures.bytes_per_client);
             measured.push(figures);
         }
@@ -82,7 +83,7 @@ fn main() -> anyhow::Result<()> {
 
 fn measure(args: &Args, server: Subject, run: usize) -> anyhow::Result<Measured> {
     let running = Running::start(server, &args.paths, args.cores)?;
-    let mut crowd = Crowd::new()?;
+    let mut crowd = Crowd::new(Duration::ZERO)?;
     let settle = Duration::from_secs_f64(args.settle);
     let mut grow_to = |clients: usize| -> anyhow::Result<u64> {
         while crowd.len() < clients {

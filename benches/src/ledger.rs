@@ -243,22 +243,25 @@ mod tests {
         }
     }
 
+    /// Name, senders, messages sent, what each member receives, the faults in it.
+    struct Case(&'static str, usize, u32, &'static [&'static [u32]], Faults);
+
     #[test]
     fn counts_each_fault_exactly() {
         let (lost, duplicated, reordered, corrupt, diverged) = (0, 0, 0, 0, 0);
         let clean = Faults { lost, duplicated, reordered, corrupt, diverged };
-        let cases: [(&str, usize, u32, &[&[u32]], Faults); 9] = [
-            ("clean", 2, 4, &[&[0, 1, 2, 3], &[0, 1, 2, 3]], clean),
-            ("another order of two senders is no reordering, if all agree", 2, 2, &[&[1, 0], &[1, 0]], clean),
-            ("members disagree", 2, 2, &[&[0, 1], &[1, 0]], Faults { diverged: 1, ..clean }),
-            ("lost in the middle", 1, 3, &[&[0, 1, 2], &[0, 2]], Faults { lost: 1, diverged: 1, ..clean }),
-            ("lost at the end", 1, 3, &[&[0, 1, 2], &[0, 1]], Faults { lost: 1, ..clean }),
-            ("lost for all", 1, 2, &[&[1], &[1]], Faults { lost: 2, ..clean }),
-            ("twice in a row", 1, 2, &[&[0, 1], &[0, 0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
-            ("the first twice", 1, 2, &[&[0, 0, 1], &[0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
-            ("one sender reordered, all agree", 1, 2, &[&[1, 0], &[1, 0]], Faults { reordered: 2, ..clean }),
+        let cases = [
+            Case("clean", 2, 4, &[&[0, 1, 2, 3], &[0, 1, 2, 3]], clean),
+            Case("another order of two senders is no reordering, if all agree", 2, 2, &[&[1, 0], &[1, 0]], clean),
+            Case("members disagree", 2, 2, &[&[0, 1], &[1, 0]], Faults { diverged: 1, ..clean }),
+            Case("lost in the middle", 1, 3, &[&[0, 1, 2], &[0, 2]], Faults { lost: 1, diverged: 1, ..clean }),
+            Case("lost at the end", 1, 3, &[&[0, 1, 2], &[0, 1]], Faults { lost: 1, ..clean }),
+            Case("lost for all", 1, 2, &[&[1], &[1]], Faults { lost: 2, ..clean }),
+            Case("twice in a row", 1, 2, &[&[0, 1], &[0, 0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
+            Case("the first twice", 1, 2, &[&[0, 0, 1], &[0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
+            Case("one sender reordered, all agree", 1, 2, &[&[1, 0], &[1, 0]], Faults { reordered: 2, ..clean }),
         ];
-        for (name, senders, sent, received, faults) in cases {
+        for Case(name, senders, sent, received, faults) in cases {
             let ledger = account(senders, sent, received);
             assert_eq!(ledger.faults(), faults, "{name}");
             assert_eq!(ledger.open() == 0, faults.lost == 0, "{name}");

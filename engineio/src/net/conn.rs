@@ -39,6 +39,9 @@ pub(super) enum Phase {
 pub(super) enum End {
     /// The queue, then a close frame with this code (or a poll answered with packet `1`).
     Close(Option<u16>),
+    /// The peer is at fault: a WebSocket as after [`End::Close`]; a poll that waits is answered with packet `1`. Without
+    /// one the sid is unknown from now on, as in the reference.
+    Fault(Option<u16>),
     /// The queue, then a poll answered with a noop: the client itself sent packet `1` (gotcha 4).
     Noop,
     /// The transport is gone already.

@@ -313,10 +313,16 @@ fn refusal(error: HandshakeError) -> Response<Full<Bytes>> {
 }
 
 fn poll_refusal(error: PollError) -> Response<Full<Bytes>> {
-    empty(match error {
+    let mut response = empty(match error {
         PollError::BadRequest => StatusCode::BAD_REQUEST,
+        PollError::TimedOut => StatusCode::REQUEST_TIMEOUT,
         PollError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-    })
+    });
+    if error == PollError::TimedOut {
+        // RFC 9110, 15.5.9: the server has decided to close the connection.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {

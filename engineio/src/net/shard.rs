@@ -133,7 +133,8 @@ impl<H: Handler> Shard<H> {
             Err(CloseReason::TransportClose) if via == Transport::Polling => {
                 self.io.end(key, CloseReason::TransportClose, End::Noop);
             }
-            Err(reason) => self.io.end(key, reason, End::Close(None)),
+            Err(CloseReason::TransportClose) => self.io.end(key, CloseReason::TransportClose, End::Close(None)),
+            Err(reason) => self.io.end(key, reason, End::Fault(None)),
         }
     }
 
@@ -225,7 +226,7 @@ impl Io {
 
     /// A request that has no place in this session: 400 for it, and the session is over.
     pub(super) fn end_bad_request(&mut self, key: ConnKey) {
-        self.end(key, CloseReason::TransportError, End::Close(None));
+        self.end(key, CloseReason::TransportError, End::Fault(None));
     }
 
     /// What is queued, as the body of the polling handshake's answer.
@@ -251,9 +252,7 @@ impl Io {
     }
 
     fn end_transport(&mut self, key: ConnKey, end: End) {
-        let until = self.now + self.config.close_timeout;
-        let noop = self.noop.clone();
-        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        let Some(conn) = self.conns.get(key.0) else { return };
         match end {
             End::Gone | End::Abort => {
                 if let (Link::WebSocket(ws), End::Abort) = (&conn.link, end) {
@@ -262,13 +261,20 @@ impl Io {
                 }
                 self.remove(key);
             }
-            End::Close(_) | End::Noop => {
-                conn.out.push(if let End::Close(code) = end { SharedFrame::close(code) } else { noop });
-                conn.phase = Phase::Lingering { until };
-                self.mark_dirty(key);
-                self.timers.others.push(until, (key, Due::Linger));
-            }
+            End::Fault(_) if matches!(conn.link, Link::Polling(PollLink { waiting: None })) => self.remove(key),
+            End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code)),
+            End::Noop => self.linger(key, self.noop.clone()),
         }
+    }
+
+    /// Queues the last frame of a closed session, and gives its transport `close_timeout` to take it.
+    fn linger(&mut self, key: ConnKey, last: SharedFrame) {
+        let until = self.now + self.config.close_timeout;
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        conn.out.push(last);
+        conn.phase = Phase::Lingering { until };
+        self.mark_dirty(key);
+        self.timers.others.push(until, (key, Due::Linger));
     }
 
     /// Forgets the connection; its stream closes, its tasks find nothing and end.
@@ -345,7 +351,7 @@ impl Io {
                     }
                     return;
                 }
-                Err(reason) => return self.end(key, reason, End::Close(None)),
+                Err(reason) => return self.end(key, reason, End::Fault(None)),
             }
         }
     }

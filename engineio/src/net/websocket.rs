@@ -131,7 +131,7 @@ fn take_in<H: Handler>(
             Ok(Some(item)) => on_item(shard, key, item),
             Ok(None) => return,
             // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
-            Err(error) => shard.io.end(key, CloseReason::TransportError, End::Close(Some(error.close_code()))),
+            Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
         }
     }
 }
@@ -141,7 +141,7 @@ fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
         Item::Text(text) => match packet::decode(&text) {
             Ok(packet) => shard.receive(key, packet),
             // Not an Engine.IO packet: the reference closes without a code (A30, gotcha 11).
-            Err(_) => shard.io.end(key, CloseReason::ParseError, End::Close(None)),
+            Err(_) => shard.io.end(key, CloseReason::ParseError, End::Fault(None)),
         },
         Item::Binary(bytes) => shard.receive(key, packet::binary(&bytes)),
         Item::Ping(payload) => {

@@ -148,7 +148,7 @@ impl<H: Handler + 'static> Edge<H> {
                 Ok(Route::Preflight) => preflight(&parts.headers),
                 Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
                 Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts),
-                Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid)) {
+                Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid, action)) {
                     Some(key) => self.session(&parts, body, key, action).await,
                     None => refusal(HandshakeError::SidUnknown),
                 },

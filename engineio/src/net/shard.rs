@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     CloseReason, Config, ConnKey, Handler, Handshake, Outbox, SendError, SharedFrame,
+    http::Action,
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
     sid::Sid,
@@ -209,11 +210,12 @@ impl Io {
         key
     }
 
-    /// The open session this sid names.
-    pub(super) fn lookup(&self, sid: &Sid) -> Option<ConnKey> {
+    /// The session this sid names, if it is open; one that closed is known only to the poll that shall hear of it.
+    pub(super) fn lookup(&self, sid: &Sid, action: Action) -> Option<ConnKey> {
         let key = self.conns.key_at(sid.index()).filter(|_| sid.shard() == self.id)?;
-        let conn = self.conns.get(key)?;
-        sid.proves(&conn.random).then_some(ConnKey(key))
+        let conn = self.conns.get(key).filter(|conn| sid.proves(&conn.random))?;
+        let owed = action == Action::Poll && matches!(conn.link, Link::Polling(_));
+        (conn.is_open() || owed).then_some(ConnKey(key))
     }
 
     pub(super) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {

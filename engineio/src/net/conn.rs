@@ -83,13 +83,15 @@ pub(super) struct WsLink {
     pub(super) blocked: Option<Instant>,
     /// A deadline about that is set already: one at a time, however often the peer stops and goes on.
     pub(super) watched: bool,
+    /// The read loop reads no more until less than `outbound_soft` is queued; then it is to be woken.
+    pub(super) paused: bool,
     /// The close frame is out and the write side is shut.
     pub(super) finished: bool,
 }
 
 impl WsLink {
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, task: None, blocked: None, watched: false, finished: false }
+        Self { stream, task: None, blocked: None, watched: false, paused: false, finished: false }
     }
 
     pub(super) fn wake(&self) {

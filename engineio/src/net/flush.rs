@@ -53,11 +53,14 @@ impl Io {
     }
 
     fn flush_websocket(&mut self, key: ConnKey) {
-        let (now, patience) = (self.now, self.config.ping_timeout);
+        let (now, patience, soft) = (self.now, self.config.ping_timeout, self.config.outbound_soft);
         let Some(Conn { out, link: Link::WebSocket(ws), phase, .. }) = self.conns.get_mut(key.0) else { return };
         let before = out.bytes();
         let result = out.write_to(&mut self.gather, |bytes| ws.stream.try_write(bytes));
         let lingering = matches!(phase, Phase::Lingering { .. });
+        if out.bytes() <= soft && std::mem::take(&mut ws.paused) {
+            ws.wake();
+        }
         match result {
             Ok(true) => {
                 ws.blocked = None;
@@ -66,14 +69,16 @@ impl Io {
                 }
             }
             Ok(false) => {
+                if ws.blocked.is_none() {
+                    // The read loop waits for the socket to become writable.
+                    ws.wake();
+                }
                 if ws.blocked.is_none() || out.bytes() < before {
                     ws.blocked = Some(now);
                 }
                 if !std::mem::replace(&mut ws.watched, true) {
                     self.timers.others.push(now + patience, (key, Due::Blocked));
                 }
-                // The read loop waits for the socket to become writable.
-                ws.wake();
             }
             Err(_) if lingering => self.remove(key),
             Err(_) => self.end(key, CloseReason::TransportError, End::Gone),

@@ -15,7 +15,7 @@ use super::{
     conn::{Link, PollLink, WsLink},
     polling::{self, PollError},
     probe::{self, Probing},
-    shard::ShardRef,
+    shard::{RETRY_AFTER, ShardRef},
     websocket::ReadLoop,
 };
 use crate::{
@@ -168,13 +168,13 @@ impl<H: Handler + 'static> Edge<H> {
     /// The application's say, then the version: the last checks of a handshake.
     fn admit(&self, parts: &Parts, transport: Transport) -> Result<(), HandshakeError> {
         self.shard.turn(|shard| {
-            let io = &mut shard.io;
+            let io = &shard.io;
             let limit = io.config.max_sessions;
             if io.draining || (limit > 0 && io.conns.len() >= limit) {
-                return Err(HandshakeError::Unavailable { retry_after: std::time::Duration::from_secs(1) });
+                return Err(HandshakeError::Unavailable { retry_after: RETRY_AFTER });
             }
             let handshake = Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote };
-            shard.handler.on_handshake(io, &handshake).map_err(|refusal| match refusal {
+            shard.admit(&handshake).map_err(|refusal| match refusal {
                 Refusal::Forbidden => HandshakeError::Forbidden,
                 Refusal::Unavailable { retry_after } => HandshakeError::Unavailable { retry_after },
             })

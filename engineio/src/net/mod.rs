@@ -37,6 +37,9 @@ use shard::ShardRef;
 
 use crate::{Config, Handler};
 
+/// The exit code of a process whose shard's state is broken (`EX_SOFTWARE`).
+const BROKEN: i32 = 70;
+
 /// Answers requests for paths outside the engine's: method, path and headers, and the peer's address.
 #[derive(Clone)]
 struct Fallback(Arc<dyn Fn(&Parts, SocketAddr) -> Response<Bytes> + Send + Sync>);
@@ -161,7 +164,7 @@ impl Running {
     /// Waits until the server has stopped. A shard that panicked ends the process with exit code 70: its state is broken.
     pub fn join(self) {
         if self.thread.join().is_err() {
-            std::process::exit(70);
+            std::process::exit(BROKEN);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, SendError, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, SendError, SharedFrame,
     http::Action,
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
@@ -28,6 +28,9 @@ use crate::{
 
 /// How many bytes one read of a socket may bring.
 const SCRATCH: usize = 64 * 1024;
+
+/// When a client that was refused for a reason of our own may come back.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard as its tasks hold it.
 #[derive(Debug)]
@@ -95,21 +98,39 @@ impl<H: Handler> ShardRef<H> {
     }
 
     /// One synchronous visit. Afterwards every close is settled and the driver knows what is to be flushed.
+    ///
+    /// The handler's panics are caught closer to it. One that gets here leaves the shard in a state nobody knows, and a
+    /// task's panic would go unnoticed: the process ends.
     pub(super) fn turn<R>(&self, visit: impl FnOnce(&mut Shard<H>) -> R) -> R {
         let mut shard = self.0.borrow_mut();
-        shard.io.now = Instant::now();
-        let result = visit(&mut shard);
-        shard.settle();
-        if shard.needs_driver()
-            && let Some(driver) = &shard.io.driver
-        {
-            driver.wake_by_ref();
-        }
-        result
+        let turn = AssertUnwindSafe(|| {
+            shard.io.now = Instant::now();
+            let result = visit(&mut shard);
+            shard.settle();
+            if shard.needs_driver()
+                && let Some(driver) = &shard.io.driver
+            {
+                driver.wake_by_ref();
+            }
+            result
+        });
+        catch_unwind(turn).unwrap_or_else(|_| {
+            tracing::error!("a shard is broken; the process ends");
+            std::process::exit(super::BROKEN)
+        })
     }
 }
 
 impl<H: Handler> Shard<H> {
+    /// Asks the handler for its say; when it panics, nobody knows, and the client may come back.
+    pub(super) fn admit(&mut self, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        let Self { handler, io, .. } = self;
+        catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))).unwrap_or_else(|_| {
+            tracing::error!("the handler panicked in a handshake; it is refused");
+            Err(Refusal::Unavailable { retry_after: RETRY_AFTER })
+        })
+    }
+
     /// Opens a session: its OPEN packet is queued first, then the handler is told.
     pub(super) fn open(&mut self, link: Link, handshake: &Handshake<'_>) -> ConnKey {
         let key = self.io.insert(link, handshake.transport);
@@ -167,7 +188,7 @@ impl<H: Handler> Shard<H> {
             if catch_unwind(AssertUnwindSafe(|| handler.on_timeout(io))).is_err() {
                 // No connection to blame: the state behind the timers may be broken, and they would fire for ever.
                 tracing::error!("the handler panicked in a timer; the process ends");
-                std::process::exit(70);
+                std::process::exit(super::BROKEN);
             }
         }
         self.settle();
@@ -259,7 +280,7 @@ impl Io {
             End::Gone | End::Abort => {
                 if let (Link::WebSocket(ws), End::Abort) = (&conn.link, end) {
                     // Best effort: without it the close is polite, and the kernel keeps the unread bytes a while.
-                    let _ = socket2::SockRef::from(&ws.stream).set_linger(Some(std::time::Duration::ZERO));
+                    let _ = socket2::SockRef::from(&ws.stream).set_linger(Some(Duration::ZERO));
                 }
                 self.remove(key);
             }

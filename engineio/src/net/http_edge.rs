@@ -4,9 +4,13 @@
 use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
@@ -147,7 +151,7 @@ impl<H: Handler + 'static> Edge<H> {
             match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
                 Ok(Route::Preflight) => preflight(&parts.headers),
                 Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
-                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts),
+                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts, &body),
                 Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid, action)) {
                     Some(key) => self.session(&parts, body, key, action).await,
                     None => refusal(HandshakeError::SidUnknown),
@@ -199,8 +203,8 @@ impl<H: Handler + 'static> Edge<H> {
         text(body)
     }
 
-    fn open_websocket(&self, parts: &Parts) -> Response<Full<Bytes>> {
-        let accept = match self.check_websocket(parts) {
+    fn open_websocket(&self, parts: &Parts, body: &Incoming) -> Response<Full<Bytes>> {
+        let accept = match check_websocket(parts, body) {
             Ok(accept) => accept,
             Err(refused) => return refused,
         };
@@ -217,7 +221,7 @@ impl<H: Handler + 'static> Edge<H> {
     async fn session(&self, parts: &Parts, body: Incoming, key: ConnKey, action: Action) -> Response<Full<Bytes>> {
         let transport = self.shard.turn(|shard| shard.io.conn(key).map(|conn| conn.session.transport()));
         match action {
-            Action::Upgrade => self.begin_upgrade(parts, key),
+            Action::Upgrade => self.begin_upgrade(parts, &body, key),
             // A session on WebSocket has nothing to say over HTTP (A10).
             _ if transport != Some(Transport::Polling) => refusal(HandshakeError::BadRequest),
             Action::WebSocketWithoutUpgrade => refusal(HandshakeError::BadRequest),
@@ -238,8 +242,8 @@ impl<H: Handler + 'static> Edge<H> {
         }
     }
 
-    fn begin_upgrade(&self, parts: &Parts, key: ConnKey) -> Response<Full<Bytes>> {
-        let accept = match self.check_websocket(parts) {
+    fn begin_upgrade(&self, parts: &Parts, body: &Incoming, key: ConnKey) -> Response<Full<Bytes>> {
+        let accept = match check_websocket(parts, body) {
             Ok(accept) => accept,
             Err(refused) => return refused,
         };
@@ -251,21 +255,6 @@ impl<H: Handler + 'static> Edge<H> {
         switching_protocols(&accept)
     }
 
-    fn check_websocket(&self, parts: &Parts) -> Result<String, Response<Full<Bytes>>> {
-        ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
-            let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
-            *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            if error.status() == 405 {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-            }
-            if error.status() == 426 {
-                // RFC 6455, 4.4: tell which version is spoken.
-                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            response
-        })
-    }
-
     fn add_cors(&self, parts: &Parts, response: &mut Response<Full<Bytes>>) {
         let origin = parts.headers.get(header::ORIGIN);
         if let Some(origin) = origin.filter(|_| self.config.cors && self.config.origins.allow(&parts.headers)) {
@@ -274,6 +263,26 @@ impl<H: Handler + 'static> Edge<H> {
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
     }
+}
+
+/// The value of `Sec-WebSocket-Accept`, or the answer to a request that is no WebSocket handshake.
+fn check_websocket(parts: &Parts, body: &Incoming) -> Result<String, Response<Full<Bytes>>> {
+    // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
+    if parts.version < Version::HTTP_11 || !body.is_end_stream() {
+        return Err(refusal(HandshakeError::BadRequest));
+    }
+    ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
+        let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
+        *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        if error.status() == 405 {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        if error.status() == 426 {
+            // RFC 6455, 4.4: tell which version is spoken.
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    })
 }
 
 fn is_octet_stream(headers: &HeaderMap) -> bool {

@@ -125,7 +125,7 @@ pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop
             shard.io.armed
         });
         if let Some(drain) = drain
-            && (shard.turn(|shard| shard.io.conns.is_empty()) || drain <= tokio::time::Instant::now())
+            && (shard.turn(|shard| shard.io.is_drained()) || drain <= tokio::time::Instant::now())
         {
             return Poll::Ready(());
         }
@@ -145,6 +145,7 @@ impl<H: Handler> Shard<H> {
     /// No new session; every open one is told to come back elsewhere.
     fn shut_down(&mut self) {
         self.io.draining = true;
+        self.io.drain.notify_waiters();
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
         for key in keys {
             self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));

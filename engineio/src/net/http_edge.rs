@@ -1,7 +1,13 @@
 //! One TCP connection as HTTP/1.1: hyper parses it, [`crate::http`] decides, and a WebSocket handshake takes the raw
 //! stream back.
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
@@ -12,7 +18,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
     Fallback,
@@ -94,13 +100,23 @@ pub(super) async fn serve<H: Handler + 'static>(
 /// Speaks HTTP until the connection ends (`None`) or is taken over: its stream, and what was read beyond the handshake.
 async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
     let takeover = Rc::clone(&edge.takeover);
+    let (_speaking, drain) = Speaking::begin(&edge.shard)?;
+    let mut drained = pin!(drain.notified());
+    let mut told = false;
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(edge.config.head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), edge);
-    if let Err(error) = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)).await {
+    let speaking = std::future::poll_fn(|cx| {
+        if !told && drained.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        http.poll_without_shutdown(cx)
+    });
+    if let Err(error) = speaking.await {
         tracing::debug!(%error, "connection ended");
         return None;
     }
@@ -108,6 +124,27 @@ async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> O
         let parts = http.into_parts();
         (parts.io.into_inner(), parts.read_buf.to_vec())
     })
+}
+
+/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
+struct Speaking<H: Handler>(ShardRef<H>);
+
+impl<H: Handler> Speaking<H> {
+    /// `None` when the server is shutting down.
+    fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
+        let drain = shard.turn(|shard| {
+            let io = &mut shard.io;
+            io.http += usize::from(!io.draining);
+            (!io.draining).then(|| Rc::clone(&io.drain))
+        })?;
+        Some((Self(shard.clone()), drain))
+    }
+}
+
+impl<H: Handler> Drop for Speaking<H> {
+    fn drop(&mut self) {
+        self.0.turn(|shard| shard.io.http -= 1);
+    }
 }
 
 /// The first WebSocket of a new session: OPEN packet, then the handler.

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use super::{
     conn::{Conn, End, Link, Phase, PollLink},
     entropy::Entropy,
@@ -70,6 +72,10 @@ pub(super) struct Io {
     pub(super) armed: Option<Instant>,
     /// Shutting down: no new session.
     pub(super) draining: bool,
+    /// Told when `draining` begins: connections that speak HTTP end after the response they owe.
+    pub(super) drain: Rc<Notify>,
+    /// How many connections speak HTTP.
+    pub(super) http: usize,
     /// Lent to writes that gather small frames.
     pub(super) gather: Vec<u8>,
     probes: u64,
@@ -91,6 +97,8 @@ impl<H: Handler> ShardRef<H> {
             driver: None,
             armed: None,
             draining: false,
+            drain: Rc::default(),
+            http: 0,
             gather: Vec::new(),
             probes: 0,
         };
@@ -201,11 +209,17 @@ impl<H: Handler> Shard<H> {
 
     fn needs_driver(&self) -> bool {
         !self.io.dirty.is_empty()
+            || self.io.is_drained()
             || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
     }
 }
 
 impl Io {
+    /// Nothing is left to wait for: no session, and no response under way.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.conns.is_empty() && self.http == 0
+    }
+
     fn insert(&mut self, link: Link, transport: Transport) -> ConnKey {
         let mut random = [0; crate::sid::RANDOM_LEN];
         self.entropy.fill(&mut random);

@@ -23,6 +23,7 @@ use tokio::{net::TcpStream, sync::Notify};
 use super::{
     Fallback,
     conn::{Link, PollLink, WsLink},
+    patient::Patient,
     polling::{self, PollError},
     probe::{self, Probing},
     shard::{RETRY_AFTER, ShardRef},
@@ -103,6 +104,8 @@ async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> O
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
     let mut drained = pin!(drain.notified());
     let mut told = false;
+    // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
+    let stream = Patient::new(stream, edge.config.ping_timeout);
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(edge.config.head_timeout)
@@ -122,7 +125,7 @@ async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> O
     }
     takeover.borrow().is_some().then(|| {
         let parts = http.into_parts();
-        (parts.io.into_inner(), parts.read_buf.to_vec())
+        (parts.io.into_inner().into_inner(), parts.read_buf.to_vec())
     })
 }
 

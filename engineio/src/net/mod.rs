@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `listener` | accepts, and backs off |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
+//! | `patient` | a time limit for peers that do not read a response |
 //! | `polling` | GET and POST of long-polling |
 //! | `probe` | the WebSocket of an upgrade |
 //! | `websocket` | the read loop of a WebSocket |
@@ -22,6 +23,7 @@ mod http_edge;
 mod inbox;
 mod listener;
 mod outq;
+mod patient;
 mod polling;
 mod probe;
 mod shard;

@@ -16,6 +16,8 @@ pub(super) struct Conn {
     pub(super) out: OutQueue,
     pub(super) link: Link,
     pub(super) phase: Phase,
+    /// The next deadline of the session that is set outside the heartbeat's queues.
+    pub(super) look_at: Option<Instant>,
     /// In the list of connections to flush at the end of the turn.
     pub(super) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.

@@ -15,7 +15,6 @@ use tokio::{
 use super::{
     conn::{Link, PollLink, Probe as ProbeSlot, WsLink},
     shard::{Io, ShardRef},
-    timers::Due,
     websocket::ReadLoop,
 };
 use crate::{
@@ -35,7 +34,7 @@ impl Io {
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(UpgradeError::Taken)?;
         conn.session.begin_upgrade(now, timeout)?;
         conn.probe = Some(ProbeSlot { id, task: None });
-        self.timers.others.push(now + timeout, (key, Due::Session));
+        self.look_at(key, now + timeout);
         Ok(id)
     }
 
@@ -64,7 +63,7 @@ impl Io {
         let next = session.poll_timeout();
         if probe == Probe::Pong {
             // The noop that releases a waiting poll.
-            self.timers.others.push(next, (key, Due::Session));
+            self.look_at(key, next);
         }
         Some(probe)
     }

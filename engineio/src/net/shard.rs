@@ -156,8 +156,7 @@ impl<H: Handler> Shard<H> {
                 self.guarded(key, |handler, io| handler.on_message(io, key, message));
             }
             Ok(Some(Event::Pong)) => {
-                let ping_at = conn.session.poll_timeout();
-                self.io.timers.pings.push(ping_at, key);
+                self.io.timers.pings.push(conn.session.next_beat(), key);
             }
             Ok(_) => {}
             Err(CloseReason::TransportClose) if via == Transport::Polling => {
@@ -225,13 +224,14 @@ impl Io {
         self.entropy.fill(&mut random);
         let intervals = Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
         let session = Session::new(self.now, transport, intervals);
-        let ping_at = session.poll_timeout();
+        let ping_at = session.next_beat();
         let conn = Conn {
             session,
             random,
             out: super::outq::OutQueue::default(),
             link,
             phase: Phase::Open,
+            look_at: None,
             dirty: false,
             probe: None,
         };
@@ -338,10 +338,23 @@ impl Io {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match (due, conn.phase) {
-            (Due::Session, Phase::Open) => self.run_session(key),
+            (Due::Session, Phase::Open) => {
+                conn.look_at = conn.look_at.filter(|at| *at > now);
+                self.run_session(key);
+            }
             (Due::Blocked, Phase::Open) => self.check_blocked(key),
             (Due::Linger, Phase::Lingering { until }) if now >= until => self.remove(key),
             _ => {}
+        }
+    }
+
+    /// Has the session's state machine run at `at`, the heartbeat's own queues apart. Entries are not taken back, so
+    /// one that comes sooner serves: whoever begins upgrade after upgrade does not fill the heap.
+    pub(super) fn look_at(&mut self, key: ConnKey, at: Instant) {
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        if conn.look_at.is_none_or(|sooner| at < sooner) {
+            conn.look_at = Some(at);
+            self.timers.others.push(at, (key, Due::Session));
         }
     }
 
@@ -370,7 +383,7 @@ impl Io {
             match conn.session.handle_timeout(now) {
                 Ok(Some(Event::Ping)) => {
                     pinged = true;
-                    self.timers.pongs.push(conn.session.poll_timeout(), key);
+                    self.timers.pongs.push(conn.session.next_beat(), key);
                     let ping = self.ping.clone();
                     // A full queue closes the connection; a closed one needs no ping.
                     let _ = self.send(key, &ping);
@@ -384,7 +397,8 @@ impl Io {
                 Ok(_) => {
                     // Pings and regular pongs have queues of their own; this is an upgrade, or a pong with more time.
                     if conn.session.is_upgrading() || (conn.session.awaits_pong() && !pinged) {
-                        self.timers.others.push(conn.session.poll_timeout(), (key, Due::Session));
+                        let at = conn.session.poll_timeout();
+                        self.look_at(key, at);
                     }
                     return;
                 }

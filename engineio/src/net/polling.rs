@@ -121,6 +121,13 @@ impl Io {
         Ok(body)
     }
 
+    /// A request of this session was dropped. Once the session is on WebSocket, that is of no account.
+    fn abort_polling(&mut self, key: ConnKey) {
+        if self.conn(key).is_some_and(|conn| matches!(conn.link, Link::Polling(_))) {
+            self.end(key, CloseReason::TransportError, End::Gone);
+        }
+    }
+
     fn begin_post(&mut self, key: ConnKey) -> Result<(), PollError> {
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(PollError::BadRequest)?;
         conn.session.begin_post().map_err(|reason| {
@@ -146,7 +153,7 @@ impl<H: Handler> Guard<'_, H> {
 impl<H: Handler> Drop for Guard<'_, H> {
     fn drop(&mut self) {
         if self.armed {
-            self.shard.turn(|shard| shard.io.end(self.key, CloseReason::TransportError, End::Gone));
+            self.shard.turn(|shard| shard.io.abort_polling(self.key));
         }
     }
 }

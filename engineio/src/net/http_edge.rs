@@ -85,16 +85,17 @@ pub(super) async fn serve<H: Handler + 'static>(
     // On the heap, and gone before a WebSocket lives on: an idle connection must not carry hyper's state.
     let Some((stream, early)) = Box::pin(serve_http(edge, stream)).await else { return };
     let Some(takeover) = takeover.take() else { return };
-    // Boxed for the same reason: the two futures would share the larger one's size.
-    match takeover {
-        Takeover::Open(parts) => {
-            if let Some(read_loop) = open(shard, stream, early, &parts, remote) {
-                drop(parts);
-                read_loop.run().await;
-            }
-        }
+    // Boxed for the same reason: what lives on is the read loop alone.
+    let read_loop = match takeover {
+        Takeover::Open(parts) => open(shard, stream, early, &parts, remote),
         Takeover::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early).run()).await,
-        Takeover::Refuse => Box::pin(probe::refuse(stream, None)).await,
+        Takeover::Refuse => {
+            Box::pin(probe::refuse(stream, None)).await;
+            None
+        }
+    };
+    if let Some(read_loop) = read_loop {
+        read_loop.run().await;
     }
 }
 
@@ -306,6 +307,7 @@ impl<H: Handler + 'static> Edge<H> {
 }
 
 /// The value of `Sec-WebSocket-Accept`, or the answer to a request that is no WebSocket handshake.
+#[expect(clippy::result_large_err, reason = "once a connection, and it goes out as it is")]
 fn check_websocket(parts: &Parts, body: &Incoming) -> Result<String, Response<Full<Bytes>>> {
     // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
     if parts.version < Version::HTTP_11 || !body.is_end_stream() {

@@ -44,6 +44,7 @@ const BROKEN: i32 = 70;
 
 /// Answers requests for paths outside the engine's: method, path and headers, and the peer's address.
 #[derive(Clone)]
+#[expect(clippy::type_complexity, reason = "this is the definition")]
 struct Fallback(Arc<dyn Fn(&Parts, SocketAddr) -> Response<Bytes> + Send + Sync>);
 
 impl std::ops::Deref for Fallback {

@@ -112,8 +112,8 @@ impl<H: Handler> Probing<H> {
         Self { shard, key, id, stream, decoder, pending }
     }
 
-    /// Runs the probe, and after an upgrade the session's read loop.
-    pub(super) async fn run(mut self) {
+    /// Runs the probe; after an upgrade, the session's read loop is to be run.
+    pub(super) async fn run(mut self) -> Option<ReadLoop<H>> {
         while let Some(probe) = self.next().await {
             match probe {
                 Probe::Pong => {
@@ -124,15 +124,14 @@ impl<H: Handler> Probing<H> {
                 }
                 Probe::Upgraded => {
                     let Self { shard, key, stream, decoder, pending, .. } = self;
-                    if shard.turn(|shard| shard.io.adopt(key, stream)) {
-                        ReadLoop::new(shard, key, decoder, pending).run().await;
-                    }
-                    return;
+                    let adopted = shard.turn(|shard| shard.io.adopt(key, stream));
+                    return adopted.then(|| ReadLoop::new(shard, key, decoder, pending));
                 }
             }
         }
         self.shard.turn(|shard| shard.io.abandon_probe(self.key, self.id));
         refuse(self.stream, None).await;
+        None
     }
 
     /// The next step of the upgrade; `None` when it failed, expired, or the session is over.

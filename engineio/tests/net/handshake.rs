@@ -11,10 +11,7 @@ async fn a_polling_handshake_names_sid_upgrades_and_limits() {
     assert!(response.head.contains("cache-control: no-store\r\n"));
     let (start, end) = response.body.split_once(r#"","#).unwrap();
     assert!(start.starts_with(r#"0{"sid":""#));
-    assert_eq!(
-        end,
-        r#""upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
-    );
+    assert_eq!(end, r#""upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#);
 }
 
 #[tokio::test]

@@ -127,8 +127,14 @@ impl TestServer {
         }
     }
 
+    async fn stream(&self) -> TcpStream {
+        let stream = soon(TcpStream::connect(self.addr)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
     pub(crate) async fn connect(&self) -> Http {
-        Http { stream: soon(TcpStream::connect(self.addr)).await.unwrap(), buffer: Vec::new() }
+        Http { stream: self.stream().await, buffer: Vec::new() }
     }
 
     /// One request on a connection of its own.
@@ -153,7 +159,7 @@ impl TestServer {
     }
 
     pub(crate) async fn websocket_at(&self, query: &str) -> WebSocketStream<TcpStream> {
-        let stream = soon(TcpStream::connect(self.addr)).await.unwrap();
+        let stream = self.stream().await;
         soon(client_async(format!("ws://{}/engine.io/?{query}", self.addr), stream)).await.unwrap().0
     }
 
@@ -280,9 +286,9 @@ impl Http {
             assert!(self.fill().await, "the stream ended before the response");
         };
         let head = String::from_utf8(self.take(end).await).unwrap().to_ascii_lowercase();
-        let len = head.split_once("content-length: ").map_or(0, |(_, rest)| {
-            rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a length")
-        });
+        let len = head
+            .split_once("content-length: ")
+            .map_or(0, |(_, rest)| rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a length"));
         let body = String::from_utf8(self.take(len).await).unwrap();
         let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
         Response { status, head, body }
@@ -297,6 +303,11 @@ impl Http {
             short => usize::from(short),
         };
         (head[0] & 0x0f, self.take(len).await)
+    }
+
+    /// Discards what was read and not looked at.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
     }
 
     /// Whether the server ends the stream, with nothing before that but what was read already.

@@ -198,6 +198,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::type_complexity, reason = "the rows of a table")]
     fn requests_are_sorted_in_the_reference_order_of_checks() {
         use HandshakeError as E;
         let sid = Sid::new(0, 1, [7; 15]);

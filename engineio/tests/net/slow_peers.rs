@@ -101,6 +101,7 @@ async fn a_flood_of_pings_from_a_peer_that_does_not_read_costs_little() {
 async fn a_poll_answer_that_nobody_reads_does_not_hold_its_connection() {
     let mut server = TestServer::start(|config| {
         config.ping_timeout = Duration::from_millis(200);
+        config.close_timeout = Duration::from_millis(200);
         config.max_payload = 64 << 20;
         config.outbound_hard = 64 << 20;
     });

@@ -55,10 +55,10 @@ impl Io {
     fn flush_websocket(&mut self, key: ConnKey) {
         let (now, patience, soft) = (self.now, self.config.ping_timeout, self.config.outbound_soft);
         let Some(Conn { out, link: Link::WebSocket(ws), phase, .. }) = self.conns.get_mut(key.0) else { return };
-        let before = out.bytes();
+        let before = out.cost();
         let result = out.write_to(&mut self.gather, |bytes| ws.stream.try_write(bytes));
         let lingering = matches!(phase, Phase::Lingering { .. });
-        if out.bytes() <= soft && std::mem::take(&mut ws.paused) {
+        if out.cost() <= soft && std::mem::take(&mut ws.paused) {
             ws.wake();
         }
         match result {
@@ -73,7 +73,7 @@ impl Io {
                     // The read loop waits for the socket to become writable.
                     ws.wake();
                 }
-                if ws.blocked.is_none() || out.bytes() < before {
+                if ws.blocked.is_none() || out.cost() < before {
                     ws.blocked = Some(now);
                 }
                 if !std::mem::replace(&mut ws.watched, true) {

@@ -377,7 +377,7 @@ impl Io {
         let mut pinged = false;
         while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
             // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead.
-            if conn.out.bytes() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
+            if conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
                 conn.session.excuse_pong(now);
             }
             match conn.session.handle_timeout(now) {
@@ -432,11 +432,11 @@ impl Outbox for Io {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
             return Err(SendError::Closed);
         };
-        let mut queued = conn.out.bytes();
+        let mut queued = conn.out.cost();
         if queued > 0 && queued + frame.websocket().len() > hard {
             // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
             self.flush_conn(key);
-            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.bytes());
+            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.cost());
         }
         // One frame larger than the limit is taken when the queue is empty.
         if queued > 0 && queued + frame.websocket().len() > hard {
@@ -454,7 +454,7 @@ impl Outbox for Io {
     }
 
     fn is_writable(&self, key: ConnKey) -> bool {
-        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.bytes() < self.config.outbound_soft)
+        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.cost() < self.config.outbound_soft)
     }
 
     fn close(&mut self, key: ConnKey, reason: CloseReason) {

@@ -152,7 +152,7 @@ impl Io {
         let Some(Conn { link: Link::WebSocket(ws), out, phase: Phase::Open, .. }) = self.conn(key) else {
             return false;
         };
-        ws.paused = out.bytes() > soft;
+        ws.paused = out.cost() > soft;
         ws.paused
     }
 }

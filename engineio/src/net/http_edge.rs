@@ -297,9 +297,16 @@ impl<H: Handler + 'static> Edge<H> {
     }
 
     fn add_cors(&self, parts: &Parts, response: &mut Response<Full<Bytes>>) {
+        if !self.config.cors {
+            return;
+        }
+        let headers = response.headers_mut();
+        if self.config.origins == engine::Origins::Any {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            return;
+        }
         let origin = parts.headers.get(header::ORIGIN);
-        if let Some(origin) = origin.filter(|_| self.config.cors && self.config.origins.allow(&parts.headers)) {
-            let headers = response.headers_mut();
+        if let Some(origin) = origin.filter(|_| self.config.origins.allow(&parts.headers)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }

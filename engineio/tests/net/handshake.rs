@@ -1,5 +1,7 @@
 //! Handshakes, and the refusals with their order (Engine.IO server errors 0 to 5).
 
+use engineio::http::Origins;
+
 use crate::support::{TestServer, request, upgrade_request};
 
 #[tokio::test]
@@ -91,5 +93,72 @@ async fn another_path_is_not_found_and_keeps_the_connection() {
     for path in ["/", "/engine.io?EIO=4&transport=polling", "/other"] {
         http.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await;
         assert_eq!(http.response().await.status, 404);
+    }
+}
+
+#[tokio::test]
+async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_asked() {
+    let server = TestServer::start(|config| config.cors = true);
+    for (method, query, status) in [
+        ("GET", "EIO=4&transport=polling", 200),
+        ("GET", "EIO=4&transport=none", 400),
+        ("OPTIONS", "EIO=4&transport=polling", 204),
+    ] {
+        let mut http = server.connect().await;
+        http.send(request(method, query, "Access-Control-Request-Headers: x-a, x-b\r\n", "").as_bytes()).await;
+        let response = http.response().await;
+        assert_eq!(response.status, status);
+        assert!(response.head.contains("access-control-allow-origin: *\r\n"), "{}", response.head);
+        if status == 204 {
+            assert!(response.head.contains("access-control-allow-methods: get,head,put,patch,post,delete\r\n"));
+            assert!(response.head.contains("access-control-allow-headers: x-a, x-b\r\n"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_foreign_origin_is_refused_on_every_request_and_upgrade() {
+    let server = TestServer::start(|config| {
+        config.cors = true;
+        config.origins =
+            Origins::Listed { origins: vec!["https://good.example".to_owned()], own: false, loopback: false };
+    });
+    for (origin, allowed) in [("https://good.example", true), ("https://good.example.evil", false), ("null", false)] {
+        for upgrade in [false, true] {
+            let mut http = server.connect().await;
+            let request = match upgrade {
+                true => upgrade_request("EIO=4&transport=websocket"),
+                false => request("GET", "EIO=4&transport=polling", "", ""),
+            };
+            http.send(request.replace("Host", &format!("Origin: {origin}\r\nHost")).as_bytes()).await;
+            let response = http.response().await;
+            assert_eq!(
+                response.status,
+                if !allowed {
+                    403
+                } else if upgrade {
+                    101
+                } else {
+                    200
+                },
+                "{origin}"
+            );
+            assert_eq!(response.head.contains(&format!("access-control-allow-origin: {origin}\r\n")), allowed);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_or_not_http_is_refused() {
+    let server = TestServer::start(|_| {});
+    let long = format!("GET /engine.io/?EIO=4 HTTP/1.1\r\nHost: l\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    let many = format!("GET /engine.io/?EIO=4 HTTP/1.1\r\nHost: l\r\n{}\r\n", "X: y\r\n".repeat(101));
+    for (head, status) in
+        [(long.as_str(), 431), (&many, 431), ("\x16\x03\x01\r\n\r\n", 400), ("PRI * HTTP/2.0\r\n\r\n", 400)]
+    {
+        let mut http = server.connect().await;
+        http.send(head.as_bytes()).await;
+        assert_eq!(http.response().await.status, status);
+        assert!(http.ended().await);
     }
 }

@@ -5,7 +5,7 @@ use std::{task::Waker, time::Instant};
 use tokio::{net::TcpStream, sync::oneshot};
 
 use super::outq::OutQueue;
-use crate::{CloseReason, session::Session, sid::RANDOM_LEN};
+use crate::{CloseReason, SharedFrame, session::Session, sid::RANDOM_LEN};
 
 /// One session and the transport under it.
 #[derive(Debug)]
@@ -74,6 +74,9 @@ pub(super) enum Link {
 pub(super) struct PollLink {
     /// The GET that waits for packets; it gets the body of its answer.
     pub(super) waiting: Option<oneshot::Sender<Vec<u8>>>,
+    /// What ends the session, in a body of its own after the queue: official clients act on a close packet at once, but
+    /// on the messages before it in the same body only later, and so would lose them.
+    pub(super) last: Option<SharedFrame>,
 }
 
 #[derive(Debug)]

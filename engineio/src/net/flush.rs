@@ -36,15 +36,18 @@ impl Io {
         let max_payload = self.config.max_payload;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match &mut conn.link {
-            Link::Polling(PollLink { waiting }) => {
-                if conn.out.is_empty() {
+            Link::Polling(PollLink { waiting, last }) => {
+                let ends = conn.out.is_empty();
+                let last = last.as_ref().filter(|_| ends);
+                if ends && last.is_none() {
                     return;
                 }
                 let Some(poll) = waiting.take() else { return };
                 conn.session.end_poll();
+                let body = last.map_or_else(|| conn.out.take_polling(max_payload), |last| last.polling().to_vec());
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
-                let _ = poll.send(conn.out.take_polling(max_payload));
-                if conn.out.is_empty() && matches!(conn.phase, Phase::Lingering { .. }) {
+                let _ = poll.send(body);
+                if ends {
                     self.remove(key);
                 }
             }

@@ -107,7 +107,7 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> 
 impl Io {
     fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<Vec<u8>>, PollError> {
         let conn = self.conn(key).ok_or(PollError::BadRequest)?;
-        let Link::Polling(PollLink { waiting }) = &mut conn.link else { return Err(PollError::BadRequest) };
+        let Link::Polling(PollLink { waiting, .. }) = &mut conn.link else { return Err(PollError::BadRequest) };
         if let Err(reason) = conn.session.begin_poll() {
             // A second waiting poll: this one gets 400, the first one a close packet (A24).
             self.end(key, reason, End::Fault(None));

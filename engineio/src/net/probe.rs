@@ -72,7 +72,7 @@ impl Io {
     fn adopt(&mut self, key: ConnKey, stream: TcpStream) -> bool {
         let Some(conn) = self.conn(key).filter(|conn| conn.is_open()) else { return false };
         conn.probe = None;
-        if let Link::Polling(PollLink { waiting: Some(poll) }) =
+        if let Link::Polling(PollLink { waiting: Some(poll), .. }) =
             std::mem::replace(&mut conn.link, Link::WebSocket(WsLink::new(stream)))
         {
             conn.session.end_poll();

@@ -298,7 +298,7 @@ impl Io {
                 }
                 self.remove(key);
             }
-            End::Fault(_) if matches!(conn.link, Link::Polling(PollLink { waiting: None })) => self.remove(key),
+            End::Fault(_) if matches!(conn.link, Link::Polling(PollLink { waiting: None, .. })) => self.remove(key),
             End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code)),
             End::Noop => self.linger(key, self.noop.clone()),
         }
@@ -308,7 +308,10 @@ impl Io {
     fn linger(&mut self, key: ConnKey, last: SharedFrame) {
         let until = self.now + self.config.close_timeout;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
-        conn.out.push(last);
+        match &mut conn.link {
+            Link::Polling(poll) => poll.last = Some(last),
+            Link::WebSocket(_) => conn.out.push(last),
+        }
         conn.phase = Phase::Lingering { until };
         self.mark_dirty(key);
         self.timers.others.push(until, (key, Due::Linger));
@@ -411,7 +414,7 @@ impl Io {
     fn release_poll(&mut self, key: ConnKey) {
         let noop = self.noop.clone();
         let Some(conn) = self.conns.get_mut(key.0) else { return };
-        if matches!(&conn.link, Link::Polling(PollLink { waiting: Some(_) })) && conn.out.is_empty() {
+        if matches!(&conn.link, Link::Polling(PollLink { waiting: Some(_), .. })) && conn.out.is_empty() {
             conn.out.push(noop);
             self.mark_dirty(key);
         }

@@ -57,7 +57,7 @@ impl Chat {
             Receipt { id: id.hyphenated().to_string(), timestamp: humantime::format_rfc3339_millis(time).to_string() };
         let payload = self.payload(&user, &receipt, request);
         // Stored first: what nobody can find again later is not delivered either.
-        self.store.append(now, room, &payload, request.attachments);
+        self.store.append(now, room, id, &payload, request.attachments);
         // Only a reserved name is an error, and this is none.
         let _ = io.of("/").to(&room_name(room)).emit("message", &payload, request.attachments);
         if let Some(client_id) = &request.client_id {

@@ -5,15 +5,17 @@
 //! | file | what it does |
 //! |---|---|
 //! | `request` | checks what clients send |
-//! | `session` | connecting, disconnecting, expiry, idleness, strikes |
+//! | `session` | connecting, disconnecting, `refresh` and expiry, idleness, strikes |
 //! | `message` | `message` |
 //! | `rooms` | `join`, `leave`, the implicit join |
-//! | `presence` | `userStatus` |
+//! | `history` | `history`, and the page that `join` brings |
+//! | `presence` | `presence`, `userStatus` |
 //! | `typing` | `typing`, `userTyping` |
 //! | `user` | what is kept of users and sockets |
 //! | `error` | refusals |
 
 mod error;
+mod history;
 mod message;
 mod presence;
 mod request;
@@ -170,6 +172,9 @@ impl Handler for Chat {
             "message" => self.on_message(io, socket, &event.args),
             "typing" => self.on_typing(io, socket, &event.args),
             "join" => self.on_join(io, socket, &event.args),
+            "history" => self.on_history(socket, &event.args),
+            "presence" => self.on_presence(io, socket, &event.args),
+            "refresh" => self.on_refresh(io, socket, &event.args),
             "leave" => self.on_leave(io, socket, &event.args),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
         };

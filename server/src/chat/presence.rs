@@ -1,12 +1,28 @@
-//! `userStatus`: who is online, told to the other users of a room.
+//! `presence` and `userStatus`: who is online, on request and told to the other users of a room.
 
 use std::{sync::Arc, time::SystemTime};
 
-use socketio::{Io, SocketKey};
+use socketio::{Args, Io, SocketKey};
 
-use super::{Chat, room_name};
+use super::{Chat, Reply, error::ChatError, request, room_name};
+
+/// The most users that `presence` names.
+const USERS: usize = 1000;
 
 impl Chat {
+    pub(super) fn on_presence(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+    ) -> Result<Reply, ChatError> {
+        let room = self.readable(socket, request::presence(args)?)?;
+        let total = self.occupancy.get(&*room).copied().unwrap_or_default();
+        let here = self.users_in(io, &room);
+        let users: Vec<String> = here.iter().take(USERS).filter_map(|user| self.online(user)).collect();
+        Ok(Reply::from(format!(r#","users":[{}],"total":{total}"#, users.join(","))))
+    }
+
     /// The users in a room, each once.
     pub(super) fn users_in(&self, io: &Io<'_>, room: &str) -> Vec<Arc<str>> {
         let mut users: Vec<Arc<str>> = io

@@ -1,28 +1,21 @@
 //! `join`, `leave`, and entering a room by sending to it.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use socketio::{Args, Io, SocketKey, json, parser::attachments};
+use socketio::{Args, Io, SocketKey, json};
 
 use super::{
-    Chat, Reply,
+    Chat, LOBBY, Reply,
     error::{ChatError, Code},
+    history::Page,
     request, room_name,
     user::Presence,
 };
-use crate::store::Stored;
-
-/// The most attachments one packet may carry to official clients.
-const ATTACHMENTS: usize = 10;
-
-/// The most JSON of one page of history, in bytes.
-const PAGE_BYTES: usize = 256 * 1024;
 
 /// Above this many rooms a user's past ones are forgotten.
 const REMEMBERED_ROOMS: usize = 1000;
 
-const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
+pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
 
 impl Chat {
     pub(super) fn may_enter_another(&mut self, socket: SocketKey) -> bool {
@@ -40,7 +33,7 @@ impl Chat {
         if let Some(joined) = self.joined(socket, room) {
             return Ok(joined);
         }
-        let lobby = self.config.rooms.lobby && room == super::LOBBY;
+        let lobby = self.config.rooms.lobby && room == LOBBY;
         if !lobby && !self.member(socket).is_some_and(|member| member.access.allows(room)) {
             return Err(FORBIDDEN);
         }
@@ -50,6 +43,26 @@ impl Chat {
         let room: Arc<str> = room.into();
         self.enter(io, socket, &room);
         Ok(room)
+    }
+
+    /// The room whose history and presence a socket asks for: one it is in, or may enter.
+    pub(super) fn readable<'a>(
+        &mut self,
+        socket: SocketKey,
+        room: Option<Cow<'a, str>>,
+    ) -> Result<Cow<'a, str>, ChatError> {
+        let room = match room {
+            Some(room) => room,
+            None if self.config.rooms.lobby => Cow::Borrowed(LOBBY),
+            None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: roomId is missing")),
+        };
+        let lobby = self.config.rooms.lobby && room == LOBBY;
+        let allowed = lobby || self.joined(socket, &room).is_some();
+        if allowed || self.member(socket).is_some_and(|member| member.access.allows(&room)) {
+            Ok(room)
+        } else {
+            Err(FORBIDDEN)
+        }
     }
 
     /// Puts a socket into a room it may enter. The newcomer is told who is there, and they of the newcomer.
@@ -109,9 +122,9 @@ impl Chat {
         members.extend_from_slice(format!(r#","members":{users}"#).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
         if let Some(wanted) = request.history {
-            let (messages, attachments) = page(self.store.newest(&room).take(wanted));
-            reply.members.push_str(&format!(r#","messages":{messages}"#));
-            reply.attachments = attachments;
+            let page = Page::newest(self.store.between(&room, None, None), wanted);
+            reply.members.push_str(&format!(r#","messages":{}"#, page.messages));
+            reply.attachments = page.attachments;
         }
         Ok(reply)
     }
@@ -131,33 +144,4 @@ impl Chat {
         self.count_out(&user, &room, Some(now));
         Ok(Reply::default())
     }
-}
-
-/// A page of messages, given newest first, as a JSON array oldest first, with the attachments of all of them.
-fn page<'a>(newest: impl Iterator<Item = &'a Stored>) -> (String, Vec<Bytes>) {
-    let (mut chosen, mut bytes, mut binary, mut lookalike) = (Vec::new(), 0, 0, false);
-    for stored in newest {
-        bytes += stored.json.len() + 1;
-        binary += stored.attachments.len();
-        lookalike |= stored.attachments.is_empty() && attachments::has_placeholders(&stored.json);
-        // Data that looks like a placeholder would be taken for one of the other messages' attachments.
-        if !chosen.is_empty() && (bytes > PAGE_BYTES || binary > ATTACHMENTS || (lookalike && binary > 0)) {
-            break;
-        }
-        chosen.push(stored);
-    }
-    let (mut text, mut all) = (String::from("["), Vec::new());
-    for stored in chosen.into_iter().rev() {
-        if text.len() > 1 {
-            text.push(',');
-        }
-        if all.is_empty() || stored.attachments.is_empty() {
-            text.push_str(&stored.json);
-        } else {
-            text.push_str(&attachments::renumber(&stored.json, all.len()));
-        }
-        all.extend(stored.attachments.iter().cloned());
-    }
-    text.push(']');
-    (text, all)
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
-use socketio::{AckId, ConnectError, Io, SocketKey};
+use socketio::{AckId, Args, ConnectError, Io, SocketKey};
 
 use super::{
     Chat, Reply,
@@ -12,7 +12,7 @@ use super::{
     user::{Access, Member, User},
     wall_clock,
 };
-use crate::auth::{AuthError, Claims};
+use crate::auth::{AuthError, Claims, Rooms};
 
 impl Chat {
     /// The claims of a CONNECT packet's token, if they open the door.
@@ -68,9 +68,41 @@ impl Chat {
             let lobby = Arc::clone(&self.lobby);
             self.enter(io, socket, &lobby);
         }
-        for room in claims.rooms.into_iter().flat_map(|rooms| rooms.ids) {
-            // A token that names more rooms than a socket may be in opens as many.
-            if self.may_enter_another(socket) {
+        self.enter_listed(io, socket, claims.rooms);
+    }
+
+    /// A new token for the same user: its claims count from now on. Rooms that were joined stay joined.
+    pub(super) fn on_refresh(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+    ) -> Result<Reply, ChatError> {
+        let token = request::refresh(args)?;
+        let claims = self.verifier.verify(&token, wall_clock()).map_err(|error| match error {
+            AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),
+            _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
+        })?;
+        let (leeway, default) = (self.config.auth.leeway.as_secs(), self.config.rooms.default_access);
+        if self.member(socket).is_none_or(|member| *member.user != *claims.sub) {
+            return Err(ChatError::new(Code::InvalidPayload, "the token is another user's"));
+        }
+        if let Some(user) = self.user_of(socket) {
+            user.rename(&claims.name);
+        }
+        if let Some(member) = self.member(socket) {
+            member.access = Access::of(claims.rooms.as_ref(), default);
+            member.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
+        }
+        self.watch_expiry(io, socket);
+        self.enter_listed(io, socket, claims.rooms);
+        Ok(Reply::from(claims.exp.map(|exp| format!(r#","exp":{exp}"#)).unwrap_or_default()))
+    }
+
+    /// Joins the rooms a token names; of more than a socket may be in, as many.
+    fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) {
+        for room in rooms.into_iter().flat_map(|rooms| rooms.ids) {
+            if self.joined(socket, &room).is_none() && self.may_enter_another(socket) {
                 self.enter(io, socket, &room.into());
             }
         }

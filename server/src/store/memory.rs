@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 /// How long a `clientId` is remembered (chat.md, promise 5).
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -18,6 +19,7 @@ const MAX_BYTES: usize = 512 * 1024 * 1024;
 /// A message as it was delivered.
 #[derive(Debug)]
 pub(crate) struct Stored {
+    pub(crate) id: Uuid,
     /// The event's payload, as JSON.
     pub(crate) json: Box<str>,
     /// What the placeholders in it stand for.
@@ -75,8 +77,8 @@ impl MemoryStore {
     }
 
     /// Keeps a message as the newest of its room.
-    pub(crate) fn append(&mut self, now: Instant, room: &Arc<str>, json: &str, attachments: &[Bytes]) {
-        let stored = Stored { json: json.into(), attachments: attachments.to_vec(), at: now };
+    pub(crate) fn append(&mut self, now: Instant, room: &Arc<str>, id: Uuid, json: &str, attachments: &[Bytes]) {
+        let stored = Stored { id, json: json.into(), attachments: attachments.to_vec(), at: now };
         self.bytes += stored.bytes();
         self.rooms.entry(Arc::clone(room)).or_default().push_back(stored);
         self.order.push_back(Arc::clone(room));
@@ -114,9 +116,23 @@ impl MemoryStore {
         }
     }
 
-    /// The newest messages of a room, newest first.
-    pub(crate) fn newest(&self, room: &str) -> impl Iterator<Item = &Stored> {
-        self.rooms.get(room).into_iter().flat_map(|messages| messages.iter().rev())
+    /// The messages of a room, oldest first, that come after and before these ids.
+    pub(crate) fn between(
+        &self,
+        room: &str,
+        after: Option<Uuid>,
+        before: Option<Uuid>,
+    ) -> impl DoubleEndedIterator<Item = &Stored> {
+        let messages = self.rooms.get(room);
+        // Ids grow within a room, so its messages are sorted.
+        let position = |id: Uuid, found: usize| {
+            messages.map_or(0, |messages| {
+                messages.binary_search_by_key(&id, |stored| stored.id).map_or_else(|at| at, |at| at + found)
+            })
+        };
+        let start = after.map_or(0, |id| position(id, 1));
+        let end = before.map_or(messages.map_or(0, VecDeque::len), |id| position(id, 0)).max(start);
+        messages.into_iter().flat_map(move |messages| messages.range(start..end))
     }
 
     /// What a message with this `clientId` was acknowledged with, if there was one in the last ten minutes.
@@ -151,7 +167,11 @@ mod tests {
     use super::*;
 
     fn texts(store: &MemoryStore, room: &str) -> Vec<String> {
-        store.newest(room).map(|stored| stored.json.to_string()).collect()
+        store.between(room, None, None).map(|stored| stored.json.to_string()).collect()
+    }
+
+    fn append(store: &mut MemoryStore, now: Instant, room: &Arc<str>, text: &str, attachments: &[Bytes]) {
+        store.append(now, room, Uuid::from_u128(text.parse().unwrap()), text, attachments);
     }
 
     #[test]
@@ -160,10 +180,30 @@ mod tests {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let mut store = MemoryStore::new(Duration::ZERO, 3);
         for (room, text) in [(&a, "1"), (&b, "2"), (&a, "3"), (&a, "4"), (&b, "5")] {
-            store.append(now, room, text, &[]);
+            append(&mut store, now, room, text, &[]);
         }
-        assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".into(), "3".into()], vec!["5".into()]));
+        assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["3".into(), "4".into()], vec!["5".into()]));
         assert_eq!(store.order.len(), 3);
+    }
+
+    #[test]
+    fn ids_bound_a_range_whether_they_exist_or_not() {
+        let now = Instant::now();
+        let room: Arc<str> = "a".into();
+        let mut store = MemoryStore::new(Duration::ZERO, 100);
+        for text in ["10", "20", "30", "40"] {
+            append(&mut store, now, &room, text, &[]);
+        }
+        let range = |after: Option<u128>, before: Option<u128>| {
+            let found = store.between("a", after.map(Uuid::from_u128), before.map(Uuid::from_u128));
+            found.map(|stored| stored.id.as_u128()).collect::<Vec<_>>()
+        };
+        assert_eq!(range(Some(20), None), [30, 40]);
+        assert_eq!(range(Some(25), None), [30, 40]);
+        assert_eq!(range(None, Some(30)), [10, 20]);
+        assert_eq!(range(Some(10), Some(40)), [20, 30]);
+        assert_eq!(range(Some(40), Some(10)), []);
+        assert_eq!(store.between("b", None, None).count(), 0);
     }
 
     #[test]
@@ -171,7 +211,7 @@ mod tests {
         let now = Instant::now();
         let room: Arc<str> = "a".into();
         let mut store = MemoryStore::new(Duration::from_secs(10), 100);
-        store.append(now, &room, "1", &[Bytes::from_static(&[0; 100])]);
+        append(&mut store, now, &room, "1", &[Bytes::from_static(&[0; 100])]);
         store.expire(now + Duration::from_secs(10));
         assert_eq!(texts(&store, "a"), ["1"]);
         store.expire(now + Duration::from_secs(11));
@@ -185,9 +225,9 @@ mod tests {
         let mut store = MemoryStore::new(Duration::ZERO, 1_000_000);
         let large = Bytes::from(vec![0; MAX_BYTES / 3]);
         for text in ["1", "2", "3", "4"] {
-            store.append(now, &room, text, std::slice::from_ref(&large));
+            append(&mut store, now, &room, text, std::slice::from_ref(&large));
         }
-        assert_eq!(texts(&store, "a"), ["4", "3"]);
+        assert_eq!(texts(&store, "a"), ["3", "4"]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use socketio::{
     Args,
     json::{self, Kind},
 };
+use uuid::Uuid;
 
 use super::error::{ChatError, Code};
 use crate::config::Limits;
@@ -22,7 +23,7 @@ const ROOM_ID: usize = 128;
 /// The longest `clientId`, in bytes.
 const CLIENT_ID: usize = 64;
 
-/// The most messages `join` returns.
+/// The most messages one answer returns.
 pub(crate) const HISTORY_PAGE: usize = 200;
 
 /// A checked `message`.
@@ -99,14 +100,45 @@ pub(crate) fn join<'a>(args: &Args<'a>) -> Result<JoinRequest<'a>, ChatError> {
     let payload = object(args.get(0), "join takes one object, { roomId, history? }")?;
     let [room, history] = fields(payload, ["roomId", "history"], "roomId and history may be given once")?;
     let room = room_id(room.ok_or(ChatError::new(Code::RoomInvalid, "roomId is missing"))?)?;
-    let history = match history {
-        None => None,
-        Some(number) => {
-            let number = number.parse::<usize>();
-            Some(number.map_err(|_| ChatError::new(INVALID, "history must be a whole number, not negative"))?)
-        }
-    };
+    let history = history.map(count).transpose()?;
     Ok(JoinRequest { room, history: history.map(|asked| asked.min(HISTORY_PAGE)) })
+}
+
+/// A checked `history`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct HistoryRequest<'a> {
+    /// The lobby without one.
+    pub(crate) room: Option<Cow<'a, str>>,
+    pub(crate) before: Option<Uuid>,
+    pub(crate) after: Option<Uuid>,
+    /// How many messages at most.
+    pub(crate) limit: usize,
+}
+
+/// Reads a `history`.
+pub(crate) fn history<'a>(args: &Args<'a>) -> Result<HistoryRequest<'a>, ChatError> {
+    let payload = object(args.get(0), "history takes one object, { roomId?, before?, after?, limit? }")?;
+    let names = ["roomId", "before", "after", "limit"];
+    let [room, before, after, limit] = fields(payload, names, "a member of history may be given once")?;
+    Ok(HistoryRequest {
+        room: room.map(room_id).transpose()?,
+        before: before.map(message_id).transpose()?,
+        after: after.map(message_id).transpose()?,
+        limit: limit.map(count).transpose()?.unwrap_or(HISTORY_PAGE).min(HISTORY_PAGE),
+    })
+}
+
+/// Reads a `presence`: the room, or none for the lobby.
+pub(crate) fn presence<'a>(args: &Args<'a>) -> Result<Option<Cow<'a, str>>, ChatError> {
+    let payload = object(args.get(0), "presence takes one object, { roomId? }")?;
+    let [room] = fields(payload, ["roomId"], "roomId may be given once")?;
+    room.map(room_id).transpose()
+}
+
+/// Reads a `refresh`: the token.
+pub(crate) fn refresh<'a>(args: &Args<'a>) -> Result<Cow<'a, str>, ChatError> {
+    let payload = object(args.get(0), "refresh takes one object, { token }")?;
+    token(Some(payload)).ok_or(ChatError::new(INVALID, "token must be a string, given once"))
 }
 
 /// Reads a `leave`.
@@ -191,6 +223,15 @@ fn room_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
         return Err(ChatError::new(Code::RoomInvalid, "roomId must have 1 to 128 bytes, no control characters"));
     }
     Ok(room)
+}
+
+fn message_id(raw: &str) -> Result<Uuid, ChatError> {
+    let id = text_of(raw).and_then(|id| Uuid::parse_str(&id).ok());
+    id.ok_or(ChatError::new(INVALID, "before and after must be ids of messages"))
+}
+
+fn count(raw: &str) -> Result<usize, ChatError> {
+    raw.parse().map_err(|_| ChatError::new(INVALID, "how many messages must be a whole number, not negative"))
 }
 
 fn client_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {

@@ -14,6 +14,12 @@ use crate::{CloseReason, Message, SharedFrame, session::Transport, slab::Key};
 pub struct ConnKey(pub(crate) Key);
 
 impl ConnKey {
+    /// Names the session under a slab key: for whoever owns the slab.
+    #[must_use]
+    pub const fn new(key: Key) -> Self {
+        Self(key)
+    }
+
     /// Slot in the shard's slab: dense, so layers above may index tables of their own with it.
     #[must_use]
     pub const fn index(self) -> u32 {
@@ -97,6 +103,9 @@ pub trait Handler {
 pub trait Outbox {
     /// The monotonic time of this turn.
     fn now(&self) -> Instant;
+
+    /// The shard's number; it goes into the ids that other shards must be able to route.
+    fn shard(&self) -> u16;
 
     /// Fills `bytes` from the operating system's entropy.
     fn fill_random(&mut self, bytes: &mut [u8]);

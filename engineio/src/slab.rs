@@ -107,11 +107,17 @@ impl<T> Slab<T> {
         self.len() == 0
     }
 
+    /// All values held, with their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
+        (0..).zip(&self.slots).filter_map(|(index, slot)| {
+            let value = slot.value.as_ref()?;
+            Some((Key { index, generation: slot.generation }, value))
+        })
+    }
+
     /// The keys of all values held.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
-        (0..)
-            .zip(&self.slots)
-            .filter_map(|(index, slot)| slot.value.as_ref().map(|_| Key { index, generation: slot.generation }))
+        self.iter().map(|(key, _)| key)
     }
 }
 

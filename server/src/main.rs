@@ -1,2 +1,111 @@
-//! Skeleton.
-fn main() {}
+//! The chat server's binary: reads the command line and the configuration, then serves, prints a token, or prints the
+//! configuration. Exit codes: 0 done, 1 the work failed (a taken port), 2 the command line or the configuration is wrong.
+
+mod auth;
+mod chat;
+mod cli;
+mod config;
+mod dev;
+mod http;
+mod limits;
+mod logging;
+mod message_id;
+mod serve;
+mod store;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use auth::{SignError, TokenRequest, Verifier};
+use cli::{Action, Cli, TokenArguments};
+use config::{Config, ConfigError, Environment};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let Some(line) = cli::usage_error(&error) else {
+                // Help and version. A reader that went away wanted no more of it.
+                let _ = error.print();
+                return ExitCode::SUCCESS;
+            };
+            return fail(&format!("{line} (see chat-server --help)"), 2);
+        }
+    };
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigError>() => fail(&error.to_string(), 2),
+        Err(error) => fail(&format!("{error:#}"), 1),
+    }
+}
+
+/// Says what is wrong in one line, whatever the text that is quoted in it holds.
+fn fail(reason: &str, code: u8) -> ExitCode {
+    let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let _ = writeln!(std::io::stderr(), "error: {line}");
+    ExitCode::from(code)
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    let invocation = cli.invocation()?;
+    let mut config = config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
+    match invocation.action {
+        Action::Config => {
+            logging::install(&config.log);
+            logging::warn(&config.warnings);
+            print(&config.to_toml())
+        }
+        Action::Token(arguments) => {
+            use_development_secret(&mut config)?;
+            let token = token(&config, &arguments)?;
+            print(&format!("{token}\n"))
+        }
+        Action::Serve => {
+            config.check_serving()?;
+            use_development_secret(&mut config)?;
+            logging::install(&config.log);
+            serve::run(config)
+        }
+    }
+}
+
+fn use_development_secret(config: &mut Config) -> Result<(), ConfigError> {
+    if config.development {
+        config.auth.jwt_secret = Some(dev::secret(&config.data_dir)?);
+    }
+    Ok(())
+}
+
+fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> {
+    let request = TokenRequest {
+        sub: &arguments.sub,
+        name: arguments.name.as_deref(),
+        rooms: arguments.rooms.as_deref(),
+        lifetime: arguments.expires,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
+    let token = auth::sign(&config.auth, &request, now).map_err(|error| {
+        let subject = match error {
+            SignError::Sub => "--sub",
+            SignError::Name => "--name",
+            SignError::Rooms => "--rooms",
+            SignError::Lifetime => "--expires",
+            SignError::Secret => "auth.jwt_secret",
+        };
+        ConfigError::new(subject, error.to_string())
+    })?;
+    // The last word is the server's own: a list of rooms, for one, can make a token too long.
+    Verifier::new(&config.auth).verify(&token, now).map_err(|error| {
+        ConfigError::new("token", format!("the server would refuse it with {}: {error}", error.code()))
+    })?;
+    Ok(token)
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut output = std::io::stdout().lock();
+    output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("standard output")
+}

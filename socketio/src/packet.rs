@@ -200,3 +200,9 @@ impl PartialEq for Args<'_> {
 }
 
 impl Eq for Args<'_> {}
+
+/// Names that servers and clients emit to themselves (wire gotcha: `error` and `message` are not among them).
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    matches!(name, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
+}

@@ -423,6 +423,10 @@ impl Outbox for Io {
         self.now
     }
 
+    fn shard(&self) -> u16 {
+        self.id
+    }
+
     fn fill_random(&mut self, bytes: &mut [u8]) {
         self.entropy.fill(bytes);
     }

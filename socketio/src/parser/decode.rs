@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::attachments;
 use crate::json::{self, JsonError, Span};
-use crate::packet::{AckId, Args, Event, Packet, PacketType};
+use crate::packet::{AckId, Args, Event, Packet, PacketType, is_reserved};
 
 /// What one packet may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -328,9 +328,4 @@ impl Layout {
             Content::Ack { id } => Packet::Ack { nsp, id, args: Args::new(payload, self.items, 0, attachments) },
         }
     }
-}
-
-/// Names that servers and clients emit to themselves (wire gotcha: `error` and `message` are not among them).
-pub(super) fn is_reserved(name: &str) -> bool {
-    matches!(name, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")
 }

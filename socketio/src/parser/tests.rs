@@ -408,7 +408,7 @@ proptest! {
     fn events_come_back(
         nsp in nsp(), ack in any::<Option<u64>>(), name in any::<String>(), values in json_values(), blobs in blobs(),
     ) {
-        prop_assume!(!decode::is_reserved(&name));
+        prop_assume!(!crate::packet::is_reserved(&name));
         let frame = encode::event(&nsp, ack.map(AckId), &name, &values.join(","), &blobs);
         there_and_back(&frame, |packet| {
             let Packet::Event { nsp: found_nsp, ack: found_ack, event } = packet else { panic!() };

@@ -1,0 +1,145 @@
+//! What no single value shows: keys whose feature this version lacks, and values that do not fit together.
+//! Specification: chat.md, "The binary".
+
+use std::time::Duration;
+
+use super::Config;
+use super::value::Raw;
+
+/// When a value asks for something this version lacks.
+#[derive(Clone, Copy)]
+enum Asks {
+    /// Any value asks for it.
+    Always,
+    /// `true` asks for it.
+    True,
+    /// A list with an element asks for it.
+    AnyElement,
+    /// Any number but this one asks for it.
+    OtherThan(i64),
+    /// One of these words asks for it, alone or in a list.
+    Word(&'static [&'static str]),
+}
+
+/// What this version lacks: the key, the value that asks for it, and what there is instead.
+static NOT_YET: &[(&str, Asks, &str)] = &[
+    ("workers", Asks::OtherThan(1), "the only number of workers is 1"),
+    ("tls.cert", Asks::Always, "let a proxy in front of the server end TLS"),
+    ("tls.key", Asks::Always, "let a proxy in front of the server end TLS"),
+    ("auth.jwt_public_key", Asks::Always, "use auth.jwt_secret"),
+    ("auth.jwks", Asks::Always, "use auth.jwt_secret"),
+    ("auth.algorithms", Asks::Word(PUBLIC_KEY_ALGORITHMS), "use HS256, HS384 or HS512"),
+    ("store.kind", Asks::Word(&["sqlite"]), "sqlite comes later: use \"memory\""),
+    ("store.durability", Asks::Word(&["commit", "os"]), "they come with the sqlite store: use \"none\""),
+    ("engine.allow_eio3", Asks::True, "use false"),
+    ("http.api_key", Asks::Always, "there is no HTTP API yet"),
+    ("http.trusted_proxies", Asks::AnyElement, "the peer's own address counts"),
+    ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
+];
+
+static PUBLIC_KEY_ALGORITHMS: &[&str] =
+    &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
+/// Refuses a value whose feature does not exist: to ignore it would promise what the server does not do.
+pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
+    let Some((_, asks, instead)) = NOT_YET.iter().find(|(name, _, _)| *name == key) else { return Ok(()) };
+    let asked = match asks {
+        Asks::Always => true,
+        Asks::True => raw.value().as_bool() == Some(true),
+        Asks::AnyElement => raw.as_list().is_none_or(|list| !list.is_empty()),
+        Asks::OtherThan(only) => raw.value().as_integer().is_some_and(|number| number != *only),
+        Asks::Word(words) => raw.as_list().is_some_and(|list| list.iter().any(|item| words.contains(item))),
+    };
+    if asked { Err(format!("not available in this version yet; {instead}")) } else { Ok(()) }
+}
+
+/// A key that does not fit.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub(super) key: &'static str,
+    pub(super) reason: String,
+}
+
+/// Judges the whole configuration.
+pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
+    not_zero(config)?;
+    secrets(config)?;
+    if config.limits.outbound_hard < config.limits.outbound_soft {
+        let reason = format!(
+            "{} is less than limits.outbound_soft, {}",
+            config.limits.outbound_hard, config.limits.outbound_soft
+        );
+        return Err(Wrong { key: "limits.outbound_hard", reason });
+    }
+    for origin in &config.http.allow_origin {
+        if !is_origin(origin) {
+            let reason = format!(
+                "{origin:?} is no origin; write scheme, host and port without a path, such as \"https://chat.example\", or \"*\""
+            );
+            return Err(Wrong { key: "http.allow_origin", reason });
+        }
+    }
+    Ok(())
+}
+
+fn not_zero(config: &Config) -> Result<(), Wrong> {
+    let sizes = [
+        ("limits.outbound_soft", config.limits.outbound_soft),
+        ("limits.outbound_hard", config.limits.outbound_hard),
+        ("store.max_count", config.store.max_count),
+        ("engine.max_payload", config.engine.max_payload),
+    ];
+    if let Some((key, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+        return Err(Wrong { key, reason: "0 is not allowed: nothing may grow without bound".to_owned() });
+    }
+    let durations = [
+        ("typing.timeout", config.typing.timeout),
+        ("engine.ping_interval", config.engine.ping_interval),
+        ("engine.ping_timeout", config.engine.ping_timeout),
+        ("engine.upgrade_timeout", config.engine.upgrade_timeout),
+    ];
+    // The handshake carries milliseconds: what is shorter would appear there as 0.
+    if let Some((key, _)) = durations.into_iter().find(|(_, duration)| *duration < Duration::from_millis(1)) {
+        return Err(Wrong { key, reason: "must be at least 1ms".to_owned() });
+    }
+    Ok(())
+}
+
+fn secrets(config: &Config) -> Result<(), Wrong> {
+    let auth = &config.auth;
+    if auth.jwt_secret.is_none() && auth.jwt_previous_secret.is_some() {
+        return Err(Wrong { key: "auth.jwt_previous_secret", reason: "needs auth.jwt_secret beside it".to_owned() });
+    }
+    let keys = [("auth.jwt_secret", &auth.jwt_secret), ("auth.jwt_previous_secret", &auth.jwt_previous_secret)];
+    for (key, secret) in keys {
+        // A public key is no secret: whoever reads it could sign tokens with it (RFC 8725 section 2.1).
+        if secret.as_ref().is_some_and(|secret| secret.expose().trim_ascii_start().starts_with(b"-----BEGIN ")) {
+            return Err(Wrong { key, reason: "is a PEM key, not a secret".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+fn is_origin(text: &str) -> bool {
+    if text == "*" {
+        return true;
+    }
+    let Some((scheme, host)) = text.split_once("://") else { return false };
+    let scheme_fits = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    let host_fits = !host.is_empty() && host.chars().all(|c| c.is_ascii_graphic() && !"/?#@*\"\\".contains(c));
+    scheme_fits && host_fits
+}
+
+/// What holds but deserves a warning.
+pub(super) fn doubts(config: &Config) -> Vec<String> {
+    let mut doubts = Vec::new();
+    // RFC 7518 section 3.2: a key as long as the hash, which is 32 bytes for HS256.
+    if config.auth.jwt_secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
+        doubts.push("auth.jwt_secret is shorter than 32 bytes and may be guessed".to_owned());
+    }
+    if let Err(refusal) = config.check_serving() {
+        doubts.push(refusal.to_string());
+    }
+    doubts
+}

@@ -1,0 +1,352 @@
+//! One value: from TOML or plain text to a type, and back for printing. Knows no key.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+use serde::Deserialize;
+
+use super::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
+
+/// Longer durations are refused: a deadline that far away may overflow a clock.
+const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A text that is never printed: not by `Debug`, not by `chat-server config`, not in an error.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    /// Takes the text as it is.
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The bytes, for cryptography only.
+    pub(crate) fn expose(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// A value before its type is known.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    value: toml::Value,
+    /// The text itself, unless the value stood in a file. A key that holds text takes it when the value is no TOML
+    /// string, so that a secret such as `12345` needs no quotes.
+    text: Option<String>,
+}
+
+impl Raw {
+    /// A value from a TOML file.
+    pub(super) fn from_file(value: toml::Value) -> Self {
+        Self { value, text: None }
+    }
+
+    /// A value from a variable, `--set` or a flag: TOML if it reads as TOML, otherwise a plain string.
+    pub(super) fn from_text(text: &str) -> Self {
+        let value = toml::de::ValueDeserializer::parse(text)
+            .and_then(toml::Value::deserialize)
+            .unwrap_or_else(|_| toml::Value::String(text.to_owned()));
+        Self { value, text: Some(text.to_owned()) }
+    }
+
+    /// The value as a string, if it is one or came as plain text.
+    pub(super) fn as_str(&self) -> Option<&str> {
+        self.value.as_str().or(self.text.as_deref())
+    }
+
+    /// The value as a list of strings: an array, or `a,b`.
+    pub(super) fn as_list(&self) -> Option<Vec<&str>> {
+        if let Some(array) = self.value.as_array() {
+            return array.iter().map(toml::Value::as_str).collect();
+        }
+        let text = self.as_str()?;
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        Some(parts.collect())
+    }
+
+    /// The value itself.
+    pub(super) fn value(&self) -> &toml::Value {
+        &self.value
+    }
+
+    /// "expected WHAT, got VALUE", the value cut to a sensible length.
+    fn expected(&self, what: &str) -> String {
+        let got: String = self.value.to_string().chars().take(60).collect();
+        format!("expected {what}, got {got}")
+    }
+}
+
+impl fmt::Debug for Raw {
+    /// The key may be a secret one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raw(hidden)")
+    }
+}
+
+/// How a value is printed.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shown {
+    /// As TOML.
+    Value(toml::Value),
+    /// It is set, and secret.
+    Hidden,
+    /// It is not set.
+    Unset,
+}
+
+/// A type that a key can have.
+pub(super) trait Value: Sized {
+    /// Reads it, or says why not.
+    fn read(raw: &Raw) -> Result<Self, String>;
+    /// The inverse of `read`.
+    fn show(&self) -> Shown;
+}
+
+/// A place in the configuration, whatever its type.
+pub(super) trait Setting {
+    /// Reads `raw` into the place, or says why not.
+    fn set(&mut self, raw: &Raw) -> Result<(), String>;
+    /// What stands there now.
+    fn shown(&self) -> Shown;
+}
+
+impl<T: Value> Setting for T {
+    fn set(&mut self, raw: &Raw) -> Result<(), String> {
+        *self = T::read(raw)?;
+        Ok(())
+    }
+
+    fn shown(&self) -> Shown {
+        self.show()
+    }
+}
+
+impl<T: Value> Value for Option<T> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        T::read(raw).map(Some)
+    }
+
+    fn show(&self) -> Shown {
+        self.as_ref().map_or(Shown::Unset, T::show)
+    }
+}
+
+impl Value for usize {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let number = raw.value.as_integer().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| raw.expected("a whole number, 0 or more"))
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::Integer(i64::try_from(*self).unwrap_or(i64::MAX)))
+    }
+}
+
+impl Value for u32 {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let number = raw.value.as_integer().and_then(|number| Self::try_from(number).ok());
+        number.ok_or_else(|| raw.expected("a whole number from 0 to 4294967295"))
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::Integer(i64::from(*self)))
+    }
+}
+
+impl Value for f64 {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        /// Faster is as good as switched off, and the time between two events must not round to nothing.
+        const MAX_RATE: f64 = 1e9;
+        let number = match raw.value {
+            // An integer beyond 2^53 loses digits here, but it is beyond MAX_RATE too.
+            toml::Value::Integer(number) => Some(number as Self),
+            toml::Value::Float(number) => Some(number),
+            _ => None,
+        };
+        let number = number.filter(|number| (0.0..=MAX_RATE).contains(number));
+        // A rate so small that it allows one event in 32 years is a mistake, and its inverse must stay finite.
+        let number = number.filter(|number| *number == 0.0 || *number >= 1e-9);
+        number.ok_or_else(|| raw.expected("a number of events per second, 0 or more"))
+    }
+
+    fn show(&self) -> Shown {
+        let whole = self.fract() == 0.0;
+        Shown::Value(if whole { toml::Value::Integer(*self as i64) } else { toml::Value::Float(*self) })
+    }
+}
+
+impl Value for bool {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        raw.value.as_bool().ok_or_else(|| raw.expected("true or false"))
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::Boolean(*self))
+    }
+}
+
+impl Value for Duration {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "a duration such as \"5s\", \"250ms\" or \"30m\"";
+        let duration = match &raw.value {
+            toml::Value::Integer(0) => Self::ZERO,
+            toml::Value::String(text) => humantime::parse_duration(text).map_err(|_| raw.expected(wanted))?,
+            _ => return Err(raw.expected(wanted)),
+        };
+        if duration > MAX_DURATION { Err(raw.expected("a duration of at most 100 years")) } else { Ok(duration) }
+    }
+
+    fn show(&self) -> Shown {
+        // As in the documentation, `30d` and not `30days`, where one unit will do.
+        let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
+        let whole = |length: u128| self.as_nanos().is_multiple_of(length * 1_000_000);
+        let text = match units.into_iter().find(|(_, length)| whole(*length)) {
+            _ if self.is_zero() => "0s".to_owned(),
+            Some((unit, length)) => format!("{}{unit}", self.as_millis() / length),
+            None => humantime::format_duration(*self).to_string(),
+        };
+        Shown::Value(toml::Value::String(text))
+    }
+}
+
+impl Value for SocketAddr {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let text = raw.as_str().unwrap_or_default();
+        if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse::<u16>().ok()) {
+            return Ok(Self::from((Ipv4Addr::LOCALHOST, port)));
+        }
+        text.parse().map_err(|_| raw.expected("an address and port such as \"127.0.0.1:3000\" or \"[::1]:3000\""))
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::String(self.to_string()))
+    }
+}
+
+impl Value for String {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let text = raw.as_str().ok_or_else(|| raw.expected("a string"))?;
+        if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(text.to_owned()) }
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::String(self.clone()))
+    }
+}
+
+impl Value for PathBuf {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        String::read(raw).map(Self::from)
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::String(self.display().to_string()))
+    }
+}
+
+impl Value for Secret {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw.as_str() {
+            Some("") => Err("must not be empty".to_owned()),
+            Some(text) => Ok(Self::new(text)),
+            // Without "got ...": whatever stands there was meant to be secret.
+            None => Err(format!("expected a string, got {}", raw.value.type_str())),
+        }
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Hidden
+    }
+}
+
+impl Value for Vec<String> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let list = raw.as_list().ok_or_else(|| raw.expected("a list of strings such as [\"a\", \"b\"]"))?;
+        if list.iter().any(|item| item.is_empty()) {
+            return Err("an element of the list is empty".to_owned());
+        }
+        Ok(list.into_iter().map(str::to_owned).collect())
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::Array(self.iter().cloned().map(toml::Value::String).collect()))
+    }
+}
+
+impl Value for Vec<Algorithm> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "a list of HS256, HS384 and HS512, at least one";
+        let list = raw.as_list().filter(|list| !list.is_empty()).ok_or_else(|| raw.expected(wanted))?;
+        let known = |name: &&str| match *name {
+            "HS256" => Some(Algorithm::HS256),
+            "HS384" => Some(Algorithm::HS384),
+            "HS512" => Some(Algorithm::HS512),
+            _ => None,
+        };
+        let algorithms: Option<Self> = list.iter().map(known).collect();
+        algorithms.ok_or_else(|| raw.expected(wanted))
+    }
+
+    fn show(&self) -> Shown {
+        let names = self.iter().map(|algorithm| toml::Value::String(format!("{algorithm:?}")));
+        Shown::Value(toml::Value::Array(names.collect()))
+    }
+}
+
+/// A type that is one word of a few.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    /// Every word and what it stands for.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: Choice> Value for T {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let text = raw.as_str().unwrap_or_default();
+        let found = T::WORDS.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
+        found.ok_or_else(|| {
+            let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
+            raw.expected(&words.join(", "))
+        })
+    }
+
+    fn show(&self) -> Shown {
+        let word = T::WORDS.iter().find(|(_, choice)| choice == self).map(|(word, _)| *word);
+        word.map_or(Shown::Unset, |word| Shown::Value(toml::Value::String(word.to_owned())))
+    }
+}
+
+impl Choice for RoomAccess {
+    const WORDS: &'static [(&'static str, Self)] = &[("open", Self::Open), ("none", Self::None)];
+}
+
+impl Choice for StoreKind {
+    const WORDS: &'static [(&'static str, Self)] = &[("memory", Self::Memory)];
+}
+
+impl Choice for Durability {
+    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None)];
+}
+
+impl Choice for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
+}
+
+impl Choice for LogLevel {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("error", Self::Error),
+        ("warn", Self::Warn),
+        ("info", Self::Info),
+        ("debug", Self::Debug),
+        ("trace", Self::Trace),
+        ("off", Self::Off),
+    ];
+}

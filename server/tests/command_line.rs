@@ -1,0 +1,235 @@
+//! The real binary: what it prints where, and the code it ends with. Specification: chat.md, "The binary".
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+/// The binary in an empty directory, without any `CHAT_` variable of the machine.
+fn binary(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    command.current_dir(directory).env_clear().stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    let directory = tempfile::tempdir().unwrap();
+    binary(directory.path()).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The output failed with `code`, printed nothing, and said what is wrong in one line, which is returned.
+fn one_line(output: &Output, code: i32) -> &str {
+    let line = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{line}");
+    assert_eq!(text(&output.stdout), "");
+    assert!(line.starts_with("error: ") && line.ends_with('\n') && line.lines().count() == 1, "{line}");
+    line
+}
+
+fn payload(token: &str) -> Value {
+    let payload = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
+}
+
+/// A server that is stopped whatever becomes of the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn faults_are_one_line_and_code_2() {
+    for (arguments, expected) in [
+        (&["--listn", "x"][..], "--listn"),
+        (&["nope"], "nope"),
+        (&["--listen"], "--listen"),
+        (&["--listen", "a", "--listen", "b"], "--listen"),
+        (&["token"], "--sub"),
+        (&["token", "--sub", "a", "--expires", "soon"], "--expires"),
+        (&["token", "--sub", ""], "--sub: "),
+        (&["token", "--sub", "a\nb"], "--sub: "),
+        (&["token", "--sub", "a", "--rooms", "a,,b"], "--rooms: "),
+        (&["token", "--sub", "a", "--name", "\u{7}"], "--name: "),
+        (&["token", "--sub", "a", "--expires", "9999999999y"], "--expires"),
+        (&["token", "--sub", "a", "--expires", "0s", "--set", "auth.leeway=0s"], "token_expired"),
+        (&["--set", "limits.message_rate"], "--set: "),
+        (&["--set", "nope=1"], "nope (--set): "),
+        (&["--set", "no\npe=1"], "no pe (--set): "),
+        (&["--set", "limits.strikes=x"], "limits.strikes (--set): "),
+        (&["--listen", "here"], "listen (--listen): "),
+        (&["serve", "--listen", "here"], "listen (--listen): "),
+        (
+            &["--listen", "127.0.0.1:0", "serve", "--set", "listen=127.0.0.1:0"],
+            "listen: given both by --listen and by --set",
+        ),
+        (&["--config", "a", "serve", "--config", "b"], "--config: given twice"),
+        (&["--config", "nowhere.toml"], "nowhere.toml"),
+        (&["config", "--set", "limits.outbound_hard=0"], "limits.outbound_hard (--set): "),
+        (&["--workers", "4"], "workers (--workers): not available"),
+        (&["--store", "sqlite"], "store.kind (--store): not available"),
+        (&["--jwks", "x"], "auth.jwks (--jwks): not available"),
+        (&["--jwt-public-key", "x"], "auth.jwt_public_key (--jwt-public-key): not available"),
+        (&["--api-key", "x"], "http.api_key (--api-key): not available"),
+        (&["--tls-cert", "x"], "tls.cert (--tls-cert): not available"),
+        (&["--tls-key", "x"], "tls.key (--tls-key): not available"),
+        (&["--allow-origin", "a/"], "http.allow_origin (--allow-origin): "),
+        (&["--log", "xml"], "log.format (--log): "),
+        (&["--log-level", "loud"], "log.level (--log-level): "),
+        (&["--listen", "0.0.0.0:0"], "auth.jwt_secret: not set"),
+        (&["--data-dir", "/dev/null/data"], "data_dir: "),
+    ] {
+        let output = run(arguments);
+        let line = one_line(&output, 2);
+        assert!(line.contains(expected), "{arguments:?}: {line}");
+    }
+}
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for arguments in [
+        &["--set", "hunter2"][..],
+        &["--set", "auth.jwt_secrt=hunter2"],
+        &["--jwt-secrt=hunter2"],
+        &["--api-key", "hunter2"],
+        &["--jwt-secret", "hunter2", "--set", "auth.jwt_secret=hunter2"],
+        &["--jwt-secret", "-----BEGIN hunter2"],
+    ] {
+        let output = run(arguments);
+        let line = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{line}");
+        assert!(!line.contains("hunter2"), "{line}");
+    }
+}
+
+#[test]
+fn help_and_version() {
+    for (arguments, expected) in [
+        (&["--help"][..], "chat-server config"),
+        (&["-h"], "--jwt-secret"),
+        (&["serve", "--help"], "--listen"),
+        (&["token", "--help"], "--expires"),
+        (&["--version"], concat!("chat-server ", env!("CARGO_PKG_VERSION"))),
+    ] {
+        let output = run(arguments);
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
+        assert!(text(&output.stdout).contains(expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn config_prints_what_it_would_take_back() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("in.toml"), "[limits]\nstrikes = 1\nmessage_burst = 1\n").unwrap();
+    let output = binary(directory.path())
+        .args(["--config", "in.toml", "config", "--set", "limits.strikes=3", "--jwt-secret", "hunter2"])
+        .env("CHAT_LIMITS__MESSAGE_BURST", "2")
+        .env("CHAT_NOPE", "1")
+        .output()
+        .unwrap();
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(printed.contains("\nstrikes = 3\n") && printed.contains("\nmessage_burst = 2\n"), "{printed}");
+    assert!(!printed.contains("hunter2") && !text(&output.stderr).contains("hunter2"));
+    assert!(text(&output.stderr).contains("CHAT_NOPE"), "a warning");
+    std::fs::write(directory.path().join("out.toml"), printed).unwrap();
+    let again =
+        binary(directory.path()).args(["config", "--config", "out.toml", "--jwt-secret", "x"]).output().unwrap();
+    assert_eq!(text(&again.stdout), printed);
+    let refused = binary(directory.path()).arg("config").env("CHAT_LIMITS__NOPE", "1").output().unwrap();
+    assert!(one_line(&refused, 2).contains("limits.nope (variable CHAT_LIMITS__NOPE): unknown key"));
+}
+
+#[test]
+fn token_prints_the_token_and_nothing_else() {
+    let output =
+        run(&["token", "--sub", "alice", "--name", "Alice", "--rooms", "a,b", "--expires", "2h", "--jwt-secret", "s"]);
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+    let token = text(&output.stdout).strip_suffix('\n').unwrap();
+    let claims = payload(token);
+    assert_eq!(claims["sub"], "alice");
+    assert_eq!(claims["name"], "Alice");
+    assert_eq!(claims["rooms"], serde_json::json!(["a", "b"]));
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 7200);
+
+    let output = run(&["--jwt-secret", "s", "token", "--sub", "alice"]);
+    let claims = payload(text(&output.stdout).trim_end());
+    assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 3600);
+    assert!(claims.get("name").is_none() && claims.get("rooms").is_none());
+}
+
+#[test]
+fn token_uses_the_development_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = || {
+        let output = binary(directory.path()).args(["token", "--sub", "a", "--data-dir", "here"]).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        text(&output.stdout).trim_end().to_owned()
+    };
+    token();
+    let file = directory.path().join("here/development.secret");
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let secret = std::fs::read_to_string(&file).unwrap();
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.trim().as_bytes());
+    let made = token();
+    let (message, signature) = made.rsplit_once('.').unwrap();
+    let expected = jsonwebtoken::crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
+    assert_eq!(signature, expected, "the second token is signed with the secret of the first");
+}
+
+#[test]
+fn a_taken_port_is_one_line_and_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    // A short secret deserves a warning, which must not come before the refusal.
+    let output = run(&["--listen", &address, "--jwt-secret", "s"]);
+    assert!(one_line(&output, 1).contains(&address));
+}
+
+#[test]
+fn development_mode_prints_the_address_and_ready_tokens() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = binary(directory.path());
+    command.args(["--listen", "127.0.0.1:0"]).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut server = Server(command.spawn().unwrap());
+    let mut lines = BufReader::new(server.0.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let first = lines.next().unwrap();
+    let port = first.strip_prefix("listening on http://127.0.0.1:").unwrap();
+    assert_ne!(port.parse::<u16>().unwrap(), 0);
+    for name in ["alice", "bob", "carol"] {
+        let line = lines.next().unwrap();
+        let token = line.strip_prefix(&format!("token {name} ")).unwrap();
+        assert_eq!(payload(token)["sub"], name);
+    }
+}
+
+#[test]
+fn with_a_secret_there_is_no_development_mode() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = binary(directory.path());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--jwt-secret", "s", "--log-level", "off"]);
+    let mut server = Server(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut output = BufReader::new(server.0.stdout.take().unwrap());
+    let mut first = String::new();
+    output.read_line(&mut first).unwrap();
+    assert!(first.starts_with("listening on http://127.0.0.1:"), "{first}");
+    let kill = Command::new("kill").arg(server.0.id().to_string()).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "", "no token is printed");
+    assert!(!directory.path().join("data").exists(), "no secret is made");
+}

@@ -1,0 +1,84 @@
+//! Errors and reasons of the Socket.IO layer.
+
+use std::fmt;
+
+use engineio::CloseReason;
+
+/// Why a CONNECT was refused; becomes a CONNECT_ERROR packet. The engine stays open, the client may try again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ConnectError {
+    /// The text of the client's `Error`.
+    pub message: String,
+    /// The client's `error.data`, as JSON.
+    pub data: Option<String>,
+}
+
+/// Why a socket is no longer connected, in the protocol's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// The client left the namespace.
+    ClientNamespaceDisconnect,
+    /// This side made the socket leave the namespace.
+    ServerNamespaceDisconnect,
+    /// The engine session under it ended.
+    Engine(CloseReason),
+}
+
+impl DisconnectReason {
+    /// The wording of the reference (I/socket-types.ts).
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientNamespaceDisconnect => "client namespace disconnect",
+            Self::ServerNamespaceDisconnect => "server namespace disconnect",
+            Self::Engine(reason) => reason.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why something was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmitError {
+    /// The socket is not connected, or its engine session is closing.
+    #[error("the socket is not connected")]
+    Disconnected,
+    /// The peer does not read, and is being closed.
+    #[error("the peer's queue is full")]
+    Full,
+    /// The socket owes too many acknowledgements.
+    #[error("too many acknowledgements are pending")]
+    TooManyAcks,
+    /// A name that the protocol keeps for itself (`connect`, `disconnect`, ...).
+    #[error("the event name is reserved")]
+    ReservedName,
+}
+
+impl From<engineio::SendError> for EmitError {
+    fn from(error: engineio::SendError) -> Self {
+        match error {
+            engineio::SendError::Full => Self::Full,
+            _ => Self::Disconnected,
+        }
+    }
+}
+
+/// Why an acknowledgement did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AckError {
+    /// Not within the time that was given.
+    #[error("operation has timed out")]
+    Timeout,
+    /// The socket was disconnected first.
+    #[error("socket has been disconnected")]
+    Disconnected,
+}

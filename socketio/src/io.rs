@@ -1,0 +1,291 @@
+//! [`Io`]: what an application may do within a call.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use engineio::{CloseReason, ConnKey, Outbox, SharedFrame, sid::RANDOM_LEN, slab::Slab};
+use smallvec::SmallVec;
+
+use crate::{
+    broadcast::Broadcast,
+    client::Client,
+    config::Config,
+    deadlines::Deadlines,
+    error::{DisconnectReason, EmitError},
+    namespace::{Namespaces, NspIndex},
+    packet::{AckId, is_reserved},
+    parser::encode,
+    room::Member,
+    socket::{Socket, SocketId, SocketKey},
+};
+
+/// The state of all clients, sockets and rooms of one shard.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) namespaces: Namespaces,
+    /// By the connection's index.
+    pub(crate) clients: Vec<Option<Client>>,
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) deadlines: Deadlines,
+    /// Sockets that left, of which the handler is to be told as soon as it is not being called.
+    pub(crate) departed: Vec<(SocketKey, DisconnectReason, Vec<AckId>)>,
+    next_ack: u64,
+    broadcasts: u64,
+}
+
+impl Core {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            namespaces: Namespaces::new(&config.namespaces),
+            config,
+            clients: Vec::new(),
+            sockets: Slab::default(),
+            deadlines: Deadlines::default(),
+            departed: Vec::new(),
+            next_ack: 0,
+            broadcasts: 0,
+        }
+    }
+
+    pub(crate) fn client(&mut self, conn: ConnKey) -> Option<&mut Client> {
+        self.clients.get_mut(conn.index() as usize)?.as_mut().filter(|client| client.conn == conn)
+    }
+
+    pub(crate) fn socket(&self, key: SocketKey) -> Option<&Socket> {
+        self.sockets.get(key.0)
+    }
+
+    /// The number of the next broadcast, by which reached sockets are stamped.
+    pub(crate) const fn next_broadcast(&mut self) -> u64 {
+        self.broadcasts += 1;
+        self.broadcasts
+    }
+
+    /// Takes a socket out of its rooms and of its client; the handler is told later.
+    pub(crate) fn detach(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
+        let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
+        if let Some(nsp) = self.namespaces.get_mut(nsp) {
+            nsp.rooms.leave_all(&mut self.sockets, key);
+        }
+        let Some(socket) = self.sockets.remove(key.0) else { return };
+        if let Some(client) = self.client(socket.conn) {
+            client.sockets.retain(|(_, of)| *of != key);
+            if client.sockets.is_empty() {
+                client.idle_since = Some(now);
+                self.watch_idle(socket.conn, now);
+            }
+        }
+        self.departed.push((key, reason, socket.acks));
+    }
+
+    /// Sees to it that a client without a namespace is looked at when its time is up.
+    pub(crate) fn watch_idle(&mut self, conn: ConnKey, since: Instant) {
+        let deadline = since + self.config.connect_timeout;
+        if let Some(client) = self.client(conn)
+            && !std::mem::replace(&mut client.idle_watched, true)
+        {
+            self.deadlines.connects.push(deadline, conn);
+        }
+    }
+
+    /// Likewise for a packet that waits for its attachments.
+    pub(crate) fn watch_attachments(&mut self, conn: ConnKey, since: Instant) {
+        let deadline = since + self.config.attachment_timeout;
+        if let Some(client) = self.client(conn)
+            && !std::mem::replace(&mut client.awaiting_watched, true)
+        {
+            self.deadlines.attachments.push(deadline, conn);
+        }
+    }
+}
+
+/// What an application may do within a call: emit, join, leave, broadcast, disconnect.
+pub struct Io<'a> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) outbox: &'a mut dyn Outbox,
+}
+
+impl std::fmt::Debug for Io<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Io").finish_non_exhaustive()
+    }
+}
+
+impl Io<'_> {
+    /// The monotonic time of this turn.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.outbox.now()
+    }
+
+    /// Fills `bytes` from the operating system's entropy.
+    pub fn fill_random(&mut self, bytes: &mut [u8]) {
+        self.outbox.fill_random(bytes);
+    }
+
+    /// The socket's public id.
+    #[must_use]
+    pub fn id(&self, socket: SocketKey) -> Option<SocketId> {
+        self.core.socket(socket).map(|socket| socket.id)
+    }
+
+    /// The engine session under a socket.
+    #[must_use]
+    pub fn conn(&self, socket: SocketKey) -> Option<ConnKey> {
+        self.core.socket(socket).map(|socket| socket.conn)
+    }
+
+    /// The socket's namespace.
+    #[must_use]
+    pub fn nsp(&self, socket: SocketKey) -> Option<&str> {
+        let nsp = self.core.socket(socket)?.nsp;
+        self.core.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
+    }
+
+    /// Puts the socket into a room; `false` when it was there, or is gone.
+    pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
+        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.join(&mut self.core.sockets, socket, room)
+    }
+
+    /// Takes the socket out of a room; `false` when it was not there.
+    pub fn leave(&mut self, socket: SocketKey, room: &str) -> bool {
+        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.leave(&mut self.core.sockets, socket, room)
+    }
+
+    /// The rooms the socket joined (its own, named like its id, is not among them).
+    pub fn rooms(&self, socket: SocketKey) -> impl Iterator<Item = &str> {
+        let socket = self.core.socket(socket);
+        let rooms = socket.and_then(|socket| self.core.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
+        socket
+            .into_iter()
+            .flat_map(|socket| &socket.rooms)
+            .filter_map(move |membership| rooms.and_then(|rooms| rooms.name(membership)))
+    }
+
+    /// The sockets in a room.
+    pub fn members(&self, nsp: &str, room: &str) -> impl ExactSizeIterator<Item = SocketKey> {
+        let nsp = self.core.namespaces.find(nsp).and_then(|index| self.core.namespaces.get(index));
+        let members = nsp.and_then(|nsp| nsp.rooms.find(room).map(|room| nsp.rooms.members(room)));
+        members.unwrap_or_default().iter().map(|member| member.socket)
+    }
+
+    /// Sends an event to one socket. `args` are JSON values joined by commas, in which attachments stand as
+    /// placeholders ([`crate::parser::attachments::placeholder`]).
+    ///
+    /// # Errors
+    /// [`EmitError`] when it will not be delivered.
+    pub fn emit(&mut self, socket: SocketKey, name: &str, args: &str, attachments: &[Bytes]) -> Result<(), EmitError> {
+        self.send_event(socket, None, name, args, attachments)
+    }
+
+    /// Sends an event that asks for an acknowledgement; [`crate::Handler::on_ack`] gets the answer, or why there is none.
+    ///
+    /// # Errors
+    /// [`EmitError`] when it was not sent; then there will be no answer either.
+    pub fn emit_with_ack(
+        &mut self,
+        socket: SocketKey,
+        name: &str,
+        args: &str,
+        attachments: &[Bytes],
+        timeout: Duration,
+    ) -> Result<AckId, EmitError> {
+        let deadline = self.now() + timeout;
+        let limit = self.core.config.acks_per_socket;
+        let owed = self.core.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
+        if owed >= limit {
+            return Err(EmitError::TooManyAcks);
+        }
+        let id = AckId(self.core.next_ack);
+        self.send_event(socket, Some(id), name, args, attachments)?;
+        self.core.next_ack += 1;
+        if let Some(socket) = self.core.sockets.get_mut(socket.0) {
+            socket.acks.push(id);
+        }
+        self.core.deadlines.acks.push(deadline, (socket, id));
+        Ok(id)
+    }
+
+    fn send_event(
+        &mut self,
+        key: SocketKey,
+        ack: Option<AckId>,
+        name: &str,
+        args: &str,
+        attachments: &[Bytes],
+    ) -> Result<(), EmitError> {
+        if is_reserved(name) {
+            return Err(EmitError::ReservedName);
+        }
+        self.send(key, |nsp| encode::event(nsp, ack, name, args, attachments))
+    }
+
+    /// Answers an event that came with `id`. Answering twice is the caller's mistake; the client ignores the second.
+    ///
+    /// # Errors
+    /// [`EmitError`] when it will not be delivered.
+    pub fn ack(&mut self, socket: SocketKey, id: AckId, args: &str, attachments: &[Bytes]) -> Result<(), EmitError> {
+        self.send(socket, |nsp| encode::ack(nsp, id, args, attachments))
+    }
+
+    fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
+        let socket = self.core.socket(key).ok_or(EmitError::Disconnected)?;
+        let nsp = self.core.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
+        let frame = encode(&nsp.name);
+        Ok(self.outbox.send(socket.conn, &frame)?)
+    }
+
+    /// A broadcast within a namespace: to everyone there, unless narrowed.
+    pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
+        let nsp = self.core.namespaces.find(nsp);
+        Broadcast::new(self.core, self.outbox, nsp)
+    }
+
+    /// Makes the socket leave its namespace: the client gets a disconnect packet, and does not come back by itself. With
+    /// `close` all sockets of the client leave theirs, and the engine session ends after that.
+    pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
+        let Some(conn) = self.conn(socket) else { return };
+        let leaving: SmallVec<[SocketKey; 1]> = match self.core.client(conn) {
+            Some(client) if close => client.sockets.iter().map(|(_, socket)| *socket).collect(),
+            _ => SmallVec::from_slice(&[socket]),
+        };
+        let now = self.now();
+        for socket in leaving {
+            // One that does not reach the client is a client that is gone.
+            let _ = self.send(socket, encode::disconnect);
+            self.core.detach(socket, DisconnectReason::ServerNamespaceDisconnect, now);
+        }
+        if close {
+            self.outbox.close(conn, CloseReason::ForcedClose);
+        }
+    }
+
+    /// Adds a socket for `conn` in a namespace.
+    pub(crate) fn attach(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<SocketKey> {
+        let mut random = [0; RANDOM_LEN];
+        self.outbox.fill_random(&mut random);
+        let index = self.core.sockets.vacant_key()?.index();
+        let id = SocketId::new(self.outbox.shard(), index, random);
+        let socket = Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0 };
+        let key = SocketKey(self.core.sockets.insert(socket));
+        let client = self.core.client(conn)?;
+        client.sockets.push((nsp, key));
+        client.idle_since = None;
+        Some(key)
+    }
+}
+
+impl Core {
+    /// The one socket that a room named like its id stands for.
+    pub(crate) fn member_by_id(&self, nsp: NspIndex, room: &str) -> Option<Member> {
+        let id = SocketId::parse(room)?;
+        let key = self.sockets.key_at(id.index())?;
+        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
+        Some(Member { socket: SocketKey(key), conn: socket.conn })
+    }
+}

@@ -1,0 +1,116 @@
+//! [`RoomTable`]: who is in which room of one namespace.
+//!
+//! A room is a dense array of its members, so that a broadcast walks memory in order; a member knows its position in each
+//! of its rooms, so that leaving is a swap. An empty room does not exist.
+
+use std::{collections::HashMap, sync::Arc};
+
+use engineio::{
+    ConnKey,
+    slab::{Key, Slab},
+};
+
+use crate::socket::{Socket, SocketKey};
+
+/// A room within its namespace and shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RoomKey(Key);
+
+/// A socket's place in a room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership {
+    room: RoomKey,
+    position: u32,
+}
+
+/// A member as a broadcast needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) socket: SocketKey,
+    pub(crate) conn: ConnKey,
+}
+
+#[derive(Debug)]
+struct Room {
+    name: Arc<str>,
+    members: Vec<Member>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct RoomTable {
+    names: HashMap<Arc<str>, RoomKey>,
+    rooms: Slab<Room>,
+}
+
+impl RoomTable {
+    pub(crate) fn find(&self, name: &str) -> Option<RoomKey> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn members(&self, room: RoomKey) -> &[Member] {
+        self.rooms.get(room.0).map_or(&[], |room| &room.members)
+    }
+
+    pub(crate) fn name(&self, membership: &Membership) -> Option<&str> {
+        self.rooms.get(membership.room.0).map(|room| &*room.name)
+    }
+
+    /// Puts a socket into a room; `false` when it was there.
+    pub(crate) fn join(&mut self, sockets: &mut Slab<Socket>, key: SocketKey, name: &str) -> bool {
+        let Some(socket) = sockets.get_mut(key.0) else { return false };
+        let room = match self.find(name) {
+            Some(room) if socket.rooms.iter().any(|membership| membership.room == room) => return false,
+            Some(room) => room,
+            None => {
+                let name: Arc<str> = name.into();
+                let room = RoomKey(self.rooms.insert(Room { name: Arc::clone(&name), members: Vec::new() }));
+                self.names.insert(name, room);
+                room
+            }
+        };
+        let Some(Room { members, .. }) = self.rooms.get_mut(room.0) else { return false };
+        let position = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        members.push(Member { socket: key, conn: socket.conn });
+        socket.rooms.push(Membership { room, position });
+        true
+    }
+
+    /// Takes a socket out of a room; `false` when it was not there.
+    pub(crate) fn leave(&mut self, sockets: &mut Slab<Socket>, key: SocketKey, name: &str) -> bool {
+        let (Some(room), Some(socket)) = (self.find(name), sockets.get_mut(key.0)) else { return false };
+        let Some(place) = socket.rooms.iter().position(|membership| membership.room == room) else { return false };
+        let membership = socket.rooms.swap_remove(place);
+        self.take_out(sockets, membership);
+        true
+    }
+
+    /// Takes a socket out of all its rooms.
+    pub(crate) fn leave_all(&mut self, sockets: &mut Slab<Socket>, key: SocketKey) {
+        let Some(socket) = sockets.get_mut(key.0) else { return };
+        for membership in std::mem::take(&mut socket.rooms) {
+            self.take_out(sockets, membership);
+        }
+    }
+
+    fn take_out(&mut self, sockets: &mut Slab<Socket>, gone: Membership) {
+        let Some(Room { name, members }) = self.rooms.get_mut(gone.room.0) else { return };
+        members.swap_remove(gone.position as usize);
+        // Whoever was last stands in the free place now.
+        if let Some(moved) = members.get(gone.position as usize)
+            && let Some(socket) = sockets.get_mut(moved.socket.0)
+            && let Some(membership) = socket.rooms.iter_mut().find(|membership| membership.room == gone.room)
+        {
+            membership.position = gone.position;
+        }
+        if members.is_empty() {
+            self.names.remove(name);
+            self.rooms.remove(gone.room.0);
+        } else if members.capacity() > 4 * members.len() + 16 {
+            members.shrink_to(2 * members.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! [`Server`]: turns the engine's messages into packets, and packets into calls of the application.
+//!
+//! Socket.IO protocol v5, "Packet types"; what ends a connection is wire.md's Table B, row 8.
+
+use std::time::Instant;
+
+use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal};
+
+use crate::{
+    client::Client,
+    config::Config,
+    error::{AckError, DisconnectReason},
+    handler::{ConnectRequest, Handler},
+    io::{Core, Io},
+    packet::{AckId, Args, Event, Packet},
+    parser::{DecodeError, encode},
+    socket::SocketKey,
+};
+
+/// A Socket.IO server for one shard; give it to the engine as its handler.
+#[derive(Debug)]
+pub struct Server<H> {
+    handler: H,
+    core: Core,
+}
+
+/// The client broke the protocol; its connection is closed.
+struct Violation;
+
+impl<H: Handler> Server<H> {
+    /// A server with these limits, which lets `handler` do the application's part.
+    #[must_use]
+    pub fn new(config: Config, handler: H) -> Self {
+        Self { handler, core: Core::new(config) }
+    }
+
+    /// Calls the application, and afterwards tells it of the sockets that left on the way.
+    fn call<R>(&mut self, outbox: &mut dyn Outbox, call: impl FnOnce(&mut H, &mut Io<'_>) -> R) -> R {
+        let Self { handler, core } = self;
+        let result = call(handler, &mut Io { core, outbox });
+        while let Some((socket, reason, acks)) = self.core.departed.pop() {
+            let Self { handler, core } = self;
+            let mut io = Io { core, outbox };
+            for ack in acks {
+                handler.on_ack(&mut io, socket, ack, Err(AckError::Disconnected));
+            }
+            handler.on_disconnect(&mut io, socket, reason);
+        }
+        result
+    }
+
+    fn on_packet(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
+        match packet {
+            Packet::Connect { nsp, auth } => self.on_connect(outbox, conn, nsp, *auth),
+            Packet::Disconnect { nsp } => {
+                let socket = self.joined(conn, nsp)?;
+                let now = outbox.now();
+                self.core.detach(socket, DisconnectReason::ClientNamespaceDisconnect, now);
+                self.call(outbox, |_, _| ());
+                Ok(())
+            }
+            Packet::Event { nsp, ack, event } => {
+                let socket = self.joined(conn, nsp)?;
+                self.on_event(outbox, socket, event, *ack);
+                Ok(())
+            }
+            Packet::Ack { nsp, id, args } => {
+                let socket = self.joined(conn, nsp)?;
+                self.on_ack(outbox, socket, *id, Ok(args));
+                Ok(())
+            }
+        }
+    }
+
+    /// The client's socket in a namespace; a packet for one it has not joined ends the connection (B8).
+    fn joined(&mut self, conn: ConnKey, nsp: &str) -> Result<SocketKey, Violation> {
+        let nsp = self.core.namespaces.find(nsp).ok_or(Violation)?;
+        self.core.client(conn).and_then(|client| client.socket_of(nsp)).ok_or(Violation)
+    }
+
+    fn on_connect(
+        &mut self,
+        outbox: &mut dyn Outbox,
+        conn: ConnKey,
+        name: &str,
+        auth: Option<&str>,
+    ) -> Result<(), Violation> {
+        let limit = self.core.config.namespaces_per_client;
+        let Some(nsp) = self.core.namespaces.find(name) else {
+            let frame = encode::connect_error(name, "Invalid namespace", None);
+            // A closed connection needs no answer.
+            let _ = outbox.send(conn, &frame);
+            return Ok(());
+        };
+        let client = self.core.client(conn).ok_or(Violation)?;
+        // A second CONNECT to a joined namespace ends the connection (B8).
+        if client.socket_of(nsp).is_some() || client.sockets.len() >= limit {
+            return Err(Violation);
+        }
+        let request = ConnectRequest { conn, nsp: name, auth };
+        match self.call(outbox, |handler, io| handler.authorize(io, &request)) {
+            Err(refused) => {
+                let frame = encode::connect_error(name, &refused.message, refused.data.as_deref());
+                let _ = outbox.send(conn, &frame);
+            }
+            Ok(admission) => {
+                let mut io = Io { core: &mut self.core, outbox };
+                let socket = io.attach(conn, nsp).ok_or(Violation)?;
+                let id = io.id(socket).map(|id| id.to_string()).unwrap_or_default();
+                // The answer comes before anything the application emits (gotcha 24).
+                let _ = outbox.send(conn, &encode::connect(name, &id));
+                self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
+            }
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, outbox: &mut dyn Outbox, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
+        self.call(outbox, |handler, io| handler.on_event(io, socket, event, ack));
+    }
+
+    /// An answer, or that its time is up. One that nobody waits for is ignored (B14).
+    fn on_ack(&mut self, outbox: &mut dyn Outbox, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
+        let Some(owed) = self.core.sockets.get_mut(socket.0) else { return };
+        let Some(place) = owed.acks.iter().position(|owed| *owed == id) else { return };
+        owed.acks.remove(place);
+        self.call(outbox, |handler, io| handler.on_ack(io, socket, id, answer));
+    }
+
+    fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
+        let now = outbox.now();
+        let Core { clients, config, .. } = &mut self.core;
+        let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
+        match client.decoder.decode_text(text, &config.packet) {
+            Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
+            Ok(None) => {
+                client.awaiting_since = Some(now);
+                // The text of a binary packet for a namespace that was not joined would otherwise be kept silently.
+                self.core.watch_attachments(conn, now);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn on_binary(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
+        let Core { clients, config, .. } = &mut self.core;
+        let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
+        match client.decoder.decode_binary(bytes, &config.packet)? {
+            Some(whole) => {
+                client.awaiting_since = None;
+                self.on_packet(outbox, conn, &whole.packet())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Clients without a namespace, packets without attachments, answers that did not come.
+    fn run_deadlines(&mut self, outbox: &mut dyn Outbox) {
+        let now = outbox.now();
+        let (connect, attachment) = (self.core.config.connect_timeout, self.core.config.attachment_timeout);
+        while let Some(conn) = self.core.deadlines.connects.pop_due(now) {
+            let Some(client) = self.core.client(conn) else { continue };
+            client.idle_watched = false;
+            match client.idle_since {
+                // Without a packet, as the reference does (B7).
+                Some(since) if since + connect <= now => outbox.close(conn, CloseReason::ForcedClose),
+                Some(since) => self.core.watch_idle(conn, since),
+                None => {}
+            }
+        }
+        while let Some(conn) = self.core.deadlines.attachments.pop_due(now) {
+            let Some(client) = self.core.client(conn) else { continue };
+            client.awaiting_watched = false;
+            match client.awaiting_since {
+                Some(since) if since + attachment <= now => outbox.close(conn, CloseReason::ParseError),
+                Some(since) => self.core.watch_attachments(conn, since),
+                None => {}
+            }
+        }
+        while let Some((socket, id)) = self.core.deadlines.acks.pop_due(now) {
+            self.on_ack(outbox, socket, id, Err(AckError::Timeout));
+        }
+    }
+}
+
+impl From<DecodeError> for Violation {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
+impl<H: Handler> engineio::Handler for Server<H> {
+    fn on_handshake(&mut self, outbox: &mut dyn Outbox, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        self.handler.on_handshake(outbox.now(), handshake)
+    }
+
+    fn on_open(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, handshake: &Handshake<'_>) {
+        let now = outbox.now();
+        let index = conn.index() as usize;
+        if self.core.clients.len() <= index {
+            self.core.clients.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.core.clients.get_mut(index) {
+            *slot = Some(Client::new(conn, now));
+        }
+        self.core.watch_idle(conn, now);
+        self.call(outbox, |handler, io| handler.on_open(io, conn, handshake));
+    }
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+        let result = match &message {
+            Message::Text(text) => self.on_text(outbox, conn, text),
+            Message::Binary(bytes) => self.on_binary(outbox, conn, bytes),
+        };
+        if result.is_err() {
+            outbox.close(conn, CloseReason::ParseError);
+        }
+    }
+
+    fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
+        let now = outbox.now();
+        let sockets = self.core.client(conn).map(|client| std::mem::take(&mut client.sockets)).unwrap_or_default();
+        for (_, socket) in sockets {
+            self.core.detach(socket, DisconnectReason::Engine(reason), now);
+        }
+        if let Some(slot) = self.core.clients.get_mut(conn.index() as usize) {
+            *slot = None;
+        }
+        self.call(outbox, |handler, io| handler.on_close(io, conn));
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        [self.core.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+    }
+
+    fn on_timeout(&mut self, outbox: &mut dyn Outbox) {
+        self.run_deadlines(outbox);
+        if self.handler.poll_timeout().is_some_and(|deadline| deadline <= outbox.now()) {
+            self.call(outbox, |handler, io| handler.on_timeout(io));
+        }
+    }
+}

@@ -84,7 +84,11 @@ impl Io {
                 }
             }
             Err(_) if lingering => self.remove(key),
-            Err(_) => self.end(key, CloseReason::TransportError, End::Gone),
+            Err(_) => {
+                // A broken stream counts as writable for ever: whoever waits for that must not come back.
+                ws.blocked = None;
+                self.end(key, CloseReason::TransportError, End::Gone);
+            }
         }
     }
 }

@@ -41,6 +41,9 @@ use crate::{
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 
+/// The longest path and query.
+const MAX_TARGET: usize = 8 * 1024;
+
 /// What follows on a connection whose handshake was answered 101.
 enum Takeover {
     /// A new session.
@@ -185,6 +188,11 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
 impl<H: Handler + 'static> Edge<H> {
     async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
+        if let Err(status) = check_head(&parts) {
+            let mut response = empty(status);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
         if !parts.uri.path().starts_with(&self.config.path) {
             return (self.fallback)(&parts, self.remote).map(Full::new);
         }
@@ -332,6 +340,18 @@ fn check_websocket(parts: &Parts, body: &Incoming) -> Result<String, Response<Fu
         }
         response
     })
+}
+
+/// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`) and 6.1 (one
+/// `Transfer-Encoding`).
+fn check_head(parts: &Parts) -> Result<(), StatusCode> {
+    let count = |name| parts.headers.get_all(name).iter().count();
+    let hosts = count(header::HOST);
+    if hosts > 1 || (hosts == 0 && parts.version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
 }
 
 fn is_octet_stream(headers: &HeaderMap) -> bool {

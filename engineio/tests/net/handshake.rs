@@ -162,3 +162,25 @@ async fn a_head_that_is_too_long_or_not_http_is_refused() {
         assert!(http.ended().await);
     }
 }
+
+#[tokio::test]
+async fn a_head_that_two_parsers_may_read_differently_is_refused_and_nothing_behind_it_answered() {
+    let server = TestServer::start(|_| {});
+    let start = "/engine.io/?EIO=4&transport=polling HTTP/1.1\r\n";
+    for (head, status) in [
+        (format!("GET {start}\r\n"), 400),
+        (format!("GET {start}Host: a\r\nHost: b\r\n\r\n"), 400),
+        (
+            format!("POST {start}Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+            400,
+        ),
+        (format!("POST {start}Host: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400),
+        (format!("POST {start}Host: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd"), 400),
+        (format!("GET /engine.io/?{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9000)), 414),
+    ] {
+        let mut http = server.connect().await;
+        http.send(format!("{head}GET /canary HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await;
+        assert_eq!(http.response().await.status, status, "{head}");
+        assert!(http.ended().await, "{head}");
+    }
+}

@@ -29,6 +29,25 @@ async fn a_peer_that_does_not_read_is_reset_and_the_others_get_everything() {
 }
 
 #[tokio::test]
+async fn a_peer_that_resets_while_its_writes_are_blocked_is_closed_once_and_the_server_goes_on() {
+    let mut server = TestServer::start(|config| config.outbound_hard = 1 << 30);
+    for _ in 0..20 {
+        let mut slow = server.raw_websocket().await;
+        slow.send(&frame(0x81, b"4burst 1000 20000")).await;
+        assert_eq!(slow.frame().await.1.len(), 20_001);
+        // Once another connection was served, the turn that blocked is over.
+        let mut good = server.websocket().await;
+        // Unread bytes in its receive buffer make this close a reset.
+        drop(slow);
+        assert_eq!(server.closed().await, CloseReason::TransportError);
+        good.send(Message::text("4still here")).await.unwrap();
+        assert_eq!(next_text(&mut good).await, "4still here");
+        drop(good);
+        assert_ne!(server.closed().await, CloseReason::SlowConsumer);
+    }
+}
+
+#[tokio::test]
 async fn a_peer_that_takes_no_byte_for_ping_timeout_is_closed() {
     let mut server = TestServer::start(|config| {
         config.ping_timeout = Duration::from_millis(200);

@@ -37,17 +37,19 @@ impl Io {
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match &mut conn.link {
             Link::Polling(PollLink { waiting, last }) => {
-                let ends = conn.out.is_empty();
-                let last = last.as_ref().filter(|_| ends);
-                if ends && last.is_none() {
+                if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
                 let Some(poll) = waiting.take() else { return };
                 conn.session.end_poll();
-                let body = last.map_or_else(|| conn.out.take_polling(max_payload), |last| last.polling().to_vec());
+                let body = if conn.out.is_empty() {
+                    last.take().map(|last| last.polling().to_vec()).unwrap_or_default()
+                } else {
+                    conn.out.take_polling(max_payload)
+                };
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
                 let _ = poll.send(body);
-                if ends {
+                if matches!(conn.phase, Phase::Lingering { .. }) && conn.out.is_empty() && last.is_none() {
                     self.remove(key);
                 }
             }

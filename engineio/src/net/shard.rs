@@ -299,18 +299,18 @@ impl Io {
                 self.remove(key);
             }
             End::Fault(_) if matches!(conn.link, Link::Polling(PollLink { waiting: None, .. })) => self.remove(key),
-            End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code)),
-            End::Noop => self.linger(key, self.noop.clone()),
+            End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code), end),
+            End::Noop => self.linger(key, self.noop.clone(), end),
         }
     }
 
     /// Queues the last frame of a closed session, and gives its transport `close_timeout` to take it.
-    fn linger(&mut self, key: ConnKey, last: SharedFrame) {
+    fn linger(&mut self, key: ConnKey, last: SharedFrame, end: End) {
         let until = self.now + self.config.close_timeout;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match &mut conn.link {
-            Link::Polling(poll) => poll.last = Some(last),
-            Link::WebSocket(_) => conn.out.push(last),
+            Link::Polling(poll) if end != End::Noop => poll.last = Some(last),
+            _ => conn.out.push(last),
         }
         conn.phase = Phase::Lingering { until };
         self.mark_dirty(key);

@@ -46,8 +46,8 @@ mod tests {
         let mut last = String::new();
         let random = |n: u64| [n.to_be_bytes().as_slice(), &[0, 0]].concat().try_into().unwrap();
         let clock = (0..10_000).map(|_| 5_000).chain([4_000, 4_000, 9_000, 1, 9_001]);
-        for (n, millis) in (0..).zip(clock) {
-            let (id, time) = ids.next(Duration::from_millis(millis), random(n * 0x9e37_79b9_7f4a_7c15 % 0xffff_ffff));
+        for (n, millis) in (0_u64..).zip(clock) {
+            let (id, time) = ids.next(Duration::from_millis(millis), random(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
             let text = id.to_string();
             assert!(text > last, "{text} after {last}");
             assert_eq!((id.get_version_num(), time >= millis), (7, true));

@@ -227,6 +227,8 @@ impl<H: Handler> engineio::Handler for Server<H> {
         if let Some(slot) = self.core.clients.get_mut(conn.index() as usize) {
             *slot = None;
         }
+        // `on_close` is the last of a client: its sockets are told of before.
+        self.call(outbox, |_, _| ());
         self.call(outbox, |handler, io| handler.on_close(io, conn));
     }
 

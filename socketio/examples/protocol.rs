@@ -5,9 +5,7 @@
 use std::{env, net::TcpListener, time::Duration};
 
 use engineio::net;
-use socketio::{
-    AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey,
-};
+use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
 
 struct Protocol;
 

@@ -144,11 +144,14 @@ impl<H: Handler> Server<H> {
 
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
-        let Core { clients, config, .. } = &mut self.core;
+        let Core { clients, config, namespaces, .. } = &mut self.core;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         match client.decoder.decode_text(text, &config.packet) {
             Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
             Ok(None) => {
+                // At once (B8): nothing is kept for a namespace that the client has not joined.
+                let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
+                client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
                 self.core.watch_attachments(conn, now);
                 Ok(())

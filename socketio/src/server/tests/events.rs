@@ -81,6 +81,7 @@ fn protocol_violations_close() {
     ];
     for text in joined.map(str::to_owned).into_iter().chain([
         format!("0/{}", "a".repeat(300)),
+        format!("51-/chat,[\"a\",{attachment}]"),
         format!("2[\"a\",{}{}]", "[".repeat(5000), "]".repeat(5000)),
     ]) {
         let mut bench = Bench::new();
@@ -93,6 +94,17 @@ fn protocol_violations_close() {
             "{text}"
         );
         bench.assert_empty();
+    }
+}
+
+#[test]
+fn nothing_but_connect_is_allowed_before_connect() {
+    for text in [r#"2["a"]"#, "30[]", "1", r#"51-["a",{"_placeholder":true,"num":0}]"#, "61-0[]", "4"] {
+        let mut bench = Bench::new();
+        let conn = bench.open();
+        bench.text(conn, text);
+        assert!(bench.is_closed(conn), "{text}");
+        assert_eq!(bench.calls(), ["close 0"], "{text}");
     }
 }
 

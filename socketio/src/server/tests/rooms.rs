@@ -126,6 +126,15 @@ fn joining_and_leaving_tell_whether_they_did_something() {
 }
 
 #[test]
+fn a_room_named_like_a_socket_takes_nothing_meant_for_the_socket() {
+    let (mut bench, conns, sockets) = four();
+    let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
+    bench.io(|io| io.join(sockets[0], &id));
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").to(&id).emit("x", "", &[])), "3");
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").except(&id).emit("x", "", &[])), "012");
+}
+
+#[test]
 fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     let (mut bench, conns, sockets) = four();
     let nsp = bench.server.core.namespaces.find("/chat").unwrap();

@@ -18,7 +18,7 @@ pub struct Config {
     pub upgrade_timeout: Duration,
     /// The largest HTTP body, and the largest WebSocket message, that is accepted. Default 1,000,000.
     pub max_payload: usize,
-    /// Queued bytes above which volatile packets are dropped and the peer is no longer read from. Default 64 KiB.
+    /// Queued bytes (and 32 for every frame, which costs more than its bytes) above which volatile packets are dropped and the peer is no longer read from. Default 64 KiB.
     pub outbound_soft: usize,
     /// Queued bytes above which the peer is closed as a slow consumer. Default 1 MiB.
     pub outbound_hard: usize,

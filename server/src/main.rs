@@ -2,11 +2,16 @@
 //! configuration. Exit codes: 0 done, 1 the work failed (a taken port), 2 the command line or the configuration is wrong.
 
 mod auth;
+mod chat;
 mod cli;
 mod config;
 mod dev;
+mod http;
+mod limits;
 mod logging;
+mod message_id;
 mod serve;
+mod store;
 
 use std::io::Write as _;
 use std::process::ExitCode;

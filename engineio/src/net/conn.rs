@@ -16,6 +16,8 @@ pub(super) struct Conn {
     pub(super) out: OutQueue,
     pub(super) link: Link,
     pub(super) phase: Phase,
+    /// The next deadline of the session that is set outside the heartbeat's queues.
+    pub(super) look_at: Option<Instant>,
     /// In the list of connections to flush at the end of the turn.
     pub(super) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.
@@ -39,6 +41,9 @@ pub(super) enum Phase {
 pub(super) enum End {
     /// The queue, then a close frame with this code (or a poll answered with packet `1`).
     Close(Option<u16>),
+    /// The peer is at fault: a WebSocket as after [`End::Close`]; a poll that waits is answered with packet `1`. Without
+    /// one the sid is unknown from now on, as in the reference.
+    Fault(Option<u16>),
     /// The queue, then a poll answered with a noop: the client itself sent packet `1` (gotcha 4).
     Noop,
     /// The transport is gone already.
@@ -80,13 +85,15 @@ pub(super) struct WsLink {
     pub(super) blocked: Option<Instant>,
     /// A deadline about that is set already: one at a time, however often the peer stops and goes on.
     pub(super) watched: bool,
+    /// The read loop reads no more until less than `outbound_soft` is queued; then it is to be woken.
+    pub(super) paused: bool,
     /// The close frame is out and the write side is shut.
     pub(super) finished: bool,
 }
 
 impl WsLink {
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, task: None, blocked: None, watched: false, finished: false }
+        Self { stream, task: None, blocked: None, watched: false, paused: false, finished: false }
     }
 
     pub(super) fn wake(&self) {

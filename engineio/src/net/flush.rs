@@ -53,11 +53,14 @@ impl Io {
     }
 
     fn flush_websocket(&mut self, key: ConnKey) {
-        let (now, patience) = (self.now, self.config.ping_timeout);
+        let (now, patience, soft) = (self.now, self.config.ping_timeout, self.config.outbound_soft);
         let Some(Conn { out, link: Link::WebSocket(ws), phase, .. }) = self.conns.get_mut(key.0) else { return };
-        let before = out.bytes();
+        let before = out.cost();
         let result = out.write_to(&mut self.gather, |bytes| ws.stream.try_write(bytes));
         let lingering = matches!(phase, Phase::Lingering { .. });
+        if out.cost() <= soft && std::mem::take(&mut ws.paused) {
+            ws.wake();
+        }
         match result {
             Ok(true) => {
                 ws.blocked = None;
@@ -66,17 +69,23 @@ impl Io {
                 }
             }
             Ok(false) => {
-                if ws.blocked.is_none() || out.bytes() < before {
+                if ws.blocked.is_none() {
+                    // The read loop waits for the socket to become writable.
+                    ws.wake();
+                }
+                if ws.blocked.is_none() || out.cost() < before {
                     ws.blocked = Some(now);
                 }
                 if !std::mem::replace(&mut ws.watched, true) {
                     self.timers.others.push(now + patience, (key, Due::Blocked));
                 }
-                // The read loop waits for the socket to become writable.
-                ws.wake();
             }
             Err(_) if lingering => self.remove(key),
-            Err(_) => self.end(key, CloseReason::TransportError, End::Gone),
+            Err(_) => {
+                // A broken stream counts as writable for ever: whoever waits for that must not come back.
+                ws.blocked = None;
+                self.end(key, CloseReason::TransportError, End::Gone);
+            }
         }
     }
 }
@@ -120,7 +129,7 @@ pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop
             shard.io.armed
         });
         if let Some(drain) = drain
-            && (shard.turn(|shard| shard.io.conns.is_empty()) || drain <= tokio::time::Instant::now())
+            && (shard.turn(|shard| shard.io.is_drained()) || drain <= tokio::time::Instant::now())
         {
             return Poll::Ready(());
         }
@@ -140,6 +149,7 @@ impl<H: Handler> Shard<H> {
     /// No new session; every open one is told to come back elsewhere.
     fn shut_down(&mut self) {
         self.io.draining = true;
+        self.io.drain.notify_waiters();
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
         for key in keys {
             self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));

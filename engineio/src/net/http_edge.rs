@@ -1,21 +1,32 @@
 //! One TCP connection as HTTP/1.1: hyper parses it, [`crate::http`] decides, and a WebSocket handshake takes the raw
 //! stream back.
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, pin::Pin, rc::Rc};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    body::{Body, Incoming},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
     Fallback,
     conn::{Link, PollLink, WsLink},
+    patient::Patient,
     polling::{self, PollError},
     probe::{self, Probing},
-    shard::ShardRef,
+    shard::{RETRY_AFTER, ShardRef},
     websocket::ReadLoop,
 };
 use crate::{
@@ -29,6 +40,9 @@ use crate::{
 /// The largest request head, and the most header fields of one.
 const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 100;
+
+/// The longest path and query.
+const MAX_TARGET: usize = 8 * 1024;
 
 /// What follows on a connection whose handshake was answered 101.
 enum Takeover {
@@ -74,36 +88,70 @@ pub(super) async fn serve<H: Handler + 'static>(
     // On the heap, and gone before a WebSocket lives on: an idle connection must not carry hyper's state.
     let Some((stream, early)) = Box::pin(serve_http(edge, stream)).await else { return };
     let Some(takeover) = takeover.take() else { return };
-    // Boxed for the same reason: the two futures would share the larger one's size.
-    match takeover {
-        Takeover::Open(parts) => {
-            if let Some(read_loop) = open(shard, stream, early, &parts, remote) {
-                drop(parts);
-                read_loop.run().await;
-            }
-        }
+    // Boxed for the same reason: what lives on is the read loop alone.
+    let read_loop = match takeover {
+        Takeover::Open(parts) => open(shard, stream, early, &parts, remote),
         Takeover::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early).run()).await,
-        Takeover::Refuse => Box::pin(probe::refuse(stream, None)).await,
+        Takeover::Refuse => {
+            Box::pin(probe::refuse(stream, None)).await;
+            None
+        }
+    };
+    if let Some(read_loop) = read_loop {
+        read_loop.run().await;
     }
 }
 
 /// Speaks HTTP until the connection ends (`None`) or is taken over: its stream, and what was read beyond the handshake.
 async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
     let takeover = Rc::clone(&edge.takeover);
+    let (_speaking, drain) = Speaking::begin(&edge.shard)?;
+    let mut drained = pin!(drain.notified());
+    let mut told = false;
+    // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
+    let stream = Patient::new(stream, edge.config.ping_timeout);
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(edge.config.head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), edge);
-    if let Err(error) = std::future::poll_fn(|cx| http.poll_without_shutdown(cx)).await {
+    let speaking = std::future::poll_fn(|cx| {
+        if !told && drained.as_mut().poll(cx).is_ready() {
+            told = true;
+            Pin::new(&mut http).graceful_shutdown();
+        }
+        http.poll_without_shutdown(cx)
+    });
+    if let Err(error) = speaking.await {
         tracing::debug!(%error, "connection ended");
         return None;
     }
     takeover.borrow().is_some().then(|| {
         let parts = http.into_parts();
-        (parts.io.into_inner(), parts.read_buf.to_vec())
+        (parts.io.into_inner().into_inner(), parts.read_buf.to_vec())
     })
+}
+
+/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
+struct Speaking<H: Handler>(ShardRef<H>);
+
+impl<H: Handler> Speaking<H> {
+    /// `None` when the server is shutting down.
+    fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
+        let drain = shard.turn(|shard| {
+            let io = &mut shard.io;
+            io.http += usize::from(!io.draining);
+            (!io.draining).then(|| Rc::clone(&io.drain))
+        })?;
+        Some((Self(shard.clone()), drain))
+    }
+}
+
+impl<H: Handler> Drop for Speaking<H> {
+    fn drop(&mut self) {
+        self.0.turn(|shard| shard.io.http -= 1);
+    }
 }
 
 /// The first WebSocket of a new session: OPEN packet, then the handler.
@@ -140,6 +188,11 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
 impl<H: Handler + 'static> Edge<H> {
     async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
+        if let Err(status) = check_head(&parts) {
+            let mut response = empty(status);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return response;
+        }
         if !parts.uri.path().starts_with(&self.config.path) {
             return (self.fallback)(&parts, self.remote).map(Full::new);
         }
@@ -147,8 +200,8 @@ impl<H: Handler + 'static> Edge<H> {
             match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
                 Ok(Route::Preflight) => preflight(&parts.headers),
                 Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
-                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts),
-                Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid)) {
+                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts, &body),
+                Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid, action)) {
                     Some(key) => self.session(&parts, body, key, action).await,
                     None => refusal(HandshakeError::SidUnknown),
                 },
@@ -168,13 +221,13 @@ impl<H: Handler + 'static> Edge<H> {
     /// The application's say, then the version: the last checks of a handshake.
     fn admit(&self, parts: &Parts, transport: Transport) -> Result<(), HandshakeError> {
         self.shard.turn(|shard| {
-            let io = &mut shard.io;
+            let io = &shard.io;
             let limit = io.config.max_sessions;
             if io.draining || (limit > 0 && io.conns.len() >= limit) {
-                return Err(HandshakeError::Unavailable { retry_after: std::time::Duration::from_secs(1) });
+                return Err(HandshakeError::Unavailable { retry_after: RETRY_AFTER });
             }
             let handshake = Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote };
-            shard.handler.on_handshake(io, &handshake).map_err(|refusal| match refusal {
+            shard.admit(&handshake).map_err(|refusal| match refusal {
                 Refusal::Forbidden => HandshakeError::Forbidden,
                 Refusal::Unavailable { retry_after } => HandshakeError::Unavailable { retry_after },
             })
@@ -199,8 +252,8 @@ impl<H: Handler + 'static> Edge<H> {
         text(body)
     }
 
-    fn open_websocket(&self, parts: &Parts) -> Response<Full<Bytes>> {
-        let accept = match self.check_websocket(parts) {
+    fn open_websocket(&self, parts: &Parts, body: &Incoming) -> Response<Full<Bytes>> {
+        let accept = match check_websocket(parts, body) {
             Ok(accept) => accept,
             Err(refused) => return refused,
         };
@@ -217,7 +270,7 @@ impl<H: Handler + 'static> Edge<H> {
     async fn session(&self, parts: &Parts, body: Incoming, key: ConnKey, action: Action) -> Response<Full<Bytes>> {
         let transport = self.shard.turn(|shard| shard.io.conn(key).map(|conn| conn.session.transport()));
         match action {
-            Action::Upgrade => self.begin_upgrade(parts, key),
+            Action::Upgrade => self.begin_upgrade(parts, &body, key),
             // A session on WebSocket has nothing to say over HTTP (A10).
             _ if transport != Some(Transport::Polling) => refusal(HandshakeError::BadRequest),
             Action::WebSocketWithoutUpgrade => refusal(HandshakeError::BadRequest),
@@ -238,8 +291,8 @@ impl<H: Handler + 'static> Edge<H> {
         }
     }
 
-    fn begin_upgrade(&self, parts: &Parts, key: ConnKey) -> Response<Full<Bytes>> {
-        let accept = match self.check_websocket(parts) {
+    fn begin_upgrade(&self, parts: &Parts, body: &Incoming, key: ConnKey) -> Response<Full<Bytes>> {
+        let accept = match check_websocket(parts, body) {
             Ok(accept) => accept,
             Err(refused) => return refused,
         };
@@ -251,29 +304,54 @@ impl<H: Handler + 'static> Edge<H> {
         switching_protocols(&accept)
     }
 
-    fn check_websocket(&self, parts: &Parts) -> Result<String, Response<Full<Bytes>>> {
-        ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
-            let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
-            *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
-            if error.status() == 405 {
-                response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
-            }
-            if error.status() == 426 {
-                // RFC 6455, 4.4: tell which version is spoken.
-                response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            response
-        })
-    }
-
     fn add_cors(&self, parts: &Parts, response: &mut Response<Full<Bytes>>) {
+        if !self.config.cors {
+            return;
+        }
+        let headers = response.headers_mut();
+        if self.config.origins == engine::Origins::Any {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            return;
+        }
         let origin = parts.headers.get(header::ORIGIN);
-        if let Some(origin) = origin.filter(|_| self.config.cors && self.config.origins.allow(&parts.headers)) {
-            let headers = response.headers_mut();
+        if let Some(origin) = origin.filter(|_| self.config.origins.allow(&parts.headers)) {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
             headers.append(header::VARY, HeaderValue::from_static("Origin"));
         }
     }
+}
+
+/// The value of `Sec-WebSocket-Accept`, or the answer to a request that is no WebSocket handshake.
+#[expect(clippy::result_large_err, reason = "once a connection, and it goes out as it is")]
+fn check_websocket(parts: &Parts, body: &Incoming) -> Result<String, Response<Full<Bytes>>> {
+    // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
+    if parts.version < Version::HTTP_11 || !body.is_end_stream() {
+        return Err(refusal(HandshakeError::BadRequest));
+    }
+    ws::handshake::check(&parts.method, &parts.headers).map_err(|error| {
+        let mut response = Response::new(Full::new(Bytes::from(error.to_string())));
+        *response.status_mut() = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        if error.status() == 405 {
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        if error.status() == 426 {
+            // RFC 6455, 4.4: tell which version is spoken.
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    })
+}
+
+/// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`) and 6.1 (one
+/// `Transfer-Encoding`).
+fn check_head(parts: &Parts) -> Result<(), StatusCode> {
+    let count = |name| parts.headers.get_all(name).iter().count();
+    let hosts = count(header::HOST);
+    if hosts > 1 || (hosts == 0 && parts.version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+        return Err(StatusCode::BAD_REQUEST);
+    }
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
 }
 
 fn is_octet_stream(headers: &HeaderMap) -> bool {
@@ -313,10 +391,16 @@ fn refusal(error: HandshakeError) -> Response<Full<Bytes>> {
 }
 
 fn poll_refusal(error: PollError) -> Response<Full<Bytes>> {
-    empty(match error {
+    let mut response = empty(match error {
         PollError::BadRequest => StatusCode::BAD_REQUEST,
+        PollError::TimedOut => StatusCode::REQUEST_TIMEOUT,
         PollError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-    })
+    });
+    if error == PollError::TimedOut {
+        // RFC 9110, 15.5.9: the server has decided to close the connection.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn empty(status: StatusCode) -> Response<Full<Bytes>> {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `listener` | accepts, and backs off |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
+//! | `patient` | a time limit for peers that do not read a response |
 //! | `polling` | GET and POST of long-polling |
 //! | `probe` | the WebSocket of an upgrade |
 //! | `websocket` | the read loop of a WebSocket |
@@ -22,6 +23,7 @@ mod http_edge;
 mod inbox;
 mod listener;
 mod outq;
+mod patient;
 mod polling;
 mod probe;
 mod shard;
@@ -37,8 +39,12 @@ use shard::ShardRef;
 
 use crate::{Config, Handler};
 
+/// The exit code of a process whose shard's state is broken (`EX_SOFTWARE`).
+const BROKEN: i32 = 70;
+
 /// Answers requests for paths outside the engine's: method, path and headers, and the peer's address.
 #[derive(Clone)]
+#[expect(clippy::type_complexity, reason = "this is the definition")]
 struct Fallback(Arc<dyn Fn(&Parts, SocketAddr) -> Response<Bytes> + Send + Sync>);
 
 impl std::ops::Deref for Fallback {
@@ -161,7 +167,7 @@ impl Running {
     /// Waits until the server has stopped. A shard that panicked ends the process with exit code 70: its state is broken.
     pub fn join(self) {
         if self.thread.join().is_err() {
-            std::process::exit(70);
+            std::process::exit(BROKEN);
         }
     }
 }

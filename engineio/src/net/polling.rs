@@ -20,6 +20,8 @@ const BUDGET: usize = 64;
 pub(super) enum PollError {
     /// 400.
     BadRequest,
+    /// 408: the body did not come within `body_timeout`.
+    TimedOut,
     /// 413; the session lives.
     TooLarge,
 }
@@ -35,17 +37,18 @@ pub(super) async fn poll<H: Handler>(shard: &ShardRef<H>, key: ConnKey) -> Resul
 
 /// Takes the packets of a body in.
 pub(super) async fn post<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: Incoming) -> Result<(), PollError> {
-    let max = shard.turn(|shard| shard.io.config.max_payload);
+    let (max, patience) = shard.turn(|shard| (shard.io.config.max_payload, shard.io.config.body_timeout));
     // Too large by its own word: refused before a byte is read, and the session lives (A29).
     if body.size_hint().lower() > max as u64 {
         return Err(PollError::TooLarge);
     }
     shard.turn(|shard| shard.io.begin_post(key))?;
     let guard = Guard { shard, key, armed: true };
-    let result = match read(body, max).await {
+    let body = tokio::time::timeout(patience, read(body, max)).await.unwrap_or(Err(PollError::TimedOut));
+    let result = match body {
         Ok(body) => deliver(shard, key, &body).await,
         Err(PollError::TooLarge) => Err(PollError::TooLarge),
-        // Truncated: dropping the guard closes the session (A27).
+        // Truncated, or not coming: dropping the guard closes the session (A27).
         Err(error) => return Err(error),
     };
     guard.disarm();
@@ -75,7 +78,7 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, PollError> {
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
 async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), PollError> {
     let fail = || {
-        shard.turn(|shard| shard.io.end(key, CloseReason::ParseError, End::Close(None)));
+        shard.turn(|shard| shard.io.end(key, CloseReason::ParseError, End::Fault(None)));
         PollError::BadRequest
     };
     let mut packets = payload::decode(body).map_err(|_| fail())?;
@@ -107,7 +110,7 @@ impl Io {
         let Link::Polling(PollLink { waiting }) = &mut conn.link else { return Err(PollError::BadRequest) };
         if let Err(reason) = conn.session.begin_poll() {
             // A second waiting poll: this one gets 400, the first one a close packet (A24).
-            self.end(key, reason, End::Close(None));
+            self.end(key, reason, End::Fault(None));
             return Err(PollError::BadRequest);
         }
         let (answer, body) = oneshot::channel();
@@ -118,10 +121,17 @@ impl Io {
         Ok(body)
     }
 
+    /// A request of this session was dropped. Once the session is on WebSocket, that is of no account.
+    fn abort_polling(&mut self, key: ConnKey) {
+        if self.conn(key).is_some_and(|conn| matches!(conn.link, Link::Polling(_))) {
+            self.end(key, CloseReason::TransportError, End::Gone);
+        }
+    }
+
     fn begin_post(&mut self, key: ConnKey) -> Result<(), PollError> {
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(PollError::BadRequest)?;
         conn.session.begin_post().map_err(|reason| {
-            self.end(key, reason, End::Close(None));
+            self.end(key, reason, End::Fault(None));
             PollError::BadRequest
         })
     }
@@ -143,7 +153,7 @@ impl<H: Handler> Guard<'_, H> {
 impl<H: Handler> Drop for Guard<'_, H> {
     fn drop(&mut self) {
         if self.armed {
-            self.shard.turn(|shard| shard.io.end(self.key, CloseReason::TransportError, End::Gone));
+            self.shard.turn(|shard| shard.io.abort_polling(self.key));
         }
     }
 }

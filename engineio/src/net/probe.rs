@@ -15,7 +15,6 @@ use tokio::{
 use super::{
     conn::{Link, PollLink, Probe as ProbeSlot, WsLink},
     shard::{Io, ShardRef},
-    timers::Due,
     websocket::ReadLoop,
 };
 use crate::{
@@ -35,7 +34,7 @@ impl Io {
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(UpgradeError::Taken)?;
         conn.session.begin_upgrade(now, timeout)?;
         conn.probe = Some(ProbeSlot { id, task: None });
-        self.timers.others.push(now + timeout, (key, Due::Session));
+        self.look_at(key, now + timeout);
         Ok(id)
     }
 
@@ -64,7 +63,7 @@ impl Io {
         let next = session.poll_timeout();
         if probe == Probe::Pong {
             // The noop that releases a waiting poll.
-            self.timers.others.push(next, (key, Due::Session));
+            self.look_at(key, next);
         }
         Some(probe)
     }
@@ -113,8 +112,8 @@ impl<H: Handler> Probing<H> {
         Self { shard, key, id, stream, decoder, pending }
     }
 
-    /// Runs the probe, and after an upgrade the session's read loop.
-    pub(super) async fn run(mut self) {
+    /// Runs the probe; after an upgrade, the session's read loop is to be run.
+    pub(super) async fn run(mut self) -> Option<ReadLoop<H>> {
         while let Some(probe) = self.next().await {
             match probe {
                 Probe::Pong => {
@@ -125,15 +124,14 @@ impl<H: Handler> Probing<H> {
                 }
                 Probe::Upgraded => {
                     let Self { shard, key, stream, decoder, pending, .. } = self;
-                    if shard.turn(|shard| shard.io.adopt(key, stream)) {
-                        ReadLoop::new(shard, key, decoder, pending).run().await;
-                    }
-                    return;
+                    let adopted = shard.turn(|shard| shard.io.adopt(key, stream));
+                    return adopted.then(|| ReadLoop::new(shard, key, decoder, pending));
                 }
             }
         }
         self.shard.turn(|shard| shard.io.abandon_probe(self.key, self.id));
         refuse(self.stream, None).await;
+        None
     }
 
     /// The next step of the upgrade; `None` when it failed, expired, or the session is over.

@@ -9,8 +9,10 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
     task::Waker,
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use tokio::sync::Notify;
 
 use super::{
     conn::{Conn, End, Link, Phase, PollLink},
@@ -18,7 +20,8 @@ use super::{
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, SendError, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, SendError, SharedFrame,
+    http::Action,
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
     sid::Sid,
@@ -27,6 +30,9 @@ use crate::{
 
 /// How many bytes one read of a socket may bring.
 const SCRATCH: usize = 64 * 1024;
+
+/// When a client that was refused for a reason of our own may come back.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard as its tasks hold it.
 #[derive(Debug)]
@@ -66,6 +72,10 @@ pub(super) struct Io {
     pub(super) armed: Option<Instant>,
     /// Shutting down: no new session.
     pub(super) draining: bool,
+    /// Told when `draining` begins: connections that speak HTTP end after the response they owe.
+    pub(super) drain: Rc<Notify>,
+    /// How many connections speak HTTP.
+    pub(super) http: usize,
     /// Lent to writes that gather small frames.
     pub(super) gather: Vec<u8>,
     probes: u64,
@@ -87,6 +97,8 @@ impl<H: Handler> ShardRef<H> {
             driver: None,
             armed: None,
             draining: false,
+            drain: Rc::default(),
+            http: 0,
             gather: Vec::new(),
             probes: 0,
         };
@@ -94,21 +106,39 @@ impl<H: Handler> ShardRef<H> {
     }
 
     /// One synchronous visit. Afterwards every close is settled and the driver knows what is to be flushed.
+    ///
+    /// The handler's panics are caught closer to it. One that gets here leaves the shard in a state nobody knows, and a
+    /// task's panic would go unnoticed: the process ends.
     pub(super) fn turn<R>(&self, visit: impl FnOnce(&mut Shard<H>) -> R) -> R {
         let mut shard = self.0.borrow_mut();
-        shard.io.now = Instant::now();
-        let result = visit(&mut shard);
-        shard.settle();
-        if shard.needs_driver()
-            && let Some(driver) = &shard.io.driver
-        {
-            driver.wake_by_ref();
-        }
-        result
+        let turn = AssertUnwindSafe(|| {
+            shard.io.now = Instant::now();
+            let result = visit(&mut shard);
+            shard.settle();
+            if shard.needs_driver()
+                && let Some(driver) = &shard.io.driver
+            {
+                driver.wake_by_ref();
+            }
+            result
+        });
+        catch_unwind(turn).unwrap_or_else(|_| {
+            tracing::error!("a shard is broken; the process ends");
+            std::process::exit(super::BROKEN)
+        })
     }
 }
 
 impl<H: Handler> Shard<H> {
+    /// Asks the handler for its say; when it panics, nobody knows, and the client may come back.
+    pub(super) fn admit(&mut self, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        let Self { handler, io, .. } = self;
+        catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))).unwrap_or_else(|_| {
+            tracing::error!("the handler panicked in a handshake; it is refused");
+            Err(Refusal::Unavailable { retry_after: RETRY_AFTER })
+        })
+    }
+
     /// Opens a session: its OPEN packet is queued first, then the handler is told.
     pub(super) fn open(&mut self, link: Link, handshake: &Handshake<'_>) -> ConnKey {
         let key = self.io.insert(link, handshake.transport);
@@ -126,14 +156,14 @@ impl<H: Handler> Shard<H> {
                 self.guarded(key, |handler, io| handler.on_message(io, key, message));
             }
             Ok(Some(Event::Pong)) => {
-                let ping_at = conn.session.poll_timeout();
-                self.io.timers.pings.push(ping_at, key);
+                self.io.timers.pings.push(conn.session.next_beat(), key);
             }
             Ok(_) => {}
             Err(CloseReason::TransportClose) if via == Transport::Polling => {
                 self.io.end(key, CloseReason::TransportClose, End::Noop);
             }
-            Err(reason) => self.io.end(key, reason, End::Close(None)),
+            Err(CloseReason::TransportClose) => self.io.end(key, CloseReason::TransportClose, End::Close(None)),
+            Err(reason) => self.io.end(key, reason, End::Fault(None)),
         }
     }
 
@@ -165,7 +195,7 @@ impl<H: Handler> Shard<H> {
             if catch_unwind(AssertUnwindSafe(|| handler.on_timeout(io))).is_err() {
                 // No connection to blame: the state behind the timers may be broken, and they would fire for ever.
                 tracing::error!("the handler panicked in a timer; the process ends");
-                std::process::exit(70);
+                std::process::exit(super::BROKEN);
             }
         }
         self.settle();
@@ -178,23 +208,30 @@ impl<H: Handler> Shard<H> {
 
     fn needs_driver(&self) -> bool {
         !self.io.dirty.is_empty()
+            || self.io.is_drained()
             || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
     }
 }
 
 impl Io {
+    /// Nothing is left to wait for: no session, and no response under way.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining && self.conns.is_empty() && self.http == 0
+    }
+
     fn insert(&mut self, link: Link, transport: Transport) -> ConnKey {
         let mut random = [0; crate::sid::RANDOM_LEN];
         self.entropy.fill(&mut random);
         let intervals = Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
         let session = Session::new(self.now, transport, intervals);
-        let ping_at = session.poll_timeout();
+        let ping_at = session.next_beat();
         let conn = Conn {
             session,
             random,
             out: super::outq::OutQueue::default(),
             link,
             phase: Phase::Open,
+            look_at: None,
             dirty: false,
             probe: None,
         };
@@ -208,11 +245,12 @@ impl Io {
         key
     }
 
-    /// The open session this sid names.
-    pub(super) fn lookup(&self, sid: &Sid) -> Option<ConnKey> {
+    /// The session this sid names, if it is open; one that closed is known only to the poll that shall hear of it.
+    pub(super) fn lookup(&self, sid: &Sid, action: Action) -> Option<ConnKey> {
         let key = self.conns.key_at(sid.index()).filter(|_| sid.shard() == self.id)?;
-        let conn = self.conns.get(key)?;
-        sid.proves(&conn.random).then_some(ConnKey(key))
+        let conn = self.conns.get(key).filter(|conn| sid.proves(&conn.random))?;
+        let owed = action == Action::Poll && matches!(conn.link, Link::Polling(_));
+        (conn.is_open() || owed).then_some(ConnKey(key))
     }
 
     pub(super) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
@@ -225,7 +263,7 @@ impl Io {
 
     /// A request that has no place in this session: 400 for it, and the session is over.
     pub(super) fn end_bad_request(&mut self, key: ConnKey) {
-        self.end(key, CloseReason::TransportError, End::Close(None));
+        self.end(key, CloseReason::TransportError, End::Fault(None));
     }
 
     /// What is queued, as the body of the polling handshake's answer.
@@ -251,24 +289,29 @@ impl Io {
     }
 
     fn end_transport(&mut self, key: ConnKey, end: End) {
-        let until = self.now + self.config.close_timeout;
-        let noop = self.noop.clone();
-        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        let Some(conn) = self.conns.get(key.0) else { return };
         match end {
             End::Gone | End::Abort => {
                 if let (Link::WebSocket(ws), End::Abort) = (&conn.link, end) {
                     // Best effort: without it the close is polite, and the kernel keeps the unread bytes a while.
-                    let _ = socket2::SockRef::from(&ws.stream).set_linger(Some(std::time::Duration::ZERO));
+                    let _ = socket2::SockRef::from(&ws.stream).set_linger(Some(Duration::ZERO));
                 }
                 self.remove(key);
             }
-            End::Close(_) | End::Noop => {
-                conn.out.push(if let End::Close(code) = end { SharedFrame::close(code) } else { noop });
-                conn.phase = Phase::Lingering { until };
-                self.mark_dirty(key);
-                self.timers.others.push(until, (key, Due::Linger));
-            }
+            End::Fault(_) if matches!(conn.link, Link::Polling(PollLink { waiting: None })) => self.remove(key),
+            End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code)),
+            End::Noop => self.linger(key, self.noop.clone()),
         }
+    }
+
+    /// Queues the last frame of a closed session, and gives its transport `close_timeout` to take it.
+    fn linger(&mut self, key: ConnKey, last: SharedFrame) {
+        let until = self.now + self.config.close_timeout;
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        conn.out.push(last);
+        conn.phase = Phase::Lingering { until };
+        self.mark_dirty(key);
+        self.timers.others.push(until, (key, Due::Linger));
     }
 
     /// Forgets the connection; its stream closes, its tasks find nothing and end.
@@ -295,10 +338,23 @@ impl Io {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match (due, conn.phase) {
-            (Due::Session, Phase::Open) => self.run_session(key),
+            (Due::Session, Phase::Open) => {
+                conn.look_at = conn.look_at.filter(|at| *at > now);
+                self.run_session(key);
+            }
             (Due::Blocked, Phase::Open) => self.check_blocked(key),
             (Due::Linger, Phase::Lingering { until }) if now >= until => self.remove(key),
             _ => {}
+        }
+    }
+
+    /// Has the session's state machine run at `at`, the heartbeat's own queues apart. Entries are not taken back, so
+    /// one that comes sooner serves: whoever begins upgrade after upgrade does not fill the heap.
+    pub(super) fn look_at(&mut self, key: ConnKey, at: Instant) {
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        if conn.look_at.is_none_or(|sooner| at < sooner) {
+            conn.look_at = Some(at);
+            self.timers.others.push(at, (key, Due::Session));
         }
     }
 
@@ -321,13 +377,13 @@ impl Io {
         let mut pinged = false;
         while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
             // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead.
-            if conn.out.bytes() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
+            if conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
                 conn.session.excuse_pong(now);
             }
             match conn.session.handle_timeout(now) {
                 Ok(Some(Event::Ping)) => {
                     pinged = true;
-                    self.timers.pongs.push(conn.session.poll_timeout(), key);
+                    self.timers.pongs.push(conn.session.next_beat(), key);
                     let ping = self.ping.clone();
                     // A full queue closes the connection; a closed one needs no ping.
                     let _ = self.send(key, &ping);
@@ -341,11 +397,12 @@ impl Io {
                 Ok(_) => {
                     // Pings and regular pongs have queues of their own; this is an upgrade, or a pong with more time.
                     if conn.session.is_upgrading() || (conn.session.awaits_pong() && !pinged) {
-                        self.timers.others.push(conn.session.poll_timeout(), (key, Due::Session));
+                        let at = conn.session.poll_timeout();
+                        self.look_at(key, at);
                     }
                     return;
                 }
-                Err(reason) => return self.end(key, reason, End::Close(None)),
+                Err(reason) => return self.end(key, reason, End::Fault(None)),
             }
         }
     }
@@ -379,11 +436,11 @@ impl Outbox for Io {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
             return Err(SendError::Closed);
         };
-        let mut queued = conn.out.bytes();
+        let mut queued = conn.out.cost();
         if queued > 0 && queued + frame.websocket().len() > hard {
             // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
             self.flush_conn(key);
-            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.bytes());
+            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.cost());
         }
         // One frame larger than the limit is taken when the queue is empty.
         if queued > 0 && queued + frame.websocket().len() > hard {
@@ -401,7 +458,7 @@ impl Outbox for Io {
     }
 
     fn is_writable(&self, key: ConnKey) -> bool {
-        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.bytes() < self.config.outbound_soft)
+        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.cost() < self.config.outbound_soft)
     }
 
     fn close(&mut self, key: ConnKey, reason: CloseReason) {

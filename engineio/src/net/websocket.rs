@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
     conn::{Conn, End, Link, Phase},
-    shard::{Shard, ShardRef},
+    shard::{Io, Shard, ShardRef},
 };
 use crate::{
     CloseReason, ConnKey, Handler, Outbox, SharedFrame, packet,
@@ -55,12 +55,8 @@ fn visit<H: Handler>(
     pending: &mut Vec<u8>,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
-    let Some(Conn { link: Link::WebSocket(ws), .. }) = shard.io.conn(key) else { return Poll::Ready(()) };
-    if !ws.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-        ws.task = Some(cx.waker().clone());
-    }
-    if ws.blocked.is_some() && ws.poll_unblocked(cx).is_ready() {
-        shard.io.flush_conn(key);
+    if !write_on(shard, key, cx) {
+        return Poll::Ready(());
     }
     let mut budget = BUDGET;
     if !pending.is_empty() {
@@ -68,6 +64,9 @@ fn visit<H: Handler>(
         take_in(shard, key, decoder, &mut bytes, pending, &mut budget);
     }
     for _ in 0..READS {
+        if shard.io.pauses(key) {
+            return Poll::Pending;
+        }
         if budget == 0 {
             break;
         }
@@ -86,16 +85,25 @@ fn visit<H: Handler>(
     Poll::Pending
 }
 
+/// Registers the task, and writes what had blocked; `false` when the connection is gone.
+fn write_on<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_>) -> bool {
+    loop {
+        let Some(Conn { link: Link::WebSocket(ws), .. }) = shard.io.conn(key) else { return false };
+        if !ws.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            ws.task = Some(cx.waker().clone());
+        }
+        // Until it blocks again, and `cx` is registered for that, or all is written.
+        if ws.blocked.is_none() || ws.poll_unblocked(cx).is_pending() {
+            return true;
+        }
+        shard.io.flush_conn(key);
+    }
+}
+
 /// Reads into the shard's buffer; `None` when the connection is over.
 fn poll_read<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_>) -> Poll<Option<usize>> {
     let Shard { io, scratch, .. } = shard;
-    let soft = io.config.outbound_soft;
-    let Some(Conn { link: Link::WebSocket(ws), out, phase, .. }) = io.conn(key) else { return Poll::Ready(None) };
-    // Back-pressure: a peer that does not take what it is sent is not read from. When it lingers, its bytes are
-    // read and discarded, up to the end of its stream.
-    if *phase == Phase::Open && out.bytes() > soft {
-        return Poll::Pending;
-    }
+    let Some(Conn { link: Link::WebSocket(ws), phase, .. }) = io.conn(key) else { return Poll::Ready(None) };
     let mut buffer = ReadBuf::new(scratch);
     let reason = match Pin::new(&mut ws.stream).poll_read(cx, &mut buffer) {
         Poll::Pending => return Poll::Pending,
@@ -111,8 +119,8 @@ fn poll_read<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_
     Poll::Ready(None)
 }
 
-/// Decodes `bytes` and hands on what they hold; what exceeds the budget goes to `pending`. The bytes of a closed
-/// connection are discarded.
+/// Decodes `bytes` and hands on what they hold; what exceeds the budget, or comes while the connection pauses, goes to
+/// `pending`. The bytes of a closed connection are discarded.
 fn take_in<H: Handler>(
     shard: &mut Shard<H>,
     key: ConnKey,
@@ -122,7 +130,7 @@ fn take_in<H: Handler>(
     budget: &mut usize,
 ) {
     while shard.io.is_open(key) {
-        if *budget == 0 {
+        if *budget == 0 || shard.io.pauses(key) {
             pending.extend_from_slice(bytes);
             return;
         }
@@ -131,8 +139,21 @@ fn take_in<H: Handler>(
             Ok(Some(item)) => on_item(shard, key, item),
             Ok(None) => return,
             // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
-            Err(error) => shard.io.end(key, CloseReason::TransportError, End::Close(Some(error.close_code()))),
+            Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
         }
+    }
+}
+
+impl Io {
+    /// Back-pressure: a peer that does not take what it is sent is not read from. When it lingers, its bytes are read
+    /// and discarded, up to the end of its stream. Flushing wakes the read loop.
+    fn pauses(&mut self, key: ConnKey) -> bool {
+        let soft = self.config.outbound_soft;
+        let Some(Conn { link: Link::WebSocket(ws), out, phase: Phase::Open, .. }) = self.conn(key) else {
+            return false;
+        };
+        ws.paused = out.cost() > soft;
+        ws.paused
     }
 }
 
@@ -141,7 +162,7 @@ fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
         Item::Text(text) => match packet::decode(&text) {
             Ok(packet) => shard.receive(key, packet),
             // Not an Engine.IO packet: the reference closes without a code (A30, gotcha 11).
-            Err(_) => shard.io.end(key, CloseReason::ParseError, End::Close(None)),
+            Err(_) => shard.io.end(key, CloseReason::ParseError, End::Fault(None)),
         },
         Item::Binary(bytes) => shard.receive(key, packet::binary(&bytes)),
         Item::Ping(payload) => {

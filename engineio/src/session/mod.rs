@@ -50,7 +50,7 @@ impl Transport {
 pub enum Event<'i> {
     /// Hand this to the application.
     Message(Message<'i>),
-    /// The pong came: [`Session::poll_timeout`] may be earlier now.
+    /// The pong came: the next ping is due at [`Session::next_beat`].
     Pong,
     /// Send a ping on the session's transport.
     Ping,
@@ -96,6 +96,12 @@ impl Session {
     pub fn poll_timeout(&self) -> Instant {
         let heartbeat = self.heartbeat.deadline();
         self.upgrade.deadline().map_or(heartbeat, |upgrade| upgrade.min(heartbeat))
+    }
+
+    /// When the heartbeat is due, an upgrade left aside: the next ping, or the latest moment of the awaited pong.
+    #[must_use]
+    pub const fn next_beat(&self) -> Instant {
+        self.heartbeat.deadline()
     }
 
     /// A packet on the session's transport.

@@ -19,7 +19,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 
 use crate::config::Auth;
 
-pub(crate) use claims::Claims;
+pub(crate) use claims::{Claims, Rooms};
 pub(crate) use sign::{SignError, TokenRequest, sign};
 
 /// Bytes of the longest token that is looked at.

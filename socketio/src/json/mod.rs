@@ -234,6 +234,13 @@ pub(crate) struct Tokens<'t> {
     pos: usize,
 }
 
+impl Tokens<'_> {
+    /// The offset after the last piece.
+    pub(crate) const fn position(&self) -> usize {
+        self.pos
+    }
+}
+
 impl<'t> Iterator for Tokens<'t> {
     type Item = Token<'t>;
 

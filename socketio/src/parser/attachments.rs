@@ -5,7 +5,7 @@ use std::fmt;
 use smallvec::SmallVec;
 
 use super::DecodeError;
-use crate::json::{self, Container, Token};
+use crate::json::{self, Container, Span, Token};
 
 /// The JSON of an attachment's placeholder; made by [`placeholder`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,19 +29,28 @@ pub const fn placeholder(num: usize) -> Placeholder {
 #[derive(Clone, Copy, Default)]
 struct Candidate {
     placeholder: bool,
-    /// The last `num` is an integer that an attachment has.
-    num: bool,
+    num: Option<Num>,
 }
 
-/// Whether every placeholder in a checked text, at any depth, has the number of an attachment.
+/// The value of the last `num` of an object.
+#[derive(Clone, Copy)]
+struct Num {
+    place: Span,
+    /// `None` unless it is written as plain digits.
+    value: Option<usize>,
+}
+
+/// Every placeholder in a checked text, at any depth, by its `num`: `None` where it has none.
 ///
 /// As in JavaScript, keys may be escaped, the last of equal keys counts, further keys do not matter. The number must
 /// be written as plain digits: peers that took any JavaScript number read beside the array (CVE-2022-2421) or at 0.5.
-pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> {
+fn placeholders(valid: &str) -> SmallVec<[Option<Num>; 4]> {
+    let mut found = SmallVec::new();
     // As deep as the text at most, whose depth is limited.
     let mut objects: SmallVec<[Candidate; 16]> = SmallVec::new();
     let mut key = None;
-    for token in json::tokens(valid) {
+    let mut tokens = json::tokens(valid);
+    while let Some(token) = tokens.next() {
         let scalar = match token {
             Token::Key(raw) => {
                 key = Some(raw);
@@ -50,15 +59,21 @@ pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> 
             Token::Scalar(raw) => raw,
             Token::Open(_) => "",
             Token::Close(Container::Array) => continue,
-            Token::Close(Container::Object) => match objects.pop() {
-                Some(Candidate { placeholder: true, num: false }) => return Err(DecodeError::Placeholder),
-                _ => continue,
-            },
+            Token::Close(Container::Object) => {
+                if let Some(Candidate { placeholder: true, num }) = objects.pop() {
+                    found.push(num);
+                }
+                continue;
+            }
         };
         if let (Some(key), Some(object)) = (key.take(), objects.last_mut()) {
             match json::unquote(key).as_deref() {
                 Ok("_placeholder") => object.placeholder = scalar == "true",
-                Ok("num") => object.num = index(scalar).is_some_and(|num| num < attachments),
+                Ok("num") => {
+                    let end = tokens.position();
+                    let place = Span::new(end.saturating_sub(scalar.len()), end);
+                    object.num = place.map(|place| Num { place, value: index(scalar) });
+                }
                 _ => {}
             }
         }
@@ -66,12 +81,43 @@ pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> 
             objects.push(Candidate::default());
         }
     }
-    Ok(())
+    found
+}
+
+/// Whether every placeholder in a checked text has the number of an attachment.
+pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> {
+    let good = |num: &Option<Num>| num.and_then(|num| num.value).is_some_and(|value| value < attachments);
+    if placeholders(valid).iter().all(good) { Ok(()) } else { Err(DecodeError::Placeholder) }
+}
+
+/// Whether a checked text holds an object that a client takes for a placeholder. Data of a packet without attachments may
+/// look so; beside attachments of another packet it would be taken for one of them.
+#[must_use]
+pub fn has_placeholders(valid: &str) -> bool {
+    !placeholders(valid).is_empty()
+}
+
+/// The text with every placeholder's number raised by `offset`: for joining packets, whose attachments then follow each
+/// other, into one.
+#[must_use]
+pub fn renumber(valid: &str, offset: usize) -> String {
+    let mut nums: SmallVec<[Num; 4]> = placeholders(valid).into_iter().flatten().collect();
+    nums.sort_by_key(|num| num.place.start());
+    let mut text = String::with_capacity(valid.len() + nums.len());
+    let mut copied = 0;
+    for Num { place, value } in nums {
+        let Some(value) = value else { continue };
+        text.push_str(valid.get(copied..place.start()).unwrap_or_default());
+        text.push_str(&(value.saturating_add(offset)).to_string());
+        copied = place.end();
+    }
+    text.push_str(valid.get(copied..).unwrap_or_default());
+    text
 }
 
 /// A JSON number of plain digits. JSON has no leading zeros or plus sign, and `-` is no digit.
 fn index(scalar: &str) -> Option<usize> {
-    if scalar.bytes().all(|byte| byte.is_ascii_digit()) { scalar.parse().ok() } else { None }
+    if !scalar.is_empty() && scalar.bytes().all(|byte| byte.is_ascii_digit()) { scalar.parse().ok() } else { None }
 }
 
 #[cfg(test)]
@@ -128,6 +174,24 @@ mod tests {
         for (text, expected) in table {
             json::check(&format!("[{text}]"), &json::Limits::default()).expect(text);
             assert_eq!(check(text, 2), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn renumbering_touches_placeholders_only() {
+        for (text, expected) in [
+            (r#"{"_placeholder":true,"num":0}"#, r#"{"_placeholder":true,"num":10}"#),
+            (r#"[{"num" : 1 ,"_placeholder":true},7]"#, r#"[{"num" : 11 ,"_placeholder":true},7]"#),
+            (r#"{"num":1,"a":[{"_placeholder":true,"num":2}]}"#, r#"{"num":1,"a":[{"_placeholder":true,"num":12}]}"#),
+            (
+                r#"{"a":{"_placeholder":true,"num":0},"_placeholder":true,"num":3}"#,
+                r#"{"a":{"_placeholder":true,"num":10},"_placeholder":true,"num":13}"#,
+            ),
+            (r#"{"_placeholder":false,"num":0}"#, r#"{"_placeholder":false,"num":0}"#),
+            (r#""num""#, r#""num""#),
+        ] {
+            assert_eq!(renumber(text, 10), expected);
+            assert_eq!(has_placeholders(text), text != expected, "{text}");
         }
     }
 

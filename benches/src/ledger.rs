@@ -1,0 +1,316 @@
+//! Exactly-once and order of every delivery: each message carries its number, and the ledger knows for every member
+//! what is still owed.
+//!
+//! The common case costs three array accesses: the first member to receive a message fixes its place in the room's
+//! order, and every other member is only compared with that order. A member that leaves it (by a loss, a duplicate or
+//! another order) is from then on checked against a set of its own, so the counts stay exact, only slower.
+
+use serde::Serialize;
+
+/// Bytes of each message's text.
+pub const TEXT_LEN: usize = 128;
+const MARK: &[u8] = b"@bench:";
+const DIGITS: usize = 10;
+
+/// The text of message `number`: mark, number, filler; always [`TEXT_LEN`] bytes without anything JSON would escape.
+pub fn text(number: u32) -> String {
+    format!("@bench:{number:0digits$}@{:a<filler$}", "", digits = DIGITS, filler = TEXT_LEN - MARK.len() - DIGITS - 1)
+}
+
+/// Faults among the deliveries; all zero for a correct server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Faults {
+    /// Deliveries that never came.
+    pub lost: u64,
+    /// Deliveries of a message the member already had.
+    pub duplicated: u64,
+    /// Deliveries that came after a later message of the same sender.
+    pub reordered: u64,
+    /// `message` events that carry no text of ours, or a damaged one, or a number never sent.
+    pub corrupt: u64,
+    /// Members that saw another order than the first to receive; a loss or a duplicate also makes a member leave it.
+    pub diverged: u64,
+}
+
+impl Faults {
+    /// Whether there are none.
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One message's account.
+#[derive(Debug, Clone, Copy)]
+struct Message {
+    /// Deliveries still owed.
+    owed: u32,
+    /// Whether it has its place in the room's order.
+    placed: bool,
+}
+
+/// What one member that left the common order has received.
+#[derive(Debug)]
+struct Own {
+    received: Vec<bool>,
+    newest: Vec<Option<u32>>,
+}
+
+/// The account of one room.
+#[derive(Debug)]
+pub struct Ledger {
+    members: u32,
+    /// By message number.
+    messages: Vec<Message>,
+    /// Messages with deliveries still owed.
+    open: usize,
+    deliveries: u64,
+    faults: Faults,
+    /// The room's order: message number, and whether it stands behind a later one of its sender.
+    order: Vec<(u32, bool)>,
+    /// By sender: the newest message in `order`.
+    newest: Vec<Option<u32>>,
+    /// By member: how much of `order` it has received.
+    position: Vec<usize>,
+    own: Vec<Option<Box<Own>>>,
+    /// Where in the payload the mark stood last; a server lays all its events out alike.
+    offset: usize,
+}
+
+impl Ledger {
+    /// An account for `members` members; message `n` is sent by sender `n % senders`.
+    pub fn new(members: usize, senders: usize) -> Self {
+        Self {
+            members: u32::try_from(members).unwrap_or(u32::MAX),
+            messages: Vec::new(),
+            open: 0,
+            deliveries: 0,
+            faults: Faults::default(),
+            order: Vec::new(),
+            newest: vec![None; senders],
+            position: vec![0; members],
+            own: (0..members).map(|_| None).collect(),
+            offset: 0,
+        }
+    }
+
+    /// Enters a message as sent, owed to every member: its number and its sender.
+    pub fn send(&mut self) -> (u32, usize) {
+        let number = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        self.messages.push(Message { owed: self.members, placed: false });
+        self.open += 1;
+        (number, number as usize % self.newest.len())
+    }
+
+    /// Messages not yet received by every member.
+    pub fn open(&self) -> usize {
+        self.open
+    }
+
+    /// Messages sent so far.
+    pub fn sent(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// First deliveries so far.
+    pub fn deliveries(&self) -> u64 {
+        self.deliveries
+    }
+
+    /// Faults so far; what is still owed counts as lost.
+    pub fn faults(&self) -> Faults {
+        Faults { lost: self.messages.iter().map(|message| u64::from(message.owed)).sum(), ..self.faults }
+    }
+
+    /// Accounts for one Engine.IO packet that `member` received. Anything but a `message` event is passed over.
+    #[inline]
+    pub fn receive(&mut self, member: usize, packet: &[u8]) {
+        if !packet.starts_with(b"42[\"message\",") {
+            return;
+        }
+        match self.number(packet) {
+            Some(number) => self.deliver(member, number),
+            None => self.faults.corrupt += 1,
+        }
+    }
+
+    /// The number in `packet`'s text; `None` if the text is not exactly what was sent.
+    fn number(&mut self, packet: &[u8]) -> Option<u32> {
+        if packet.get(self.offset..).is_none_or(|rest| !rest.starts_with(MARK)) {
+            self.offset = packet.windows(MARK.len()).position(|window| window == MARK)?;
+        }
+        let text = packet.get(self.offset + MARK.len()..self.offset + TEXT_LEN + 1)?;
+        let (digits, rest) = text.split_at(DIGITS);
+        let number = digits.iter().try_fold(0_u32, |number, digit| {
+            digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(u32::from(digit - b'0')))?
+        })?;
+        let intact = rest.split_first()?.0 == &b'@' && rest.ends_with(b"\"");
+        let filled = rest[1..rest.len() - 1].iter().fold(true, |filled, byte| filled & (*byte == b'a'));
+        (intact && filled && (number as usize) < self.messages.len()).then_some(number)
+    }
+
+    fn deliver(&mut self, member: usize, number: u32) {
+        if self.own[member].is_none() {
+            let position = self.position[member];
+            if position == self.order.len() && !self.messages[number as usize].placed {
+                self.extend_order(number);
+            }
+            if let Some(&(expected, late)) = self.order.get(position)
+                && expected == number
+            {
+                self.position[member] += 1;
+                self.faults.reordered += u64::from(late);
+                return self.settle(number);
+            }
+            self.diverge(member);
+        }
+        self.deliver_alone(member, number);
+    }
+
+    /// The first member to receive `number` gives it its place.
+    fn extend_order(&mut self, number: u32) {
+        let sender = number as usize % self.newest.len();
+        let newest = &mut self.newest[sender];
+        let late = newest.is_some_and(|newest| newest > number);
+        *newest = (*newest).max(Some(number));
+        self.messages[number as usize].placed = true;
+        self.order.push((number, late));
+    }
+
+    /// Writes down what `member` has received so far, and checks it alone from now on.
+    fn diverge(&mut self, member: usize) {
+        let mut own = Own { received: vec![false; self.messages.len()], newest: vec![None; self.newest.len()] };
+        for &(number, _) in &self.order[..self.position[member]] {
+            own.received[number as usize] = true;
+            let newest = &mut own.newest[number as usize % self.newest.len()];
+            *newest = (*newest).max(Some(number));
+        }
+        self.own[member] = Some(Box::new(own));
+        self.faults.diverged += 1;
+    }
+
+    fn deliver_alone(&mut self, member: usize, number: u32) {
+        let Some(own) = &mut self.own[member] else { return };
+        own.received.resize(self.messages.len(), false);
+        if std::mem::replace(&mut own.received[number as usize], true) {
+            self.faults.duplicated += 1;
+            return;
+        }
+        let sender = number as usize % own.newest.len();
+        if own.newest[sender].is_some_and(|newest| newest > number) {
+            self.faults.reordered += 1;
+        }
+        own.newest[sender] = own.newest[sender].max(Some(number));
+        self.settle(number);
+    }
+
+    fn settle(&mut self, number: u32) {
+        let message = &mut self.messages[number as usize];
+        message.owed -= 1;
+        self.open -= usize::from(message.owed == 0);
+        self.deliveries += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn packet(number: u32) -> Vec<u8> {
+        format!("42[\"message\",{{\"id\":\"x\",\"message\":\"{}\",\"userId\":\"u\"}}]", text(number)).into_bytes()
+    }
+
+    /// Sends `sent` messages of `senders` to as many members as there are lists, and delivers the lists in turn.
+    fn account(senders: usize, sent: u32, received: &[&[u32]]) -> Ledger {
+        let mut ledger = Ledger::new(received.len(), senders);
+        for number in 0..sent {
+            assert_eq!(ledger.send(), (number, number as usize % senders));
+        }
+        for (member, numbers) in received.iter().enumerate() {
+            for &number in *numbers {
+                ledger.receive(member, &packet(number));
+            }
+        }
+        ledger
+    }
+
+    #[test]
+    fn the_text_has_its_length_and_nothing_to_escape() {
+        for number in [0, 7, u32::MAX] {
+            assert_eq!(text(number).len(), TEXT_LEN);
+            assert_eq!(serde_json::to_string(&text(number)).unwrap().len(), TEXT_LEN + 2);
+        }
+    }
+
+    /// Name, senders, messages sent, what each member receives, the faults in it.
+    struct Case(&'static str, usize, u32, &'static [&'static [u32]], Faults);
+
+    #[test]
+    fn counts_each_fault_exactly() {
+        let (lost, duplicated, reordered, corrupt, diverged) = (0, 0, 0, 0, 0);
+        let clean = Faults { lost, duplicated, reordered, corrupt, diverged };
+        let cases = [
+            Case("clean", 2, 4, &[&[0, 1, 2, 3], &[0, 1, 2, 3]], clean),
+            Case("another order of two senders is no reordering, if all agree", 2, 2, &[&[1, 0], &[1, 0]], clean),
+            Case("members disagree", 2, 2, &[&[0, 1], &[1, 0]], Faults { diverged: 1, ..clean }),
+            Case("lost in the middle", 1, 3, &[&[0, 1, 2], &[0, 2]], Faults { lost: 1, diverged: 1, ..clean }),
+            Case("lost at the end", 1, 3, &[&[0, 1, 2], &[0, 1]], Faults { lost: 1, ..clean }),
+            Case("lost for all", 1, 2, &[&[1], &[1]], Faults { lost: 2, ..clean }),
+            Case("twice in a row", 1, 2, &[&[0, 1], &[0, 0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
+            Case("the first twice", 1, 2, &[&[0, 0, 1], &[0, 1]], Faults { duplicated: 1, diverged: 1, ..clean }),
+            Case("one sender reordered, all agree", 1, 2, &[&[1, 0], &[1, 0]], Faults { reordered: 2, ..clean }),
+        ];
+        for Case(name, senders, sent, received, faults) in cases {
+            let ledger = account(senders, sent, received);
+            assert_eq!(ledger.faults(), faults, "{name}");
+            assert_eq!(ledger.open() == 0, faults.lost == 0, "{name}");
+            assert_eq!(ledger.faults().is_clean(), faults == clean, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_not_ours_is_corrupt_and_another_event_is_none_of_ours() {
+        let good = String::from_utf8(packet(0)).unwrap();
+        let damaged = good.replacen("aaaa", "aaba", 1);
+        let cut = good.replacen("aaaa", "aaa", 1);
+        let unsent = String::from_utf8(packet(1)).unwrap();
+        let foreign = "42[\"message\",{\"message\":\"hello\"}]".to_owned();
+        for packet in [damaged, cut, unsent, foreign] {
+            let mut ledger = account(1, 1, &[&[]]);
+            ledger.receive(0, packet.as_bytes());
+            assert_eq!(ledger.faults(), Faults { corrupt: 1, lost: 1, ..Faults::default() }, "{packet}");
+        }
+        let mut ledger = account(1, 0, &[&[]]);
+        ledger.receive(0, b"42[\"userStatus\",{}]");
+        assert!(ledger.faults().is_clean());
+    }
+
+    proptest! {
+        /// Against the obvious way to count: a set and a newest number per member and sender.
+        #[test]
+        fn agrees_with_a_set_per_member(
+            senders in 1_usize..4,
+            steps in prop::collection::vec((0_usize..3, 0_u32..8), 0..60),
+        ) {
+            let mut ledger = account(senders, 8, &[&[], &[], &[]]);
+            let mut seen = std::collections::HashSet::new();
+            let mut newest = std::collections::HashMap::new();
+            let (mut duplicated, mut reordered) = (0, 0);
+            for (member, number) in steps {
+                ledger.receive(member, &packet(number));
+                if seen.insert((member, number)) {
+                    let newest = newest.entry((member, number as usize % senders)).or_insert(number);
+                    reordered += u64::from(*newest > number);
+                    *newest = (*newest).max(number);
+                } else {
+                    duplicated += 1;
+                }
+            }
+            let faults = ledger.faults();
+            prop_assert_eq!((faults.duplicated, faults.reordered), (duplicated, reordered));
+            prop_assert_eq!(faults.lost, 24 - seen.len() as u64);
+            prop_assert_eq!(ledger.deliveries(), seen.len() as u64);
+        }
+    }
+}

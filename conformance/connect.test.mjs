@@ -1,0 +1,123 @@
+// Who may connect: tokens good and bad, what a refused client is told, and that it stays away.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
+import { Server } from './harness/server.mjs';
+import { epoch, sign, unsigned } from './harness/token.mjs';
+
+const good = () => ({ sub: 'mallory', exp: epoch(600) });
+
+const REFUSED = [
+  ['no token', () => undefined, 'token_missing'],
+  ['no JWT', () => 'votre-token-jwt', 'token_invalid'],
+  ['a foreign key', () => sign(good(), { secret: 'another-secret-0123456789-abcdefghijklmnop' }), 'token_invalid'],
+  ['changed claims', () => {
+    const [header, , signature] = sign(good()).split('.');
+    return [header, Buffer.from(JSON.stringify({ ...good(), sub: 'root' })).toString('base64url'), signature].join('.');
+  }, 'token_invalid'],
+  ['algorithm none', () => unsigned(good()), 'token_invalid'],
+  ['an algorithm that was not configured', () => sign(good(), { header: { alg: 'HS512', typ: 'JWT' }, hash: 'sha512' }), 'token_invalid'],
+  ['an expired token', () => sign({ ...good(), exp: epoch(-3600) }), 'token_expired'],
+  ['a token for later', () => sign({ ...good(), nbf: epoch(3600), exp: epoch(7200) }), 'token_not_yet_valid'],
+  ['no expiry', () => sign({ sub: 'mallory' }), 'claims_invalid'],
+  ['no user', () => sign({ exp: epoch(600) }), 'claims_invalid'],
+];
+
+withServer('connect', {}, (server) => {
+  overEachTransport('a token of `chat-server token` connects', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport, name: 'Алиса 🙂' });
+    assert.ok(alice.socket.connected);
+    assert.equal(alice.socket.io.engine.transport.name, transport === 'polling' ? 'polling' : 'websocket');
+    assert.notEqual(alice.socket.id, alice.socket.io.engine.id, 'the engine\'s id is a secret');
+    await alice.ok('message', { message: 'hello' });
+    assert.equal((await alice.next('message', ({ userId }) => userId === alice.user)).username, 'Алиса 🙂');
+  });
+
+  for (const [what, token, code] of REFUSED) {
+    overEachTransport(`refused: ${what} (${code})`, async (t, transport) => {
+      const peer = await Peer.open(t, server.url, token(), { transport });
+      const error = await peer.next('connect_error');
+      assert.equal(error.message, 'unauthorized');
+      assert.deepEqual(error.data, { code });
+      assert.equal(peer.socket.connected, false);
+      assert.equal(peer.socket.active, false, 'the client would try again');
+      assert.deepEqual(peer.seen('reconnect_attempt'), []);
+    });
+  }
+
+  for (const token of [5, {}, [], true, '']) {
+    test(`refused: the token ${JSON.stringify(token)}`, { timeout: 10_000 }, async (t) => {
+      const peer = await Peer.open(t, server.url, token);
+      const error = await peer.next('connect_error');
+      assert.equal(error.message, 'unauthorized');
+      assert.match(error.data.code, /^token_(missing|invalid)$/);
+      assert.equal(peer.socket.active, false);
+    });
+  }
+
+  test('the reason names no secret', { timeout: 10_000 }, async (t) => {
+    const token = sign(good(), { secret: 'another-secret-0123456789-abcdefghijklmnop' });
+    const peer = await Peer.open(t, server.url, token);
+    const error = await peer.next('connect_error');
+    assert.deepEqual(Object.keys(error.data), ['code']);
+    assert.ok(!JSON.stringify({ message: error.message, data: error.data }).includes(token.split('.')[2]));
+  });
+
+  test('a refused client connects with a good token when the page asks', { timeout: 10_000 }, async (t) => {
+    const peer = await Peer.open(t, server.url, 'bad');
+    await peer.next('connect_error');
+    peer.socket.auth = { token: await server.token(fresh('alice')) };
+    peer.socket.connect();
+    await peer.connected();
+  });
+
+  test('the display name comes from `name`, else `username`, else the user\'s id', { timeout: 20_000 }, async (t) => {
+    for (const [claims, expected] of [[{ name: 'N' }, 'N'], [{ username: 'U' }, 'U'], [{}, undefined]]) {
+      const sub = fresh('alice');
+      const peer = await Peer.open(t, server.url, sign({ sub, exp: epoch(600), ...claims }));
+      await peer.connected();
+      await peer.ok('message', { message: 'hello' });
+      const message = await peer.next('message', ({ userId }) => userId === sub);
+      assert.equal(message.username, expected ?? sub);
+    }
+  });
+});
+
+test('issuer and audience, where configured, must be right', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'auth.issuer': 'https://issuer.example', 'auth.audience': 'chat' } });
+  const claims = { ...good(), iss: 'https://issuer.example', aud: 'chat' };
+  const welcome = await Peer.open(t, server.url, sign(claims));
+  await welcome.connected();
+  for (const wrong of [{ iss: 'https://other.example' }, { aud: 'mail' }]) {
+    const peer = await Peer.open(t, server.url, sign({ ...claims, ...wrong }));
+    const error = await peer.next('connect_error');
+    assert.equal(error.message, 'unauthorized');
+    assert.match(error.data.code, /^(claims_invalid|token_invalid)$/);
+  }
+});
+
+test('a token without expiry connects where the configuration allows it', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'auth.require_exp': 'false' } });
+  const peer = await Peer.open(t, server.url, sign({ sub: 'alice' }));
+  await peer.connected();
+});
+
+test('the previous secret is still accepted after a change of keys', { timeout: 20_000 }, async (t) => {
+  const previous = 'previous-secret-0123456789-abcdefghijklmnop';
+  const server = await Server.start(t, { settings: { 'auth.jwt_previous_secret': previous } });
+  for (const token of [sign(good()), sign(good(), { secret: previous })]) {
+    const peer = await Peer.open(t, server.url, token);
+    await peer.connected();
+  }
+});
+
+test('development mode prints ready tokens, and `token` uses its secret', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { development: true });
+  const [, name, printed] = /^token (\S+) (\S+)$/.exec(await server.line(/^token /));
+  const ready = await Peer.open(t, server.url, printed);
+  await ready.connected();
+  assert.notEqual(name, '');
+  await Peer.connect(t, server, 'alice');
+});

@@ -1,0 +1,154 @@
+// What the server answers beside the chat: health, the page, strangers, and foreign origins.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { fresh, Peer, withServer } from './harness/peer.mjs';
+import { assertRefusal, http, PATH, PollingSession, RawWebSocket, refusedWebSocket } from './harness/raw.mjs';
+import { Server } from './harness/server.mjs';
+
+const HANDSHAKE = `${PATH}?EIO=4&transport=polling`;
+
+withServer('http', {}, (server) => {
+  for (const path of ['/healthz', '/readyz']) {
+    test(`${path} answers 200`, { timeout: 10_000 }, async () => {
+      assert.equal((await http(server, path)).status, 200);
+    });
+  }
+
+  test('the page brings its own script and allows no other', { timeout: 10_000 }, async () => {
+    const page = await http(server, '/');
+    assert.equal(page.status, 200);
+    assert.match(page.headers['content-type'], /^text\/html/);
+    assert.equal(page.headers['x-content-type-options'], 'nosniff');
+    const policy = page.headers['content-security-policy'];
+    assert.match(policy, /default-src '(none|self)'/);
+    assert.doesNotMatch(policy, /unsafe-eval|script-src[^;]*unsafe-inline|script-src[^;]*\*/);
+    const scripts = [...page.text.matchAll(/<script[^>]*\ssrc="([^"]+)"/g)].map(([, source]) => source);
+    assert.ok(scripts.length > 0, 'no script');
+    for (const source of [...page.text.matchAll(/\s(?:src|href)="([^"]+)"/g)].map(([, address]) => address)) {
+      assert.doesNotMatch(source, /^(?:[a-z]+:)?\/\//i, 'an external address');
+    }
+    for (const source of scripts) {
+      const script = await http(server, new URL(source, server.url).pathname);
+      assert.equal(script.status, 200, source);
+      assert.match(script.headers['content-type'], /javascript/);
+      assert.equal(script.headers['x-content-type-options'], 'nosniff');
+    }
+  });
+
+  for (const path of ['/nope', '/api/nope', '/socket.i', '/index.html/../../etc/passwd', '/engine.io/?EIO=4&transport=polling']) {
+    test(`404: ${path}`, { timeout: 10_000 }, async () => {
+      assert.equal((await http(server, path)).status, 404);
+    });
+  }
+
+  test('a foreign Origin is refused on polling and on WebSocket', { timeout: 10_000 }, async () => {
+    for (const origin of ['https://evil.example', 'http://127.0.0.1:1', 'http://localhost:5173', 'null']) {
+      const headers = { origin };
+      assert.equal((await http(server, HANDSHAKE, { headers })).status, 403, origin);
+      assert.equal((await refusedWebSocket(server, 'EIO=4&transport=websocket', { headers })).status, 403, origin);
+    }
+  });
+
+  test('a foreign Origin is refused on an open session too, which lives on', { timeout: 10_000 }, async () => {
+    const session = await PollingSession.open(server);
+    const headers = { origin: 'https://evil.example' };
+    assert.equal((await http(server, session.path, { headers })).status, 403);
+    assert.equal((await http(server, session.path, { method: 'POST', body: '1', headers })).status, 403);
+    await session.connect(await server.token(fresh('alice')));
+  });
+
+  test('its own origin and none are welcome', { timeout: 10_000 }, async (t) => {
+    const headers = { origin: server.url };
+    assert.equal((await http(server, HANDSHAKE, { headers })).status, 200);
+    const raw = await RawWebSocket.open(t, server, { headers });
+    await raw.handshake();
+    assert.equal((await http(server, HANDSHAKE)).status, 200);
+  });
+
+  test('without a configured key the API does nothing', { timeout: 10_000 }, async () => {
+    for (const [method, path] of [['POST', '/api/messages'], ['GET', '/api/rooms'], ['POST', '/api/users/alice/disconnect'], ['PUT', '/api/users/alice/ban']]) {
+      const { status } = await http(server, path, { method });
+      assert.ok(status === 401 || status === 403 || status === 404, `${method} ${path}: ${status}`);
+    }
+  });
+
+  test('no cookie of its own', { timeout: 10_000 }, async () => {
+    const { response } = await PollingSession.open(server);
+    assert.equal(response.headers['set-cookie'], undefined);
+  });
+});
+
+withServer('allowed origins', { settings: { 'http.allow_origin': 'https://app.example,https://other.example' } }, (server) => {
+  for (const origin of ['https://app.example', 'https://other.example']) {
+    test(`${origin} is answered with the CORS header`, { timeout: 10_000 }, async (t) => {
+      const headers = { origin };
+      const { response } = await PollingSession.open(server, { headers });
+      assert.equal(response.headers['access-control-allow-origin'], origin);
+      assert.match(response.headers.vary ?? '', /origin/i);
+      const raw = await RawWebSocket.open(t, server, { headers });
+      await raw.handshake();
+      const refusal = await http(server, `${HANDSHAKE}&sid=unknown`, { headers });
+      assertRefusal(refusal, 400, 1, 'Session ID unknown');
+      assert.equal(refusal.headers['access-control-allow-origin'], origin);
+    });
+  }
+
+  test('a preflight is answered', { timeout: 10_000 }, async () => {
+    const headers = { origin: 'https://app.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'content-type,x-mine' };
+    const response = await http(server, HANDSHAKE, { method: 'OPTIONS', headers });
+    assert.equal(response.status, 204);
+    assert.equal(response.text, '');
+    assert.equal(response.headers['access-control-allow-origin'], 'https://app.example');
+    assert.match(response.headers['access-control-allow-methods'], /GET.*POST/);
+    assert.match(response.headers['access-control-allow-headers'], /content-type/i);
+  });
+
+  test('others are refused, and their preflight with them', { timeout: 10_000 }, async () => {
+    for (const origin of ['https://evil.example', 'https://app.example.evil.example', 'http://app.example', 'https://app.example:444']) {
+      const response = await http(server, HANDSHAKE, { headers: { origin } });
+      assert.equal(response.status, 403, origin);
+      assert.equal(response.headers['access-control-allow-origin'], undefined);
+      const preflight = await http(server, HANDSHAKE, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } });
+      assert.equal(preflight.headers['access-control-allow-origin'], undefined);
+    }
+  });
+});
+
+test('"*" allows every origin', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'http.allow_origin': '*' } });
+  const response = await http(server, HANDSHAKE, { headers: { origin: 'https://any.example' } });
+  assert.equal(response.status, 200);
+  assert.match(response.headers['access-control-allow-origin'], /^(\*|https:\/\/any\.example)$/);
+});
+
+test('in development mode loopback origins are welcome, others not', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { development: true });
+  for (const origin of ['http://localhost:5173', 'http://127.0.0.1:8080', 'http://[::1]:3000']) {
+    assert.equal((await http(server, HANDSHAKE, { headers: { origin } })).status, 200, origin);
+  }
+  for (const origin of ['https://evil.example', 'http://localhost.evil.example']) {
+    assert.equal((await http(server, HANDSHAKE, { headers: { origin } })).status, 403, origin);
+  }
+});
+
+test('the API\'s message reaches the room, and its disconnect sends a user away', { timeout: 20_000 }, async (t) => {
+  const server = await Server.start(t, { args: ['--api-key', 'conformance-api-key-0123456789'] });
+  const alice = await Peer.connect(t, server, 'alice');
+  const headers = { 'content-type': 'application/json', authorization: 'Bearer conformance-api-key-0123456789' };
+  const body = JSON.stringify({ userId: 'system', message: 'from the API' });
+  const refused = await http(server, '/api/messages', { method: 'POST', headers: { ...headers, authorization: 'Bearer wrong' }, body });
+  assert.equal(refused.status, 401);
+  assert.equal(typeof JSON.parse(refused.text).error.code, 'string');
+  const sent = await http(server, '/api/messages', { method: 'POST', headers, body });
+  assert.ok(sent.status >= 200 && sent.status < 300, `${sent.status} ${sent.text}`);
+  const { ok, id } = JSON.parse(sent.text);
+  assert.equal(ok, true);
+  const got = await alice.next('message', (data) => data.id === id);
+  assert.equal(got.userId, 'system');
+  const away = await http(server, '/api/users/alice/disconnect', { method: 'POST', headers });
+  assert.ok(away.status >= 200 && away.status < 300, `${away.status} ${away.text}`);
+  assert.equal(await alice.next('disconnect'), 'io server disconnect');
+  assert.equal(alice.socket.active, false);
+});

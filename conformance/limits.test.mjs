@@ -1,0 +1,219 @@
+// Rates, strikes, idle connections and how many connections there may be.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { DEADLINE } from './harness/inbox.mjs';
+import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
+import { assertRefusal, http, PATH, PollingSession, RawWebSocket, refusedWebSocket } from './harness/raw.mjs';
+import { Server } from './harness/server.mjs';
+
+const HANDSHAKE = `${PATH}?EIO=4&transport=polling`;
+
+/** Disconnected by the server's own packet: the client must stay away. */
+async function sentAway(peer) {
+  assert.equal(await peer.next('disconnect'), 'io server disconnect');
+  assert.equal(peer.socket.active, false);
+}
+
+withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burst': 3, 'limits.typing_rate': 1, 'limits.strikes': 3 } }, (server) => {
+  overEachTransport('messages over the rate are rate_limited, and no strikes', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    const payload = { message: 'x', context: { roomId: fresh('room') } };
+    const answers = await Promise.all(Array.from({ length: 20 }, () => alice.request('message', payload)));
+    assert.deepEqual(answers.slice(0, 3).map(({ ok }) => ok), [true, true, true]);
+    const refused = answers.filter(({ ok }) => !ok).map(({ error }) => error);
+    assert.ok(refused.length >= 10, `${refused.length} of 20 were refused`);
+    for (const { code, retryAfter } of refused) {
+      assert.equal(code, 'rate_limited');
+      assert.ok(Number.isInteger(retryAfter) && retryAfter > 0 && retryAfter <= 1_000, `retryAfter ${retryAfter}`);
+    }
+    alice.chat.sendMessage('x');
+    alice.chat.sendMessage('x');
+    const error = await alice.next('error');
+    assert.equal(error.code, 'rate_limited');
+    assert.equal(error.event, 'message');
+    assert.ok(Number.isInteger(error.retryAfter) && error.retryAfter > 0);
+    await alice.ok('presence', {});
+    assert.deepEqual(alice.seen('disconnect'), []);
+  });
+
+  test('the message is taken after retryAfter', { timeout: 20_000 }, async (t) => {
+    const alice = await Peer.connect(t, server, fresh('alice'));
+    const answers = await Promise.all(Array.from({ length: 5 }, () => alice.request('message', { message: 'x' })));
+    const { retryAfter } = answers.find(({ ok }) => !ok).error;
+    await new Promise((resolve) => {
+      setTimeout(resolve, retryAfter + 20);
+    });
+    await alice.ok('message', { message: 'now' });
+  });
+
+  overEachTransport('the rate is the user\'s, not the socket\'s', async (t, transport) => {
+    const user = fresh('alice');
+    const [first, second] = [await Peer.connect(t, server, user, { transport }), await Peer.connect(t, server, user, { transport })];
+    const bob = await Peer.connect(t, server, fresh('bob'), { transport });
+    const answers = await Promise.all([first, second, first, second, first, second, first, second].map((peer) => peer.request('message', { message: 'x' })));
+    assert.ok(answers.filter(({ ok }) => ok).length < 6, 'two sockets had two rates');
+    await bob.ok('message', { message: 'another user has a rate of his own' });
+  });
+
+  overEachTransport('typing over the rate is rate_limited', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    for (let n = 0; n < 10; n += 1) {
+      alice.chat.setTyping(n % 2 === 0);
+    }
+    const error = await alice.next('error');
+    assert.equal(error.code, 'rate_limited');
+    assert.equal(error.event, 'typing');
+    assert.ok(error.retryAfter > 0);
+    await alice.ok('message', { message: 'messages have a rate of their own' });
+    assert.deepEqual(alice.seen('disconnect'), []);
+  });
+
+  for (const [what, args] of [
+    ['invalid_payload', ['message', {}]],
+    ['unknown_event', ['nope']],
+    ['room_forbidden', ['leave', { roomId: 'never joined' }]],
+  ]) {
+    overEachTransport(`more strikes than limits.strikes disconnect: ${what}`, async (t, transport) => {
+      const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+      for (let n = 0; n < 3; n += 1) {
+        alice.socket.emit(...args);
+        assert.equal((await alice.next('error')).code, what);
+      }
+      await alice.ok('presence', {});
+      alice.socket.emit(...args);
+      await sentAway(alice);
+    });
+  }
+});
+
+withServer('idle', { settings: { 'limits.idle_timeout': '1s', 'engine.ping_interval': '200ms' } }, (server) => {
+  overEachTransport('no event for idle_timeout: error idle_timeout, then disconnect; heartbeats are no activity', async (t, transport) => {
+    const bob = await Peer.connect(t, server, fresh('bob'), { transport });
+    const busy = setInterval(() => bob.chat.setTyping(true), 300);
+    t.after(() => clearInterval(busy));
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    const since = performance.now();
+    const { args: [error], at } = await alice.record('error');
+    assert.equal(error.code, 'idle_timeout');
+    assert.equal(typeof error.message, 'string');
+    assert.ok(at - since > 500, `idle after ${at - since} ms`);
+    await sentAway(alice);
+    await bob.ok('presence', {});
+    assert.deepEqual(bob.seen('disconnect'), [], 'who is active is not idle');
+  });
+});
+
+withServer('connect timeout', { settings: { 'limits.connect_timeout': '500ms' } }, (server) => {
+  test('a WebSocket without CONNECT is closed', { timeout: 20_000 }, async (t) => {
+    const raw = await RawWebSocket.open(t, server);
+    await raw.handshake();
+    await raw.closed();
+  });
+
+  test('a WebSocket whose CONNECT was refused is closed', { timeout: 20_000 }, async (t) => {
+    const raw = await RawWebSocket.open(t, server);
+    await raw.handshake();
+    raw.send('40{"token":"bad"}');
+    await raw.packet('44');
+    await raw.closed();
+  });
+
+  test('a polling session without CONNECT is closed', { timeout: 20_000 }, async () => {
+    const session = await PollingSession.open(server);
+    const response = await session.get();
+    assert.ok(response.status === 200 || response.status === 400, response.text);
+    await session.assertOver();
+  });
+
+  overEachTransport('a connected client is not', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    const raw = await RawWebSocket.open(t, server);
+    await raw.handshake();
+    await raw.closed();
+    await alice.ok('message', { message: 'still here' });
+    assert.deepEqual(alice.seen('disconnect'), []);
+  });
+});
+
+test('sockets_per_user: the next is refused as too_many_connections', { timeout: 30_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.sockets_per_user': 2 } });
+  const [first] = [await Peer.connect(t, server, 'alice'), await Peer.connect(t, server, 'alice', { transport: 'polling' })];
+  const third = await Peer.open(t, server.url, await server.token('alice'));
+  const error = await third.next('connect_error');
+  assert.equal(error.message, 'unauthorized');
+  assert.deepEqual(error.data, { code: 'too_many_connections' });
+  assert.equal(third.socket.active, false);
+  await Peer.connect(t, server, 'bob');
+
+  // The place is free again once the server has seen the first one leave, which no packet tells.
+  first.chat.disconnect();
+  const until = performance.now() + DEADLINE;
+  for (;;) {
+    third.socket.connect();
+    const { event } = await third.inbox.next((item) => item.event === 'connect' || item.event === 'connect_error', 'an answer');
+    if (event === 'connect') break;
+    assert.ok(performance.now() < until, 'the place was never free again');
+  }
+});
+
+/** Tries a handshake until the server accepts it again. */
+async function acceptedAgain(server) {
+  const until = performance.now() + DEADLINE;
+  for (;;) {
+    const response = await http(server, HANDSHAKE);
+    if (response.status === 200) return;
+    assert.equal(response.status, 503);
+    assert.ok(performance.now() < until, 'refused for ever');
+  }
+}
+
+for (const limit of ['limits.sockets_per_ip', 'limits.connections']) {
+  test(`${limit}: HTTP 503 with Retry-After before a session exists`, { timeout: 30_000 }, async (t) => {
+    const server = await Server.start(t, { settings: { [limit]: 2 } });
+    const [alice, bob] = [await Peer.connect(t, server, 'alice', { transport: 'polling' }), await Peer.connect(t, server, 'bob')];
+    for (const response of [await http(server, HANDSHAKE), await refusedWebSocket(server, 'EIO=4&transport=websocket')]) {
+      assert.equal(response.status, 503);
+      assert.match(response.headers['retry-after'], /^\d+$/);
+    }
+    await fence(alice, [alice, bob]);
+
+    // The document's client keeps trying by itself, and is in as soon as there is room.
+    const carol = await Peer.open(t, server.url, await server.token('carol'), { transport: 'upgrade' });
+    await carol.next('connect_error');
+    assert.equal(carol.socket.active, true);
+    alice.chat.disconnect();
+    await carol.connected(15_000);
+  });
+}
+
+test('connect_rate: more new connections a second get HTTP 503 with Retry-After', { timeout: 30_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.connect_rate': 2 } });
+  assert.equal((await http(server, HANDSHAKE)).status, 200);
+  const responses = await Promise.all(Array.from({ length: 20 }, () => http(server, HANDSHAKE)));
+  const refused = responses.filter(({ status }) => status !== 200);
+  assert.ok(refused.length >= 10, `${refused.length} of 20 were refused`);
+  for (const response of refused) {
+    assert.equal(response.status, 503);
+    assert.match(response.headers['retry-after'], /^\d+$/);
+  }
+  await acceptedAgain(server);
+});
+
+test('messages over max_payload: polling gets 413 and lives on, a WebSocket is closed with 1009', { timeout: 30_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'engine.max_payload': 20_000 } });
+  const session = await PollingSession.open(server);
+  assert.equal(session.handshake.maxPayload, 20_000);
+  await session.connect(await server.token('alice'));
+  const response = await session.post(`4${'x'.repeat(20_000)}`);
+  assert.equal(response.status, 413);
+  await session.send('421["message",{"message":"still here"}]');
+  assert.match(await session.packet('431'), /"ok":true/);
+
+  const raw = await RawWebSocket.open(t, server);
+  await raw.connect(await server.token('bob'));
+  raw.send(`4${'x'.repeat(20_000)}`);
+  assert.equal(await raw.closed(), 1009);
+  assertRefusal(await http(server, `${HANDSHAKE}&sid=unknown`), 400, 1, 'Session ID unknown');
+});

@@ -1,0 +1,50 @@
+// A token's end while connected, and its renewal.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
+import { epoch, sign } from './harness/token.mjs';
+
+withServer('token', { settings: { 'auth.leeway': '0s' } }, (server) => {
+  overEachTransport('expires while connected: error token_expired, then disconnect', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport, expires: '2s' });
+    await alice.ok('message', { message: 'still valid' });
+    const error = await alice.next('error');
+    assert.equal(error.code, 'token_expired');
+    assert.equal(typeof error.message, 'string');
+    assert.equal(await alice.next('disconnect'), 'io server disconnect');
+    assert.equal(alice.socket.active, false);
+  });
+
+  overEachTransport('refreshed in time it stays', async (t, transport) => {
+    const user = fresh('alice');
+    const refreshed = await Peer.connect(t, server, user, { transport, expires: '3s' });
+    const token = await server.token(user, { expires: '1h' });
+    const { exp } = await refreshed.ok('refresh', { token });
+    assert.equal(exp, JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).exp);
+    // A connection whose token ends later than the old one did: when that has ended, the old end is past.
+    const other = await Peer.connect(t, server, fresh('bob'), { transport, expires: '4s' });
+    await other.next('disconnect');
+    await fence(refreshed, [refreshed]);
+    assert.deepEqual(refreshed.seen('disconnect'), []);
+    assert.deepEqual(refreshed.seen('error'), []);
+  });
+
+  overEachTransport('a refresh with a bad, expired or foreign token fails, and the connection keeps its token', async (t, transport) => {
+    const user = fresh('alice');
+    const alice = await Peer.connect(t, server, user, { transport });
+    for (const token of ['bad', sign({ sub: user, exp: epoch(-10) }), await server.token(fresh('bob')), sign({ sub: user, exp: epoch(600) }, { secret: 'another-secret-0123456789-abcdefghijklmnop' })]) {
+      await alice.refused('refresh', { token });
+    }
+    await alice.ok('message', { message: 'still connected' });
+  });
+
+  test('a refresh brings the new token\'s rooms', { timeout: 20_000 }, async (t) => {
+    const [user, roomId] = [fresh('alice'), fresh('room')];
+    const alice = await Peer.connect(t, server, user, { rooms: [fresh('mine')] });
+    assert.equal((await alice.refused('join', { roomId })).code, 'room_forbidden');
+    await alice.ok('refresh', { token: await server.token(user, { rooms: [roomId] }) });
+    await alice.ok('join', { roomId });
+  });
+});

@@ -1,0 +1,39 @@
+//! An echo server: every message goes back to who sent it, text as text, binary as binary.
+//!
+//! `PORT=3000 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds; all
+//! optional).
+
+use std::{env, net::TcpListener, time::Duration};
+
+use engineio::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound,
+};
+
+struct Echo;
+
+impl Handler for Echo {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+        // A session that closed meanwhile is told of by `on_close`.
+        let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
+    }
+
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+}
+
+/// A number from the environment, or `default`.
+fn number(name: &str, default: u64) -> u64 {
+    env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut config = Config::default();
+    config.cors = true;
+    config.ping_interval = Duration::from_millis(number("PING_INTERVAL", 25_000));
+    config.ping_timeout = Duration::from_millis(number("PING_TIMEOUT", 20_000));
+    let port = u16::try_from(number("PORT", 3000))?;
+    let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
+    Server::new(config).serve(listener, || Echo)?.join();
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! The end of a server: every client is told, and the thread ends in time.
+
+use std::time::Duration;
+
+use engineio::CloseReason;
+
+use crate::support::{Event, TestServer, request};
+
+#[tokio::test]
+async fn a_shutdown_tells_every_transport_and_ends_when_all_are_gone() {
+    let mut server = TestServer::start(|_| {});
+    let mut ws = server.raw_websocket().await;
+    assert_eq!(server.event().await, Event::Opened);
+    let sid = server.open().await;
+    assert_eq!(server.event().await, Event::Opened);
+    let query = format!("EIO=4&transport=polling&sid={sid}");
+    let mut poll = server.connect().await;
+    let mut idle = server.connect().await;
+    assert_eq!(idle.get("EIO=4&transport=polling").await.status, 200);
+    poll.send(request("GET", &query, "", "").as_bytes()).await;
+    // The POST's answer comes after the poll was taken in: both lie in the same server's queue in that order.
+    assert_eq!(server.post(&query, "4a").await.body, "ok");
+    assert_eq!(poll.response().await.body, "4a");
+    poll.send(request("GET", &query, "", "").as_bytes()).await;
+    assert_eq!(server.post(&query, "6").await.body, "ok");
+    let clients = tokio::spawn(async move {
+        assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
+        assert!(ws.ended().await);
+        drop(ws);
+        assert_eq!(poll.response().await.body, "1");
+        assert!(idle.ended().await);
+    });
+    let (server, took) = tokio::task::spawn_blocking(move || {
+        let took = server.shutdown(Duration::from_secs(8));
+        (server, took)
+    })
+    .await
+    .unwrap();
+    let mut server = server;
+    // The session of the idle connection never polls: it is waited for as long as any closed session (5 s).
+    assert!(took < Duration::from_secs(7), "{took:?}");
+    clients.await.unwrap();
+    assert_eq!(server.closed().await, CloseReason::ServerShuttingDown);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_as_soon_as_the_last_client_is_gone() {
+    let mut server = TestServer::start(|_| {});
+    let mut ws = server.raw_websocket().await;
+    let client = tokio::spawn(async move {
+        assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
+    });
+    let took = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_secs(60))).await.unwrap();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    client.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_longer_than_it_was_told() {
+    let mut server = TestServer::start(|_| {});
+    let ws = server.raw_websocket().await;
+    let took = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_millis(200))).await.unwrap();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    drop(ws);
+}

@@ -1,0 +1,209 @@
+//! GET and POST of long-polling: who waits, who overlaps, who goes away, who sends too much.
+
+use std::time::Duration;
+
+use engineio::CloseReason;
+
+use crate::support::{Event, TestServer, post_request, request};
+
+fn polling(sid: &str) -> String {
+    format!("EIO=4&transport=polling&sid={sid}")
+}
+
+const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+
+#[tokio::test]
+async fn messages_make_the_round_trip_in_order_text_and_binary() {
+    let server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let posted = server.post(&query, "4a\x1ebAQID\x1e4€").await;
+    assert_eq!((posted.status, posted.body.as_str()), (200, "ok"));
+    assert!(posted.head.contains("content-type: text/html\r\n"));
+    assert_eq!(server.get(&query).await.body, "4a\x1ebAQID\x1e4€");
+}
+
+#[tokio::test]
+async fn more_packets_than_a_turn_takes_are_all_handled() {
+    let server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let body = (0..20_000).map(|n| format!("4{n}")).collect::<Vec<_>>().join("\x1e");
+    assert_eq!(server.post(&query, &body).await.status, 200);
+    assert_eq!(server.get(&query).await.body, body);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_gets_413_and_the_session_lives() {
+    let server = TestServer::start(|config| config.max_payload = 100);
+    let query = polling(&server.open().await);
+    let (fits, over) = (format!("4{}", "x".repeat(99)), format!("4{}", "x".repeat(100)));
+    assert_eq!(server.post(&query, &over).await.status, 413);
+    let chunked = |body: &str| {
+        let (one, two) = body.split_at(60);
+        let chunks = format!("{:x}\r\n{one}\r\n{:x}\r\n{two}\r\n0\r\n\r\n", one.len(), two.len());
+        request("POST", &query, "Transfer-Encoding: chunked\r\n", &chunks)
+    };
+    let mut http = server.connect().await;
+    http.send(chunked(&over).as_bytes()).await;
+    assert_eq!(http.response().await.status, 413);
+    let mut http = server.connect().await;
+    http.send(chunked(&fits).as_bytes()).await;
+    assert_eq!(http.response().await.status, 200);
+    assert_eq!(server.post(&query, &fits).await.status, 200);
+    // A polling body has the same limit, so each echo travels alone.
+    assert_eq!(server.get(&query).await.body, fits);
+    assert_eq!(server.get(&query).await.body, fits);
+}
+
+#[tokio::test]
+async fn a_second_poll_gets_400_and_the_first_the_close_packet() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let (mut first, mut second) = (server.connect().await, server.connect().await);
+    first.send(request("GET", &query, "", "").as_bytes()).await;
+    second.send(request("GET", &query, "", "").as_bytes()).await;
+    let (first, second) = (first.response().await, second.response().await);
+    // Which of the two arrived first is not ours to know.
+    let mut answers = [(first.status, first.body), (second.status, second.body)];
+    answers.sort_unstable();
+    assert_eq!(answers, [(200, "1".to_owned()), (400, String::new())]);
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
+}
+
+#[tokio::test]
+async fn overlapping_posts_end_the_session() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let mut first = server.connect().await;
+    let begun = request("POST", &query, "Content-Length: 4\r\nExpect: 100-continue\r\n", "");
+    first.send(begun.as_bytes()).await;
+    // The server asks for the body, so the first POST has begun.
+    assert_eq!(first.response().await.status, 100);
+    assert_eq!(server.post(&query, "4b").await.status, 400);
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+}
+
+#[tokio::test]
+async fn an_aborted_poll_ends_the_session() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    assert_eq!(server.event().await, Event::Opened);
+    let mut http = server.connect().await;
+    http.send(request("GET", &query, "", "").as_bytes()).await;
+    drop(http);
+    assert_eq!(server.event().await, Event::Closed(CloseReason::TransportError));
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
+}
+
+#[tokio::test]
+async fn an_aborted_post_ends_the_session() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let mut http = server.connect().await;
+    http.send(request("POST", &query, "Content-Length: 100\r\n", "4a").as_bytes()).await;
+    drop(http);
+    assert_eq!(server.event().await, Event::Opened);
+    assert_eq!(server.event().await, Event::Closed(CloseReason::TransportError));
+}
+
+#[tokio::test]
+async fn a_close_packet_is_answered_by_one_noop_and_nothing_behind_it_counts() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    assert_eq!(server.post(&query, "4a\x1e1\x1e4b").await.status, 200);
+    assert_eq!(server.event().await, Event::Opened);
+    assert_eq!(server.event().await, Event::Message("a".to_owned()));
+    assert_eq!(server.event().await, Event::Closed(CloseReason::TransportClose));
+    assert_eq!(server.post(&query, "4c").await.body, UNKNOWN);
+    assert_eq!(server.get(&query).await.body, "4a\x1e6");
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
+}
+
+#[tokio::test]
+async fn a_close_by_the_application_is_told_to_the_next_poll() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    assert_eq!(server.post(&query, "4bye").await.status, 200);
+    assert_eq!(server.closed().await, CloseReason::ForcedClose);
+    assert_eq!(server.get(&query).await.body, "4bye\x1e1");
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
+}
+
+#[tokio::test]
+async fn an_invalid_body_gets_400_and_the_sid_is_unknown_at_once() {
+    let mut server = TestServer::start(|_| {});
+    for body in ["", "9", "4a\x1e", "b!!!!", "2", "\x1e", &["6"; 65].join("\x1e")] {
+        let query = polling(&server.open().await);
+        let status = server.post(&query, body).await.status;
+        // A ping is a packet, only not one for a client: the reference accepts the body and ends the session.
+        assert_eq!(status, if body == "2" { 200 } else { 400 }, "{body:?}");
+        let reason = server.closed().await;
+        assert_eq!(reason, if body == "2" { CloseReason::TransportError } else { CloseReason::ParseError }, "{body:?}");
+        assert_eq!(server.get(&query).await.body, UNKNOWN, "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_binary_body_type_gets_400_and_ends_the_session() {
+    let mut server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let mut http = server.connect().await;
+    let typed = request("POST", &query, "Content-Type: application/octet-stream\r\nContent-Length: 2\r\n", "4a");
+    http.send(typed.as_bytes()).await;
+    assert_eq!(http.response().await.status, 400);
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let server = TestServer::start(|_| {});
+    let query = polling(&server.open().await);
+    let mut http = server.connect().await;
+    let get = request("GET", &query, "", "");
+    let pipeline = [post_request(&query, "4a"), get.clone(), post_request(&query, "4b"), get].concat();
+    http.send(pipeline.as_bytes()).await;
+    for expected in ["ok", "4a", "ok", "4b"] {
+        assert_eq!(http.response().await.body, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_poll_gets_the_ping_and_a_missing_pong_ends_the_session_with_packet_1() {
+    let mut server = TestServer::start(|config| {
+        config.ping_interval = Duration::from_millis(50);
+        config.ping_timeout = Duration::from_millis(100);
+    });
+    let query = polling(&server.open().await);
+    assert_eq!(server.get(&query).await.body, "2");
+    assert_eq!(server.post(&query, "3").await.status, 200);
+    assert_eq!(server.get(&query).await.body, "2");
+    assert_eq!(server.get(&query).await.body, "1");
+    assert_eq!(server.closed().await, CloseReason::PingTimeout);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_ends_request_and_session() {
+    let mut server = TestServer::start(|config| config.body_timeout = Duration::from_millis(100));
+    let query = polling(&server.open().await);
+    let mut http = server.connect().await;
+    http.send(request("POST", &query, "Content-Length: 100\r\n", "4a").as_bytes()).await;
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+    assert_eq!(http.response().await.status, 408);
+    assert!(http.ended().await);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_and_an_idle_connection_are_closed() {
+    let server = TestServer::start(|config| config.head_timeout = Duration::from_millis(100));
+    for begun in ["", "G", "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: l"] {
+        let mut http = server.connect().await;
+        http.send(begun.as_bytes()).await;
+        let mut kept = server.connect().await;
+        assert_eq!(kept.get("EIO=4&transport=polling").await.status, 200);
+        assert!(kept.ended().await, "idle after a request");
+        // hyper may answer 408 before it closes a connection that has begun a head.
+        while !http.ended().await {
+            assert_eq!(http.response().await.status, 408);
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! A server with a small command language, an HTTP client that sends exactly what it is told, and raw WebSocket frames.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use engineio::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, SharedFrame,
+    net::{Running, Server},
+    packet::Outbound,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+};
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+/// What the handler was told.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Opened,
+    Message(String),
+    Closed(CloseReason),
+}
+
+/// Echoes every message, but for a few texts that are commands.
+struct Commands {
+    events: UnboundedSender<Event>,
+    conns: Vec<ConnKey>,
+}
+
+pub(crate) fn frame_of(text: &str) -> SharedFrame {
+    SharedFrame::message(&[text.as_bytes()], &[])
+}
+
+impl Commands {
+    fn run(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) {
+        let mut words = text.split(' ');
+        match words.next() {
+            Some("panic") => panic!("asked to panic"),
+            Some("close") => outbox.close(conn, CloseReason::ForcedClose),
+            Some("bye") => {
+                let _ = outbox.send(conn, &frame_of("bye"));
+                outbox.close(conn, CloseReason::ForcedClose);
+            }
+            // `burst COUNT SIZE`: that many messages of that size to everybody.
+            Some("burst") => {
+                let mut number = || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
+                let (count, size) = (number(), number());
+                let frame = frame_of(&"x".repeat(size));
+                for _ in 0..count {
+                    for conn in &self.conns {
+                        let _ = outbox.send(*conn, &frame);
+                    }
+                }
+            }
+            _ => {
+                let _ = outbox.send(conn, &frame_of(text));
+            }
+        }
+    }
+}
+
+impl Handler for Commands {
+    fn on_handshake(&mut self, _: &mut dyn Outbox, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        match handshake.uri.query() {
+            Some(query) if query.contains("deny") => Err(Refusal::Forbidden),
+            Some(query) if query.contains("panic") => panic!("asked to panic"),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_open(&mut self, _: &mut dyn Outbox, conn: ConnKey, _: &Handshake<'_>) {
+        self.conns.push(conn);
+        let _ = self.events.send(Event::Opened);
+    }
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+        match message {
+            Message::Text(text) => {
+                let _ = self.events.send(Event::Message(text.clone().into_owned()));
+                self.run(outbox, conn, &text);
+            }
+            Message::Binary(_) => {
+                let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
+            }
+        }
+    }
+
+    fn on_close(&mut self, _: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
+        self.conns.retain(|other| *other != conn);
+        let _ = self.events.send(Event::Closed(reason));
+    }
+}
+
+/// A running server; it is told to stop when dropped.
+pub(crate) struct TestServer {
+    running: Option<Running>,
+    pub(crate) addr: SocketAddr,
+    events: UnboundedReceiver<Event>,
+}
+
+impl TestServer {
+    pub(crate) fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::default();
+        adjust(&mut config);
+        let (sender, events) = unbounded_channel();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let handler = || Commands { events: sender, conns: Vec::new() };
+        let running = Server::new(config).serve(listener, handler).unwrap();
+        Self { addr: running.local_addr(), running: Some(running), events }
+    }
+
+    /// The next event; panics when the handler was told nothing for long.
+    pub(crate) async fn event(&mut self) -> Event {
+        soon(self.events.recv()).await.expect("the server runs")
+    }
+
+    /// Skips to the close of a session: its reason.
+    pub(crate) async fn closed(&mut self) -> CloseReason {
+        loop {
+            if let Event::Closed(reason) = self.event().await {
+                return reason;
+            }
+        }
+    }
+
+    async fn stream(&self) -> TcpStream {
+        let stream = soon(TcpStream::connect(self.addr)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
+    }
+
+    pub(crate) async fn connect(&self) -> Http {
+        Http { stream: self.stream().await, buffer: Vec::new() }
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) async fn get(&self, query: &str) -> Response {
+        self.connect().await.get(query).await
+    }
+
+    pub(crate) async fn post(&self, query: &str, body: &str) -> Response {
+        self.connect().await.post(query, body).await
+    }
+
+    /// Opens a polling session: its sid.
+    pub(crate) async fn open(&self) -> String {
+        sid_of(&self.get("EIO=4&transport=polling").await.body)
+    }
+
+    /// Opens a WebSocket session with an ordinary client; the OPEN packet is read.
+    pub(crate) async fn websocket(&self) -> WebSocketStream<TcpStream> {
+        let mut ws = self.websocket_at("EIO=4&transport=websocket").await;
+        assert!(next_text(&mut ws).await.starts_with("0{"));
+        ws
+    }
+
+    pub(crate) async fn websocket_at(&self, query: &str) -> WebSocketStream<TcpStream> {
+        let stream = self.stream().await;
+        soon(client_async(format!("ws://{}/engine.io/?{query}", self.addr), stream)).await.unwrap().0
+    }
+
+    /// Opens a WebSocket session by hand; the OPEN packet is read.
+    pub(crate) async fn raw_websocket(&self) -> Http {
+        let mut http = self.connect().await;
+        http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
+        assert_eq!(http.response().await.status, 101);
+        let (opcode, payload) = http.frame().await;
+        assert_eq!((opcode, payload.first()), (1, Some(&b'0')));
+        http
+    }
+
+    pub(crate) fn shutdown(&mut self, within: Duration) -> Duration {
+        let running = self.running.take().unwrap();
+        let start = Instant::now();
+        running.shutdown(within);
+        running.join();
+        start.elapsed()
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.shutdown(Duration::ZERO);
+        }
+    }
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
+}
+
+pub(crate) fn sid_of(open: &str) -> String {
+    open.split_once(r#""sid":""#).and_then(|(_, rest)| rest.split_once('"')).expect("a sid").0.to_owned()
+}
+
+pub(crate) async fn next_text(ws: &mut WebSocketStream<TcpStream>) -> String {
+    use futures_util::StreamExt;
+    soon(ws.next()).await.expect("a frame").unwrap().into_text().unwrap().to_string()
+}
+
+pub(crate) fn request(method: &str, query: &str, extra: &str, body: &str) -> String {
+    format!("{method} /engine.io/?{query} HTTP/1.1\r\nHost: localhost\r\n{extra}\r\n{body}")
+}
+
+pub(crate) fn post_request(query: &str, body: &str) -> String {
+    request("POST", query, &format!("Content-Length: {}\r\n", body.len()), body)
+}
+
+pub(crate) fn upgrade_request(query: &str) -> String {
+    let headers = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+    request("GET", query, headers, "")
+}
+
+/// A masked frame of a client; `first` is the byte with FIN and opcode.
+pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let key = [7, 1, 200, 33];
+    let mut frame = vec![first];
+    match payload.len() {
+        len @ 0..=125 => frame.push(0x80 | len as u8),
+        len @ 126..=65_535 => {
+            frame.push(0x80 | 126);
+            frame.extend((len as u16).to_be_bytes());
+        }
+        len => {
+            frame.push(0x80 | 127);
+            frame.extend((len as u64).to_be_bytes());
+        }
+    }
+    frame.extend(key);
+    frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+/// A TCP connection: bytes out, responses or frames in.
+pub(crate) struct Http {
+    pub(crate) stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Http {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        soon(self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    pub(crate) async fn get(&mut self, query: &str) -> Response {
+        self.send(request("GET", query, "", "").as_bytes()).await;
+        self.response().await
+    }
+
+    pub(crate) async fn post(&mut self, query: &str, body: &str) -> Response {
+        self.send(post_request(query, body).as_bytes()).await;
+        self.response().await
+    }
+
+    /// Reads more; `false` at the end of the stream, a reset included.
+    async fn fill(&mut self) -> bool {
+        soon(self.stream.read_buf(&mut self.buffer)).await.is_ok_and(|count| count > 0)
+    }
+
+    async fn take(&mut self, len: usize) -> Vec<u8> {
+        while self.buffer.len() < len {
+            assert!(self.fill().await, "the stream ended after {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+        self.buffer.drain(..len).collect()
+    }
+
+    pub(crate) async fn response(&mut self) -> Response {
+        let end = loop {
+            if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.fill().await, "the stream ended before the response");
+        };
+        let head = String::from_utf8(self.take(end).await).unwrap().to_ascii_lowercase();
+        let len = head
+            .split_once("content-length: ")
+            .map_or(0, |(_, rest)| rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a length"));
+        let body = String::from_utf8(self.take(len).await).unwrap();
+        let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
+        Response { status, head, body }
+    }
+
+    /// One frame of the server: opcode and payload.
+    pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let head = self.take(2).await;
+        let len = match head[1] {
+            126 => u16::from_be_bytes(self.take(2).await.try_into().unwrap()).into(),
+            127 => usize::try_from(u64::from_be_bytes(self.take(8).await.try_into().unwrap())).unwrap(),
+            short => usize::from(short),
+        };
+        (head[0] & 0x0f, self.take(len).await)
+    }
+
+    /// Discards what was read and not looked at.
+    pub(crate) fn discard(&mut self) {
+        self.buffer.clear();
+    }
+
+    /// Whether the server ends the stream, with nothing before that but what was read already.
+    pub(crate) async fn ended(&mut self) -> bool {
+        self.buffer.is_empty() && !self.fill().await
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a chat event was refused, as the client is told.
+
+use std::time::Duration;
+
+use socketio::json;
+
+/// A code of chat.md, "Events from the server".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    InvalidPayload,
+    MessageEmpty,
+    MessageTooLong,
+    ContextTooLarge,
+    RoomInvalid,
+    RoomForbidden,
+    TooManyRooms,
+    RateLimited,
+    UnknownEvent,
+    TokenExpired,
+    IdleTimeout,
+}
+
+impl Code {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidPayload => "invalid_payload",
+            Self::MessageEmpty => "message_empty",
+            Self::MessageTooLong => "message_too_long",
+            Self::ContextTooLarge => "context_too_large",
+            Self::RoomInvalid => "room_invalid",
+            Self::RoomForbidden => "room_forbidden",
+            Self::TooManyRooms => "too_many_rooms",
+            Self::RateLimited => "rate_limited",
+            Self::UnknownEvent => "unknown_event",
+            Self::TokenExpired => "token_expired",
+            Self::IdleTimeout => "idle_timeout",
+        }
+    }
+
+    /// Whether it counts towards `limits.strikes`.
+    pub(crate) const fn is_strike(self) -> bool {
+        matches!(self, Self::InvalidPayload | Self::UnknownEvent | Self::RoomForbidden)
+    }
+}
+
+/// A refusal: the code, what was wrong and what to do, and when to try again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ChatError {
+    pub(crate) code: Code,
+    pub(crate) message: &'static str,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl ChatError {
+    pub(crate) const fn new(code: Code, message: &'static str) -> Self {
+        Self { code, message, retry_after: None }
+    }
+
+    pub(crate) const fn rate_limited(retry_after: Duration) -> Self {
+        Self { code: Code::RateLimited, message: "too many events; try again later", retry_after: Some(retry_after) }
+    }
+
+    /// As the JSON object of an `error` event, or of an acknowledgement (without `event`).
+    pub(crate) fn to_json(self, event: Option<&str>) -> String {
+        // The message is ours, without a character that JSON escapes.
+        let mut text = format!(r#"{{"message":"{}","code":"{}""#, self.message, self.code.as_str()).into_bytes();
+        if let Some(event) = event {
+            text.extend_from_slice(br#","event":"#);
+            json::quote(event, &mut text);
+        }
+        if let Some(after) = self.retry_after {
+            text.extend_from_slice(format!(r#","retryAfter":{}"#, after.as_millis().max(1)).as_bytes());
+        }
+        text.push(b'}');
+        String::from_utf8(text).unwrap_or_default()
+    }
+}

@@ -1,0 +1,82 @@
+//! `userStatus`: who is online, told to the other users of a room.
+
+use std::{sync::Arc, time::SystemTime};
+
+use socketio::{Io, SocketKey};
+
+use super::{Chat, room_name};
+
+impl Chat {
+    /// The users in a room, each once.
+    pub(super) fn users_in(&self, io: &Io<'_>, room: &str) -> Vec<Arc<str>> {
+        let mut users: Vec<Arc<str>> = io
+            .members("/", &room_name(room))
+            .filter_map(|socket| self.members.get(socket.index() as usize)?.as_ref())
+            .map(|member| Arc::clone(&member.user))
+            .collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
+    /// Whether a room is small enough for presence: it costs a packet for each pair of members.
+    pub(super) fn announces(&self, io: &Io<'_>, room: &str) -> bool {
+        io.members("/", &room_name(room)).len() <= self.config.presence.max_room
+    }
+
+    /// Tells a socket that entered a room who is there, and (`announce`) the others of its user.
+    pub(super) fn welcome(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>, announce: bool) {
+        if !self.announces(io, room) {
+            return;
+        }
+        let Some(newcomer) = self.member(socket).map(|member| Arc::clone(&member.user)) else { return };
+        let others = self.users_in(io, room).into_iter().filter(|user| *user != newcomer);
+        for user in others.take(self.config.presence.snapshot).collect::<Vec<_>>() {
+            if let Some(status) = self.online(&user) {
+                // A newcomer that is gone already needs no snapshot.
+                let _ = io.emit(socket, "userStatus", &status, &[]);
+            }
+        }
+        if announce && let Some(status) = self.online(&newcomer) {
+            self.tell(io, &newcomer, std::slice::from_ref(room), "userStatus", &status);
+        }
+    }
+
+    fn online(&self, user: &str) -> Option<String> {
+        let fields = &self.users.get(user)?.fields;
+        Some(format!(r#"{{{fields},"isOnline":true}}"#))
+    }
+
+    /// Ends a user who has been without a socket for the grace.
+    pub(super) fn check_grace(&mut self, io: &mut Io<'_>, id: &Arc<str>) {
+        let Some(since) = self.users.get(id).and_then(|user| user.gone) else { return };
+        let away = io.now().duration_since(since);
+        if away < self.config.presence.grace {
+            // It came back, and went again: a later entry stands for that.
+            return;
+        }
+        let Some(user) = self.users.remove(id) else { return };
+        let seen = SystemTime::now().checked_sub(away).unwrap_or_else(SystemTime::now);
+        let status =
+            format!(r#"{{{},"isOnline":false,"lastSeen":"{}"}}"#, user.fields, humantime::format_rfc3339_millis(seen));
+        let rooms = user.rooms.into_iter().filter(|presence| presence.left.is_none()).map(|presence| presence.room);
+        let rooms: Vec<_> = rooms.filter(|room| self.announces(io, room)).collect();
+        self.tell(io, id, &rooms, "userStatus", &status);
+    }
+
+    /// Sends an event to the rooms' sockets, each once, but not to the user's own.
+    pub(super) fn tell(&self, io: &mut Io<'_>, user: &str, rooms: &[Arc<str>], event: &str, payload: &str) {
+        if rooms.is_empty() {
+            return;
+        }
+        let mut broadcast = io.of("/");
+        for room in rooms {
+            broadcast = broadcast.to(&room_name(room));
+        }
+        for socket in self.users.get(user).into_iter().flat_map(|user| &user.sockets) {
+            broadcast = broadcast.except_socket(*socket);
+        }
+        // Only a reserved name is an error, and these are none.
+        let _ = broadcast.emit(event, payload, &[]);
+    }
+}

@@ -1,0 +1,202 @@
+//! What clients ask for, checked: from an event's raw arguments to typed requests.
+//!
+//! Characters are Unicode scalar values, bytes are the raw JSON as sent (chat.md, "Validation and limits"). What is relayed
+//! stays raw, so that it arrives exactly as it was sent.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use socketio::{
+    Args,
+    json::{self, Kind},
+};
+
+use super::error::{ChatError, Code};
+use crate::config::Limits;
+
+const INVALID: Code = Code::InvalidPayload;
+
+/// The longest room id, in bytes.
+const ROOM_ID: usize = 128;
+
+/// The longest `clientId`, in bytes.
+const CLIENT_ID: usize = 64;
+
+/// The most messages `join` returns.
+pub(crate) const HISTORY_PAGE: usize = 200;
+
+/// A checked `message`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MessageRequest<'a> {
+    /// The text, as the JSON string that was sent.
+    pub(crate) message: &'a str,
+    /// The JSON object that was sent.
+    pub(crate) context: Option<&'a str>,
+    pub(crate) room: Option<Cow<'a, str>>,
+    pub(crate) client_id: Option<Cow<'a, str>>,
+    pub(crate) attachments: &'a [Bytes],
+}
+
+/// A checked `typing`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TypingRequest<'a> {
+    pub(crate) is_typing: bool,
+    pub(crate) room: Option<Cow<'a, str>>,
+}
+
+/// A checked `join`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct JoinRequest<'a> {
+    pub(crate) room: Cow<'a, str>,
+    /// How many messages of the history are asked for.
+    pub(crate) history: Option<usize>,
+}
+
+/// Reads a `message`.
+pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageRequest<'a>, ChatError> {
+    let payload = object(args.get(0), "message takes one object, { message, context? }")?;
+    let [text, context] = fields(payload, ["message", "context"], "message and context may be given once")?;
+    let text = text.ok_or(ChatError::new(INVALID, "message is missing"))?;
+    check_text(text, limits)?;
+    let mut request =
+        MessageRequest { message: text, context, room: None, client_id: None, attachments: args.attachments() };
+    let Some(context) = context else {
+        if args.attachments().is_empty() {
+            return Ok(request);
+        }
+        return Err(ChatError::new(INVALID, "attachments belong into context"));
+    };
+    check_context(context, args.attachments(), limits)?;
+    let names = ["roomId", "replyTo", "clientId"];
+    let [room, reply_to, client_id] = fields(context, names, "roomId, replyTo and clientId may be given once")?;
+    request.room = room.map(room_id).transpose()?;
+    if let Some(reply_to) = reply_to {
+        // Checked for form only: whether such a message exists is the clients' affair.
+        text_of(reply_to).ok_or(ChatError::new(INVALID, "replyTo must be a string"))?;
+    }
+    request.client_id = client_id.map(self::client_id).transpose()?;
+    Ok(request)
+}
+
+/// Reads a `typing`.
+pub(crate) fn typing<'a>(args: &Args<'a>) -> Result<TypingRequest<'a>, ChatError> {
+    let Some(Kind::Bool(is_typing)) = args.get(0).map(json::kind) else {
+        return Err(ChatError::new(INVALID, "typing takes true or false"));
+    };
+    let room = match args.get(1) {
+        None => None,
+        Some(options) => {
+            let options = object(Some(options), "the second argument of typing is an object, { roomId }")?;
+            let [room] = fields(options, ["roomId"], "roomId may be given once")?;
+            room.map(room_id).transpose()?
+        }
+    };
+    Ok(TypingRequest { is_typing, room })
+}
+
+/// Reads a `join`.
+pub(crate) fn join<'a>(args: &Args<'a>) -> Result<JoinRequest<'a>, ChatError> {
+    let payload = object(args.get(0), "join takes one object, { roomId, history? }")?;
+    let [room, history] = fields(payload, ["roomId", "history"], "roomId and history may be given once")?;
+    let room = room_id(room.ok_or(ChatError::new(Code::RoomInvalid, "roomId is missing"))?)?;
+    let history = match history {
+        None => None,
+        Some(number) => {
+            let number = number.parse::<usize>();
+            Some(number.map_err(|_| ChatError::new(INVALID, "history must be a whole number, not negative"))?)
+        }
+    };
+    Ok(JoinRequest { room, history: history.map(|asked| asked.min(HISTORY_PAGE)) })
+}
+
+/// Reads a `leave`.
+pub(crate) fn leave<'a>(args: &Args<'a>) -> Result<Cow<'a, str>, ChatError> {
+    let payload = object(args.get(0), "leave takes one object, { roomId }")?;
+    let [room] = fields(payload, ["roomId"], "roomId may be given once")?;
+    room_id(room.ok_or(ChatError::new(Code::RoomInvalid, "roomId is missing"))?)
+}
+
+/// The `token` in the payload of a CONNECT packet: a string, not empty.
+pub(crate) fn token(auth: Option<&str>) -> Option<Cow<'_, str>> {
+    let [token] = fields(auth?, ["token"], "").ok()?;
+    text_of(token?).filter(|token| !token.is_empty())
+}
+
+fn object<'a>(arg: Option<&'a str>, message: &'static str) -> Result<&'a str, ChatError> {
+    arg.filter(|arg| json::kind(arg) == Kind::Object).ok_or(ChatError::new(INVALID, message))
+}
+
+/// The values of the named members; a name given twice is refused, because readers disagree about which one counts.
+fn fields<'a, const N: usize>(
+    object: &'a str,
+    names: [&str; N],
+    twice: &'static str,
+) -> Result<[Option<&'a str>; N], ChatError> {
+    let mut found = [None; N];
+    for (key, value) in json::members(object) {
+        let Ok(key) = json::unquote(key) else { continue };
+        for (name, slot) in names.iter().zip(&mut found) {
+            if key == *name && slot.replace(value).is_some() {
+                return Err(ChatError::new(INVALID, twice));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A JSON string's text; `None` for other values, and for a lone surrogate, which is no text.
+fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+    if json::kind(raw) != Kind::String {
+        return None;
+    }
+    json::unquote(raw).ok()
+}
+
+fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
+    let text = text_of(raw).ok_or(ChatError::new(INVALID, "message must be a string of whole characters"))?;
+    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+        return Err(ChatError::new(INVALID, "message must not hold control characters"));
+    }
+    if text.chars().all(char::is_whitespace) {
+        return Err(ChatError::new(Code::MessageEmpty, "message is empty"));
+    }
+    // Bytes first: no text has more characters than bytes.
+    if limits.message_length > 0 && text.len() > limits.message_length && text.chars().count() > limits.message_length {
+        return Err(ChatError::new(Code::MessageTooLong, "message is too long"));
+    }
+    Ok(())
+}
+
+fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<(), ChatError> {
+    if json::kind(raw) != Kind::Object {
+        return Err(ChatError::new(INVALID, "context must be an object"));
+    }
+    let too_large = |limit: usize, actual: usize| limit > 0 && actual > limit;
+    if too_large(limits.context_bytes, raw.len()) {
+        return Err(ChatError::new(Code::ContextTooLarge, "context is too large"));
+    }
+    if too_large(limits.context_depth, json::depth(raw)) {
+        return Err(ChatError::new(Code::ContextTooLarge, "context is nested too deeply"));
+    }
+    let bytes = attachments.iter().map(Bytes::len).sum();
+    if too_large(limits.attachments, attachments.len()) || too_large(limits.attachment_bytes, bytes) {
+        return Err(ChatError::new(Code::ContextTooLarge, "context has too many or too large attachments"));
+    }
+    Ok(())
+}
+
+fn room_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
+    let room = text_of(raw).ok_or(ChatError::new(Code::RoomInvalid, "roomId must be a string"))?;
+    if room.is_empty() || room.len() > ROOM_ID || room.chars().any(char::is_control) {
+        return Err(ChatError::new(Code::RoomInvalid, "roomId must have 1 to 128 bytes, no control characters"));
+    }
+    Ok(room)
+}
+
+fn client_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
+    let id = text_of(raw).filter(|id| !id.is_empty() && id.len() <= CLIENT_ID);
+    id.ok_or(ChatError::new(INVALID, "clientId must be a string of 1 to 64 bytes"))
+}
+
+#[cfg(test)]
+mod tests;

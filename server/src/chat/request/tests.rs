@@ -1,0 +1,138 @@
+//! Payloads as clients send them, through the real packet parser.
+
+use socketio::{packet::Packet, parser};
+
+use super::*;
+
+/// Parses an event packet and hands its arguments to `check`.
+fn with_args<R>(packet: &str, check: impl FnOnce(&Args<'_>) -> R) -> R {
+    let mut decoder = parser::Decoder::default();
+    match decoder.decode_text(packet, &parser::Limits::default()).unwrap() {
+        Some(Packet::Event { event, .. }) => check(&event.args),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn message_code(payload: &str) -> Result<(), Code> {
+    with_args(&format!(r#"2["message",{payload}]"#), |args| {
+        message(args, &Limits::default()).map(drop).map_err(|error| error.code)
+    })
+}
+
+#[test]
+fn messages() {
+    use Code::{ContextTooLarge, InvalidPayload, MessageEmpty, MessageTooLong, RoomInvalid};
+    let text = |text: &str| format!(r#"{{"message":{text}}}"#);
+    let context = |context: &str| format!(r#"{{"message":"m","context":{context}}}"#);
+    let nested = |depth: usize| context(&format!("{}{}", r#"{"a":"#.repeat(depth - 1) + "{}", "}".repeat(depth - 1)));
+    let sized = |bytes: usize| context(&format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8)));
+    let room = |room: &str| context(&format!(r#"{{"roomId":{room}}}"#));
+    let long = format!("\"{}\"", "😀".repeat(4096));
+    let cases: &[(String, Result<(), Code>)] = &[
+        (text(r#""hi""#), Ok(())),
+        (text(r#""a\nb\tc""#), Ok(())),
+        (text(&long), Ok(())),
+        (text(&long.replacen('😀', "😀x", 1)), Err(MessageTooLong)),
+        (text(r#""""#), Err(MessageEmpty)),
+        (text(r#"" \n\t\u3000""#), Err(MessageEmpty)),
+        (text(r#""a\u0000""#), Err(InvalidPayload)),
+        (text(r#""a\u007f""#), Err(InvalidPayload)),
+        (text(r#""\r""#), Err(InvalidPayload)),
+        (text(r#""\ud800""#), Err(InvalidPayload)),
+        (text("5"), Err(InvalidPayload)),
+        (text("null"), Err(InvalidPayload)),
+        ("{}".into(), Err(InvalidPayload)),
+        ("[]".into(), Err(InvalidPayload)),
+        (r#""text""#.into(), Err(InvalidPayload)),
+        (r#"{"message":"a","message":"b"}"#.into(), Err(InvalidPayload)),
+        (r#"{"message":"a","mess\u0061ge":"b"}"#.into(), Err(InvalidPayload)),
+        (r#"{"message":"a","other":1,"other":2}"#.into(), Ok(())),
+        (r#"{"message":"a","context":{},"context":{}}"#.into(), Err(InvalidPayload)),
+        (context("null"), Err(InvalidPayload)),
+        (context("[]"), Err(InvalidPayload)),
+        (nested(8), Ok(())),
+        (nested(9), Err(ContextTooLarge)),
+        (sized(4096), Ok(())),
+        (sized(4097), Err(ContextTooLarge)),
+        (context(r#"{"s":"\ud800"}"#), Ok(())),
+        (room(r#""123""#), Ok(())),
+        (room(&format!("\"{}\"", "r".repeat(128))), Ok(())),
+        (room(&format!("\"{}\"", "r".repeat(129))), Err(RoomInvalid)),
+        (room(r#""""#), Err(RoomInvalid)),
+        (room(r#""a\n""#), Err(RoomInvalid)),
+        (room("7"), Err(RoomInvalid)),
+        (context(r#"{"roomId":"a","roomId":"b"}"#), Err(InvalidPayload)),
+        (context(r#"{"replyTo":"m1"}"#), Ok(())),
+        (context(r#"{"replyTo":1}"#), Err(InvalidPayload)),
+        (context(&format!(r#"{{"clientId":"{}"}}"#, "c".repeat(64))), Ok(())),
+        (context(&format!(r#"{{"clientId":"{}"}}"#, "c".repeat(65))), Err(InvalidPayload)),
+    ];
+    for (payload, expected) in cases {
+        assert_eq!(message_code(payload), *expected, "{}", payload.chars().take(120).collect::<String>());
+    }
+}
+
+#[test]
+fn what_is_relayed_stays_as_it_was_sent() {
+    let packet = r#"2["message",{ "message" : "\u00e9", "context" : { "b" : 1.0, "a":[ ], "roomId":"\u0031" } }]"#;
+    with_args(packet, |args| {
+        let request = message(args, &Limits::default()).unwrap();
+        assert_eq!(request.message, r#""\u00e9""#);
+        assert_eq!(request.context, Some(r#"{ "b" : 1.0, "a":[ ], "roomId":"\u0031" }"#));
+        assert_eq!(request.room.as_deref(), Some("1"));
+    });
+}
+
+#[test]
+fn a_limit_of_zero_is_no_limit() {
+    let limits = Limits { message_length: 0, context_bytes: 0, context_depth: 0, ..Limits::default() };
+    let packet = format!(
+        r#"2["message",{{"message":"{}","context":{{"a":{}1{},"b":"{}"}}}}]"#,
+        "x".repeat(5000),
+        "[".repeat(20),
+        "]".repeat(20),
+        "x".repeat(5000)
+    );
+    assert!(with_args(&packet, |args| message(args, &limits).is_ok()));
+}
+
+#[test]
+fn typing_join_and_leave() {
+    let typing_of = |args: &str| {
+        with_args(&format!(r#"2["typing"{args}]"#), |args| {
+            typing(args).map(|request| (request.is_typing, request.room.map(Cow::into_owned))).map_err(|e| e.code)
+        })
+    };
+    assert_eq!(typing_of(",true"), Ok((true, None)));
+    assert_eq!(typing_of(r#",false,{"roomId":"a"}"#), Ok((false, Some("a".to_owned()))));
+    for args in ["", ",1", r#","true""#, ",null", ",true,5", r#",true,{"roomId":"a","roomId":"a"}"#] {
+        assert_eq!(typing_of(args), Err(Code::InvalidPayload), "{args}");
+    }
+    assert_eq!(typing_of(r#",true,{"roomId":5}"#), Err(Code::RoomInvalid));
+
+    let join_of = |payload: &str| {
+        with_args(&format!(r#"2["join"{payload}]"#), |args| {
+            join(args).map(|request| (request.room.into_owned(), request.history)).map_err(|error| error.code)
+        })
+    };
+    assert_eq!(join_of(r#",{"roomId":"a"}"#), Ok(("a".to_owned(), None)));
+    assert_eq!(join_of(r#",{"roomId":"a","history":1000}"#), Ok(("a".to_owned(), Some(HISTORY_PAGE))));
+    for payload in
+        [r#",{"roomId":"a","history":-1}"#, r#",{"roomId":"a","history":"5"}"#, r#",{"roomId":"a","history":1.5}"#]
+    {
+        assert_eq!(join_of(payload), Err(Code::InvalidPayload), "{payload}");
+    }
+    assert_eq!(join_of(",{}"), Err(Code::RoomInvalid));
+    assert_eq!(join_of(""), Err(Code::InvalidPayload));
+    assert_eq!(with_args(r#"2["leave",{"roomId":"a"}]"#, |args| leave(args).unwrap().into_owned()), "a");
+}
+
+#[test]
+fn the_token_is_a_string() {
+    assert_eq!(token(Some(r#"{"token":"a.b"}"#)).as_deref(), Some("a.b"));
+    for auth in
+        [None, Some("{}"), Some(r#"{"token":""}"#), Some(r#"{"token":5}"#), Some(r#"{"token":"a","token":"b"}"#)]
+    {
+        assert_eq!(token(auth), None, "{auth:?}");
+    }
+}

@@ -1,0 +1,170 @@
+//! From CONNECT to disconnect: tokens, users' sockets, expiry, idleness, strikes.
+
+use std::{sync::Arc, time::Duration};
+
+use smallvec::SmallVec;
+use socketio::{AckId, ConnectError, Io, SocketKey};
+
+use super::{
+    Chat, Reply,
+    error::{ChatError, Code},
+    request,
+    user::{Access, Member, User},
+    wall_clock,
+};
+use crate::auth::{AuthError, Claims};
+
+impl Chat {
+    /// The claims of a CONNECT packet's token, if they open the door.
+    pub(super) fn check_token(&self, auth: Option<&str>) -> Result<Claims, ConnectError> {
+        let refuse = |code: &str| ConnectError {
+            message: "unauthorized".to_owned(),
+            data: Some(format!(r#"{{"code":"{code}"}}"#)),
+        };
+        let token = request::token(auth).ok_or(AuthError::Missing);
+        let claims = token.and_then(|token| self.verifier.verify(&token, wall_clock())).map_err(|error| {
+            tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
+            refuse(error.code())
+        })?;
+        let limit = self.config.limits.sockets_per_user;
+        let sockets = self.users.get(&*claims.sub).map_or(0, |user| user.sockets.len());
+        if limit > 0 && sockets >= limit {
+            return Err(refuse("too_many_connections"));
+        }
+        Ok(claims)
+    }
+
+    /// Takes a socket in: its user, its deadlines, its rooms.
+    pub(super) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, claims: Claims) {
+        let now = io.now();
+        let id: Arc<str> = claims.sub.into();
+        let user = self.users.entry(Arc::clone(&id)).or_insert_with(|| User::new(Arc::clone(&id)));
+        user.rename(&claims.name);
+        user.sockets.push(socket);
+        user.gone = None;
+        let leeway = self.config.auth.leeway.as_secs();
+        let member = Member {
+            key: socket,
+            user: id,
+            access: Access::of(claims.rooms.as_ref(), self.config.rooms.default_access),
+            rooms: SmallVec::new(),
+            typing: Vec::new(),
+            last_event: now,
+            strikes: None,
+            expires: claims.exp.map(|exp| exp.saturating_add(leeway)),
+        };
+        let index = socket.index() as usize;
+        if self.members.len() <= index {
+            self.members.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.members.get_mut(index) {
+            *slot = Some(member);
+        }
+        if !self.config.limits.idle_timeout.is_zero() {
+            self.idle.push(now + self.config.limits.idle_timeout, socket);
+        }
+        self.watch_expiry(io, socket);
+        if self.config.rooms.lobby {
+            let lobby = Arc::clone(&self.lobby);
+            self.enter(io, socket, &lobby);
+        }
+        for room in claims.rooms.into_iter().flat_map(|rooms| rooms.ids) {
+            // A token that names more rooms than a socket may be in opens as many.
+            if self.may_enter_another(socket) {
+                self.enter(io, socket, &room.into());
+            }
+        }
+    }
+
+    /// Lets a socket go. Its user stays for the grace, so that a reload is not announced.
+    pub(super) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        self.end_all_typing(io, socket);
+        let Some(member) = self.members.get_mut(socket.index() as usize).and_then(Option::take) else { return };
+        let Some(user) = self.users.get_mut(&member.user) else { return };
+        user.sockets.retain(|of| *of != socket);
+        if user.sockets.is_empty() {
+            user.gone = Some(io.now());
+            self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
+        }
+        for room in &member.rooms {
+            self.count_out(&member.user, room, None);
+        }
+    }
+
+    /// Acknowledges an event, or says what was wrong with it: in the acknowledgement, or without one as `error`.
+    pub(super) fn answer(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        event: &str,
+        ack: Option<AckId>,
+        outcome: Result<Reply, ChatError>,
+    ) {
+        // What cannot be sent now is a connection that is closing: there is nobody to tell.
+        match (&outcome, ack) {
+            (Ok(_), None) => {}
+            (Ok(Reply { members, attachments }), Some(id)) => {
+                let _ = io.ack(socket, id, &format!(r#"{{"ok":true{members}}}"#), attachments);
+            }
+            (Err(error), Some(id)) => {
+                let _ = io.ack(socket, id, &format!(r#"{{"ok":false,"error":{}}}"#, error.to_json(None)), &[]);
+            }
+            (Err(error), None) => {
+                let _ = io.emit(socket, "error", &error.to_json(Some(event)), &[]);
+            }
+        }
+        if let Err(error) = outcome
+            && error.code.is_strike()
+        {
+            self.strike(io, socket);
+        }
+    }
+
+    fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        let limit = self.config.limits.strikes;
+        let now = io.now();
+        let Some(member) = self.member(socket) else { return };
+        if member.strikes.get_or_insert_default().add(now, limit) {
+            tracing::info!(user = ?member.user, "disconnected: too many wrong events");
+            io.disconnect(socket, true);
+        }
+    }
+
+    /// Ends a socket that was idle for too long, or looks again when it will have been.
+    pub(super) fn check_idle(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        let (now, limit) = (io.now(), self.config.limits.idle_timeout);
+        let Some(member) = self.member(socket) else { return };
+        let deadline = member.last_event + limit;
+        if deadline > now {
+            self.idle.push(deadline, socket);
+            return;
+        }
+        let error = ChatError::new(Code::IdleTimeout, "no event for too long");
+        self.expel(io, socket, error);
+    }
+
+    fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
+        let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
+        let left = Duration::from_secs(expires).saturating_sub(wall_clock());
+        // A token for longer than the clock can count never expires while this process lives.
+        if let Some(deadline) = io.now().checked_add(left) {
+            self.expiry.push(deadline, socket);
+        }
+    }
+
+    /// Ends a socket whose token expired by the wall clock.
+    pub(super) fn check_expiry(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
+        if Duration::from_secs(expires) > wall_clock() {
+            // The wall clock was set back since.
+            self.watch_expiry(io, socket);
+            return;
+        }
+        self.expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
+    }
+
+    fn expel(&mut self, io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
+        let _ = io.emit(socket, "error", &error.to_json(None), &[]);
+        io.disconnect(socket, true);
+    }
+}

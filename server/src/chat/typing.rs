@@ -1,0 +1,98 @@
+//! `typing` and `userTyping`: who is writing, and when that ends by itself.
+
+use std::sync::Arc;
+
+use socketio::{Args, Io, SocketKey, json};
+
+use super::{
+    Chat, Reply,
+    error::{ChatError, Code},
+    request,
+    user::Typing,
+};
+
+impl Chat {
+    pub(super) fn on_typing(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+    ) -> Result<Reply, ChatError> {
+        let config = Arc::clone(&self.config);
+        if let Some(user) = self.user_of(socket) {
+            user.typing(&config.limits).take().map_err(ChatError::rate_limited)?;
+        }
+        let request = request::typing(args)?;
+        let room = match request.room {
+            None => None,
+            Some(room) => Some(
+                self.joined(socket, &room)
+                    .ok_or(ChatError::new(Code::RoomForbidden, "the socket is not in this room"))?,
+            ),
+        };
+        if let Some(member) = self.member(socket) {
+            member.typing.retain(|typing| typing.room != room);
+            if request.is_typing {
+                let until = io.now() + config.typing.timeout;
+                member.typing.push(Typing { room: room.clone(), until });
+                self.typing.push(until, socket);
+            }
+        }
+        self.tell_typing(io, socket, room.as_ref(), request.is_typing);
+        Ok(Reply::default())
+    }
+
+    /// Tells the other users of a room, or of all rooms of the socket that are small enough.
+    fn tell_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Arc<str>>, is_typing: bool) {
+        let Some(member) = self.member(socket) else { return };
+        let user = Arc::clone(&member.user);
+        let rooms = match room {
+            Some(room) => vec![Arc::clone(room)],
+            None => {
+                let rooms = member.rooms.to_vec();
+                rooms.into_iter().filter(|room| self.announces(io, room)).collect()
+            }
+        };
+        let Some(fields) = self.users.get(&user).map(|user| &user.fields) else { return };
+        let mut payload = format!(r#"{{{fields},"isTyping":{is_typing}"#).into_bytes();
+        if let Some(room) = room {
+            payload.extend_from_slice(br#","roomId":"#);
+            json::quote(room, &mut payload);
+        }
+        payload.push(b'}');
+        let payload = String::from_utf8(payload).unwrap_or_default();
+        self.tell(io, &user, &rooms, "userTyping", &payload);
+    }
+
+    /// Ends what of a socket's typing `ends`, and says so.
+    fn end_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, ends: impl Fn(&Typing) -> bool) {
+        let Some(member) = self.member(socket) else { return };
+        let (ended, lasting) = std::mem::take(&mut member.typing).into_iter().partition(|typing| ends(typing));
+        member.typing = lasting;
+        let ended: Vec<Typing> = ended;
+        for typing in ended {
+            self.tell_typing(io, socket, typing.room.as_ref(), false);
+        }
+    }
+
+    pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        let now = io.now();
+        self.end_typing(io, socket, |typing| typing.until <= now);
+    }
+
+    pub(super) fn end_all_typing(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+        self.end_typing(io, socket, |_| true);
+    }
+
+    pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>) {
+        self.end_typing(io, socket, |typing| typing.room.as_ref() == Some(room));
+    }
+
+    /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
+    pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, user: &str, room: &Arc<str>) {
+        let sockets = self.users.get(user).map(|user| user.sockets.clone()).unwrap_or_default();
+        for socket in sockets {
+            self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
+        }
+    }
+}

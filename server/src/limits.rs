@@ -1,0 +1,194 @@
+//! Counters and rates that guard the server: per address before a session exists, per user and socket afterwards.
+//!
+//! The token buckets are the crate `governor`'s; here stands only which ones there are, and that a rate of zero is none.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::{IpAddr, Ipv6Addr},
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock, MonotonicClock},
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+
+/// How long strikes count.
+const STRIKE_WINDOW: Duration = Duration::from_secs(60);
+
+/// How often addresses without a connection are forgotten.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// A token bucket; without a rate it is always full.
+#[derive(Debug)]
+pub(crate) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>>);
+
+impl Bucket {
+    /// A full bucket of `burst` tokens that fills at `rate` a second; a rate of zero is no limit.
+    pub(crate) fn new(rate: f64, burst: u32) -> Self {
+        let period = (rate > 0.0).then(|| Duration::try_from_secs_f64(rate.recip()).ok()).flatten();
+        let quota = period.and_then(Quota::with_period);
+        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
+        Self(quota.map(|quota| RateLimiter::direct_with_clock(quota.allow_burst(burst), MonotonicClock)))
+    }
+
+    /// Takes a token.
+    ///
+    /// # Errors
+    /// How long until there is one.
+    pub(crate) fn take(&self) -> Result<(), Duration> {
+        let Some(limiter) = &self.0 else { return Ok(()) };
+        limiter.check().map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
+    }
+}
+
+/// Refusals of one socket within the last minute.
+#[derive(Debug, Default)]
+pub(crate) struct Strikes(VecDeque<Instant>);
+
+impl Strikes {
+    /// Counts one more; whether there are more than `limit` now (zero: never).
+    pub(crate) fn add(&mut self, now: Instant, limit: u32) -> bool {
+        if limit == 0 {
+            return false;
+        }
+        while self.0.front().is_some_and(|at| now.duration_since(*at) >= STRIKE_WINDOW) {
+            self.0.pop_front();
+        }
+        self.0.push_back(now);
+        self.0.len() > limit as usize
+    }
+}
+
+/// Connections by address.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    rate: f64,
+    /// The most connections of one address; zero is no limit.
+    limit: usize,
+    known: HashMap<IpAddr, Address>,
+    sweep_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Address {
+    connections: usize,
+    bucket: Bucket,
+    last_seen: Instant,
+}
+
+impl Addresses {
+    /// Addresses that may open `rate` connections a second and hold `limit` at a time; zero is no limit.
+    pub(crate) fn new(rate: f64, limit: usize) -> Self {
+        Self { rate, limit, known: HashMap::new(), sweep_at: None }
+    }
+
+    fn entry(&mut self, now: Instant, address: IpAddr) -> &mut Address {
+        if self.sweep_at.is_none_or(|at| at <= now) {
+            self.sweep(now);
+        }
+        // A bucket holds one second's worth.
+        let rate = self.rate;
+        let burst = rate.ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
+        self.known.entry(network(address)).or_insert_with(|| Address {
+            connections: 0,
+            bucket: Bucket::new(rate, burst),
+            last_seen: now,
+        })
+    }
+
+    /// Forgets addresses without a connection whose bucket is full again.
+    fn sweep(&mut self, now: Instant) {
+        self.known.retain(|_, address| address.connections > 0 || now.duration_since(address.last_seen) < SWEEP);
+        self.sweep_at = Some(now + SWEEP);
+    }
+
+    /// May this address open a connection?
+    ///
+    /// # Errors
+    /// When to try again.
+    pub(crate) fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+        let limit = self.limit;
+        let known = self.entry(now, address);
+        known.last_seen = now;
+        if limit > 0 && known.connections >= limit {
+            return Err(Duration::from_secs(1));
+        }
+        known.bucket.take()
+    }
+
+    /// A connection was opened.
+    pub(crate) fn add(&mut self, now: Instant, address: IpAddr) {
+        self.entry(now, address).connections += 1;
+    }
+
+    /// A connection is over.
+    pub(crate) fn remove(&mut self, now: Instant, address: IpAddr) {
+        let known = self.entry(now, address);
+        known.connections = known.connections.saturating_sub(1);
+        known.last_seen = now;
+    }
+}
+
+/// What counts as one address: an IPv4 address, or the /64 network that one IPv6 subscriber has.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_gives_its_burst_and_says_when_there_is_more() {
+        let bucket = Bucket::new(0.5, 3);
+        assert_eq!((0..3).map(|_| bucket.take()).collect::<Vec<_>>(), [Ok(()); 3]);
+        let wait = bucket.take().unwrap_err();
+        assert!(wait > Duration::from_millis(1900) && wait <= Duration::from_secs(2), "{wait:?}");
+        let unlimited = Bucket::new(0.0, 1);
+        assert!((0..1000).all(|_| unlimited.take().is_ok()));
+    }
+
+    #[test]
+    fn strikes_count_for_a_minute() {
+        let now = Instant::now();
+        let mut strikes = Strikes::default();
+        assert_eq!((0..4).map(|_| strikes.add(now, 3)).collect::<Vec<_>>(), [false, false, false, true]);
+        assert!(!strikes.add(now + STRIKE_WINDOW, 3));
+        assert!(!strikes.add(now, 0));
+    }
+
+    #[test]
+    fn addresses_are_counted_and_forgotten() {
+        let now = Instant::now();
+        let mut addresses = Addresses::new(0.0, 2);
+        let one: IpAddr = "10.0.0.1".parse().unwrap();
+        addresses.add(now, one);
+        addresses.add(now, "::ffff:10.0.0.1".parse().unwrap());
+        assert!(addresses.admit(now, one).is_err());
+        assert!(addresses.admit(now, "10.0.0.2".parse().unwrap()).is_ok());
+        addresses.remove(now, one);
+        assert!(addresses.admit(now, one).is_ok());
+        addresses.remove(now, one);
+        addresses.sweep(now + SWEEP);
+        assert_eq!(addresses.known.len(), 0);
+    }
+
+    #[test]
+    fn one_ipv6_network_is_one_address() {
+        let now = Instant::now();
+        let mut addresses = Addresses::new(2.0, 0);
+        let admitted = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
+            .map(|address| addresses.admit(now, address.parse().unwrap()).is_ok());
+        assert_eq!(admitted, [true, true, false, true]);
+    }
+}

@@ -1,0 +1,208 @@
+//! Messages in memory: gone with the process, bounded by age, count and bytes. The oldest go first, whatever their room.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+/// How long a `clientId` is remembered (chat.md, promise 5).
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Bytes that all messages together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
+const MAX_BYTES: usize = 512 * 1024 * 1024;
+
+/// A message as it was delivered.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// The event's payload, as JSON.
+    pub(crate) json: Box<str>,
+    /// What the placeholders in it stand for.
+    pub(crate) attachments: Vec<Bytes>,
+    at: Instant,
+}
+
+impl Stored {
+    fn bytes(&self) -> usize {
+        // The constant is what a message costs beside its bytes: allocations and queue entries.
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 160
+    }
+}
+
+/// What the first message with a `clientId` was acknowledged with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) id: String,
+    pub(crate) timestamp: String,
+}
+
+/// A `clientId` in its room and of its user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    room: Arc<str>,
+    user: Arc<str>,
+    client_id: Box<str>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct MemoryStore {
+    rooms: HashMap<Arc<str>, VecDeque<Stored>>,
+    /// The rooms of all messages, oldest message first: whose front is to go next.
+    order: VecDeque<Arc<str>>,
+    bytes: usize,
+    max_age: Duration,
+    max_count: usize,
+    receipts: HashMap<Rc<ClientKey>, Receipt>,
+    receipt_order: VecDeque<(Instant, Rc<ClientKey>)>,
+}
+
+impl MemoryStore {
+    /// A store that forgets messages older than `max_age` (zero: none is too old) or beyond `max_count`.
+    pub(crate) fn new(max_age: Duration, max_count: usize) -> Self {
+        Self {
+            rooms: HashMap::new(),
+            order: VecDeque::new(),
+            bytes: 0,
+            max_age,
+            max_count,
+            receipts: HashMap::new(),
+            receipt_order: VecDeque::new(),
+        }
+    }
+
+    /// Keeps a message as the newest of its room.
+    pub(crate) fn append(&mut self, now: Instant, room: &Arc<str>, json: &str, attachments: &[Bytes]) {
+        let stored = Stored { json: json.into(), attachments: attachments.to_vec(), at: now };
+        self.bytes += stored.bytes();
+        self.rooms.entry(Arc::clone(room)).or_default().push_back(stored);
+        self.order.push_back(Arc::clone(room));
+        self.expire(now);
+    }
+
+    /// Forgets what is too old or too much.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        while let Some(room) = self.order.front() {
+            let oldest = self.rooms.get(room).and_then(VecDeque::front).map(|stored| stored.at);
+            let stale = oldest.is_none_or(|at| !self.max_age.is_zero() && now.duration_since(at) > self.max_age);
+            if !stale && self.order.len() <= self.max_count && self.bytes <= MAX_BYTES {
+                break;
+            }
+            self.forget_oldest();
+        }
+        while let Some((at, _)) = self.receipt_order.front() {
+            if now.duration_since(*at) <= REMEMBERED && self.receipt_order.len() <= self.max_count {
+                break;
+            }
+            if let Some((_, key)) = self.receipt_order.pop_front() {
+                self.receipts.remove(&key);
+            }
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(room) = self.order.pop_front() else { return };
+        let Some(messages) = self.rooms.get_mut(&room) else { return };
+        if let Some(gone) = messages.pop_front() {
+            self.bytes = self.bytes.saturating_sub(gone.bytes());
+        }
+        if messages.is_empty() {
+            self.rooms.remove(&room);
+        }
+    }
+
+    /// The newest messages of a room, newest first.
+    pub(crate) fn newest(&self, room: &str) -> impl Iterator<Item = &Stored> {
+        self.rooms.get(room).into_iter().flat_map(|messages| messages.iter().rev())
+    }
+
+    /// What a message with this `clientId` was acknowledged with, if there was one in the last ten minutes.
+    pub(crate) fn receipt(
+        &mut self,
+        now: Instant,
+        room: &Arc<str>,
+        user: &Arc<str>,
+        client_id: &str,
+    ) -> Option<&Receipt> {
+        self.expire(now);
+        self.receipts.get(&ClientKey { room: Arc::clone(room), user: Arc::clone(user), client_id: client_id.into() })
+    }
+
+    /// Remembers what a message with this `clientId` was acknowledged with.
+    pub(crate) fn remember(
+        &mut self,
+        now: Instant,
+        room: &Arc<str>,
+        user: &Arc<str>,
+        client_id: &str,
+        receipt: Receipt,
+    ) {
+        let key = Rc::new(ClientKey { room: Arc::clone(room), user: Arc::clone(user), client_id: client_id.into() });
+        self.receipts.insert(Rc::clone(&key), receipt);
+        self.receipt_order.push_back((now, key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(store: &MemoryStore, room: &str) -> Vec<String> {
+        store.newest(room).map(|stored| stored.json.to_string()).collect()
+    }
+
+    #[test]
+    fn the_oldest_go_first_whatever_their_room() {
+        let now = Instant::now();
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let mut store = MemoryStore::new(Duration::ZERO, 3);
+        for (room, text) in [(&a, "1"), (&b, "2"), (&a, "3"), (&a, "4"), (&b, "5")] {
+            store.append(now, room, text, &[]);
+        }
+        assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".into(), "3".into()], vec!["5".into()]));
+        assert_eq!(store.order.len(), 3);
+    }
+
+    #[test]
+    fn age_forgets_and_an_empty_room_leaves_nothing() {
+        let now = Instant::now();
+        let room: Arc<str> = "a".into();
+        let mut store = MemoryStore::new(Duration::from_secs(10), 100);
+        store.append(now, &room, "1", &[Bytes::from_static(&[0; 100])]);
+        store.expire(now + Duration::from_secs(10));
+        assert_eq!(texts(&store, "a"), ["1"]);
+        store.expire(now + Duration::from_secs(11));
+        assert_eq!((store.rooms.len(), store.order.len(), store.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn bytes_are_bounded_however_few_the_messages() {
+        let now = Instant::now();
+        let room: Arc<str> = "a".into();
+        let mut store = MemoryStore::new(Duration::ZERO, 1_000_000);
+        let large = Bytes::from(vec![0; MAX_BYTES / 3]);
+        for text in ["1", "2", "3", "4"] {
+            store.append(now, &room, text, std::slice::from_ref(&large));
+        }
+        assert_eq!(texts(&store, "a"), ["4", "3"]);
+    }
+
+    #[test]
+    fn a_client_id_is_remembered_for_ten_minutes_per_user_and_room() {
+        let now = Instant::now();
+        let [a, b, alice, bob]: [Arc<str>; 4] = ["a", "b", "alice", "bob"].map(Into::into);
+        let mut store = MemoryStore::new(Duration::ZERO, 100);
+        let receipt = Receipt { id: "1".into(), timestamp: "t".into() };
+        store.remember(now, &a, &alice, "x", receipt.clone());
+        assert_eq!(store.receipt(now, &a, &alice, "x"), Some(&receipt));
+        assert_eq!(store.receipt(now, &b, &alice, "x"), None);
+        assert_eq!(store.receipt(now, &a, &bob, "x"), None);
+        assert_eq!(store.receipt(now, &a, &alice, "y"), None);
+        assert_eq!(store.receipt(now + REMEMBERED, &a, &alice, "x"), Some(&receipt));
+        assert_eq!(store.receipt(now + REMEMBERED + Duration::from_secs(1), &a, &alice, "x"), None);
+        assert_eq!((store.receipts.len(), store.receipt_order.len()), (0, 0));
+    }
+}

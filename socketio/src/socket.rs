@@ -1,4 +1,4 @@
-//! [`Socket`]: one client's membership of one namespace, and its names.
+//! `Socket`: one client's membership of one namespace, and its names.
 
 use std::{fmt, time::Instant};
 

@@ -278,6 +278,8 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn who_is_reached_agrees_with_a_model_and_nothing_stays(
         operations in prop::collection::vec(operation(), 0..150)

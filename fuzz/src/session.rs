@@ -139,7 +139,8 @@ impl Model {
                 }
                 Ok(Some(Event::Ping)) => {
                     assert!(beat && !self.awaits_pong, "one ping a pong");
-                    self.beat += INTERVALS.ping_timeout;
+                    let half = self.now + INTERVALS.ping_timeout / 2;
+                    self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
                     (self.awaits_pong, self.refreshed) = (true, false);
                 }
                 Err(reason) => {

@@ -6,13 +6,13 @@
 //!
 //! | body | what is under test | against what |
 //! |---|---|---|
-//! | [`mod@ws_frames`] | `engineio::ws` | any cutting, memory, tungstenite |
-//! | [`mod@payload`] | `engineio::{payload, packet, shared_frame}` | the way there and back |
-//! | [`mod@handshake`] | `engineio::{http, sid}`, `engineio::ws::handshake` | rules, tungstenite's accept key |
-//! | [`mod@parser`] | `socketio::parser` | limits, the way there and back, serde_json |
-//! | [`mod@json`] | `socketio::json` | serde_json |
-//! | [`mod@session`] | `engineio::session` | a model of its deadlines |
-//! | [`mod@connection`] | all of them in a row, with `socketio::Server` on top | rules, tungstenite and serde_json as the client |
+//! | `ws_frames` | `engineio::ws` | any cutting, memory, tungstenite |
+//! | `payload` | `engineio::{payload, packet, shared_frame}` | the way there and back |
+//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::handshake` | rules, tungstenite's accept key |
+//! | `parser` | `socketio::parser` | limits, the way there and back, serde_json |
+//! | `json` | `socketio::json` | serde_json |
+//! | `session` | `engineio::session` | a model of its deadlines |
+//! | `connection` | all of them in a row, with `socketio::Server` on top | rules, tungstenite and serde_json as the client |
 
 mod connection;
 mod handshake;

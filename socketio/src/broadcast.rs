@@ -67,7 +67,8 @@ impl<'a> Broadcast<'a> {
         self.core.namespaces.get(nsp)?.rooms.find(name).map(Target::Room)
     }
 
-    /// Narrows the broadcast to a room, or to the socket whose id is `room`. Several calls add up.
+    /// Narrows the broadcast to a room, or to the socket whose id is `room` (that one alone, even if a room is named
+    /// like it). Several calls add up.
     pub fn to(mut self, room: &str) -> Self {
         self.narrowed = true;
         self.to.extend(self.target(room));

@@ -313,3 +313,66 @@ proptest! {
         world.bench.assert_empty();
     }
 }
+
+/// Pieces of packets, so that random rows of them are often nearly right.
+const PIECES: [&str; 24] = [
+    "0",
+    "1",
+    "2",
+    "3",
+    "4",
+    "5",
+    "6",
+    "1-",
+    "2-",
+    "-",
+    "/",
+    "/chat",
+    ",",
+    "7",
+    "[",
+    "]",
+    "{",
+    "}",
+    "\"a\"",
+    "null",
+    "é",
+    r#"["a",1]"#,
+    r#"["a",{"_placeholder":true,"num":0}]"#,
+    "[]",
+];
+
+proptest! {
+    #[test]
+    fn no_row_of_messages_panics_or_stays(
+        messages in prop::collection::vec(
+            (prop::collection::vec(prop::sample::select(&PIECES[..]), 0..5), 0..4u8, any::<bool>()), 0..60
+        )
+    ) {
+        let mut bench = Bench::new();
+        bench.hook(|io, call| {
+            if let Call::Event(socket, name, ack) = call {
+                io.join(socket, name);
+                let _ = io.of("/").to(name).emit(name, "1", &[]);
+                let _ = io.emit_with_ack(socket, name, "", &[], Duration::from_millis(40));
+                ack.map(|id| io.ack(socket, id, "", &[]));
+            }
+        });
+        let (mut conn, _) = bench.join();
+        for (pieces, kind, right) in messages {
+            match kind {
+                0 => bench.binary(conn, &[1]),
+                1 if right => bench.text(conn, r#"25["a",1]"#),
+                2 => bench.advance(20),
+                _ => bench.text(conn, &pieces.concat()),
+            }
+            prop_assert!(!bench.calls().iter().any(|call| call.contains("internal error")));
+            if bench.is_closed(conn) {
+                bench.assert_empty();
+                conn = bench.join().0;
+            }
+        }
+        bench.close(conn, CloseReason::TransportClose);
+        bench.assert_empty();
+    }
+}

@@ -1,1 +1,53 @@
-//! Skeleton.
+//! Bodies of the fuzz targets: each takes any bytes, and panics when a promise of the code under test is broken.
+//!
+//! They are ordinary functions, so that three callers share them: libFuzzer (`fuzz_targets/`), the replay of the corpus
+//! on stable (`tests/replay.rs`), and whoever holds the bytes of a finding. What the bytes mean to a body stands in its
+//! module, and in the README how to run one.
+//!
+//! | body | what is under test | against what |
+//! |---|---|---|
+//! | `ws_frames` | `engineio::ws` | any cutting, memory, tungstenite |
+//! | `payload` | `engineio::{payload, packet, shared_frame}` | the way there and back |
+//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::handshake` | rules, tungstenite's accept key |
+//! | `parser` | `socketio::parser` | limits, the way there and back, serde_json |
+//! | `json` | `socketio::json` | serde_json |
+//! | `session` | `engineio::session` | a model of its deadlines |
+//! | `connection` | all of them in a row, with `socketio::Server` on top | rules, tungstenite and serde_json as the client |
+
+mod connection;
+mod handshake;
+mod input;
+mod json;
+mod parser;
+mod payload;
+mod session;
+mod wire;
+mod ws_frames;
+
+pub use connection::connection;
+pub use handshake::handshake;
+pub use json::json;
+pub use parser::parser;
+pub use payload::payload;
+pub use session::session;
+pub use ws_frames::ws_frames;
+
+/// A fuzz target: its name, which is that of its binary and of its folder in the corpus, and its body.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// The name.
+    pub name: &'static str,
+    /// The body.
+    pub run: fn(&[u8]),
+}
+
+/// All targets.
+pub const TARGETS: [Target; 7] = [
+    Target { name: "ws_frames", run: ws_frames },
+    Target { name: "payload", run: payload },
+    Target { name: "handshake", run: handshake },
+    Target { name: "parser", run: parser },
+    Target { name: "json", run: json },
+    Target { name: "session", run: session },
+    Target { name: "connection", run: connection },
+];

@@ -60,13 +60,15 @@ impl<'a> Broadcast<'a> {
 
     fn target(&self, name: &str) -> Option<Target> {
         let nsp = self.nsp?;
-        match self.core.namespaces.get(nsp)?.rooms.find(name) {
-            Some(room) => Some(Target::Room(room)),
-            None => self.core.member_by_id(nsp, name).map(Target::Socket),
+        // The id first: a room that somebody named like it must not take what is meant for the socket.
+        if let Some(member) = self.core.member_by_id(nsp, name) {
+            return Some(Target::Socket(member));
         }
+        self.core.namespaces.get(nsp)?.rooms.find(name).map(Target::Room)
     }
 
-    /// Narrows the broadcast to a room, or to the socket whose id is `room`. Several calls add up.
+    /// Narrows the broadcast to a room, or to the socket whose id is `room` (that one alone, even if a room is named
+    /// like it). Several calls add up.
     pub fn to(mut self, room: &str) -> Self {
         self.narrowed = true;
         self.to.extend(self.target(room));
@@ -141,11 +143,8 @@ impl<'a> Broadcast<'a> {
             }
             return Ok(reached);
         }
-        let everyone: Vec<Member> = sockets
-            .iter()
-            .filter(|(_, socket)| socket.nsp == nsp_index && socket.stamp != stamp)
-            .map(|(key, socket)| Member { socket: SocketKey(key), conn: socket.conn })
-            .collect();
-        Ok(everyone.iter().filter(|member| send(member)).count())
+        let everyone = sockets.iter().filter(|(_, socket)| socket.nsp == nsp_index && socket.stamp != stamp);
+        let members = everyone.map(|(key, socket)| Member { socket: SocketKey(key), conn: socket.conn });
+        Ok(members.filter(|member| send(member)).count())
     }
 }

@@ -24,7 +24,8 @@ pub struct ConnectRequest<'a> {
 
 /// An application. One value a shard; calls never overlap, and each may answer through the [`Io`] it is lent.
 ///
-/// A panic in any method ends the connection it was called for.
+/// A panic in any method ends the connection it was called for, whoever caused the call; the calls that are owed for it
+/// and for others still come. Only [`Handler::on_timeout`] is for no connection: there the engine decides.
 pub trait Handler {
     /// What [`Handler::authorize`] hands to [`Handler::on_connect`].
     type Admission;
@@ -65,7 +66,8 @@ pub trait Handler {
         let _ = (io, socket, id, answer);
     }
 
-    /// A socket is no longer connected. It has left its rooms; the last call for this key.
+    /// A socket is no longer connected. It has left its rooms and [`Io`] knows nothing of it; the last call for this key,
+    /// and none for the next holder of its index comes before it.
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason);
 
     /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn, so it must be cheap.

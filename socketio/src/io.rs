@@ -1,6 +1,9 @@
 //! [`Io`]: what an application may do within a call.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use engineio::{CloseReason, ConnKey, Outbox, SharedFrame, sid::RANDOM_LEN, slab::Slab};
@@ -19,6 +22,16 @@ use crate::{
     socket::{Socket, SocketId, SocketKey},
 };
 
+/// A socket that left.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    pub(crate) socket: SocketKey,
+    pub(crate) conn: ConnKey,
+    pub(crate) reason: DisconnectReason,
+    /// The acknowledgements it owed.
+    pub(crate) acks: Vec<AckId>,
+}
+
 /// The state of all clients, sockets and rooms of one shard.
 #[derive(Debug)]
 pub(crate) struct Core {
@@ -29,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) sockets: Slab<Socket>,
     pub(crate) deadlines: Deadlines,
     /// Sockets that left, of which the handler is to be told as soon as it is not being called.
-    pub(crate) departed: Vec<(SocketKey, DisconnectReason, Vec<AckId>)>,
+    pub(crate) departed: VecDeque<Departed>,
     next_ack: u64,
     broadcasts: u64,
 }
@@ -42,7 +55,7 @@ impl Core {
             clients: Vec::new(),
             sockets: Slab::default(),
             deadlines: Deadlines::default(),
-            departed: Vec::new(),
+            departed: VecDeque::new(),
             next_ack: 0,
             broadcasts: 0,
         }
@@ -76,12 +89,42 @@ impl Core {
                 self.watch_idle(socket.conn, now);
             }
         }
-        self.departed.push((key, reason, socket.acks));
+        let acks = socket.acks.into_iter().map(|(id, deadline)| {
+            self.deadlines.forget_ack(id, deadline);
+            id
+        });
+        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks: acks.collect() });
+    }
+
+    /// Adds a socket; its client exists.
+    pub(crate) fn attach(&mut self, socket: Socket) -> Option<SocketKey> {
+        let (conn, nsp) = (socket.conn, socket.nsp);
+        self.client(conn)?;
+        let key = SocketKey(self.sockets.insert(socket));
+        let client = self.client(conn)?;
+        client.sockets.push((nsp, key));
+        client.idle_since = None;
+        Some(key)
+    }
+
+    /// The id of the next acknowledgement that is asked for.
+    pub(crate) const fn next_ack(&self) -> AckId {
+        AckId(self.next_ack)
+    }
+
+    /// Whether the socket owed this acknowledgement; it does no longer.
+    pub(crate) fn settle_ack(&mut self, key: SocketKey, id: AckId) -> bool {
+        let Some(socket) = self.sockets.get_mut(key.0) else { return false };
+        let Some(place) = socket.acks.iter().position(|(owed, _)| *owed == id) else { return false };
+        let (_, deadline) = socket.acks.remove(place);
+        self.deadlines.forget_ack(id, deadline);
+        true
     }
 
     /// Sees to it that a client without a namespace is looked at when its time is up.
     pub(crate) fn watch_idle(&mut self, conn: ConnKey, since: Instant) {
-        let deadline = since + self.config.connect_timeout;
+        // Out of the clock's range means never.
+        let Some(deadline) = since.checked_add(self.config.connect_timeout) else { return };
         if let Some(client) = self.client(conn)
             && !std::mem::replace(&mut client.idle_watched, true)
         {
@@ -91,7 +134,7 @@ impl Core {
 
     /// Likewise for a packet that waits for its attachments.
     pub(crate) fn watch_attachments(&mut self, conn: ConnKey, since: Instant) {
-        let deadline = since + self.config.attachment_timeout;
+        let Some(deadline) = since.checked_add(self.config.attachment_timeout) else { return };
         if let Some(client) = self.client(conn)
             && !std::mem::replace(&mut client.awaiting_watched, true)
         {
@@ -184,6 +227,7 @@ impl Io<'_> {
     }
 
     /// Sends an event that asks for an acknowledgement; [`crate::Handler::on_ack`] gets the answer, or why there is none.
+    /// With [`Duration::MAX`] it waits as long as the socket is there.
     ///
     /// # Errors
     /// [`EmitError`] when it was not sent; then there will be no answer either.
@@ -195,19 +239,21 @@ impl Io<'_> {
         attachments: &[Bytes],
         timeout: Duration,
     ) -> Result<AckId, EmitError> {
-        let deadline = self.now() + timeout;
+        let deadline = self.now().checked_add(timeout);
         let limit = self.core.config.acks_per_socket;
         let owed = self.core.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
         if owed >= limit {
             return Err(EmitError::TooManyAcks);
         }
-        let id = AckId(self.core.next_ack);
+        let id = self.core.next_ack();
         self.send_event(socket, Some(id), name, args, attachments)?;
         self.core.next_ack += 1;
-        if let Some(socket) = self.core.sockets.get_mut(socket.0) {
-            socket.acks.push(id);
+        if let Some(deadline) = deadline {
+            self.core.deadlines.acks.insert((deadline, id), socket);
         }
-        self.core.deadlines.acks.push(deadline, (socket, id));
+        if let Some(socket) = self.core.sockets.get_mut(socket.0) {
+            socket.acks.push((id, deadline));
+        }
         Ok(id)
     }
 
@@ -265,18 +311,13 @@ impl Io<'_> {
         }
     }
 
-    /// Adds a socket for `conn` in a namespace.
-    pub(crate) fn attach(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<SocketKey> {
+    /// Makes the socket that [`Core::attach`] is to add next.
+    pub(crate) fn new_socket(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<Socket> {
         let mut random = [0; RANDOM_LEN];
         self.outbox.fill_random(&mut random);
         let index = self.core.sockets.vacant_key()?.index();
         let id = SocketId::new(self.outbox.shard(), index, random);
-        let socket = Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0 };
-        let key = SocketKey(self.core.sockets.insert(socket));
-        let client = self.core.client(conn)?;
-        client.sockets.push((nsp, key));
-        client.idle_since = None;
-        Some(key)
+        Some(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0 })
     }
 }
 

@@ -33,4 +33,9 @@ impl Namespaces {
     pub(crate) fn get_mut(&mut self, index: NspIndex) -> Option<&mut Namespace> {
         self.0.get_mut(usize::from(index.0))
     }
+
+    #[cfg(test)]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Namespace> {
+        self.0.iter()
+    }
 }

@@ -2,7 +2,10 @@
 //!
 //! Socket.IO protocol v5, "Packet types"; what ends a connection is wire.md's Table B, row 8.
 
-use std::time::Instant;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    time::Instant,
+};
 
 use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal};
 
@@ -11,8 +14,8 @@ use crate::{
     config::Config,
     error::{AckError, DisconnectReason},
     handler::{ConnectRequest, Handler},
-    io::{Core, Io},
-    packet::{AckId, Args, Event, Packet},
+    io::{Core, Departed, Io},
+    packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
     socket::SocketKey,
 };
@@ -34,19 +37,34 @@ impl<H: Handler> Server<H> {
         Self { handler, core: Core::new(config) }
     }
 
-    /// Calls the application, and afterwards tells it of the sockets that left on the way.
+    /// Calls the application, and afterwards tells it of the sockets that left on the way, even if it panicked: the
+    /// engine blames the session whose message this is, and others must not be forgotten over it.
     fn call<R>(&mut self, outbox: &mut dyn Outbox, call: impl FnOnce(&mut H, &mut Io<'_>) -> R) -> R {
         let Self { handler, core } = self;
-        let result = call(handler, &mut Io { core, outbox });
-        while let Some((socket, reason, acks)) = self.core.departed.pop() {
-            let Self { handler, core } = self;
-            let mut io = Io { core, outbox };
-            for ack in acks {
-                handler.on_ack(&mut io, socket, ack, Err(AckError::Disconnected));
-            }
-            handler.on_disconnect(&mut io, socket, reason);
+        let result = catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { core, outbox })));
+        self.tell_departed(outbox);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Calls the application about a session other than the one the engine may be serving. A panic ends the session here,
+    /// because the engine would blame that other one, or, in a timer, the process.
+    fn call_about(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, call: impl FnOnce(&mut H, &mut Io<'_>)) {
+        let Self { handler, core } = self;
+        if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { core, outbox }))).is_err() {
+            outbox.close(conn, CloseReason::Internal);
         }
-        result
+    }
+
+    /// Sockets in the order they left; those that leave meanwhile follow.
+    fn tell_departed(&mut self, outbox: &mut dyn Outbox) {
+        while let Some(Departed { socket, conn, reason, acks }) = self.core.departed.pop_front() {
+            for ack in acks {
+                self.call_about(outbox, conn, |handler, io| {
+                    handler.on_ack(io, socket, ack, Err(AckError::Disconnected));
+                });
+            }
+            self.call_about(outbox, conn, |handler, io| handler.on_disconnect(io, socket, reason));
+        }
     }
 
     fn on_packet(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
@@ -56,7 +74,7 @@ impl<H: Handler> Server<H> {
                 let socket = self.joined(conn, nsp)?;
                 let now = outbox.now();
                 self.core.detach(socket, DisconnectReason::ClientNamespaceDisconnect, now);
-                self.call(outbox, |_, _| ());
+                self.tell_departed(outbox);
                 Ok(())
             }
             Packet::Event { nsp, ack, event } => {
@@ -66,7 +84,10 @@ impl<H: Handler> Server<H> {
             }
             Packet::Ack { nsp, id, args } => {
                 let socket = self.joined(conn, nsp)?;
-                self.on_ack(outbox, socket, *id, Ok(args));
+                // One that nobody waits for is ignored (B14).
+                if self.core.settle_ack(socket, *id) {
+                    self.call(outbox, |handler, io| handler.on_ack(io, socket, *id, Ok(args)));
+                }
                 Ok(())
             }
         }
@@ -104,11 +125,13 @@ impl<H: Handler> Server<H> {
                 let _ = outbox.send(conn, &frame);
             }
             Ok(admission) => {
-                let mut io = Io { core: &mut self.core, outbox };
-                let socket = io.attach(conn, nsp).ok_or(Violation)?;
-                let id = io.id(socket).map(|id| id.to_string()).unwrap_or_default();
-                // The answer comes before anything the application emits (gotcha 24).
-                let _ = outbox.send(conn, &encode::connect(name, &id));
+                let socket = Io { core: &mut self.core, outbox }.new_socket(conn, nsp).ok_or(Violation)?;
+                // The answer comes before anything the application emits (gotcha 24). A session that is closing by now
+                // joins nothing.
+                if outbox.send(conn, &encode::connect(name, &socket.id.to_string())).is_err() {
+                    return Ok(());
+                }
+                let socket = self.core.attach(socket).ok_or(Violation)?;
                 self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
             }
         }
@@ -119,23 +142,17 @@ impl<H: Handler> Server<H> {
         self.call(outbox, |handler, io| handler.on_event(io, socket, event, ack));
     }
 
-    /// An answer, or that its time is up. One that nobody waits for is ignored (B14).
-    fn on_ack(&mut self, outbox: &mut dyn Outbox, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
-        let Some(owed) = self.core.sockets.get_mut(socket.0) else { return };
-        let Some(place) = owed.acks.iter().position(|owed| *owed == id) else { return };
-        owed.acks.remove(place);
-        self.call(outbox, |handler, io| handler.on_ack(io, socket, id, answer));
-    }
-
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
-        let Core { clients, config, .. } = &mut self.core;
+        let Core { clients, config, namespaces, .. } = &mut self.core;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         match client.decoder.decode_text(text, &config.packet) {
             Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
             Ok(None) => {
+                // At once (B8): nothing is kept for a namespace that the client has not joined.
+                let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
+                client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
-                // The text of a binary packet for a namespace that was not joined would otherwise be kept silently.
                 self.core.watch_attachments(conn, now);
                 Ok(())
             }
@@ -164,7 +181,7 @@ impl<H: Handler> Server<H> {
             client.idle_watched = false;
             match client.idle_since {
                 // Without a packet, as the reference does (B7).
-                Some(since) if since + connect <= now => outbox.close(conn, CloseReason::ForcedClose),
+                Some(since) if now.duration_since(since) >= connect => outbox.close(conn, CloseReason::ForcedClose),
                 Some(since) => self.core.watch_idle(conn, since),
                 None => {}
             }
@@ -173,13 +190,18 @@ impl<H: Handler> Server<H> {
             let Some(client) = self.core.client(conn) else { continue };
             client.awaiting_watched = false;
             match client.awaiting_since {
-                Some(since) if since + attachment <= now => outbox.close(conn, CloseReason::ParseError),
+                Some(since) if now.duration_since(since) >= attachment => outbox.close(conn, CloseReason::ParseError),
                 Some(since) => self.core.watch_attachments(conn, since),
                 None => {}
             }
         }
-        while let Some((socket, id)) = self.core.deadlines.acks.pop_due(now) {
-            self.on_ack(outbox, socket, id, Err(AckError::Timeout));
+        // What is asked from here on waits for the next time, even if its own is up already.
+        let asked = self.core.next_ack();
+        while let Some((socket, id)) = self.core.deadlines.pop_due_ack(now, asked) {
+            let Some(conn) = self.core.socket(socket).map(|socket| socket.conn) else { continue };
+            self.core.settle_ack(socket, id);
+            self.call_about(outbox, conn, |handler, io| handler.on_ack(io, socket, id, Err(AckError::Timeout)));
+            self.tell_departed(outbox);
         }
     }
 }
@@ -220,13 +242,14 @@ impl<H: Handler> engineio::Handler for Server<H> {
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
         let now = outbox.now();
-        let sockets = self.core.client(conn).map(|client| std::mem::take(&mut client.sockets)).unwrap_or_default();
-        for (_, socket) in sockets {
+        // Taken out first: a client that is going needs no deadline for being in no namespace.
+        let slot = self.core.clients.get_mut(conn.index() as usize);
+        let client = slot.and_then(|slot| slot.take_if(|client| client.conn == conn));
+        for (_, socket) in client.into_iter().flat_map(|client| client.sockets) {
             self.core.detach(socket, DisconnectReason::Engine(reason), now);
         }
-        if let Some(slot) = self.core.clients.get_mut(conn.index() as usize) {
-            *slot = None;
-        }
+        // `on_close` is the last of a client: its sockets are told of before.
+        self.tell_departed(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));
     }
 
@@ -241,3 +264,6 @@ impl<H: Handler> engineio::Handler for Server<H> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

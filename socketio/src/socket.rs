@@ -1,6 +1,6 @@
-//! [`Socket`]: one client's membership of one namespace, and its names.
+//! `Socket`: one client's membership of one namespace, and its names.
 
-use std::fmt;
+use std::{fmt, time::Instant};
 
 use engineio::{ConnKey, Sid, slab::Key};
 use smallvec::SmallVec;
@@ -64,8 +64,8 @@ pub(crate) struct Socket {
     pub(crate) conn: ConnKey,
     /// The rooms it is in. Its own room (named like its id) is not stored: the id itself routes.
     pub(crate) rooms: SmallVec<[Membership; 2]>,
-    /// Owed acknowledgements, oldest first.
-    pub(crate) acks: Vec<AckId>,
+    /// Owed acknowledgements, oldest first, and by when.
+    pub(crate) acks: Vec<(AckId, Option<Instant>)>,
     /// The last broadcast that reached it: a socket in several targeted rooms is reached once, without building a set.
     pub(crate) stamp: u64,
 }

@@ -7,8 +7,8 @@
 //!                                        v
 //!                                      over
 //! ```
-//! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so that a late timer never
-//! lengthens a session's life.
+//! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so that a timer that
+//! is a little late does not lengthen a session's life.
 
 use std::time::{Duration, Instant};
 
@@ -83,7 +83,9 @@ impl Heartbeat {
         }
         match *self {
             Self::Resting { ping_at } => {
-                *self = Self::Awaiting { pong_by: ping_at + intervals.ping_timeout, refreshed: false };
+                // A process that stood still must not blame its peers: half of the time is theirs in any case.
+                let pong_by = (ping_at + intervals.ping_timeout).max(now + intervals.ping_timeout / 2);
+                *self = Self::Awaiting { pong_by, refreshed: false };
                 Beat::Ping
             }
             Self::Awaiting { .. } => Beat::Over,

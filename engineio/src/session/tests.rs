@@ -55,6 +55,15 @@ fn a_missing_pong_ends_the_session_at_interval_plus_timeout_even_when_the_ping_w
 }
 
 #[test]
+fn after_a_standstill_the_peer_still_has_half_the_timeout() {
+    let mut bench = Bench::new(Transport::Polling);
+    assert_eq!(bench.advance(60_000).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.timeout(), Ok(None));
+    assert_eq!(bench.advance(99).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
 fn a_pong_restarts_the_interval() {
     let mut bench = Bench::new(Transport::WebSocket);
     assert_eq!(bench.advance(300).timeout(), Ok(Some(Event::Ping)));

@@ -121,7 +121,7 @@ impl Decoder {
         loop {
             if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
                 let Some(header) = self.next_header(input)? else { return Ok(None) };
-                let len = self.admit(&header)?;
+                let len = self.admit(header.opcode, header.len)?;
                 // A control frame, or a message that is one frame: nothing to gather if all of it is here.
                 if header.fin
                     && header.opcode != Opcode::Continuation
@@ -168,12 +168,11 @@ impl Decoder {
         self.check_declared().map(|()| None)
     }
 
-    /// Refuses a message that is too long although the key of its frame has not arrived.
+    /// Refuses a frame that may not follow, or is too long, although its key has not arrived.
     fn check_declared(&self) -> Result<(), ProtocolError> {
-        let Some(partial) = &self.partial else { return Ok(()) };
-        match header::declared(&partial.head) {
-            Some((opcode, len)) if !opcode.is_control() => self.total(partial.message.as_ref(), len).map(|_| ()),
-            _ => Ok(()),
+        match self.partial.as_ref().and_then(|partial| header::declared(&partial.head)) {
+            Some((opcode, len)) => self.admit(opcode, len).map(|_| ()),
+            None => Ok(()),
         }
     }
 
@@ -184,12 +183,13 @@ impl Decoder {
         total.filter(|&total| total <= self.max_message).ok_or(ProtocolError::MessageTooBig)
     }
 
-    /// Whether a frame may follow what came before: its length, or why not.
-    fn admit(&mut self, header: &FrameHeader) -> Result<usize, ProtocolError> {
-        if !header.opcode.is_control() {
+    /// Whether a frame may follow what came before: its length, or why not. The same answer with and without its key,
+    /// so that a fault has one name however the stream is cut.
+    fn admit(&self, opcode: Opcode, len: u64) -> Result<usize, ProtocolError> {
+        if !opcode.is_control() {
             let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
             // 5.4: fragments of one message "MUST NOT be interleaved" with another's.
-            match (header.opcode, message) {
+            match (opcode, message) {
                 (Opcode::Continuation, None) => return Err(ProtocolError::UnexpectedContinuation),
                 (Opcode::Continuation, Some(message)) if message.fragments >= MAX_FRAGMENTS => {
                     return Err(ProtocolError::TooManyFragments);
@@ -197,9 +197,9 @@ impl Decoder {
                 (Opcode::Text | Opcode::Binary, Some(_)) => return Err(ProtocolError::ExpectedContinuation),
                 _ => {}
             }
-            self.total(message, header.len)?;
+            self.total(message, len)?;
         }
-        usize::try_from(header.len).map_err(|_| ProtocolError::MessageTooBig)
+        usize::try_from(len).map_err(|_| ProtocolError::MessageTooBig)
     }
 
     /// Starts to gather the payload of a frame that was admitted.

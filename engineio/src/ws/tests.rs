@@ -174,6 +174,9 @@ fn refuses_illegal_streams_after_what_was_legal() {
         (&[(0x01, b"a"), (0x80, b"b"), (0x80, b"c")], E::UnexpectedContinuation, 1002),
         (&[(0x01, b"a"), (0x81, b"b")], E::ExpectedContinuation, 1002),
         (&[(0x02, b""), (0x01, b"b")], E::ExpectedContinuation, 1002),
+        // Too long as well: the same fault wherever the header is cut.
+        (&[(0x80, &long)], E::UnexpectedContinuation, 1002),
+        (&[(0x01, b"a"), (0x81, &long)], E::ExpectedContinuation, 1002),
         (&[(0x88, b"\x03")], E::TruncatedCloseCode, 1002),
         (&[(0x88, &0_u16.to_be_bytes())], E::InvalidCloseCode, 1002),
         (&[(0x88, &999_u16.to_be_bytes())], E::InvalidCloseCode, 1002),
@@ -225,6 +228,7 @@ fn refuses_a_length_at_the_header_and_never_allocates_by_it() {
         (b"\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff", E::MessageTooBig),
         (b"\x82\xff\0\0\0\0\x40\0\0\0", E::MessageTooBig),
         (b"\x81\xfe\x03\xe9", E::MessageTooBig),
+        (b"\x80\xfe\x03\xe9", E::UnexpectedContinuation),
         (b"\x82\xff\x80\0\0\0\0\0\0\x01", E::LengthOverflow),
         (b"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", E::LengthOverflow),
     ];

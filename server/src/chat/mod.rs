@@ -178,7 +178,7 @@ impl Handler for Chat {
             "leave" => self.on_leave(io, socket, &event.args),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
         };
-        self.answer(io, socket, &event.name, ack, outcome);
+        self.answer(io, socket, &event.name, ack, &outcome);
     }
 
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, _: DisconnectReason) {

@@ -130,10 +130,10 @@ impl Chat {
         socket: SocketKey,
         event: &str,
         ack: Option<AckId>,
-        outcome: Result<Reply, ChatError>,
+        outcome: &Result<Reply, ChatError>,
     ) {
         // What cannot be sent now is a connection that is closing: there is nobody to tell.
-        match (&outcome, ack) {
+        match (outcome, ack) {
             (Ok(_), None) => {}
             (Ok(Reply { members, attachments }), Some(id)) => {
                 let _ = io.ack(socket, id, &format!(r#"{{"ok":true{members}}}"#), attachments);

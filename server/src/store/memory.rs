@@ -131,7 +131,7 @@ impl MemoryStore {
             })
         };
         let start = after.map_or(0, |id| position(id, 1));
-        let end = before.map_or(messages.map_or(0, VecDeque::len), |id| position(id, 0)).max(start);
+        let end = before.map_or_else(|| messages.map_or(0, VecDeque::len), |id| position(id, 0)).max(start);
         messages.into_iter().flat_map(move |messages| messages.range(start..end))
     }
 

@@ -122,6 +122,13 @@ impl Decoder {
         self.pending.is_some()
     }
 
+    /// The namespace of the packet whose attachments are due: whether the client may send there can be told already.
+    #[must_use]
+    pub fn awaited_nsp(&self) -> Option<&str> {
+        let packet = &self.pending.as_ref()?.packet;
+        packet.text.get(packet.layout.nsp.clone()).map(|nsp| if nsp.is_empty() { "/" } else { nsp })
+    }
+
     /// Takes a text message. `None`: it announced attachments, which come as binary messages.
     ///
     /// # Errors

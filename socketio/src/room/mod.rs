@@ -93,6 +93,11 @@ impl RoomTable {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.names.is_empty() && self.rooms.is_empty()
+    }
+
     fn take_out(&mut self, sockets: &mut Slab<Socket>, gone: Membership) {
         let Some(Room { name, members }) = self.rooms.get_mut(gone.room.0) else { return };
         members.swap_remove(gone.position as usize);

@@ -155,7 +155,7 @@ pub(crate) fn token(auth: Option<&str>) -> Option<Cow<'_, str>> {
 }
 
 fn object<'a>(arg: Option<&'a str>, message: &'static str) -> Result<&'a str, ChatError> {
-    arg.filter(|arg| json::kind(arg) == Kind::Object).ok_or(ChatError::new(INVALID, message))
+    arg.filter(|arg| json::kind(arg) == Kind::Object).ok_or_else(|| ChatError::new(INVALID, message))
 }
 
 /// The values of the named members; a name given twice is refused, because readers disagree about which one counts.

@@ -1,0 +1,231 @@
+//! `engineio::session`: operations in any order on a fake clock, beside a model of its contract.
+//!
+//! The first byte chooses the transport; then each operation is a byte, with a second one where it needs a value.
+
+use std::time::{Duration, Instant};
+
+use engineio::{
+    CloseReason, Message,
+    packet::Inbound,
+    session::{Event, Intervals, Probe, Session, Transport, UpgradeError},
+};
+
+use crate::input::Input;
+
+const INTERVALS: Intervals =
+    Intervals { ping_interval: Duration::from_millis(300), ping_timeout: Duration::from_millis(200) };
+const UPGRADE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// How far an upgrade is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    Idle,
+    Opened,
+    Probed,
+}
+
+/// What the session's contract says, in other words than its code.
+#[derive(Debug)]
+struct Model {
+    now: Instant,
+    transport: Transport,
+    upgrade: Upgrade,
+    upgrade_by: Instant,
+    /// When the next ping is due, or, while one is out, the latest moment of its pong.
+    beat: Instant,
+    awaits_pong: bool,
+    /// A packet has bought time since the ping.
+    refreshed: bool,
+    polling: bool,
+    posting: bool,
+}
+
+/// See the module.
+pub fn session(data: &[u8]) {
+    let mut input = Input::new(data);
+    let transport = if input.byte().is_multiple_of(2) { Transport::Polling } else { Transport::WebSocket };
+    let now = Instant::now();
+    let mut session = Session::new(now, transport, INTERVALS);
+    let mut model = Model {
+        now,
+        transport,
+        upgrade: Upgrade::Idle,
+        upgrade_by: now,
+        beat: now + INTERVALS.ping_interval,
+        awaits_pong: false,
+        refreshed: false,
+        polling: false,
+        posting: false,
+    };
+    while !input.is_empty() {
+        let over = model.step(&mut session, &mut input);
+        if over {
+            return;
+        }
+        model.check(&session);
+    }
+}
+
+impl Model {
+    /// One operation; whether it ended the session.
+    fn step(&mut self, session: &mut Session, input: &mut Input<'_>) -> bool {
+        match input.byte() % 11 {
+            0 => {
+                self.now += Duration::from_millis(input.byte().into());
+                false
+            }
+            1 => self.timeouts(session),
+            2 => {
+                let choice = input.byte();
+                self.packet(session, choice)
+            }
+            3 => {
+                session.excuse_pong(self.now);
+                if self.awaits_pong {
+                    self.beat = self.now + INTERVALS.ping_timeout;
+                }
+                false
+            }
+            4 => {
+                let second = std::mem::replace(&mut self.polling, true);
+                assert_eq!(session.begin_poll(), if second { Err(CloseReason::TransportError) } else { Ok(()) });
+                second
+            }
+            5 => {
+                session.end_poll();
+                self.polling = false;
+                false
+            }
+            6 => {
+                let second = std::mem::replace(&mut self.posting, true);
+                assert_eq!(session.begin_post(), if second { Err(CloseReason::TransportError) } else { Ok(()) });
+                second
+            }
+            7 => {
+                session.end_post();
+                self.posting = false;
+                false
+            }
+            8 => {
+                let taken = self.transport == Transport::WebSocket || self.upgrade != Upgrade::Idle;
+                let result = session.begin_upgrade(self.now, UPGRADE_TIMEOUT);
+                assert_eq!(result, if taken { Err(UpgradeError::Taken) } else { Ok(()) });
+                if !taken {
+                    (self.upgrade, self.upgrade_by) = (Upgrade::Opened, self.now + UPGRADE_TIMEOUT);
+                }
+                false
+            }
+            9 => {
+                self.probe(session, &inbound(input.byte()));
+                false
+            }
+            _ => {
+                session.abandon_upgrade();
+                self.upgrade = Upgrade::Idle;
+                false
+            }
+        }
+    }
+
+    /// Deadlines until nothing is due.
+    fn timeouts(&mut self, session: &mut Session) -> bool {
+        for _ in 0..4 {
+            let due = self.now >= session.poll_timeout();
+            let beat = self.now >= self.beat;
+            match session.handle_timeout(self.now) {
+                Ok(None) => {
+                    assert!(!due, "an early call is harmless, and a due one does something");
+                    return false;
+                }
+                Ok(Some(Event::Ping)) => {
+                    assert!(beat && !self.awaits_pong, "one ping a pong");
+                    let half = self.now + INTERVALS.ping_timeout / 2;
+                    self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
+                    (self.awaits_pong, self.refreshed) = (true, false);
+                }
+                Err(reason) => {
+                    assert_eq!(reason, CloseReason::PingTimeout);
+                    assert!(beat && self.awaits_pong, "a session lives as long as its pong may take");
+                    return true;
+                }
+                Ok(Some(Event::Noop)) => {
+                    assert_eq!((beat, self.upgrade), (false, Upgrade::Probed));
+                    assert!(self.now < self.upgrade_by);
+                }
+                Ok(Some(Event::UpgradeExpired)) => {
+                    assert!(!beat && self.upgrade != Upgrade::Idle && self.now >= self.upgrade_by);
+                    self.upgrade = Upgrade::Idle;
+                }
+                Ok(Some(event)) => panic!("no deadline brings {event:?}"),
+            }
+        }
+        panic!("the same deadline is due for ever");
+    }
+
+    fn packet(&mut self, session: &mut Session, choice: u8) -> bool {
+        let packet = inbound(choice);
+        let result = session.handle_packet(self.now, packet.clone());
+        if self.awaits_pong && !std::mem::replace(&mut self.refreshed, true) {
+            self.beat = self.now + INTERVALS.ping_timeout;
+        }
+        match packet {
+            Inbound::Message(message) => assert_eq!(result, Ok(Some(Event::Message(message)))),
+            Inbound::Pong(_) if self.awaits_pong => {
+                assert_eq!(result, Ok(Some(Event::Pong)));
+                self.awaits_pong = false;
+                self.beat = self.now + INTERVALS.ping_interval;
+            }
+            Inbound::Pong(_) | Inbound::Upgrade | Inbound::Noop => assert_eq!(result, Ok(None)),
+            Inbound::Ping(_) => {
+                assert_eq!(result, Err(CloseReason::TransportError));
+                return true;
+            }
+            Inbound::Close => {
+                assert_eq!(result, Err(CloseReason::TransportClose));
+                return true;
+            }
+        }
+        false
+    }
+
+    fn probe(&mut self, session: &mut Session, packet: &Inbound<'_>) {
+        let expected = match (self.upgrade, packet) {
+            (Upgrade::Opened, Inbound::Ping("probe")) => {
+                self.upgrade = Upgrade::Probed;
+                Ok(Probe::Pong)
+            }
+            (Upgrade::Probed, Inbound::Upgrade) => {
+                (self.upgrade, self.transport) = (Upgrade::Idle, Transport::WebSocket);
+                Ok(Probe::Upgraded)
+            }
+            _ => {
+                self.upgrade = Upgrade::Idle;
+                Err(UpgradeError::UnexpectedPacket)
+            }
+        };
+        assert_eq!(session.handle_probe(self.now, packet), expected);
+    }
+
+    fn check(&self, session: &Session) {
+        assert_eq!(session.transport(), self.transport);
+        assert_eq!(session.is_upgrading(), self.upgrade != Upgrade::Idle);
+        assert_eq!(session.awaits_pong(), self.awaits_pong);
+        assert!(!session.is_upgrading() || session.transport() == Transport::Polling);
+        // Whoever sleeps until then misses nothing that the contract promises.
+        assert!(session.poll_timeout() <= self.beat);
+        assert!(self.upgrade == Upgrade::Idle || session.poll_timeout() <= self.upgrade_by);
+    }
+}
+
+fn inbound(choice: u8) -> Inbound<'static> {
+    match choice % 8 {
+        0 => Inbound::Message(Message::Text("hi".into())),
+        1 => Inbound::Message(Message::Binary(vec![choice].into())),
+        2 => Inbound::Pong(""),
+        3 => Inbound::Upgrade,
+        4 => Inbound::Noop,
+        5 => Inbound::Ping("probe"),
+        6 => Inbound::Ping(""),
+        _ => Inbound::Close,
+    }
+}

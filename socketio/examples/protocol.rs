@@ -1,0 +1,54 @@
+//! The server that the official Socket.IO protocol test suite expects: it echoes, with and without acknowledgements.
+//!
+//! `PORT=3000 cargo run --release -p socketio --example protocol`, then `npm test` in the suite's directory.
+
+use std::{env, net::TcpListener, time::Duration};
+
+use engineio::net;
+use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+
+struct Protocol;
+
+impl Handler for Protocol {
+    /// What the client sent with its CONNECT.
+    type Admission = String;
+
+    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<String, ConnectError> {
+        Ok(request.auth.unwrap_or("{}").to_owned())
+    }
+
+    fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, auth: String) {
+        // Whether it arrives does not matter here, nor below: a socket that is gone is told of by `on_disconnect`.
+        let _ = io.emit(socket, "auth", &auth, &[]);
+    }
+
+    fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
+        if io.nsp(socket) != Some("/") {
+            return;
+        }
+        let (args, attachments) = (event.args.raw(), event.args.attachments());
+        let _ = match (&*event.name, ack) {
+            ("message", _) => io.emit(socket, "message-back", args, attachments),
+            ("message-with-ack", Some(ack)) => io.ack(socket, ack, args, attachments),
+            _ => Ok(()),
+        };
+    }
+
+    fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut engine = engineio::Config::default();
+    engine.path = "/socket.io/".to_owned();
+    engine.cors = true;
+    engine.ping_interval = Duration::from_millis(300);
+    engine.ping_timeout = Duration::from_millis(200);
+    let mut config = Config::default();
+    config.namespaces = vec!["/".to_owned(), "/custom".to_owned()];
+    config.connect_timeout = Duration::from_millis(1000);
+
+    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
+    let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
+    net::Server::new(engine).serve(listener, || Server::new(config, Protocol))?.join();
+    Ok(())
+}

@@ -3,9 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
+import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
 import { epoch, sign, unsigned } from './harness/token.mjs';
+import { TRANSPORTS } from './harness/transports.mjs';
 
 const good = () => ({ sub: 'mallory', exp: epoch(600) });
 
@@ -113,11 +114,37 @@ test('the previous secret is still accepted after a change of keys', { timeout: 
   }
 });
 
-test('development mode prints ready tokens, and `token` uses its secret', { timeout: 20_000 }, async (t) => {
+test('development mode: where it listens, then tokens ready to use; `token` uses its secret', { timeout: 60_000 }, async (t) => {
+  // The harness accepts nothing but `listening on http://127.0.0.1:PORT` as the first line.
   const server = await Server.start(t, { development: true });
-  const [, name, printed] = /^token (\S+) (\S+)$/.exec(await server.line(/^token /));
-  const ready = await Peer.open(t, server.url, printed);
-  await ready.connected();
-  assert.notEqual(name, '');
-  await Peer.connect(t, server, 'alice');
+  const [first, second] = [await server.line(/^token /), await server.line(/^token /)]
+    .map((line) => /^token (\S+) ([\w-]+\.[\w-]+\.[\w-]+)$/.exec(line).slice(1));
+  assert.notEqual(first[0], second[0]);
+  for (const transport of Object.keys(TRANSPORTS)) {
+    const peers = [];
+    for (const [name, token] of [first, second]) {
+      const peer = await Peer.open(t, server.url, token, { transport });
+      await peer.connected();
+      peers.push(peer);
+      peer.user = name;
+    }
+    peers.push(await Peer.connect(t, server, 'dave', { transport }));
+    for (const peer of peers) {
+      const [message] = await fence(peer, peers);
+      assert.equal(message.userId, peer.user);
+    }
+    peers.forEach((peer) => peer.chat.disconnect());
+  }
+
+  // The secret is kept: a token outlives the process.
+  await server.end('SIGKILL');
+  await server.launch();
+  const again = await Peer.open(t, server.url, first[1]);
+  await again.connected();
+});
+
+test('development mode serves loopback only', { timeout: 20_000 }, async (t) => {
+  const server = new Server({ development: true, host: '0.0.0.0' });
+  t.after(() => server.remove());
+  await assert.rejects(server.launch(), /the server ended \([1-9]\d*\) instead of listening/);
 });

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fresh, Peer, withServer } from './harness/peer.mjs';
+import { fresh, withServer } from './harness/peer.mjs';
 import { assertRefusal, http, PATH, PollingSession, RawWebSocket, refusedWebSocket } from './harness/raw.mjs';
 import { Server } from './harness/server.mjs';
 
@@ -67,13 +67,6 @@ withServer('http', {}, (server) => {
     assert.equal((await http(server, HANDSHAKE)).status, 200);
   });
 
-  test('without a configured key the API does nothing', { timeout: 10_000 }, async () => {
-    for (const [method, path] of [['POST', '/api/messages'], ['GET', '/api/rooms'], ['POST', '/api/users/alice/disconnect'], ['PUT', '/api/users/alice/ban']]) {
-      const { status } = await http(server, path, { method });
-      assert.ok(status === 401 || status === 403 || status === 404, `${method} ${path}: ${status}`);
-    }
-  });
-
   test('no cookie of its own', { timeout: 10_000 }, async () => {
     const { response } = await PollingSession.open(server);
     assert.equal(response.headers['set-cookie'], undefined);
@@ -131,24 +124,4 @@ test('in development mode loopback origins are welcome, others not', { timeout: 
   for (const origin of ['https://evil.example', 'http://localhost.evil.example']) {
     assert.equal((await http(server, HANDSHAKE, { headers: { origin } })).status, 403, origin);
   }
-});
-
-test('the API\'s message reaches the room, and its disconnect sends a user away', { timeout: 20_000 }, async (t) => {
-  const server = await Server.start(t, { args: ['--api-key', 'conformance-api-key-0123456789'] });
-  const alice = await Peer.connect(t, server, 'alice');
-  const headers = { 'content-type': 'application/json', authorization: 'Bearer conformance-api-key-0123456789' };
-  const body = JSON.stringify({ userId: 'system', message: 'from the API' });
-  const refused = await http(server, '/api/messages', { method: 'POST', headers: { ...headers, authorization: 'Bearer wrong' }, body });
-  assert.equal(refused.status, 401);
-  assert.equal(typeof JSON.parse(refused.text).error.code, 'string');
-  const sent = await http(server, '/api/messages', { method: 'POST', headers, body });
-  assert.ok(sent.status >= 200 && sent.status < 300, `${sent.status} ${sent.text}`);
-  const { ok, id } = JSON.parse(sent.text);
-  assert.equal(ok, true);
-  const got = await alice.next('message', (data) => data.id === id);
-  assert.equal(got.userId, 'system');
-  const away = await http(server, '/api/users/alice/disconnect', { method: 'POST', headers });
-  assert.ok(away.status >= 200 && away.status < 300, `${away.status} ${away.text}`);
-  assert.equal(await alice.next('disconnect'), 'io server disconnect');
-  assert.equal(alice.socket.active, false);
 });

@@ -16,7 +16,7 @@ async function sentAway(peer) {
   assert.equal(peer.socket.active, false);
 }
 
-withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burst': 3, 'limits.typing_rate': 1, 'limits.strikes': 3 } }, (server) => {
+withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burst': 3, 'limits.typing_rate': 1 } }, (server) => {
   overEachTransport('messages over the rate are rate_limited, and no strikes', async (t, transport) => {
     const alice = await Peer.connect(t, server, fresh('alice'), { transport });
     const payload = { message: 'x', context: { roomId: fresh('room') } };
@@ -69,7 +69,9 @@ withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burs
     await alice.ok('message', { message: 'messages have a rate of their own' });
     assert.deepEqual(alice.seen('disconnect'), []);
   });
+});
 
+withServer('strikes', { settings: { 'limits.strikes': 3 } }, (server) => {
   for (const [what, args] of [
     ['invalid_payload', ['message', {}]],
     ['unknown_event', ['nope']],

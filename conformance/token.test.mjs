@@ -48,3 +48,31 @@ withServer('token', { settings: { 'auth.leeway': '0s' } }, (server) => {
     await alice.ok('join', { roomId });
   });
 });
+
+const LEEWAY = 4;
+
+withServer('leeway', { settings: { 'auth.leeway': `${LEEWAY}s` } }, (server) => {
+  overEachTransport('a token within auth.leeway after its end connects, and the connection ends with the leeway', async (t, transport) => {
+    const exp = epoch(-1);
+    const alice = await Peer.open(t, server.url, sign({ sub: fresh('alice'), exp }), { transport });
+    await alice.connected();
+    await alice.ok('message', { message: 'clocks differ' });
+    const error = await alice.next('error');
+    const ended = Date.now() / 1_000;
+    assert.equal(error.code, 'token_expired');
+    assert.equal(await alice.next('disconnect'), 'io server disconnect');
+    // The clocks behind timers and dates may differ by a little.
+    assert.ok(ended > exp + LEEWAY - 0.05, `${exp + LEEWAY - ended} s early`);
+    assert.ok(ended < exp + LEEWAY + 3, `${ended - exp - LEEWAY} s late`);
+  });
+
+  test('a token beyond auth.leeway is refused', { timeout: 10_000 }, async (t) => {
+    const late = await Peer.open(t, server.url, sign({ sub: fresh('alice'), exp: epoch(-LEEWAY - 1) }));
+    assert.deepEqual((await late.next('connect_error')).data, { code: 'token_expired' });
+    const early = { sub: fresh('alice'), exp: epoch(600) };
+    const refused = await Peer.open(t, server.url, sign({ ...early, nbf: epoch(LEEWAY + 10) }));
+    assert.deepEqual((await refused.next('connect_error')).data, { code: 'token_not_yet_valid' });
+    const soon = await Peer.open(t, server.url, sign({ ...early, nbf: epoch(LEEWAY - 1) }));
+    await soon.connected();
+  });
+});

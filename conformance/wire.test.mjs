@@ -28,8 +28,16 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
   }
 
   test('a handshake that is no GET is refused with 2 Bad handshake method', { timeout: 10_000 }, async () => {
-    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']) {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
       assertRefusal(await http(server, `${PATH}?${POLLING}`, { method }), 400, 2, 'Bad handshake method');
+    }
+  });
+
+  test('any OPTIONS is a preflight, and opens nothing', { timeout: 10_000 }, async () => {
+    for (const query of [`?${POLLING}`, '', '?transport=nope']) {
+      const response = await http(server, `${PATH}${query}`, { method: 'OPTIONS' });
+      assert.equal(response.status, 204);
+      assert.equal(response.text, '');
     }
   });
 

@@ -40,10 +40,11 @@ export class Server {
    * `settings` become `--set key=value`; `development` starts without any key. `port` 0 lets the system choose.
    * The data directory is a new one under the system's temporary directory, removed with `remove`.
    */
-  constructor({ settings = {}, args = [], development = false, port = 0 } = {}) {
+  constructor({ settings = {}, args = [], development = false, host = '127.0.0.1', port = 0 } = {}) {
     this.settings = settings;
     this.args = args;
     this.development = development;
+    this.host = host;
     this.port = port;
     this.dataDir = mkdtempSync(join(tmpdir(), 'chat-conformance-'));
   }
@@ -62,7 +63,7 @@ export class Server {
 
   /** Starts the process, on the port of the last time if there was one; returns once it accepts connections. */
   async launch() {
-    const args = ['--listen', `127.0.0.1:${this.port}`, '--data-dir', this.dataDir];
+    const args = ['--listen', `${this.host}:${this.port}`, '--data-dir', this.dataDir];
     if (!this.development) {
       args.push('--jwt-secret', SECRET);
     }

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -18,7 +19,11 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::Notify,
+};
 
 use super::{
     Fallback,
@@ -43,6 +48,9 @@ const MAX_HEADERS: usize = 100;
 
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
+
+/// The most that is read, and thrown away, of a connection that has been answered and closed.
+const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
 
 /// What follows on a connection whose handshake was answered 101.
 enum Takeover {
@@ -84,10 +92,11 @@ pub(super) async fn serve<H: Handler + 'static>(
 ) {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let takeover = Rc::default();
+    let patience = config.close_timeout;
     let edge = Edge { shard: shard.clone(), config, fallback, remote, takeover: Rc::clone(&takeover) };
     // On the heap, and gone before a WebSocket lives on: an idle connection must not carry hyper's state.
     let Some((stream, early)) = Box::pin(serve_http(edge, stream)).await else { return };
-    let Some(takeover) = takeover.take() else { return };
+    let Some(takeover) = takeover.take() else { return Box::pin(linger(stream, patience)).await };
     // Boxed for the same reason: what lives on is the read loop alone.
     let read_loop = match takeover {
         Takeover::Open(parts) => open(shard, stream, early, &parts, remote),
@@ -102,9 +111,9 @@ pub(super) async fn serve<H: Handler + 'static>(
     }
 }
 
-/// Speaks HTTP until the connection ends (`None`) or is taken over: its stream, and what was read beyond the handshake.
+/// Speaks HTTP until the connection breaks (`None`), or is to be closed or taken over: its stream, and what was read beyond
+/// the last request.
 async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
-    let takeover = Rc::clone(&edge.takeover);
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
     let mut drained = pin!(drain.notified());
     let mut told = false;
@@ -125,12 +134,24 @@ async fn serve_http<H: Handler + 'static>(edge: Edge<H>, stream: TcpStream) -> O
     });
     if let Err(error) = speaking.await {
         tracing::debug!(%error, "connection ended");
-        return None;
+        // Such a request has been answered.
+        if !error.is_parse() {
+            return None;
+        }
     }
-    takeover.borrow().is_some().then(|| {
-        let parts = http.into_parts();
-        (parts.io.into_inner().into_inner(), parts.read_buf.to_vec())
-    })
+    let parts = http.into_parts();
+    Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
+}
+
+/// Closes in stages (RFC 9112, 9.6): closed with bytes unread, TCP resets the connection, and a peer that is still sending
+/// (a body that was refused by its length, say) loses the answer.
+async fn linger(mut stream: TcpStream, patience: Duration) {
+    let discard = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await
+    };
+    // However it ends, the connection is over.
+    let _ = tokio::time::timeout(patience, discard).await;
 }
 
 /// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use engineio::CloseReason;
+use tokio::io::AsyncReadExt as _;
 
-use crate::support::{Event, TestServer, post_request, request};
+use crate::support::{Event, TestServer, post_request, request, soon};
 
 fn polling(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")
@@ -52,6 +53,20 @@ async fn a_body_over_the_limit_gets_413_and_the_session_lives() {
     // A polling body has the same limit, so each echo travels alone.
     assert_eq!(server.get(&query).await.body, fits);
     assert_eq!(server.get(&query).await.body, fits);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_still_sending_gets_its_413() {
+    let server = TestServer::start(|config| config.max_payload = 100);
+    let query = polling(&server.open().await);
+    let whole = post_request(&query, &"x".repeat(2_000_000));
+    let (head, body) = whole.split_at(whole.len() - 2_000_000);
+    let mut http = server.connect().await;
+    http.send(head.as_bytes()).await;
+    assert_eq!(http.response().await.status, 413);
+    // After a reset this fails; so would reading an answer that was not read yet.
+    http.send(body.as_bytes()).await;
+    assert_eq!(soon(http.stream.read_u8()).await.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 }
 
 #[tokio::test]

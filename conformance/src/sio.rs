@@ -1,8 +1,6 @@
-//! The server that the official Socket.IO protocol test suite expects: it echoes, with and without acknowledgements.
-//!
-//! `PORT=3000 cargo run --release -p socketio --example protocol`, then `npm test` in the suite's directory.
+//! Socket.IO: the namespaces `/` and `/custom`, which echo with and without acknowledgements.
 
-use std::{env, net::TcpListener, time::Duration};
+use std::{net::TcpListener, time::Duration};
 
 use engineio::net;
 use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
@@ -37,18 +35,13 @@ impl Handler for Protocol {
     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut engine = engineio::Config::default();
+/// Serves until the process is ended.
+pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
+    let mut engine = crate::engine();
     engine.path = "/socket.io/".to_owned();
-    engine.cors = true;
-    engine.ping_interval = Duration::from_millis(300);
-    engine.ping_timeout = Duration::from_millis(200);
     let mut config = Config::default();
     config.namespaces = vec!["/".to_owned(), "/custom".to_owned()];
     config.connect_timeout = Duration::from_millis(1000);
-
-    let port: u16 = env::var("PORT").map_or(Ok(3000), |port| port.parse())?;
-    let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
     net::Server::new(engine).serve(listener, || Server::new(config, Protocol))?.join();
     Ok(())
 }

@@ -1,0 +1,24 @@
+//! Engine.IO: every message of a session goes back to it, text as text, binary as binary.
+
+use std::net::TcpListener;
+
+use engineio::{CloseReason, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound};
+
+struct Echo;
+
+impl Handler for Echo {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+        // A session that closed meanwhile is told of by `on_close`.
+        let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
+    }
+
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+}
+
+/// Serves until the process is ended.
+pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
+    Server::new(crate::engine()).serve(listener, || Echo)?.join();
+    Ok(())
+}

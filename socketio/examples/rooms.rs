@@ -1,0 +1,54 @@
+//! Rooms: `join` puts a socket into one, `say` reaches everyone in it but the speaker, and is acknowledged with how many
+//! that were.
+//!
+//! `cargo run --release -p socketio --example rooms`, then with `socket.io-client`:
+//! `socket.emit('join', 'tea'); socket.emit('say', 'tea', { any: 'value' }, console.log)`.
+
+use std::net::TcpListener;
+
+use engineio::net;
+use socketio::{
+    AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey, json,
+};
+
+struct Rooms;
+
+impl Handler for Rooms {
+    type Admission = ();
+
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
+
+    fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
+        // Arguments are raw JSON; a room's name is a string.
+        let room = event.args.get(0).filter(|arg| json::kind(arg) == json::Kind::String);
+        let Some(Ok(room)) = room.map(json::unquote) else { return };
+        match &*event.name {
+            "join" => drop(io.join(socket, &room)),
+            "say" => {
+                let said = event.args.get(1).unwrap_or("null");
+                // Attachments travel along; their placeholders stand in `said`.
+                let broadcast = io.of("/").to(&room).except_socket(socket);
+                let reached = broadcast.emit("said", said, event.args.attachments()).unwrap_or_default();
+                if let Some(id) = ack {
+                    // A socket that is gone is told of by `on_disconnect`.
+                    let _ = io.ack(socket, id, &reached.to_string(), &[]);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+}
+
+fn main() -> std::io::Result<()> {
+    let mut engine = engineio::Config::default();
+    engine.path = "/socket.io/".to_owned();
+    let listener = TcpListener::bind("127.0.0.1:3000")?;
+    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join();
+    Ok(())
+}

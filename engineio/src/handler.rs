@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use http::{HeaderMap, Uri};
 
-use crate::{CloseReason, Message, SharedFrame, session::Transport, slab::Key};
+use crate::{Batch, CloseReason, Message, SharedFrame, session::Transport, slab::Key};
 
 /// A session within its shard: a slab key, so that a stale one never reaches whoever got the slot next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,6 +88,17 @@ pub trait Handler {
     /// where the peer lets it be.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
 
+    /// Whether [`Handler::on_flush`] has something to send. Asked after every visit, so it must be cheap.
+    fn wants_flush(&self) -> bool {
+        false
+    }
+
+    /// The turn ends: every connection that had something to say was heard. What was held back to be sent together goes
+    /// now.
+    fn on_flush(&mut self, outbox: &mut dyn Outbox) {
+        let _ = outbox;
+    }
+
     /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn.
     fn poll_timeout(&self) -> Option<Instant> {
         None
@@ -116,6 +127,16 @@ pub trait Outbox {
     /// [`SendError`] when the frame will not be delivered. The frame is the caller's loss either way: a closed session
     /// is reported by [`Handler::on_close`].
     fn send(&mut self, conn: ConnKey, frame: &SharedFrame) -> Result<(), SendError>;
+
+    /// Sends the frames of `batch` from the one at `first` on, at once where the connection can take them as they are:
+    /// one write, nothing queued.
+    fn send_batch(&mut self, conn: ConnKey, batch: &Batch, first: usize) {
+        for frame in batch.frames(first) {
+            if self.send(conn, frame).is_err() {
+                return;
+            }
+        }
+    }
 
     /// Whether a volatile frame may be sent: the session is open and less than `outbound_soft` is queued.
     fn is_writable(&self, conn: ConnKey) -> bool;

@@ -11,9 +11,10 @@
 //! | [`ws`] | the RFC 6455 codec of the server side |
 //! | [`http`] | from a request's query and headers to a [`http::Route`] |
 //! | [`session`] | the state machine of one session |
-//! | [`shared_frame`] | bytes encoded once for many recipients |
+//! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
 //! | [`handler`] | the traits between a session and the layer above |
 
+pub mod batch;
 pub mod close;
 pub mod config;
 pub mod deadlines;
@@ -31,6 +32,7 @@ pub mod ws;
 #[cfg(feature = "net")]
 pub mod net;
 
+pub use batch::Batch;
 pub use close::CloseReason;
 pub use config::Config;
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};

@@ -1,12 +1,13 @@
 //! [`Broadcast`]: an event for many sockets, encoded once.
 
 use bytes::Bytes;
-use engineio::Outbox;
+use engineio::{Outbox, SharedFrame};
 use smallvec::SmallVec;
 
 use crate::{
+    core::Core,
     error::EmitError,
-    io::Core,
+    gather::Rooms,
     namespace::NspIndex,
     packet::is_reserved,
     parser::encode,
@@ -41,6 +42,55 @@ pub struct Broadcast<'a> {
 impl std::fmt::Debug for Broadcast<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Broadcast").field("to", &self.to).field("volatile", &self.volatile).finish_non_exhaustive()
+    }
+}
+
+impl Rooms<'_> {
+    fn members(&self, nsp: NspIndex, room: RoomKey) -> &[Member] {
+        self.namespaces.get(nsp).map_or(&[], |nsp| nsp.rooms.members(room))
+    }
+
+    /// Whom a broadcast reaches, each once: a socket carries the number of the last broadcast that chose it, or was told
+    /// to leave it out, so that no set is built.
+    fn reach(
+        &mut self,
+        nsp: NspIndex,
+        to: Option<&SmallVec<[Target; 2]>>,
+        except_rooms: &[RoomKey],
+        except: &[SocketKey],
+    ) -> Vec<Member> {
+        let stamp = self.gathering.next_number();
+        let Self { namespaces, sockets, .. } = self;
+        let Some(rooms) = namespaces.get(nsp).map(|nsp| &nsp.rooms) else { return Vec::new() };
+        let mut fresh = |key: SocketKey| {
+            sockets.get_mut(key.0).is_some_and(|socket| std::mem::replace(&mut socket.stamp, stamp) != stamp)
+        };
+        let left_out = except_rooms.iter().flat_map(|room| rooms.members(*room)).map(|member| member.socket);
+        for key in left_out.chain(except.iter().copied()) {
+            fresh(key);
+        }
+        let Some(to) = to else {
+            let here = sockets.iter().filter(|(_, socket)| socket.nsp == nsp && socket.stamp != stamp);
+            return here.map(|(key, socket)| Member { socket: SocketKey(key), conn: socket.conn }).collect();
+        };
+        let mut reached = Vec::new();
+        for target in to {
+            let members = match target {
+                Target::Room(room) => rooms.members(*room),
+                Target::Socket(member) => std::slice::from_ref(member),
+            };
+            reached.extend(members.iter().filter(|member| fresh(member.socket)));
+        }
+        reached
+    }
+
+    /// Sends a frame to one member, after what its rooms hold back.
+    fn send(&mut self, member: &Member, frame: &SharedFrame, volatile: bool) -> bool {
+        if volatile && !self.outbox.is_writable(member.conn) {
+            return false;
+        }
+        self.settle(member.socket);
+        self.outbox.send(member.conn, frame).is_ok()
     }
 }
 
@@ -108,43 +158,16 @@ impl<'a> Broadcast<'a> {
         let Some(nsp_index) = self.nsp else { return Ok(0) };
         let Some(nsp) = self.core.namespaces.get(nsp_index) else { return Ok(0) };
         let frame = encode::event(&nsp.name, None, name, args, attachments);
-        let outbox = self.outbox;
-        let mut send = |member: &Member| {
-            let wanted = !self.volatile || outbox.is_writable(member.conn);
-            wanted && outbox.send(member.conn, &frame).is_ok()
-        };
-        // One room and nobody left out, the common case: straight through its members.
-        if let ([Target::Room(room)], true) = (&*self.to, self.except.is_empty() && self.except_rooms.is_empty()) {
-            return Ok(nsp.rooms.members(*room).iter().filter(|member| send(member)).count());
+        let one_room = if let [Target::Room(room)] = &*self.to { Some(*room) } else { None };
+        let Self { core, outbox, to, except, except_rooms, volatile, narrowed, .. } = self;
+        let mut rooms = core.rooms(outbox);
+        // One room and nobody left out, the common case: its members get it together at the end of the turn.
+        if let (Some(room), false, true, true) = (one_room, volatile, except.is_empty(), except_rooms.is_empty())
+            && rooms.gather(nsp_index, room, &frame)
+        {
+            return Ok(rooms.members(nsp_index, room).len());
         }
-        // Otherwise each socket carries the number of the last broadcast that reached it, or was told to leave it out.
-        let stamp = self.core.next_broadcast();
-        let Core { namespaces, sockets, .. } = self.core;
-        let Some(nsp) = namespaces.get(nsp_index) else { return Ok(0) };
-        let left_out = self.except_rooms.iter().flat_map(|room| nsp.rooms.members(*room)).map(|member| member.socket);
-        for key in left_out.chain(self.except) {
-            if let Some(socket) = sockets.get_mut(key.0) {
-                socket.stamp = stamp;
-            }
-        }
-        let mut reach = |member: &Member| {
-            let fresh = sockets
-                .get_mut(member.socket.0)
-                .is_some_and(|socket| std::mem::replace(&mut socket.stamp, stamp) != stamp);
-            fresh && send(member)
-        };
-        if self.narrowed {
-            let mut reached = 0;
-            for target in &self.to {
-                reached += match target {
-                    Target::Room(room) => nsp.rooms.members(*room).iter().filter(|member| reach(member)).count(),
-                    Target::Socket(member) => usize::from(reach(member)),
-                };
-            }
-            return Ok(reached);
-        }
-        let everyone = sockets.iter().filter(|(_, socket)| socket.nsp == nsp_index && socket.stamp != stamp);
-        let members = everyone.map(|(key, socket)| Member { socket: SocketKey(key), conn: socket.conn });
-        Ok(members.filter(|member| send(member)).count())
+        let reached = rooms.reach(nsp_index, narrowed.then_some(&to), &except_rooms, &except);
+        Ok(reached.iter().filter(|member| rooms.send(member, &frame, volatile)).count())
     }
 }

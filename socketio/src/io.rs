@@ -1,147 +1,20 @@
 //! [`Io`]: what an application may do within a call.
 
-use std::{
-    collections::VecDeque,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio::{CloseReason, ConnKey, Outbox, SharedFrame, sid::RANDOM_LEN, slab::Slab};
+use engineio::{CloseReason, ConnKey, Outbox, SharedFrame, sid::RANDOM_LEN};
 use smallvec::SmallVec;
 
 use crate::{
     broadcast::Broadcast,
-    client::Client,
-    config::Config,
-    deadlines::Deadlines,
+    core::Core,
     error::{DisconnectReason, EmitError},
-    namespace::{Namespaces, NspIndex},
+    namespace::NspIndex,
     packet::{AckId, is_reserved},
     parser::encode,
-    room::Member,
     socket::{Socket, SocketId, SocketKey},
 };
-
-/// A socket that left.
-#[derive(Debug)]
-pub(crate) struct Departed {
-    pub(crate) socket: SocketKey,
-    pub(crate) conn: ConnKey,
-    pub(crate) reason: DisconnectReason,
-    /// The acknowledgements it owed.
-    pub(crate) acks: Vec<AckId>,
-}
-
-/// The state of all clients, sockets and rooms of one shard.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) config: Config,
-    pub(crate) namespaces: Namespaces,
-    /// By the connection's index.
-    pub(crate) clients: Vec<Option<Client>>,
-    pub(crate) sockets: Slab<Socket>,
-    pub(crate) deadlines: Deadlines,
-    /// Sockets that left, of which the handler is to be told as soon as it is not being called.
-    pub(crate) departed: VecDeque<Departed>,
-    next_ack: u64,
-    broadcasts: u64,
-}
-
-impl Core {
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
-            namespaces: Namespaces::new(&config.namespaces),
-            config,
-            clients: Vec::new(),
-            sockets: Slab::default(),
-            deadlines: Deadlines::default(),
-            departed: VecDeque::new(),
-            next_ack: 0,
-            broadcasts: 0,
-        }
-    }
-
-    pub(crate) fn client(&mut self, conn: ConnKey) -> Option<&mut Client> {
-        self.clients.get_mut(conn.index() as usize)?.as_mut().filter(|client| client.conn == conn)
-    }
-
-    pub(crate) fn socket(&self, key: SocketKey) -> Option<&Socket> {
-        self.sockets.get(key.0)
-    }
-
-    /// The number of the next broadcast, by which reached sockets are stamped.
-    pub(crate) const fn next_broadcast(&mut self) -> u64 {
-        self.broadcasts += 1;
-        self.broadcasts
-    }
-
-    /// Takes a socket out of its rooms and of its client; the handler is told later.
-    pub(crate) fn detach(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
-        let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
-        if let Some(nsp) = self.namespaces.get_mut(nsp) {
-            nsp.rooms.leave_all(&mut self.sockets, key);
-        }
-        let Some(socket) = self.sockets.remove(key.0) else { return };
-        if let Some(client) = self.client(socket.conn) {
-            client.sockets.retain(|(_, of)| *of != key);
-            if client.sockets.is_empty() {
-                client.idle_since = Some(now);
-                self.watch_idle(socket.conn, now);
-            }
-        }
-        let acks = socket.acks.into_iter().map(|(id, deadline)| {
-            self.deadlines.forget_ack(id, deadline);
-            id
-        });
-        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks: acks.collect() });
-    }
-
-    /// Adds a socket; its client exists.
-    pub(crate) fn attach(&mut self, socket: Socket) -> Option<SocketKey> {
-        let (conn, nsp) = (socket.conn, socket.nsp);
-        self.client(conn)?;
-        let key = SocketKey(self.sockets.insert(socket));
-        let client = self.client(conn)?;
-        client.sockets.push((nsp, key));
-        client.idle_since = None;
-        Some(key)
-    }
-
-    /// The id of the next acknowledgement that is asked for.
-    pub(crate) const fn next_ack(&self) -> AckId {
-        AckId(self.next_ack)
-    }
-
-    /// Whether the socket owed this acknowledgement; it does no longer.
-    pub(crate) fn settle_ack(&mut self, key: SocketKey, id: AckId) -> bool {
-        let Some(socket) = self.sockets.get_mut(key.0) else { return false };
-        let Some(place) = socket.acks.iter().position(|(owed, _)| *owed == id) else { return false };
-        let (_, deadline) = socket.acks.remove(place);
-        self.deadlines.forget_ack(id, deadline);
-        true
-    }
-
-    /// Sees to it that a client without a namespace is looked at when its time is up.
-    pub(crate) fn watch_idle(&mut self, conn: ConnKey, since: Instant) {
-        // Out of the clock's range means never.
-        let Some(deadline) = since.checked_add(self.config.connect_timeout) else { return };
-        if let Some(client) = self.client(conn)
-            && !std::mem::replace(&mut client.idle_watched, true)
-        {
-            self.deadlines.connects.push(deadline, conn);
-        }
-    }
-
-    /// Likewise for a packet that waits for its attachments.
-    pub(crate) fn watch_attachments(&mut self, conn: ConnKey, since: Instant) {
-        let Some(deadline) = since.checked_add(self.config.attachment_timeout) else { return };
-        if let Some(client) = self.client(conn)
-            && !std::mem::replace(&mut client.awaiting_watched, true)
-        {
-            self.deadlines.attachments.push(deadline, conn);
-        }
-    }
-}
 
 /// What an application may do within a call: emit, join, leave, broadcast, disconnect.
 pub struct Io<'a> {
@@ -188,6 +61,8 @@ impl Io<'_> {
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
+        // It gets what its rooms hold back, and of the new room only what comes after.
+        self.settle(socket);
         let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
         let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
         nsp.rooms.join(&mut self.core.sockets, socket, room)
@@ -195,6 +70,7 @@ impl Io<'_> {
 
     /// Takes the socket out of a room; `false` when it was not there.
     pub fn leave(&mut self, socket: SocketKey, room: &str) -> bool {
+        self.settle(socket);
         let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
         let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
         nsp.rooms.leave(&mut self.core.sockets, socket, room)
@@ -245,7 +121,7 @@ impl Io<'_> {
         if owed >= limit {
             return Err(EmitError::TooManyAcks);
         }
-        let id = self.core.next_ack();
+        let id = AckId(self.core.next_ack);
         self.send_event(socket, Some(id), name, args, attachments)?;
         self.core.next_ack += 1;
         if let Some(deadline) = deadline {
@@ -280,10 +156,18 @@ impl Io<'_> {
     }
 
     fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
+        // What its rooms hold back was said before this.
+        self.settle(key);
         let socket = self.core.socket(key).ok_or(EmitError::Disconnected)?;
         let nsp = self.core.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
         let frame = encode(&nsp.name);
         Ok(self.outbox.send(socket.conn, &frame)?)
+    }
+
+    fn settle(&mut self, key: SocketKey) {
+        if !self.core.gathering.is_empty() {
+            self.core.rooms(self.outbox).settle(key);
+        }
     }
 
     /// A broadcast within a namespace: to everyone there, unless narrowed.
@@ -317,16 +201,6 @@ impl Io<'_> {
         self.outbox.fill_random(&mut random);
         let index = self.core.sockets.vacant_key()?.index();
         let id = SocketId::new(self.outbox.shard(), index, random);
-        Some(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0 })
-    }
-}
-
-impl Core {
-    /// The one socket that a room named like its id stands for.
-    pub(crate) fn member_by_id(&self, nsp: NspIndex, room: &str) -> Option<Member> {
-        let id = SocketId::parse(room)?;
-        let key = self.sockets.key_at(id.index())?;
-        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
-        Some(Member { socket: SocketKey(key), conn: socket.conn })
+        Some(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0, settled: 0, flush: 0 })
     }
 }

@@ -10,13 +10,16 @@
 //! | [`server`] | packets to calls of the application |
 //! | [`handler`] | the application's trait |
 //! | [`io`], [`broadcast`] | what the application may do |
-//! | `client`, `socket`, `namespace`, `room`, `deadlines` | the state of one shard |
+//! | `gather` | what a room's members get together at the end of a turn |
+//! | `core`: `client`, `socket`, `namespace`, `room`, `deadlines` | the state of one shard |
 
 pub mod broadcast;
 mod client;
 pub mod config;
+mod core;
 mod deadlines;
 pub mod error;
+mod gather;
 pub mod handler;
 pub mod io;
 pub mod json;

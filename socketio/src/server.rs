@@ -12,9 +12,10 @@ use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal};
 use crate::{
     client::Client,
     config::Config,
+    core::{Core, Departed},
     error::{AckError, DisconnectReason},
     handler::{ConnectRequest, Handler},
-    io::{Core, Departed, Io},
+    io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
     socket::SocketKey,
@@ -196,7 +197,7 @@ impl<H: Handler> Server<H> {
             }
         }
         // What is asked from here on waits for the next time, even if its own is up already.
-        let asked = self.core.next_ack();
+        let asked = AckId(self.core.next_ack);
         while let Some((socket, id)) = self.core.deadlines.pop_due_ack(now, asked) {
             let Some(conn) = self.core.socket(socket).map(|socket| socket.conn) else { continue };
             self.core.settle_ack(socket, id);
@@ -251,6 +252,14 @@ impl<H: Handler> engineio::Handler for Server<H> {
         // `on_close` is the last of a client: its sockets are told of before.
         self.tell_departed(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));
+    }
+
+    fn wants_flush(&self) -> bool {
+        !self.core.gathering.is_empty()
+    }
+
+    fn on_flush(&mut self, outbox: &mut dyn Outbox) {
+        self.core.rooms(outbox).flush();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

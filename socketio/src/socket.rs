@@ -68,4 +68,9 @@ pub(crate) struct Socket {
     pub(crate) acks: Vec<(AckId, Option<Instant>)>,
     /// The last broadcast that reached it: a socket in several targeted rooms is reached once, without building a set.
     pub(crate) stamp: u64,
+    /// The number of the last broadcast that its connection has, of those its rooms hold back until the end of the turn.
+    pub(crate) settled: u64,
+    /// The last flush that found it in a room: in two of them, it must get both rooms' broadcasts in the order of their
+    /// numbers.
+    pub(crate) flush: u64,
 }

@@ -126,7 +126,8 @@ pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop
             shard.io.driver = Some(cx.waker().clone());
             // Flushing can close (a broken stream), closing queues (a close frame): until both are quiet.
             shard.run_timers();
-            while !shard.io.dirty.is_empty() {
+            while shard.handler.wants_flush() || !shard.io.dirty.is_empty() {
+                shard.flush_handler();
                 shard.io.flush_dirty();
                 shard.settle();
             }
@@ -153,6 +154,8 @@ pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop
 impl<H: Handler> Shard<H> {
     /// No new session; every open one is told to come back elsewhere.
     fn shut_down(&mut self) {
+        // What was said before is still heard.
+        self.flush_handler();
         self.io.draining = true;
         self.io.drain.notify_waiters();
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();

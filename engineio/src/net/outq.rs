@@ -22,6 +22,13 @@ pub(super) struct OutQueue {
 }
 
 impl OutQueue {
+    /// Adds a frame of which `written` bytes are out already. The queue must be empty.
+    pub(super) fn push_rest(&mut self, frame: SharedFrame, written: usize) {
+        self.written = written;
+        self.push(frame);
+        self.bytes = self.bytes.saturating_sub(written);
+    }
+
     pub(super) fn push(&mut self, frame: SharedFrame) {
         self.bytes += frame.websocket().len();
         self.frames.push_back(frame);

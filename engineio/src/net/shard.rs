@@ -20,7 +20,7 @@ use super::{
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, SendError, SharedFrame,
+    Batch, CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, SendError, SharedFrame,
     http::Action,
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
@@ -185,6 +185,15 @@ impl<H: Handler> Shard<H> {
         }
     }
 
+    /// Lets the handler send what it held back until the end of the turn.
+    pub(super) fn flush_handler(&mut self) {
+        let Self { handler, io, .. } = self;
+        if handler.wants_flush() && catch_unwind(AssertUnwindSafe(|| handler.on_flush(io))).is_err() {
+            tracing::error!("the handler panicked in a flush; the process ends");
+            std::process::exit(super::BROKEN);
+        }
+    }
+
     /// Runs what is due: deadlines of connections, then the handler's.
     pub(super) fn run_timers(&mut self) {
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
@@ -208,6 +217,7 @@ impl<H: Handler> Shard<H> {
 
     fn needs_driver(&self) -> bool {
         !self.io.dirty.is_empty()
+            || self.handler.wants_flush()
             || self.io.is_drained()
             || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
     }
@@ -458,6 +468,33 @@ impl Outbox for Io {
             self.dirty.push(key);
         }
         Ok(())
+    }
+
+    fn send_batch(&mut self, key: ConnKey, batch: &Batch, first: usize) {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        let next = match &conn.link {
+            Link::WebSocket(ws) if conn.out.is_empty() && ws.blocked.is_none() => {
+                match ws.stream.try_write(batch.websocket(first)) {
+                    Ok(written) => {
+                        let (next, part) = batch.after(first, written);
+                        let cut = batch.frames(next).first().filter(|_| part > 0);
+                        if let Some(frame) = cut {
+                            conn.out.push_rest(frame.clone(), part);
+                            self.mark_dirty(key);
+                        }
+                        next + usize::from(cut.is_some())
+                    }
+                    // Full, or broken: the queue's own write finds out which.
+                    Err(_) => first,
+                }
+            }
+            _ => first,
+        };
+        for frame in batch.frames(next) {
+            if self.send(key, frame).is_err() {
+                return;
+            }
+        }
     }
 
     fn is_writable(&self, key: ConnKey) -> bool {

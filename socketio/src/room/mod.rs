@@ -10,7 +10,10 @@ use engineio::{
     slab::{Key, Slab},
 };
 
-use crate::socket::{Socket, SocketKey};
+use crate::{
+    gather::Gathered,
+    socket::{Socket, SocketKey},
+};
 
 /// A room within its namespace and shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +37,8 @@ pub(crate) struct Member {
 struct Room {
     name: Arc<str>,
     members: Vec<Member>,
+    /// What was broadcast to it in this turn and not sent yet.
+    gathered: Option<Box<Gathered>>,
 }
 
 /// See the module.
@@ -56,6 +61,16 @@ impl RoomTable {
         self.rooms.get(membership.room.0).map(|room| &*room.name)
     }
 
+    /// Where a room keeps what it holds back.
+    pub(crate) fn gathered(&mut self, room: RoomKey) -> Option<&mut Option<Box<Gathered>>> {
+        self.rooms.get_mut(room.0).map(|room| &mut room.gathered)
+    }
+
+    /// What the room of a membership holds back.
+    pub(crate) fn held(&self, membership: &Membership) -> Option<&Gathered> {
+        self.rooms.get(membership.room.0)?.gathered.as_deref()
+    }
+
     /// Puts a socket into a room; `false` when it was there.
     pub(crate) fn join(&mut self, sockets: &mut Slab<Socket>, key: SocketKey, name: &str) -> bool {
         let Some(socket) = sockets.get_mut(key.0) else { return false };
@@ -64,7 +79,8 @@ impl RoomTable {
             Some(room) => room,
             None => {
                 let name: Arc<str> = name.into();
-                let room = RoomKey(self.rooms.insert(Room { name: Arc::clone(&name), members: Vec::new() }));
+                let room =
+                    RoomKey(self.rooms.insert(Room { name: Arc::clone(&name), members: Vec::new(), gathered: None }));
                 self.names.insert(name, room);
                 room
             }
@@ -99,7 +115,7 @@ impl RoomTable {
     }
 
     fn take_out(&mut self, sockets: &mut Slab<Socket>, gone: Membership) {
-        let Some(Room { name, members }) = self.rooms.get_mut(gone.room.0) else { return };
+        let Some(Room { name, members, .. }) = self.rooms.get_mut(gone.room.0) else { return };
         members.swap_remove(gone.position as usize);
         // Whoever was last stands in the free place now.
         if let Some(moved) = members.get(gone.position as usize)

@@ -16,7 +16,16 @@ fn sockets(count: u8) -> (Slab<Socket>, Vec<SocketKey>) {
         .map(|index| {
             let conn = ConnKey::new(conns.insert(()));
             let id = SocketId::new(0, u32::from(index), [index; 15]);
-            SocketKey(sockets.insert(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0 }))
+            SocketKey(sockets.insert(Socket {
+                id,
+                nsp,
+                conn,
+                rooms: SmallVec::new(),
+                acks: Vec::new(),
+                stamp: 0,
+                settled: 0,
+                flush: 0,
+            }))
         })
         .collect();
     (sockets, keys)

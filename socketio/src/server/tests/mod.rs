@@ -6,6 +6,7 @@
 mod binary;
 mod connect;
 mod events;
+mod gather;
 mod leaving;
 mod model;
 mod panics;
@@ -281,8 +282,18 @@ impl Bench {
         self.engine.sessions[&conn].closing
     }
 
-    /// What was sent to a client since the last question; one item a frame.
+    /// The end of a turn.
+    fn flush(&mut self) {
+        if self.server.wants_flush() {
+            self.server.on_flush(&mut self.engine);
+            self.settle();
+        }
+        assert!(!self.server.wants_flush());
+    }
+
+    /// Ends the turn. What was sent to a client since the last question; one item a frame.
     fn sent(&mut self, conn: ConnKey) -> Vec<String> {
+        self.flush();
         std::mem::take(&mut self.engine.sessions.get_mut(&conn).unwrap().sent)
     }
 

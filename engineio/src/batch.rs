@@ -1,0 +1,90 @@
+//! [`Batch`]: frames that many connections get in the same order, gathered so that each is written once.
+
+use crate::SharedFrame;
+
+/// Frames in a row, and their WebSocket bytes in one piece.
+#[derive(Debug, Default)]
+pub struct Batch {
+    frames: Vec<SharedFrame>,
+    /// Where each frame ends in `bytes`.
+    ends: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Batch {
+    /// Adds a frame. Its bytes are copied, once for all recipients.
+    pub fn push(&mut self, frame: SharedFrame) {
+        self.bytes.extend_from_slice(frame.websocket());
+        self.ends.push(self.bytes.len());
+        self.frames.push(frame);
+    }
+
+    /// The frames from the one at `first` on.
+    #[must_use]
+    pub fn frames(&self, first: usize) -> &[SharedFrame] {
+        self.frames.get(first..).unwrap_or_default()
+    }
+
+    /// The WebSocket bytes of the frames from the one at `first` on.
+    #[must_use]
+    pub fn websocket(&self, first: usize) -> &[u8] {
+        self.bytes.get(self.start_of(first)..).unwrap_or_default()
+    }
+
+    /// After `written` bytes of [`Batch::websocket`]: the first frame that is not written whole, and how much of it is.
+    #[must_use]
+    pub fn after(&self, first: usize, written: usize) -> (usize, usize) {
+        let position = self.start_of(first) + written;
+        let frame = self.ends.partition_point(|end| *end <= position);
+        (frame, position - self.start_of(frame).min(position))
+    }
+
+    fn start_of(&self, frame: usize) -> usize {
+        frame.checked_sub(1).map_or(0, |before| self.ends.get(before).copied().unwrap_or(self.bytes.len()))
+    }
+
+    /// How many bytes are gathered.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is gathered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Empties the batch; what memory it had stays for the next turn, unless that was unusually much.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.ends.clear();
+        self.bytes.clear();
+        self.bytes.shrink_to(64 * 1024);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_break_names_the_frame_and_the_place_in_it() {
+        let mut batch = Batch::default();
+        let frames: Vec<_> = [0, 5, 200].map(|len| SharedFrame::message(&[&vec![b'x'; len]], &[])).into();
+        frames.iter().for_each(|frame| batch.push(frame.clone()));
+        for first in 0..=3 {
+            let all: Vec<u8> = frames[first..].iter().flat_map(|frame| frame.websocket().to_vec()).collect();
+            assert_eq!(batch.websocket(first), all);
+            assert_eq!(batch.frames(first).len(), 3 - first);
+            for written in 0..=all.len() {
+                let (next, part) = batch.after(first, written);
+                let done: usize = frames[first..next].iter().map(|frame| frame.websocket().len()).sum();
+                assert_eq!(done + part, written, "{first} {written}");
+                assert!(next == 3 || part < frames[next].websocket().len());
+            }
+        }
+        batch.clear();
+        assert!(batch.is_empty() && batch.websocket(0).is_empty());
+    }
+}

@@ -48,6 +48,7 @@ impl Gathered {
 pub(crate) struct Gathering {
     rooms: Vec<(NspIndex, RoomKey)>,
     /// Emptied ones, for the next rooms.
+    #[expect(clippy::vec_box, reason = "the box moves to a room and back: a room without one has a pointer only")]
     spare: Vec<Box<Gathered>>,
     /// Numbers broadcasts, in the order in which connections must see them.
     broadcasts: u64,

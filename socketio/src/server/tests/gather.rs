@@ -55,7 +55,7 @@ fn room_name(room: usize) -> String {
 fn run(bench: &mut Bench, clients: &mut [Client], operation: &Operation, number: usize) {
     let text = format!("42[\"e\",{number}]");
     let args = number.to_string();
-    let mut expect = |clients: &mut [Client], text: &str, reached: &dyn Fn(usize, &Client) -> bool| {
+    let expect = |clients: &mut [Client], text: &str, reached: &dyn Fn(usize, &Client) -> bool| {
         for (index, client) in clients.iter_mut().enumerate() {
             if !client.kicked && reached(index, client) {
                 client.expected.push(text.to_owned());

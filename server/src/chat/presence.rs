@@ -65,10 +65,14 @@ impl Chat {
 
     /// Ends a user who has been without a socket for the grace.
     pub(super) fn check_grace(&mut self, io: &mut Io<'_>, id: &Arc<str>) {
-        let Some(since) = self.users.get(id).and_then(|user| user.gone) else { return };
+        let Some(user) = self.users.get_mut(id) else { return };
+        user.watched = false;
+        let Some(since) = user.gone else { return };
         let away = io.now().duration_since(since);
         if away < self.config.presence.grace {
-            // It came back, and went again: a later entry stands for that.
+            // It came back, and went again.
+            user.watched = true;
+            self.grace.push(since + self.config.presence.grace, Arc::clone(id));
             return;
         }
         let Some(user) = self.users.remove(id) else { return };

@@ -35,7 +35,7 @@ impl Chat {
             if request.is_typing {
                 let until = io.now() + config.typing.timeout;
                 member.typing.push(Typing { room: room.clone(), until });
-                self.typing.push(until, socket);
+                self.typing.set(socket.index(), until);
             }
         }
         self.tell_typing(io, socket, room.as_ref(), request.is_typing);
@@ -78,6 +78,10 @@ impl Chat {
     pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let now = io.now();
         self.end_typing(io, socket, |typing| typing.until <= now);
+        let next = self.member(socket).and_then(|member| member.typing.iter().map(|typing| typing.until).min());
+        if let Some(until) = next {
+            self.typing.set(socket.index(), until);
+        }
     }
 
     pub(super) fn end_all_typing(&mut self, io: &mut Io<'_>, socket: SocketKey) {

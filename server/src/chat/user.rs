@@ -32,6 +32,8 @@ pub(super) struct User {
     pub(super) rooms: Vec<Presence>,
     /// Since when the user has no socket.
     pub(super) gone: Option<Instant>,
+    /// Whether a deadline for `gone` is set: one at a time, however often the user comes and goes.
+    pub(super) watched: bool,
     /// Made when first needed: most users only listen.
     messages: Option<Box<Bucket>>,
     typing: Option<Box<Bucket>>,
@@ -45,6 +47,7 @@ impl User {
             sockets: SmallVec::new(),
             rooms: Vec::new(),
             gone: None,
+            watched: false,
             messages: None,
             typing: None,
         }

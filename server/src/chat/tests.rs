@@ -280,3 +280,18 @@ fn idleness_ends_a_socket_at_its_own_time_whenever_others_came() {
     bench.advance(1);
     assert!(!bench.is_open(bob));
 }
+
+#[test]
+fn typing_everywhere_ends_in_a_room_that_is_left() {
+    let mut bench = Bench::with(&[("rooms.lobby", "false")]);
+    let [alice, bob] = ["alice", "bob"].map(|sub| bench.join(sub));
+    for conn in [alice, bob] {
+        bench.text(conn, r#"2["join",{"roomId":"r"}]"#);
+    }
+    bench.text(alice, r#"2["typing",true]"#);
+    bench.text(alice, r#"2["leave",{"roomId":"r"}]"#);
+    bench.advance(20_000);
+    let told = bench.sent(bob).into_iter().filter(|sent| sent.contains("userTyping")).collect::<Vec<_>>();
+    let typing = |is| format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":{is}}}]"#);
+    assert_eq!(told, [typing(true), typing(false)]);
+}

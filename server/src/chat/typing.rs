@@ -88,15 +88,17 @@ impl Chat {
         self.end_typing(io, socket, |_| true);
     }
 
+    /// Ends what of a socket's typing the room was told of. What was told to all rooms ends in all: a receiver cannot know
+    /// in which of the rooms it shares with the user.
     pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>) {
-        self.end_typing(io, socket, |typing| typing.room.as_ref() == Some(room));
+        self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
     }
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
     pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, user: &str, room: &Arc<str>) {
         let sockets = self.users.get(user).map(|user| user.sockets.clone()).unwrap_or_default();
         for socket in sockets {
-            self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
+            self.end_typing_in(io, socket, room);
         }
     }
 }

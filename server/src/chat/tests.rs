@@ -295,3 +295,13 @@ fn typing_everywhere_ends_in_a_room_that_is_left() {
     let typing = |is| format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":{is}}}]"#);
     assert_eq!(told, [typing(true), typing(false)]);
 }
+
+#[test]
+fn whoever_left_the_lobby_hears_the_message_sent_to_it() {
+    let mut bench = Bench::with(&[]);
+    let alice = bench.join("alice");
+    bench.text(alice, r#"2["leave",{"roomId":"lobby"}]"#);
+    bench.text(alice, r#"2["message",{"message":"back"}]"#);
+    let sent = bench.sent(alice);
+    assert!(matches!(&*sent, [message] if message.starts_with(r#"42["message","#)), "{sent:?}");
+}

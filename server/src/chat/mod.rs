@@ -177,7 +177,7 @@ impl Handler for Chat {
             "message" => self.on_message(io, socket, &event.args),
             "typing" => self.on_typing(io, socket, &event.args),
             "join" => self.on_join(io, socket, &event.args),
-            "history" => self.on_history(socket, &event.args),
+            "history" => self.on_history(io, socket, &event.args),
             "presence" => self.on_presence(io, socket, &event.args),
             "refresh" => self.on_refresh(io, socket, &event.args),
             "leave" => self.on_leave(io, socket, &event.args),

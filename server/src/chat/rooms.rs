@@ -122,6 +122,7 @@ impl Chat {
         members.extend_from_slice(format!(r#","members":{users}"#).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
         if let Some(wanted) = request.history {
+            self.store.expire(io.now());
             let page = Page::newest(self.store.between(&room, None, None), wanted);
             reply.members.push_str(&format!(r#","messages":{}"#, page.messages));
             reply.attachments = page.attachments;

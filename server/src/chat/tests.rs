@@ -305,3 +305,16 @@ fn whoever_left_the_lobby_hears_the_message_sent_to_it() {
     let sent = bench.sent(alice);
     assert!(matches!(&*sent, [message] if message.starts_with(r#"42["message","#)), "{sent:?}");
 }
+
+#[test]
+fn history_ends_at_max_age_without_a_new_message() {
+    let mut bench = Bench::with(&[("store.max_age", "5s")]);
+    let alice = bench.join("alice");
+    bench.text(alice, r#"2["message",{"message":"old"}]"#);
+    bench.sent(alice);
+    bench.advance(6000);
+    bench.text(alice, r#"27["history",{}]"#);
+    assert_eq!(bench.sent(alice), [r#"437[{"ok":true,"messages":[],"more":false}]"#]);
+    bench.text(alice, r#"28["join",{"roomId":"lobby","history":5}]"#);
+    assert_eq!(bench.sent(alice), [r#"438[{"ok":true,"roomId":"lobby","members":1,"messages":[]}]"#]);
+}

@@ -24,12 +24,7 @@ pub(super) struct Page {
 }
 
 impl Chat {
-    pub(super) fn on_history(
-        &mut self,
-        io: &Io<'_>,
-        socket: SocketKey,
-        args: &Args<'_>,
-    ) -> Result<Reply, ChatError> {
+    pub(super) fn on_history(&mut self, io: &Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
         let request = request::history(args)?;
         let room = self.readable(socket, request.room)?;
         self.store.expire(io.now());

@@ -27,7 +27,7 @@ mod typing;
 mod user;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -65,8 +65,7 @@ pub(crate) struct Chat {
     /// By the socket's index.
     members: Vec<Option<Member>>,
     users: HashMap<Arc<str>, User>,
-    /// How many users are in each room.
-    occupancy: HashMap<Arc<str>, usize>,
+    occupancy: HashMap<Arc<str>, Occupancy>,
     store: MemoryStore,
     ids: MessageIds,
     lobby: Arc<str>,
@@ -75,6 +74,15 @@ pub(crate) struct Chat {
     typing: Alarms,
     /// Users without a socket, each once.
     grace: Heap<Arc<str>>,
+}
+
+/// Who is in a room, as far as its sockets do not tell.
+#[derive(Debug, Default)]
+struct Occupancy {
+    /// How many users have a socket in it.
+    users: usize,
+    /// Those without any socket whom the others still take for online, because the grace is not over.
+    away: HashSet<Arc<str>>,
 }
 
 /// What an acknowledgement carries beside `ok`.

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc, time::Instant};
 use socketio::{Args, Io, SocketKey, json};
 
 use super::{
-    Chat, LOBBY, Reply,
+    Chat, LOBBY, Occupancy, Reply,
     error::{ChatError, Code},
     history::Page,
     request, room_name,
@@ -91,7 +91,7 @@ impl Chat {
             }
         };
         if first {
-            *self.occupancy.entry(Arc::clone(room)).or_default() += 1;
+            self.occupancy.entry(Arc::clone(room)).or_default().users += 1;
         }
         self.welcome(io, socket, room, announce);
     }
@@ -105,12 +105,21 @@ impl Chat {
             return;
         }
         presence.left = left;
-        if let Some(users) = self.occupancy.get_mut(room) {
-            *users = users.saturating_sub(1);
-            if *users == 0 {
-                self.occupancy.remove(room);
-            }
+        self.occupy(room, |occupancy| occupancy.users = occupancy.users.saturating_sub(1));
+    }
+
+    /// Changes what is known of a room; one that nobody is in is forgotten.
+    pub(super) fn occupy(&mut self, room: &Arc<str>, change: impl FnOnce(&mut Occupancy)) {
+        let occupancy = self.occupancy.entry(Arc::clone(room)).or_default();
+        change(occupancy);
+        if occupancy.users == 0 && occupancy.away.is_empty() {
+            self.occupancy.remove(room);
         }
+    }
+
+    /// How many users have a socket in the room.
+    pub(super) fn users(&self, room: &str) -> usize {
+        self.occupancy.get(room).map_or(0, |occupancy| occupancy.users)
     }
 
     pub(super) fn on_join(&mut self, io: &mut Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
@@ -118,8 +127,7 @@ impl Chat {
         let room = self.admit(io, socket, &request.room)?;
         let mut members = br#","roomId":"#.to_vec();
         json::quote(&room, &mut members);
-        let users = self.occupancy.get(&room).copied().unwrap_or_default();
-        members.extend_from_slice(format!(r#","members":{users}"#).as_bytes());
+        members.extend_from_slice(format!(r#","members":{}"#, self.users(&room)).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
         if let Some(wanted) = request.history {
             self.store.expire(io.now());

@@ -42,9 +42,16 @@ impl Chat {
         let now = io.now();
         let id: Arc<str> = claims.sub.into();
         let user = self.users.entry(Arc::clone(&id)).or_insert_with(|| User::new(Arc::clone(&id)));
+        // All sockets of a user share one text.
+        let id = Arc::clone(&user.id);
         user.rename(&claims.name);
         user.sockets.push(socket);
-        user.gone = None;
+        let back: Vec<Arc<str>> = user.gone.take().map(|_| user.taken_for_online().collect()).unwrap_or_default();
+        for room in back {
+            self.occupy(&room, |occupancy| {
+                occupancy.away.remove(&id);
+            });
+        }
         let leeway = self.config.auth.leeway.as_secs();
         let member = Member {
             key: socket,
@@ -123,8 +130,15 @@ impl Chat {
                 self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
             }
         }
+        let gone = user.sockets.is_empty();
         for room in &member.rooms {
             self.count_out(&member.user, room, None);
+        }
+        let user = self.users.get(&member.user).filter(|_| gone);
+        for room in user.into_iter().flat_map(User::taken_for_online).collect::<Vec<_>>() {
+            self.occupy(&room, |occupancy| {
+                occupancy.away.insert(Arc::clone(&member.user));
+            });
         }
     }
 

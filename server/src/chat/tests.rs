@@ -318,3 +318,27 @@ fn history_ends_at_max_age_without_a_new_message() {
     bench.text(alice, r#"28["join",{"roomId":"lobby","history":5}]"#);
     assert_eq!(bench.sent(alice), [r#"438[{"ok":true,"roomId":"lobby","members":1,"messages":[]}]"#]);
 }
+
+#[test]
+fn whoever_comes_while_a_user_reloads_is_told_of_that_user() {
+    let mut bench = Bench::with(&[]);
+    let alice = bench.join("alice");
+    bench.close(alice);
+    bench.advance(500);
+    let bob = bench.open();
+    bench.connect(bob, "bob");
+    bench.join("alice");
+    bench.advance(10_000);
+    let online = r#"42["userStatus",{"userId":"alice","username":"alice","isOnline":true}]"#;
+    let sent = bench.sent(bob);
+    assert_eq!(sent.iter().filter(|sent| *sent == online).count(), 1, "{sent:?}");
+    // And of the end, when there is no coming back.
+    let carol = bench.join("carol");
+    bench.close(carol);
+    let dave = bench.open();
+    bench.connect(dave, "dave");
+    bench.advance(10_000);
+    let sent = bench.sent(dave).join("\n");
+    assert!(sent.contains(r#"{"userId":"carol","username":"carol","isOnline":true}"#), "{sent}");
+    assert!(sent.contains(r#"{"userId":"carol","username":"carol","isOnline":false"#), "{sent}");
+}

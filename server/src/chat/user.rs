@@ -62,6 +62,11 @@ impl User {
         self.fields = String::from_utf8(fields).unwrap_or_default().into();
     }
 
+    /// The rooms whose other users take this one for online, whether or not a socket is there.
+    pub(super) fn taken_for_online(&self) -> impl Iterator<Item = Arc<str>> {
+        self.rooms.iter().filter(|presence| presence.left.is_none()).map(|presence| Arc::clone(&presence.room))
+    }
+
     pub(super) fn messages(&mut self, limits: &Limits) -> &Bucket {
         self.messages.get_or_insert_with(|| Box::new(Bucket::new(limits.message_rate, limits.message_burst)))
     }

@@ -1,7 +1,7 @@
 //! `history`, and the page of messages that `join` brings.
 
 use bytes::Bytes;
-use socketio::{Args, Io, SocketKey, parser::attachments};
+use socketio::{AckId, Args, Io, SocketKey, parser::attachments};
 
 use super::{Chat, Reply, error::ChatError, request};
 use crate::store::Stored;
@@ -24,9 +24,19 @@ pub(super) struct Page {
 }
 
 impl Chat {
-    pub(super) fn on_history(&mut self, io: &Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
+    pub(super) fn on_history(
+        &mut self,
+        io: &Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Reply, ChatError> {
         let request = request::history(args)?;
         let room = self.readable(socket, request.room)?;
+        if ack.is_none() {
+            // A page costs far more than the request, and without an answer nothing would slow the client down.
+            return Ok(Reply::default());
+        }
         self.store.expire(io.now());
         let messages = self.store.between(&room, request.after, request.before);
         let page = if request.after.is_some() {

@@ -184,9 +184,9 @@ impl Handler for Chat {
         let outcome = match &*event.name {
             "message" => self.on_message(io, socket, &event.args),
             "typing" => self.on_typing(io, socket, &event.args),
-            "join" => self.on_join(io, socket, &event.args),
-            "history" => self.on_history(io, socket, &event.args),
-            "presence" => self.on_presence(io, socket, &event.args),
+            "join" => self.on_join(io, socket, &event.args, ack),
+            "history" => self.on_history(io, socket, &event.args, ack),
+            "presence" => self.on_presence(io, socket, &event.args, ack),
             "refresh" => self.on_refresh(io, socket, &event.args),
             "leave" => self.on_leave(io, socket, &event.args),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),

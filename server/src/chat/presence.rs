@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
-use socketio::{Args, Io, SocketKey};
+use socketio::{AckId, Args, Io, SocketKey};
 
 use super::{Chat, Reply, error::ChatError, request, room_name};
 
@@ -15,8 +15,13 @@ impl Chat {
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
+        ack: Option<AckId>,
     ) -> Result<Reply, ChatError> {
         let room = self.readable(socket, request::presence(args)?)?;
+        if ack.is_none() {
+            // The list costs far more than the request, and without an answer nothing would slow the client down.
+            return Ok(Reply::default());
+        }
         let name = room_name(&room);
         let users: Vec<String> = self.users_in(io, &name).take(USERS).filter_map(|user| self.online(user)).collect();
         Ok(Reply::from(format!(r#","users":[{}],"total":{}"#, users.join(","), self.users(&room))))

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use socketio::{Args, Io, SocketKey, json};
+use socketio::{AckId, Args, Io, SocketKey, json};
 
 use super::{
     Chat, LOBBY, Occupancy, Reply,
@@ -122,14 +122,20 @@ impl Chat {
         self.occupancy.get(room).map_or(0, |occupancy| occupancy.users)
     }
 
-    pub(super) fn on_join(&mut self, io: &mut Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
+    pub(super) fn on_join(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Reply, ChatError> {
         let request = request::join(args)?;
         let room = self.admit(io, socket, &request.room)?;
         let mut members = br#","roomId":"#.to_vec();
         json::quote(&room, &mut members);
         members.extend_from_slice(format!(r#","members":{}"#, self.users(&room)).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
-        if let Some(wanted) = request.history {
+        if let Some(wanted) = request.history.filter(|_| ack.is_some()) {
             self.store.expire(io.now());
             let page = Page::newest(self.store.between(&room, None, None), wanted);
             reply.members.push_str(&format!(r#","messages":{}"#, page.messages));

@@ -18,9 +18,13 @@ const REMEMBERED_ROOMS: usize = 1000;
 pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
 
 impl Chat {
+    /// Whether the socket has fewer rooms than it may. The lobby does not count: nobody chose to be there.
     pub(super) fn may_enter_another(&mut self, socket: SocketKey) -> bool {
         let limit = self.config.limits.rooms_per_socket;
-        self.member(socket).is_some_and(|member| limit == 0 || member.rooms.len() < limit)
+        let has_lobby = self.config.rooms.lobby;
+        let counts = |room: &Arc<str>| !(has_lobby && **room == *LOBBY);
+        self.member(socket)
+            .is_some_and(|member| limit == 0 || member.rooms.iter().filter(|room| counts(room)).count() < limit)
     }
 
     /// The room's shared name, if the socket is in it.
@@ -37,7 +41,7 @@ impl Chat {
         if !lobby && !self.member(socket).is_some_and(|member| member.access.allows(room)) {
             return Err(FORBIDDEN);
         }
-        if !self.may_enter_another(socket) {
+        if !lobby && !self.may_enter_another(socket) {
             return Err(ChatError::new(Code::TooManyRooms, "leave a room before joining another"));
         }
         let room: Arc<str> = room.into();

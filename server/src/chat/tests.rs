@@ -342,3 +342,17 @@ fn whoever_comes_while_a_user_reloads_is_told_of_that_user() {
     assert!(sent.contains(r#"{"userId":"carol","username":"carol","isOnline":true}"#), "{sent}");
     assert!(sent.contains(r#"{"userId":"carol","username":"carol","isOnline":false"#), "{sent}");
 }
+
+#[test]
+fn the_lobby_is_none_of_the_rooms_a_socket_may_have() {
+    let mut bench = Bench::with(&[("limits.rooms_per_socket", "2")]);
+    let alice = bench.join("alice");
+    for room in ["a", "b", "c"] {
+        bench.text(alice, &format!(r#"2["join",{{"roomId":"{room}"}}]"#));
+    }
+    let sent = bench.sent(alice);
+    assert!(matches!(&*sent, [error] if error.contains("too_many_rooms")), "{sent:?}");
+    bench.text(alice, r#"2["leave",{"roomId":"lobby"}]"#);
+    bench.text(alice, r#"2["message",{"message":"back"}]"#);
+    assert!(bench.sent(alice).join("").contains(r#""message":"back""#));
+}

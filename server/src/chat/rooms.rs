@@ -12,9 +12,6 @@ use super::{
     user::Presence,
 };
 
-/// Above this many rooms a user's past ones are forgotten.
-const REMEMBERED_ROOMS: usize = 1000;
-
 pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
 
 impl Chat {
@@ -86,10 +83,7 @@ impl Chat {
                 presence.left.take().is_some_and(|left| now.duration_since(left) >= again)
             }
             None => {
-                // Rooms whose last socket went without `leave` stay, for the end to be told there; not without bound.
-                if user.rooms.len() >= REMEMBERED_ROOMS {
-                    user.rooms.retain(|presence| presence.sockets > 0);
-                }
+                user.forget_rooms(now, again);
                 user.rooms.push(Presence { room: Arc::clone(room), sockets: 1, left: None });
                 true
             }

@@ -356,3 +356,24 @@ fn the_lobby_is_none_of_the_rooms_a_socket_may_have() {
     bench.text(alice, r#"2["message",{"message":"back"}]"#);
     assert!(bench.sent(alice).join("").contains(r#""message":"back""#));
 }
+
+#[test]
+fn rooms_that_were_left_do_not_displace_one_that_awaits_the_end() {
+    let mut bench = Bench::with(&[]);
+    let bob = bench.join("bob");
+    bench.text(bob, r#"2["join",{"roomId":"shared"}]"#);
+    let [tab, other] = ["alice", "alice"].map(|sub| bench.join(sub));
+    bench.text(tab, r#"2["join",{"roomId":"shared"}]"#);
+    bench.text(bob, r#"2["leave",{"roomId":"lobby"}]"#);
+    bench.close(tab);
+    for room in 0..1500 {
+        bench.text(other, &format!(r#"2["join",{{"roomId":"{room}"}}]"#));
+        bench.text(other, &format!(r#"2["leave",{{"roomId":"{room}"}}]"#));
+        bench.advance(10);
+    }
+    bench.sent(bob);
+    bench.close(other);
+    bench.advance(10_000);
+    let sent = bench.sent(bob);
+    assert!(matches!(&*sent, [offline] if offline.contains(r#""isOnline":false"#)), "{sent:?}");
+}

@@ -1,6 +1,9 @@
 //! [`User`]: one person, however many sockets; and [`Member`]: one socket as the chat sees it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use smallvec::SmallVec;
 use socketio::{SocketKey, json};
@@ -20,6 +23,9 @@ pub(super) struct Presence {
     /// When the last of them left by `leave`. Nobody is told of that; only coming back soon is not told again either.
     pub(super) left: Option<Instant>,
 }
+
+/// Above this many rooms a user's past ones are forgotten.
+const REMEMBERED_ROOMS: usize = 1000;
 
 /// A user with at least one socket, or within the grace after the last one.
 #[derive(Debug)]
@@ -65,6 +71,18 @@ impl User {
     /// The rooms whose other users take this one for online, whether or not a socket is there.
     pub(super) fn taken_for_online(&self) -> impl Iterator<Item = Arc<str>> {
         self.rooms.iter().filter(|presence| presence.left.is_none()).map(|presence| Arc::clone(&presence.room))
+    }
+
+    /// Sees to it that past rooms do not pile up. Those that were left go first, because nobody is told anything there any
+    /// more; only beyond the bound those too where the user's end would be told.
+    pub(super) fn forget_rooms(&mut self, now: Instant, grace: Duration) {
+        if self.rooms.len() >= REMEMBERED_ROOMS {
+            let recent = |left: Instant| now.duration_since(left) < grace;
+            self.rooms.retain(|presence| presence.sockets > 0 || presence.left.is_none_or(recent));
+        }
+        if self.rooms.len() >= REMEMBERED_ROOMS {
+            self.rooms.retain(|presence| presence.sockets > 0);
+        }
     }
 
     pub(super) fn messages(&mut self, limits: &Limits) -> &Bucket {

@@ -84,13 +84,16 @@ impl Page {
 
 /// As many messages as fit, one at least, and whether some are left.
 fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> (Vec<&'a Stored>, bool) {
-    let (mut chosen, mut bytes, mut binary, mut lookalike) = (Vec::new(), "[]".len(), 0, false);
+    let (mut chosen, mut bytes, mut binary) = (Vec::new(), "[]".len(), 0);
+    // Data that looks like a placeholder would be taken for one of the other messages' attachments.
+    let misleads = |stored: &Stored| stored.attachments.is_empty() && attachments::has_placeholders(&stored.json);
     for stored in messages {
+        let first_binary = binary == 0;
         bytes += stored.json.len() + ",".len();
         binary += stored.attachments.len();
-        // Data that looks like a placeholder would be taken for one of the other messages' attachments.
-        lookalike |= stored.attachments.is_empty() && attachments::has_placeholders(&stored.json);
-        let full = bytes > PAGE_BYTES || binary > ATTACHMENTS || (lookalike && binary > 0);
+        // Looked for beside attachments only: most pages have none, and are not read through.
+        let mixed = binary > 0 && (misleads(stored) || (first_binary && chosen.iter().copied().any(misleads)));
+        let full = bytes > PAGE_BYTES || binary > ATTACHMENTS || mixed;
         if chosen.len() >= limit || (full && !chosen.is_empty()) {
             return (chosen, true);
         }
@@ -137,9 +140,14 @@ mod tests {
         assert_eq!((page.messages.as_str(), page.attachments.len(), page.more), ("[2,3]", 8, true));
         // Data that looks like a placeholder, and a message with an attachment, never share a page.
         let data = r#"{"_placeholder":true,"num":7}"#;
-        let store = store(&[("1", 1), (data, 0), ("3", 0)]);
-        let page = Page::newest(store.between("r", None, None), 10);
-        assert_eq!((page.messages, page.more), (format!("[{data},3]"), true));
+        let store = store(&[("1", 1), ("2", 0), (data, 0), ("4", 0), ("5", 1)]);
+        let all = || store.between("r", None, None);
+        let page = Page::newest(all(), 10);
+        assert_eq!((page.messages, page.more), ("[4,5]".to_owned(), true));
+        let page = Page::oldest(all(), 10);
+        assert_eq!((page.messages, page.more), ("[1,2]".to_owned(), true));
+        let page = Page::newest(store.between("r", None, Some(Uuid::from_u128(5))), 10);
+        assert_eq!((page.messages, page.more), (format!("[2,{data},4]"), true));
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub(crate) struct Chat {
 struct Occupancy {
     /// How many users have a socket in it.
     users: usize,
-    /// Those without any socket whom the others still take for online, because the grace is not over.
+    /// Those without a socket in it whom the others still take for online: they neither left nor are gone for the grace.
     away: HashSet<Arc<str>>,
 }
 

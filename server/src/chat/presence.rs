@@ -48,7 +48,7 @@ impl Chat {
             return;
         }
         let Some(newcomer) = self.member(socket).map(|member| Arc::clone(&member.user)) else { return };
-        // Whoever comes back within the grace is not announced again: the newcomer must know of them too.
+        // Whoever comes back without having left is not announced again: the newcomer must know of them too.
         let away = self.occupancy.get(room).into_iter().flat_map(|occupancy| &occupancy.away);
         let name = room_name(room);
         let others = self.users_in(io, &name).chain(away).filter(|user| **user != newcomer);

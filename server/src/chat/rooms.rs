@@ -75,6 +75,8 @@ impl Chat {
         let Some(member) = self.member(socket) else { return };
         member.rooms.push(Arc::clone(room));
         let Some(user) = self.user_of(socket) else { return };
+        let id = Arc::clone(&user.id);
+        let mut forgotten = Vec::new();
         let mut first = true;
         let announce = match user.rooms.iter_mut().find(|presence| presence.room == *room) {
             Some(presence) => {
@@ -83,27 +85,40 @@ impl Chat {
                 presence.left.take().is_some_and(|left| now.duration_since(left) >= again)
             }
             None => {
-                user.forget_rooms(now, again);
+                forgotten = user.forget_rooms(now, again);
                 user.rooms.push(Presence { room: Arc::clone(room), sockets: 1, left: None });
                 true
             }
         };
+        for room in &forgotten {
+            self.occupy(room, |occupancy| {
+                occupancy.away.remove(&id);
+            });
+        }
         if first {
-            self.occupancy.entry(Arc::clone(room)).or_default().users += 1;
+            self.occupy(room, |occupancy| {
+                occupancy.users += 1;
+                occupancy.away.remove(&id);
+            });
         }
         self.welcome(io, socket, room, announce);
     }
 
     /// One socket of the user less in a room; `left` is when it left by its own wish.
-    pub(super) fn count_out(&mut self, user: &str, room: &Arc<str>, left: Option<Instant>) {
-        let rooms = self.users.get_mut(user).map(|user| &mut user.rooms);
+    pub(super) fn count_out(&mut self, user: &Arc<str>, room: &Arc<str>, left: Option<Instant>) {
+        let rooms = self.users.get_mut(&**user).map(|user| &mut user.rooms);
         let Some(presence) = rooms.into_iter().flatten().find(|presence| presence.room == *room) else { return };
         presence.sockets = presence.sockets.saturating_sub(1);
         if presence.sockets > 0 {
             return;
         }
         presence.left = left;
-        self.occupy(room, |occupancy| occupancy.users = occupancy.users.saturating_sub(1));
+        self.occupy(room, |occupancy| {
+            occupancy.users = occupancy.users.saturating_sub(1);
+            if left.is_none() {
+                occupancy.away.insert(Arc::clone(user));
+            }
+        });
     }
 
     /// Changes what is known of a room; one that nobody is in is forgotten.

@@ -46,12 +46,7 @@ impl Chat {
         let id = Arc::clone(&user.id);
         user.rename(&claims.name);
         user.sockets.push(socket);
-        let back: Vec<Arc<str>> = user.gone.take().map(|_| user.taken_for_online().collect()).unwrap_or_default();
-        for room in back {
-            self.occupy(&room, |occupancy| {
-                occupancy.away.remove(&id);
-            });
-        }
+        user.gone = None;
         let leeway = self.config.auth.leeway.as_secs();
         let member = Member {
             key: socket,
@@ -130,15 +125,8 @@ impl Chat {
                 self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
             }
         }
-        let gone = user.sockets.is_empty();
         for room in &member.rooms {
             self.count_out(&member.user, room, None);
-        }
-        let user = self.users.get(&member.user).filter(|_| gone);
-        for room in user.into_iter().flat_map(User::taken_for_online).collect::<Vec<_>>() {
-            self.occupy(&room, |occupancy| {
-                occupancy.away.insert(Arc::clone(&member.user));
-            });
         }
     }
 

@@ -377,3 +377,36 @@ fn rooms_that_were_left_do_not_displace_one_that_awaits_the_end() {
     let sent = bench.sent(bob);
     assert!(matches!(&*sent, [offline] if offline.contains(r#""isOnline":false"#)), "{sent:?}");
 }
+
+#[test]
+fn whoever_comes_while_another_tab_was_closed_is_told_of_its_user() {
+    let mut bench = Bench::with(&[]);
+    let [tab, _other] = ["alice", "alice"].map(|sub| bench.join(sub));
+    bench.text(tab, r#"2["join",{"roomId":"r"}]"#);
+    bench.close(tab);
+    let bob = bench.join("bob");
+    bench.text(bob, r#"2["join",{"roomId":"r"}]"#);
+    let tab = bench.join("alice");
+    bench.text(tab, r#"2["join",{"roomId":"r"}]"#);
+    let online = r#"42["userStatus",{"userId":"alice","username":"alice","isOnline":true}]"#;
+    assert_eq!(bench.sent(bob), [online]);
+}
+
+#[test]
+fn past_rooms_of_a_user_who_stays_are_bounded_and_leave_nothing() {
+    let mut bench = Bench::with(&[]);
+    let stays = bench.join("alice");
+    for n in 0..15 {
+        let tab = bench.join("alice");
+        for room in 0..100 {
+            bench.text(tab, &format!(r#"2["join",{{"roomId":"{n} {room}"}}]"#));
+        }
+        bench.close(tab);
+        bench.advance(3000);
+    }
+    assert!(bench.chat.0.borrow().occupancy.len() <= 1001);
+    bench.close(stays);
+    bench.advance(24 * 3600 * 1000);
+    let kept = bench.into_kept();
+    assert!(kept.values().all(|kept| *kept == 0), "{kept:?}");
+}

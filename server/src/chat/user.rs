@@ -74,15 +74,18 @@ impl User {
     }
 
     /// Sees to it that past rooms do not pile up. Those that were left go first, because nobody is told anything there any
-    /// more; only beyond the bound those too where the user's end would be told.
-    pub(super) fn forget_rooms(&mut self, now: Instant, grace: Duration) {
-        if self.rooms.len() >= REMEMBERED_ROOMS {
-            let recent = |left: Instant| now.duration_since(left) < grace;
-            self.rooms.retain(|presence| presence.sockets > 0 || presence.left.is_none_or(recent));
-        }
-        if self.rooms.len() >= REMEMBERED_ROOMS {
-            self.rooms.retain(|presence| presence.sockets > 0);
-        }
+    /// more; only beyond the bound those too where the user's end would be told. Returns which were forgotten.
+    pub(super) fn forget_rooms(&mut self, now: Instant, grace: Duration) -> Vec<Arc<str>> {
+        let mut forgotten = Vec::new();
+        let mut forget = |past: &dyn Fn(&Presence) -> bool| {
+            if self.rooms.len() >= REMEMBERED_ROOMS {
+                let gone = self.rooms.extract_if(.., |presence| presence.sockets == 0 && past(presence));
+                forgotten.extend(gone.map(|presence| presence.room));
+            }
+        };
+        forget(&|presence| presence.left.is_some_and(|left| now.duration_since(left) >= grace));
+        forget(&|_| true);
+        forgotten
     }
 
     pub(super) fn messages(&mut self, limits: &Limits) -> &Bucket {

@@ -19,7 +19,7 @@ use governor::{
 /// How long strikes count.
 const STRIKE_WINDOW: Duration = Duration::from_secs(60);
 
-/// How often addresses without a connection are forgotten.
+/// How often addresses without a connection are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// A token bucket; without a rate it is always full.
@@ -70,6 +70,8 @@ pub(crate) struct Addresses {
     /// The most connections of one address; zero is no limit.
     limit: usize,
     known: HashMap<IpAddr, Address>,
+    /// How long an address without a connection is kept: until its bucket is full again, at least.
+    keep: Duration,
     sweep_at: Option<Instant>,
 }
 
@@ -83,7 +85,9 @@ struct Address {
 impl Addresses {
     /// Addresses that may open `rate` connections a second and hold `limit` at a time; zero is no limit.
     pub(crate) fn new(rate: f64, limit: usize) -> Self {
-        Self { rate, limit, known: HashMap::new(), sweep_at: None }
+        // A bucket holds what comes in one second, and one token at least.
+        let keep = Duration::try_from_secs_f64(rate.recip()).map_or(SWEEP, |fill| fill.max(SWEEP));
+        Self { rate, limit, known: HashMap::new(), keep, sweep_at: None }
     }
 
     fn entry(&mut self, now: Instant, address: IpAddr) -> &mut Address {
@@ -102,7 +106,8 @@ impl Addresses {
 
     /// Forgets addresses without a connection whose bucket is full again.
     fn sweep(&mut self, now: Instant) {
-        self.known.retain(|_, address| address.connections > 0 || now.duration_since(address.last_seen) < SWEEP);
+        let keep = self.keep;
+        self.known.retain(|_, address| address.connections > 0 || now.duration_since(address.last_seen) < keep);
         self.sweep_at = Some(now + SWEEP);
     }
 
@@ -180,6 +185,17 @@ mod tests {
         assert!(addresses.admit(now, one).is_ok());
         addresses.remove(now, one);
         addresses.sweep(now + SWEEP);
+        assert_eq!(addresses.known.len(), 0);
+    }
+
+    #[test]
+    fn a_slow_rate_holds_beyond_the_sweep() {
+        let now = Instant::now();
+        let mut addresses = Addresses::new(0.01, 0);
+        let one: IpAddr = "10.0.0.1".parse().unwrap();
+        assert!(addresses.admit(now, one).is_ok());
+        assert!(addresses.admit(now + 2 * SWEEP, one).is_err());
+        addresses.sweep(now + Duration::from_secs(121));
         assert_eq!(addresses.known.len(), 0);
     }
 

@@ -120,7 +120,10 @@ impl Server {
         let (started, ready) = std::sync::mpsc::channel();
         let body = move || {
             let mut builder = tokio::runtime::Builder::new_current_thread();
-            let runtime = match builder.enable_all().build_local(tokio::runtime::LocalOptions::default()) {
+            // How many visits to busy peers may pass before the others are looked at: with tokio's own 61, a peer that
+            // floods one core makes everybody wait for 61 of its budgets.
+            builder.enable_all().event_interval(16);
+            let runtime = match builder.build_local(tokio::runtime::LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };

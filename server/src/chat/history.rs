@@ -1,7 +1,7 @@
 //! `history`, and the page of messages that `join` brings.
 
 use bytes::Bytes;
-use socketio::{Args, SocketKey, parser::attachments};
+use socketio::{AckId, Args, Io, SocketKey, parser::attachments};
 
 use super::{Chat, Reply, error::ChatError, request};
 use crate::store::Stored;
@@ -24,9 +24,20 @@ pub(super) struct Page {
 }
 
 impl Chat {
-    pub(super) fn on_history(&mut self, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
+    pub(super) fn on_history(
+        &mut self,
+        io: &Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Reply, ChatError> {
         let request = request::history(args)?;
         let room = self.readable(socket, request.room)?;
+        if ack.is_none() {
+            // A page costs far more than the request, and without an answer nothing would slow the client down.
+            return Ok(Reply::default());
+        }
+        self.store.expire(io.now());
         let messages = self.store.between(&room, request.after, request.before);
         let page = if request.after.is_some() {
             Page::oldest(messages, request.limit)
@@ -73,13 +84,16 @@ impl Page {
 
 /// As many messages as fit, one at least, and whether some are left.
 fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> (Vec<&'a Stored>, bool) {
-    let (mut chosen, mut bytes, mut binary, mut lookalike) = (Vec::new(), "[]".len(), 0, false);
+    let (mut chosen, mut bytes, mut binary) = (Vec::new(), "[]".len(), 0);
+    // Data that looks like a placeholder would be taken for one of the other messages' attachments.
+    let misleads = |stored: &Stored| stored.attachments.is_empty() && attachments::has_placeholders(&stored.json);
     for stored in messages {
+        let first_binary = binary == 0;
         bytes += stored.json.len() + ",".len();
         binary += stored.attachments.len();
-        // Data that looks like a placeholder would be taken for one of the other messages' attachments.
-        lookalike |= stored.attachments.is_empty() && attachments::has_placeholders(&stored.json);
-        let full = bytes > PAGE_BYTES || binary > ATTACHMENTS || (lookalike && binary > 0);
+        // Looked for beside attachments only: most pages have none, and are not read through.
+        let mixed = binary > 0 && (misleads(stored) || (first_binary && chosen.iter().copied().any(misleads)));
+        let full = bytes > PAGE_BYTES || binary > ATTACHMENTS || mixed;
         if chosen.len() >= limit || (full && !chosen.is_empty()) {
             return (chosen, true);
         }
@@ -126,9 +140,14 @@ mod tests {
         assert_eq!((page.messages.as_str(), page.attachments.len(), page.more), ("[2,3]", 8, true));
         // Data that looks like a placeholder, and a message with an attachment, never share a page.
         let data = r#"{"_placeholder":true,"num":7}"#;
-        let store = store(&[("1", 1), (data, 0), ("3", 0)]);
-        let page = Page::newest(store.between("r", None, None), 10);
-        assert_eq!((page.messages, page.more), (format!("[{data},3]"), true));
+        let store = store(&[("1", 1), ("2", 0), (data, 0), ("4", 0), ("5", 1)]);
+        let all = || store.between("r", None, None);
+        let page = Page::newest(all(), 10);
+        assert_eq!((page.messages, page.more), ("[4,5]".to_owned(), true));
+        let page = Page::oldest(all(), 10);
+        assert_eq!((page.messages, page.more), ("[1,2]".to_owned(), true));
+        let page = Page::newest(store.between("r", None, Some(Uuid::from_u128(5))), 10);
+        assert_eq!((page.messages, page.more), (format!("[2,{data},4]"), true));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use socketio::{Args, Io, SocketKey, json};
 use uuid::fmt::Hyphenated;
 
 use super::{
-    Chat, Reply,
+    Chat, LOBBY, Reply,
     error::{ChatError, Code},
     request::{self, MessageRequest},
     room_name, wall_clock,
@@ -27,7 +27,8 @@ impl Chat {
         let request = request::message(args, &config.limits)?;
         let room = match &request.room {
             Some(room) => self.admit(io, socket, room)?,
-            None if config.rooms.lobby => Arc::clone(&self.lobby),
+            // It may have left the lobby; the sender gets its own message too.
+            None if config.rooms.lobby => self.admit(io, socket, LOBBY)?,
             None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing")),
         };
         let receipt = self.publish(io, socket, &room, &request);

@@ -12,8 +12,10 @@
 //! | `presence` | `presence`, `userStatus` |
 //! | `typing` | `typing`, `userTyping` |
 //! | `user` | what is kept of users and sockets |
+//! | `alarms` | when to look at a socket again |
 //! | `error` | refusals |
 
+mod alarms;
 mod error;
 mod history;
 mod message;
@@ -25,17 +27,15 @@ mod typing;
 mod user;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use alarms::Alarms;
 use bytes::Bytes;
-use engineio::{
-    ConnKey, Handshake, Refusal,
-    deadlines::{Fifo, Heap},
-};
+use engineio::{ConnKey, Handshake, Refusal, deadlines::Heap};
 use error::{ChatError, Code};
 use socketio::{AckId, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 use user::{Member, User};
@@ -65,15 +65,24 @@ pub(crate) struct Chat {
     /// By the socket's index.
     members: Vec<Option<Member>>,
     users: HashMap<Arc<str>, User>,
-    /// How many users are in each room.
-    occupancy: HashMap<Arc<str>, usize>,
+    occupancy: HashMap<Arc<str>, Occupancy>,
     store: MemoryStore,
     ids: MessageIds,
     lobby: Arc<str>,
-    idle: Fifo<SocketKey>,
-    expiry: Heap<SocketKey>,
-    typing: Heap<SocketKey>,
-    grace: Fifo<Arc<str>>,
+    idle: Alarms,
+    expiry: Alarms,
+    typing: Alarms,
+    /// Users without a socket, each once.
+    grace: Heap<Arc<str>>,
+}
+
+/// Who is in a room, as far as its sockets do not tell.
+#[derive(Debug, Default)]
+struct Occupancy {
+    /// How many users have a socket in it.
+    users: usize,
+    /// Those without a socket in it whom the others still take for online: they neither left nor are gone for the grace.
+    away: HashSet<Arc<str>>,
 }
 
 /// What an acknowledgement carries beside `ok`.
@@ -103,16 +112,20 @@ impl Chat {
             store: MemoryStore::new(config.store.max_age, config.store.max_count),
             ids: MessageIds::default(),
             lobby: LOBBY.into(),
-            idle: Fifo::default(),
-            expiry: Heap::default(),
-            typing: Heap::default(),
-            grace: Fifo::default(),
+            idle: Alarms::default(),
+            expiry: Alarms::default(),
+            typing: Alarms::default(),
+            grace: Heap::default(),
             config,
         }
     }
 
     fn member(&mut self, socket: SocketKey) -> Option<&mut Member> {
         self.members.get_mut(socket.index() as usize)?.as_mut().filter(|member| member.key == socket)
+    }
+
+    fn socket_at(&self, index: u32) -> Option<SocketKey> {
+        self.members.get(index as usize)?.as_ref().map(|member| member.key)
     }
 
     fn user_of(&mut self, socket: SocketKey) -> Option<&mut User> {
@@ -171,9 +184,9 @@ impl Handler for Chat {
         let outcome = match &*event.name {
             "message" => self.on_message(io, socket, &event.args),
             "typing" => self.on_typing(io, socket, &event.args),
-            "join" => self.on_join(io, socket, &event.args),
-            "history" => self.on_history(socket, &event.args),
-            "presence" => self.on_presence(io, socket, &event.args),
+            "join" => self.on_join(io, socket, &event.args, ack),
+            "history" => self.on_history(io, socket, &event.args, ack),
+            "presence" => self.on_presence(io, socket, &event.args, ack),
             "refresh" => self.on_refresh(io, socket, &event.args),
             "leave" => self.on_leave(io, socket, &event.args),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
@@ -191,17 +204,26 @@ impl Handler for Chat {
 
     fn on_timeout(&mut self, io: &mut Io<'_>) {
         let now = io.now();
-        while let Some(socket) = self.idle.pop_due(now) {
-            self.check_idle(io, socket);
+        while let Some(index) = self.idle.pop_due(now) {
+            if let Some(socket) = self.socket_at(index) {
+                self.check_idle(io, socket);
+            }
         }
-        while let Some(socket) = self.expiry.pop_due(now) {
-            self.check_expiry(io, socket);
+        while let Some(index) = self.expiry.pop_due(now) {
+            if let Some(socket) = self.socket_at(index) {
+                self.check_expiry(io, socket);
+            }
         }
-        while let Some(socket) = self.typing.pop_due(now) {
-            self.end_typing_due(io, socket);
+        while let Some(index) = self.typing.pop_due(now) {
+            if let Some(socket) = self.socket_at(index) {
+                self.end_typing_due(io, socket);
+            }
         }
         while let Some(user) = self.grace.pop_due(now) {
             self.check_grace(io, &user);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

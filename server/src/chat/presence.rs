@@ -1,8 +1,8 @@
 //! `presence` and `userStatus`: who is online, on request and told to the other users of a room.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
-use socketio::{Args, Io, SocketKey};
+use socketio::{AckId, Args, Io, SocketKey};
 
 use super::{Chat, Reply, error::ChatError, request, room_name};
 
@@ -15,24 +15,26 @@ impl Chat {
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
+        ack: Option<AckId>,
     ) -> Result<Reply, ChatError> {
         let room = self.readable(socket, request::presence(args)?)?;
-        let total = self.occupancy.get(&*room).copied().unwrap_or_default();
-        let here = self.users_in(io, &room);
-        let users: Vec<String> = here.iter().take(USERS).filter_map(|user| self.online(user)).collect();
-        Ok(Reply::from(format!(r#","users":[{}],"total":{total}"#, users.join(","))))
+        if ack.is_none() {
+            // The list costs far more than the request, and without an answer nothing would slow the client down.
+            return Ok(Reply::default());
+        }
+        let name = room_name(&room);
+        let users: Vec<String> = self.users_in(io, &name).take(USERS).filter_map(|user| self.online(user)).collect();
+        Ok(Reply::from(format!(r#","users":[{}],"total":{}"#, users.join(","), self.users(&room))))
     }
 
-    /// The users in a room, each once.
-    pub(super) fn users_in(&self, io: &Io<'_>, room: &str) -> Vec<Arc<str>> {
-        let mut users: Vec<Arc<str>> = io
-            .members("/", &room_name(room))
+    /// The users with a socket in a room (by its [`room_name`]), each once. Many rooms are larger than what is asked for,
+    /// so this walks no further than it is taken.
+    fn users_in<'a>(&'a self, io: &'a Io<'_>, name: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
+        let mut seen = HashSet::new();
+        io.members("/", name)
             .filter_map(|socket| self.members.get(socket.index() as usize)?.as_ref())
-            .map(|member| Arc::clone(&member.user))
-            .collect();
-        users.sort_unstable();
-        users.dedup();
-        users
+            .map(|member| &member.user)
+            .filter(move |user| seen.insert(*user))
     }
 
     /// Whether a room is small enough for presence: it costs a packet for each pair of members.
@@ -46,12 +48,14 @@ impl Chat {
             return;
         }
         let Some(newcomer) = self.member(socket).map(|member| Arc::clone(&member.user)) else { return };
-        let others = self.users_in(io, room).into_iter().filter(|user| *user != newcomer);
-        for user in others.take(self.config.presence.snapshot).collect::<Vec<_>>() {
-            if let Some(status) = self.online(&user) {
-                // A newcomer that is gone already needs no snapshot.
-                let _ = io.emit(socket, "userStatus", &status, &[]);
-            }
+        // Whoever comes back without having left is not announced again: the newcomer must know of them too.
+        let away = self.occupancy.get(room).into_iter().flat_map(|occupancy| &occupancy.away);
+        let name = room_name(room);
+        let others = self.users_in(io, &name).chain(away).filter(|user| **user != newcomer);
+        let statuses = others.take(self.config.presence.snapshot).filter_map(|user| self.online(user));
+        for status in statuses.collect::<Vec<_>>() {
+            // A newcomer that is gone already needs no snapshot.
+            let _ = io.emit(socket, "userStatus", &status, &[]);
         }
         if announce && let Some(status) = self.online(&newcomer) {
             self.tell(io, &newcomer, std::slice::from_ref(room), "userStatus", &status);
@@ -65,18 +69,27 @@ impl Chat {
 
     /// Ends a user who has been without a socket for the grace.
     pub(super) fn check_grace(&mut self, io: &mut Io<'_>, id: &Arc<str>) {
-        let Some(since) = self.users.get(id).and_then(|user| user.gone) else { return };
+        let Some(user) = self.users.get_mut(id) else { return };
+        user.watched = false;
+        let Some(since) = user.gone else { return };
         let away = io.now().duration_since(since);
         if away < self.config.presence.grace {
-            // It came back, and went again: a later entry stands for that.
+            // It came back, and went again.
+            user.watched = true;
+            self.grace.push(since + self.config.presence.grace, Arc::clone(id));
             return;
         }
         let Some(user) = self.users.remove(id) else { return };
         let seen = SystemTime::now().checked_sub(away).unwrap_or_else(SystemTime::now);
         let status =
             format!(r#"{{{},"isOnline":false,"lastSeen":"{}"}}"#, user.fields, humantime::format_rfc3339_millis(seen));
-        let rooms = user.rooms.into_iter().filter(|presence| presence.left.is_none()).map(|presence| presence.room);
-        let rooms: Vec<_> = rooms.filter(|room| self.announces(io, room)).collect();
+        let mut rooms: Vec<_> = user.taken_for_online().collect();
+        for room in &rooms {
+            self.occupy(room, |occupancy| {
+                occupancy.away.remove(id);
+            });
+        }
+        rooms.retain(|room| self.announces(io, room));
         self.tell(io, id, &rooms, "userStatus", &status);
     }
 

@@ -2,25 +2,26 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use socketio::{Args, Io, SocketKey, json};
+use socketio::{AckId, Args, Io, SocketKey, json};
 
 use super::{
-    Chat, LOBBY, Reply,
+    Chat, LOBBY, Occupancy, Reply,
     error::{ChatError, Code},
     history::Page,
     request, room_name,
     user::Presence,
 };
 
-/// Above this many rooms a user's past ones are forgotten.
-const REMEMBERED_ROOMS: usize = 1000;
-
 pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
 
 impl Chat {
+    /// Whether the socket has fewer rooms than it may. The lobby does not count: nobody chose to be there.
     pub(super) fn may_enter_another(&mut self, socket: SocketKey) -> bool {
         let limit = self.config.limits.rooms_per_socket;
-        self.member(socket).is_some_and(|member| limit == 0 || member.rooms.len() < limit)
+        let has_lobby = self.config.rooms.lobby;
+        let counts = |room: &Arc<str>| !(has_lobby && **room == *LOBBY);
+        self.member(socket)
+            .is_some_and(|member| limit == 0 || member.rooms.iter().filter(|room| counts(room)).count() < limit)
     }
 
     /// The room's shared name, if the socket is in it.
@@ -37,7 +38,7 @@ impl Chat {
         if !lobby && !self.member(socket).is_some_and(|member| member.access.allows(room)) {
             return Err(FORBIDDEN);
         }
-        if !self.may_enter_another(socket) {
+        if !lobby && !self.may_enter_another(socket) {
             return Err(ChatError::new(Code::TooManyRooms, "leave a room before joining another"));
         }
         let room: Arc<str> = room.into();
@@ -74,6 +75,8 @@ impl Chat {
         let Some(member) = self.member(socket) else { return };
         member.rooms.push(Arc::clone(room));
         let Some(user) = self.user_of(socket) else { return };
+        let id = Arc::clone(&user.id);
+        let mut forgotten = Vec::new();
         let mut first = true;
         let announce = match user.rooms.iter_mut().find(|presence| presence.room == *room) {
             Some(presence) => {
@@ -82,46 +85,71 @@ impl Chat {
                 presence.left.take().is_some_and(|left| now.duration_since(left) >= again)
             }
             None => {
-                // Rooms whose last socket went without `leave` stay, for the end to be told there; not without bound.
-                if user.rooms.len() >= REMEMBERED_ROOMS {
-                    user.rooms.retain(|presence| presence.sockets > 0);
-                }
+                forgotten = user.forget_rooms(now, again);
                 user.rooms.push(Presence { room: Arc::clone(room), sockets: 1, left: None });
                 true
             }
         };
+        for room in &forgotten {
+            self.occupy(room, |occupancy| {
+                occupancy.away.remove(&id);
+            });
+        }
         if first {
-            *self.occupancy.entry(Arc::clone(room)).or_default() += 1;
+            self.occupy(room, |occupancy| {
+                occupancy.users += 1;
+                occupancy.away.remove(&id);
+            });
         }
         self.welcome(io, socket, room, announce);
     }
 
     /// One socket of the user less in a room; `left` is when it left by its own wish.
-    pub(super) fn count_out(&mut self, user: &str, room: &Arc<str>, left: Option<Instant>) {
-        let rooms = self.users.get_mut(user).map(|user| &mut user.rooms);
+    pub(super) fn count_out(&mut self, user: &Arc<str>, room: &Arc<str>, left: Option<Instant>) {
+        let rooms = self.users.get_mut(&**user).map(|user| &mut user.rooms);
         let Some(presence) = rooms.into_iter().flatten().find(|presence| presence.room == *room) else { return };
         presence.sockets = presence.sockets.saturating_sub(1);
         if presence.sockets > 0 {
             return;
         }
         presence.left = left;
-        if let Some(users) = self.occupancy.get_mut(room) {
-            *users = users.saturating_sub(1);
-            if *users == 0 {
-                self.occupancy.remove(room);
+        self.occupy(room, |occupancy| {
+            occupancy.users = occupancy.users.saturating_sub(1);
+            if left.is_none() {
+                occupancy.away.insert(Arc::clone(user));
             }
+        });
+    }
+
+    /// Changes what is known of a room; one that nobody is in is forgotten.
+    pub(super) fn occupy(&mut self, room: &Arc<str>, change: impl FnOnce(&mut Occupancy)) {
+        let occupancy = self.occupancy.entry(Arc::clone(room)).or_default();
+        change(occupancy);
+        if occupancy.users == 0 && occupancy.away.is_empty() {
+            self.occupancy.remove(room);
         }
     }
 
-    pub(super) fn on_join(&mut self, io: &mut Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
+    /// How many users have a socket in the room.
+    pub(super) fn users(&self, room: &str) -> usize {
+        self.occupancy.get(room).map_or(0, |occupancy| occupancy.users)
+    }
+
+    pub(super) fn on_join(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Reply, ChatError> {
         let request = request::join(args)?;
         let room = self.admit(io, socket, &request.room)?;
         let mut members = br#","roomId":"#.to_vec();
         json::quote(&room, &mut members);
-        let users = self.occupancy.get(&room).copied().unwrap_or_default();
-        members.extend_from_slice(format!(r#","members":{users}"#).as_bytes());
+        members.extend_from_slice(format!(r#","members":{}"#, self.users(&room)).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
-        if let Some(wanted) = request.history {
+        if let Some(wanted) = request.history.filter(|_| ack.is_some()) {
+            self.store.expire(io.now());
             let page = Page::newest(self.store.between(&room, None, None), wanted);
             reply.members.push_str(&format!(r#","messages":{}"#, page.messages));
             reply.attachments = page.attachments;

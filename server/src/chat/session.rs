@@ -14,6 +14,9 @@ use super::{
 };
 use crate::auth::{AuthError, Claims, Rooms};
 
+/// How often tokens are held against the wall clock.
+const CLOCK_CHECK: Duration = Duration::from_secs(60);
+
 impl Chat {
     /// The claims of a CONNECT packet's token, if they open the door.
     pub(super) fn check_token(&self, auth: Option<&str>) -> Result<Claims, ConnectError> {
@@ -39,6 +42,8 @@ impl Chat {
         let now = io.now();
         let id: Arc<str> = claims.sub.into();
         let user = self.users.entry(Arc::clone(&id)).or_insert_with(|| User::new(Arc::clone(&id)));
+        // All sockets of a user share one text.
+        let id = Arc::clone(&user.id);
         user.rename(&claims.name);
         user.sockets.push(socket);
         user.gone = None;
@@ -61,7 +66,7 @@ impl Chat {
             *slot = Some(member);
         }
         if !self.config.limits.idle_timeout.is_zero() {
-            self.idle.push(now + self.config.limits.idle_timeout, socket);
+            self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
         self.watch_expiry(io, socket);
         if self.config.rooms.lobby {
@@ -116,7 +121,9 @@ impl Chat {
         user.sockets.retain(|of| *of != socket);
         if user.sockets.is_empty() {
             user.gone = Some(io.now());
-            self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
+            if !std::mem::replace(&mut user.watched, true) {
+                self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
+            }
         }
         for room in &member.rooms {
             self.count_out(&member.user, room, None);
@@ -168,7 +175,7 @@ impl Chat {
         let Some(member) = self.member(socket) else { return };
         let deadline = member.last_event + limit;
         if deadline > now {
-            self.idle.push(deadline, socket);
+            self.idle.set(socket.index(), deadline);
             return;
         }
         let error = ChatError::new(Code::IdleTimeout, "no event for too long");
@@ -178,17 +185,14 @@ impl Chat {
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
         let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
         let left = Duration::from_secs(expires).saturating_sub(wall_clock());
-        // A token for longer than the clock can count never expires while this process lives.
-        if let Some(deadline) = io.now().checked_add(left) {
-            self.expiry.push(deadline, socket);
-        }
+        // Tokens end by the wall clock, which may be set forward, or go on while the machine sleeps.
+        self.expiry.set(socket.index(), io.now() + left.min(CLOCK_CHECK));
     }
 
     /// Ends a socket whose token expired by the wall clock.
     pub(super) fn check_expiry(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
         if Duration::from_secs(expires) > wall_clock() {
-            // The wall clock was set back since.
             self.watch_expiry(io, socket);
             return;
         }

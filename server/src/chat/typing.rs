@@ -35,7 +35,7 @@ impl Chat {
             if request.is_typing {
                 let until = io.now() + config.typing.timeout;
                 member.typing.push(Typing { room: room.clone(), until });
-                self.typing.push(until, socket);
+                self.typing.set(socket.index(), until);
             }
         }
         self.tell_typing(io, socket, room.as_ref(), request.is_typing);
@@ -78,21 +78,27 @@ impl Chat {
     pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let now = io.now();
         self.end_typing(io, socket, |typing| typing.until <= now);
+        let next = self.member(socket).and_then(|member| member.typing.iter().map(|typing| typing.until).min());
+        if let Some(until) = next {
+            self.typing.set(socket.index(), until);
+        }
     }
 
     pub(super) fn end_all_typing(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_typing(io, socket, |_| true);
     }
 
+    /// Ends what of a socket's typing the room was told of. What was told to all rooms ends in all: a receiver cannot know
+    /// in which of the rooms it shares with the user.
     pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>) {
-        self.end_typing(io, socket, |typing| typing.room.as_ref() == Some(room));
+        self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
     }
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
     pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, user: &str, room: &Arc<str>) {
         let sockets = self.users.get(user).map(|user| user.sockets.clone()).unwrap_or_default();
         for socket in sockets {
-            self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
+            self.end_typing_in(io, socket, room);
         }
     }
 }

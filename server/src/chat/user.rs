@@ -1,6 +1,9 @@
 //! [`User`]: one person, however many sockets; and [`Member`]: one socket as the chat sees it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use smallvec::SmallVec;
 use socketio::{SocketKey, json};
@@ -21,6 +24,9 @@ pub(super) struct Presence {
     pub(super) left: Option<Instant>,
 }
 
+/// Above this many rooms a user's past ones are forgotten.
+const REMEMBERED_ROOMS: usize = 1000;
+
 /// A user with at least one socket, or within the grace after the last one.
 #[derive(Debug)]
 pub(super) struct User {
@@ -32,6 +38,8 @@ pub(super) struct User {
     pub(super) rooms: Vec<Presence>,
     /// Since when the user has no socket.
     pub(super) gone: Option<Instant>,
+    /// Whether a deadline for `gone` is set: one at a time, however often the user comes and goes.
+    pub(super) watched: bool,
     /// Made when first needed: most users only listen.
     messages: Option<Box<Bucket>>,
     typing: Option<Box<Bucket>>,
@@ -45,6 +53,7 @@ impl User {
             sockets: SmallVec::new(),
             rooms: Vec::new(),
             gone: None,
+            watched: false,
             messages: None,
             typing: None,
         }
@@ -57,6 +66,26 @@ impl User {
         fields.extend_from_slice(br#","username":"#);
         json::quote(username, &mut fields);
         self.fields = String::from_utf8(fields).unwrap_or_default().into();
+    }
+
+    /// The rooms whose other users take this one for online, whether or not a socket is there.
+    pub(super) fn taken_for_online(&self) -> impl Iterator<Item = Arc<str>> {
+        self.rooms.iter().filter(|presence| presence.left.is_none()).map(|presence| Arc::clone(&presence.room))
+    }
+
+    /// Sees to it that past rooms do not pile up. Those that were left go first, because nobody is told anything there any
+    /// more; only beyond the bound those too where the user's end would be told. Returns which were forgotten.
+    pub(super) fn forget_rooms(&mut self, now: Instant, grace: Duration) -> Vec<Arc<str>> {
+        let mut forgotten = Vec::new();
+        let mut forget = |past: &dyn Fn(&Presence) -> bool| {
+            if self.rooms.len() >= REMEMBERED_ROOMS {
+                let gone = self.rooms.extract_if(.., |presence| presence.sockets == 0 && past(presence));
+                forgotten.extend(gone.map(|presence| presence.room));
+            }
+        };
+        forget(&|presence| presence.left.is_some_and(|left| now.duration_since(left) >= grace));
+        forget(&|_| true);
+        forgotten
     }
 
     pub(super) fn messages(&mut self, limits: &Limits) -> &Bucket {

@@ -97,6 +97,13 @@ pub fn has_placeholders(valid: &str) -> bool {
     !placeholders(valid).is_empty()
 }
 
+/// Whether a checked text has a place for each of this many attachments.
+#[must_use]
+pub fn all_placed(valid: &str, attachments: usize) -> bool {
+    let found = placeholders(valid);
+    (0..attachments).all(|num| found.iter().flatten().any(|placed| placed.value == Some(num)))
+}
+
 /// The text with every placeholder's number raised by `offset`: for joining packets, whose attachments then follow each
 /// other, into one.
 #[must_use]
@@ -193,6 +200,15 @@ mod tests {
             assert_eq!(renumber(text, 10), expected);
             assert_eq!(has_placeholders(text), text != expected, "{text}");
         }
+    }
+
+    #[test]
+    fn every_attachment_has_a_place_or_not() {
+        let text = format!("[{},{{\"a\":{}}}]", placeholder(1), placeholder(0));
+        for (attachments, expected) in [(0, true), (1, true), (2, true), (3, false)] {
+            assert_eq!(all_placed(&text, attachments), expected, "{attachments}");
+        }
+        assert!(!all_placed("5", 1));
     }
 
     #[test]

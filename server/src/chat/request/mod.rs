@@ -9,6 +9,7 @@ use bytes::Bytes;
 use socketio::{
     Args,
     json::{self, Kind},
+    parser::attachments,
 };
 use uuid::Uuid;
 
@@ -61,13 +62,14 @@ pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageReq
     check_text(text, limits)?;
     let mut request =
         MessageRequest { message: text, context, room: None, client_id: None, attachments: args.attachments() };
-    let Some(context) = context else {
-        if args.attachments().is_empty() {
-            return Ok(request);
-        }
+    if let Some(context) = context {
+        check_context(context, args.attachments(), limits)?;
+    }
+    // One elsewhere would reach the others, and be kept, without a place in what they get.
+    if !attachments::all_placed(context.unwrap_or_default(), args.attachments().len()) {
         return Err(ChatError::new(INVALID, "attachments belong into context"));
-    };
-    check_context(context, args.attachments(), limits)?;
+    }
+    let Some(context) = context else { return Ok(request) };
     let names = ["roomId", "replyTo", "clientId"];
     let [room, reply_to, client_id] = fields(context, names, "roomId, replyTo and clientId may be given once")?;
     request.room = room.map(room_id).transpose()?;

@@ -136,3 +136,22 @@ fn the_token_is_a_string() {
         assert_eq!(token(auth), None, "{auth:?}");
     }
 }
+
+#[test]
+fn attachments_belong_into_the_context() {
+    let one = r#"{"_placeholder":true,"num":0}"#;
+    for (payload, expected) in [
+        (format!(r#"{{"message":"m","context":{{"a":[{one}]}}}}"#), Ok(())),
+        (format!(r#"{{"message":"m","context":{{}},"a":{one}}}"#), Err(Code::InvalidPayload)),
+        (format!(r#"{{"message":"m","a":{one}}}"#), Err(Code::InvalidPayload)),
+        (format!(r#"{{"message":{one},"context":{{}}}}"#), Err(Code::InvalidPayload)),
+    ] {
+        let mut decoder = parser::Decoder::default();
+        let limits = parser::Limits::default();
+        assert_eq!(decoder.decode_text(&format!(r#"51-["message",{payload}]"#), &limits), Ok(None));
+        let whole = decoder.decode_binary(b"x", &limits).unwrap().unwrap();
+        let Packet::Event { event, .. } = whole.packet() else { panic!("{payload}") };
+        let code = message(&event.args, &Limits::default()).map(drop).map_err(|error| error.code);
+        assert_eq!(code, expected, "{payload}");
+    }
+}

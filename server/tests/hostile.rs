@@ -1,0 +1,40 @@
+//! Clients that do not behave, against the real binary. Specification: chat.md, promise 4 and "The binary".
+
+mod support;
+
+use support::{Server, run};
+
+#[test]
+fn a_member_that_stops_reading_is_closed_and_the_room_goes_on() {
+    run(async {
+        let server = Server::start(&["limits.message_rate=0"]);
+        let [mut alice, mut bob, mut asleep] =
+            [server.connect("alice").await, server.connect("bob").await, server.connect("asleep").await];
+        let pad = "x".repeat(4000);
+        // More than the kernel's buffers and `limits.outbound_hard` hold together.
+        for n in 0..4000 {
+            alice.send(&format!(r#"42{n}["message",{{"message":"{n}","context":{{"pad":"{pad}"}}}}]"#)).await;
+            alice.until(&format!("43{n}[")).await;
+            let message = bob.until(r#"42["message","#).await;
+            assert!(message.contains(&format!(r#""message":"{n}""#)), "{n}: lost, twice or out of order");
+        }
+        asleep.until_closed().await;
+    });
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_peer_that_never_closes() {
+    run(async {
+        let mut server = Server::start(&["limits.connect_timeout=0s"]);
+        let mut witness = server.connect("witness").await;
+        let _never_closes = server.connect("peer").await;
+        server.signal("TERM");
+        // The drain has begun when the other client hears of it.
+        witness.until_closed().await;
+        assert_eq!(server.process.try_wait().unwrap(), None, "the drain waits for the peer");
+        let begun = std::time::Instant::now();
+        server.signal("INT");
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(2), "{:?}", begun.elapsed());
+    });
+}

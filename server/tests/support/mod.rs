@@ -1,0 +1,101 @@
+//! The real binary on a free port, and clients of it that speak the wire protocol themselves.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+const SECRET: &str = "a secret of thirty-two bytes, at least";
+
+/// The longest that anything in these tests may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs a test's clients on this thread.
+pub(crate) fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+}
+
+/// A server that is killed whatever becomes of the test.
+pub(crate) struct Server {
+    pub(crate) process: Child,
+    address: String,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
+    command
+}
+
+impl Server {
+    /// Starts a server with these keys.
+    pub(crate) fn start(keys: &[&str]) -> Self {
+        let mut command = binary();
+        command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--log-level", "off"]);
+        command.args(keys.iter().flat_map(|key| ["--set", key]));
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        Self { process, address }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// A user's connected socket.
+    pub(crate) async fn connect(&self, sub: &str) -> Client {
+        let token = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap().stdout;
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", self.address);
+        let (socket, _) = tokio::time::timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
+        let mut client = Client(socket);
+        client.send(&format!(r#"40{{"token":"{}"}}"#, String::from_utf8(token).unwrap().trim_end())).await;
+        client.until("40").await;
+        client
+    }
+}
+
+/// A client over WebSocket.
+pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.0.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next packet that begins with `start`; pings are answered, others forgotten.
+    pub(crate) async fn until(&mut self, start: &str) -> String {
+        tokio::time::timeout(PATIENCE, async {
+            loop {
+                let message = self.0.next().await.expect("the server closed").unwrap();
+                let text = message.to_text().unwrap();
+                if text == "2" {
+                    self.send("3").await;
+                } else if text.starts_with(start) {
+                    return text.to_owned();
+                }
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("no packet {start}"))
+    }
+
+    /// Reads whatever comes until the connection ends.
+    pub(crate) async fn until_closed(&mut self) {
+        let end = async { while self.0.next().await.is_some_and(|message| message.is_ok()) {} };
+        tokio::time::timeout(PATIENCE, end).await.expect("the server did not close");
+    }
+}

@@ -157,10 +157,10 @@ impl<H: Handler> Shard<H> {
         // What was said before is still heard.
         self.flush_handler();
         self.io.draining = true;
-        self.io.drain.notify_waiters();
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
         for key in keys {
             self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));
         }
+        self.io.end_http_if_drained();
     }
 }

@@ -72,7 +72,8 @@ pub(super) struct Io {
     pub(super) armed: Option<Instant>,
     /// Shutting down: no new session.
     pub(super) draining: bool,
-    /// Told when `draining` begins: connections that speak HTTP end after the response they owe.
+    /// Told when a shard that drains has no session left: connections that speak HTTP end after the response they owe. Not
+    /// before: a polling client between two polls hears of the end by the next one, on the connection it kept.
     pub(super) drain: Rc<Notify>,
     /// How many connections speak HTTP.
     pub(super) http: usize,
@@ -224,6 +225,12 @@ impl<H: Handler> Shard<H> {
 }
 
 impl Io {
+    pub(super) fn end_http_if_drained(&self) {
+        if self.draining && self.conns.is_empty() {
+            self.drain.notify_waiters();
+        }
+    }
+
     /// Nothing is left to wait for: no session, and no response under way.
     pub(super) fn is_drained(&self) -> bool {
         self.draining && self.conns.is_empty() && self.http == 0
@@ -336,6 +343,7 @@ impl Io {
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();
         }
+        self.end_http_if_drained();
     }
 
     pub(super) fn mark_dirty(&mut self, key: ConnKey) {

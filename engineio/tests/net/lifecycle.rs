@@ -63,3 +63,22 @@ async fn a_shutdown_does_not_wait_longer_than_it_was_told() {
     assert!(took < Duration::from_secs(3), "{took:?}");
     drop(ws);
 }
+
+#[tokio::test]
+async fn a_client_between_two_polls_hears_of_the_shutdown_on_the_connection_it_kept() {
+    let mut server = TestServer::start(|_| {});
+    let mut ws = server.raw_websocket().await;
+    let mut poller = server.connect().await;
+    let open = poller.get("EIO=4&transport=polling").await.body;
+    let query = format!("EIO=4&transport=polling&sid={}", crate::support::sid_of(&open));
+    let client = tokio::spawn(async move {
+        // The shutdown has begun, and no poll waits.
+        assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
+        drop(ws);
+        assert_eq!(poller.get(&query).await.body, "1");
+        assert!(poller.ended().await);
+    });
+    let took = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_secs(60))).await.unwrap();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    client.await.unwrap();
+}

@@ -192,6 +192,8 @@ impl Bench {
 
     /// What was sent to a session since the last question.
     fn sent(&mut self, conn: ConnKey) -> Vec<String> {
+        // The end of the turn.
+        self.server.on_flush(&mut self.engine);
         self.engine.sent.get_mut(&conn).map(std::mem::take).unwrap_or_default()
     }
 

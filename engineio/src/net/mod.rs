@@ -13,7 +13,7 @@
 //! | `probe` | the WebSocket of an upgrade |
 //! | `websocket` | the read loop of a WebSocket |
 //! | `shard`, `conn` | who owns what; events to the handler, closes |
-//! | `outq`, `flush` | what waits for a peer; the end-of-turn write; the driver task |
+//! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the end-of-turn write, and the driver task |
 //! | `timers`, `inbox`, `entropy` | deadlines, orders from other threads, random bytes |
 
 mod conn;
@@ -22,6 +22,7 @@ mod flush;
 mod http_edge;
 mod inbox;
 mod listener;
+mod outbox;
 mod outq;
 mod patient;
 mod polling;

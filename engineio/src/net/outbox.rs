@@ -1,0 +1,84 @@
+//! What a handler sends: frames to a connection's queue, and batches straight to its socket where they can.
+
+use std::time::Instant;
+
+use super::{
+    conn::{End, Link},
+    shard::Io,
+};
+use crate::{Batch, CloseReason, ConnKey, Outbox, SendError, SharedFrame};
+
+impl Outbox for Io {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn shard(&self) -> u16 {
+        self.id
+    }
+
+    fn fill_random(&mut self, bytes: &mut [u8]) {
+        self.entropy.fill(bytes);
+    }
+
+    fn send(&mut self, key: ConnKey, frame: &SharedFrame) -> Result<(), SendError> {
+        let hard = self.config.outbound_hard;
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
+            return Err(SendError::Closed);
+        };
+        let mut queued = conn.out.cost();
+        if queued > 0 && queued + frame.websocket().len() > hard {
+            // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
+            self.flush_conn(key);
+            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.cost());
+        }
+        // One frame larger than the limit is taken when the queue is empty.
+        if queued > 0 && queued + frame.websocket().len() > hard {
+            self.end(key, CloseReason::SlowConsumer, End::Abort);
+            return Err(SendError::Full);
+        }
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
+            return Err(SendError::Closed);
+        };
+        conn.out.push(frame.clone());
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push(key);
+        }
+        Ok(())
+    }
+
+    fn send_batch(&mut self, key: ConnKey, batch: &Batch, first: usize) {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        let next = match &conn.link {
+            Link::WebSocket(ws) if conn.out.is_empty() && ws.blocked.is_none() => {
+                match ws.stream.try_write(batch.websocket(first)) {
+                    Ok(written) => {
+                        let (next, part) = batch.after(first, written);
+                        let cut = batch.frames(next).first().filter(|_| part > 0);
+                        if let Some(frame) = cut {
+                            conn.out.push_rest(frame.clone(), part);
+                            self.mark_dirty(key);
+                        }
+                        next + usize::from(cut.is_some())
+                    }
+                    // Full, or broken: the queue's own write finds out which.
+                    Err(_) => first,
+                }
+            }
+            _ => first,
+        };
+        for frame in batch.frames(next) {
+            if self.send(key, frame).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn is_writable(&self, key: ConnKey) -> bool {
+        self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.cost() < self.config.outbound_soft)
+    }
+
+    fn close(&mut self, key: ConnKey, reason: CloseReason) {
+        self.end(key, reason, End::of(reason));
+    }
+}

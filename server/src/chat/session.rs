@@ -47,7 +47,7 @@ impl Chat {
         user.rename(&claims.name);
         user.sockets.push(socket);
         user.gone = None;
-        let leeway = self.config.auth.leeway.as_secs();
+        let leeway = self.config.auth.leeway;
         let member = Member {
             key: socket,
             user: id,
@@ -56,7 +56,7 @@ impl Chat {
             typing: Vec::new(),
             last_event: now,
             strikes: None,
-            expires: claims.exp.map(|exp| exp.saturating_add(leeway)),
+            expires: claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway)),
         };
         let index = socket.index() as usize;
         if self.members.len() <= index {
@@ -88,7 +88,7 @@ impl Chat {
             AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),
             _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
         })?;
-        let (leeway, default) = (self.config.auth.leeway.as_secs(), self.config.rooms.default_access);
+        let (leeway, default) = (self.config.auth.leeway, self.config.rooms.default_access);
         if self.member(socket).is_none_or(|member| *member.user != *claims.sub) {
             return Err(ChatError::new(Code::InvalidPayload, "the token is another user's"));
         }
@@ -97,7 +97,7 @@ impl Chat {
         }
         if let Some(member) = self.member(socket) {
             member.access = Access::of(claims.rooms.as_ref(), default);
-            member.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
+            member.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
         }
         self.watch_expiry(io, socket);
         self.enter_listed(io, socket, claims.rooms);
@@ -184,7 +184,7 @@ impl Chat {
 
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
         let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
-        let left = Duration::from_secs(expires).saturating_sub(wall_clock());
+        let left = expires.saturating_sub(wall_clock());
         // Tokens end by the wall clock, which may be set forward, or go on while the machine sleeps.
         self.expiry.set(socket.index(), io.now() + left.min(CLOCK_CHECK));
     }
@@ -192,7 +192,7 @@ impl Chat {
     /// Ends a socket whose token expired by the wall clock.
     pub(super) fn check_expiry(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
-        if Duration::from_secs(expires) > wall_clock() {
+        if expires > wall_clock() {
             self.watch_expiry(io, socket);
             return;
         }

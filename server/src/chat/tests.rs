@@ -412,3 +412,12 @@ fn past_rooms_of_a_user_who_stays_are_bounded_and_leave_nothing() {
     let kept = bench.into_kept();
     assert!(kept.values().all(|kept| *kept == 0), "{kept:?}");
 }
+
+#[test]
+fn a_fraction_of_a_second_of_leeway_counts_on_a_living_socket_too() {
+    let mut bench = Bench::with(&[("auth.leeway", "1500ms")]);
+    bench.join("alice");
+    let chat = bench.chat.0.borrow();
+    let expires = chat.members.iter().flatten().next().and_then(|member| member.expires).unwrap();
+    assert_eq!(expires.subsec_millis(), 500);
+}

@@ -140,6 +140,6 @@ pub(super) struct Member {
     pub(super) typing: Vec<Typing>,
     pub(super) last_event: Instant,
     pub(super) strikes: Option<Box<Strikes>>,
-    /// When the token expires, in seconds since the Unix epoch, leeway included.
-    pub(super) expires: Option<u64>,
+    /// When the token expires, as the time since the Unix epoch, leeway included.
+    pub(super) expires: Option<Duration>,
 }

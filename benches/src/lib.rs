@@ -16,6 +16,7 @@
 //! | [`load`] | how messages are offered: a window in flight, or a fixed rate |
 //! | [`subject`] | the server under test: start, pin, CPU time, memory, stop |
 //! | [`report`] | medians, ratios, tables, machine facts, JSON |
+//! | [`samples`], [`memory`] | inputs and an in-memory server of the micro benchmarks and the instruction guard |
 //!
 //! A new scenario is a new binary in `src/bin` made of these; a new peer is a new [`subject::Subject`].
 
@@ -25,5 +26,7 @@ pub mod frames;
 pub mod handshake;
 pub mod ledger;
 pub mod load;
+pub mod memory;
 pub mod report;
+pub mod samples;
 pub mod subject;

@@ -1,0 +1,214 @@
+//! Figures, what they hold for, and how two sets of them compare.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+use benches::report;
+use serde::{Deserialize, Serialize};
+
+/// Changes up to this share are taken for nothing: layout and inlining move counts by a percent or two.
+pub(crate) const TOLERANCE: f64 = 0.05;
+
+/// What a count depends on besides the code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Machine {
+    /// `rustc -V`.
+    pub(crate) rustc: String,
+    /// Vendor and family, and the widest vectors it has: valgrind passes those on, and `memcpy` and others choose by them.
+    pub(crate) cpu: String,
+    /// The C library, whose `malloc` and `memcpy` are counted too.
+    pub(crate) libc: String,
+    /// Which processor is emulated, and how a count is made, is valgrind's.
+    pub(crate) valgrind: String,
+}
+
+impl Machine {
+    /// This one.
+    pub(crate) fn here() -> anyhow::Result<Self> {
+        let cpu = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
+        Ok(Self {
+            rustc: output("rustc", &["-V"])?,
+            cpu: family(&cpu),
+            libc: output("getconf", &["GNU_LIBC_VERSION"]).unwrap_or_else(|_| "unknown".to_owned()),
+            valgrind: output("valgrind", &["--version"])?,
+        })
+    }
+}
+
+fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new(program).args(args).output().with_context(|| format!("run {program}"))?;
+    ensure!(output.status.success(), "{program}: {}", output.status);
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The family in the text of `/proc/cpuinfo`, by x86's names or Arm's.
+fn family(cpuinfo: &str) -> String {
+    let field = |name: &str| {
+        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+        fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
+    };
+    let vendor = field("vendor_id").or_else(|| field("CPU implementer")).unwrap_or("unknown");
+    let family = field("cpu family").or_else(|| field("CPU part")).unwrap_or("unknown");
+    let flags = field("flags").unwrap_or_default();
+    let vectors = ["avx2", "avx", "sse4_2"].into_iter().find(|name| flags.split(' ').any(|flag| flag == *name));
+    format!("{vendor} family {family} {}", vectors.unwrap_or_default()).trim_end().to_owned()
+}
+
+/// Instructions per iteration, by subject, on one machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// Where they hold.
+    pub(crate) machine: Machine,
+    /// By the subject's name.
+    pub(crate) instructions: BTreeMap<String, u64>,
+}
+
+/// A file of records, one a machine.
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Figures {
+    /// In the order they were added.
+    pub(crate) records: Vec<Record>,
+}
+
+impl Figures {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is no file of figures", path.display()))
+    }
+
+    pub(crate) fn of(&self, machine: &Machine) -> Option<&Record> {
+        self.records.iter().find(|record| record.machine == *machine)
+    }
+
+    /// Takes `now` in. The records of other machines stay only if the code is what they were taken of, that is `same`:
+    /// otherwise they would blame or excuse later changes for this one.
+    pub(crate) fn record(&mut self, now: Record, same: bool) {
+        self.records.retain(|record| same && record.machine != now.machine);
+        self.records.push(now);
+    }
+}
+
+/// What became of one subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Within the tolerance.
+    Same,
+    /// More instructions than the tolerance allows.
+    Worse,
+    /// Fewer, by more than that.
+    Better,
+    /// Not counted before.
+    New,
+    /// No longer counted.
+    Gone,
+}
+
+/// One subject in both sets.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) before: Option<u64>,
+    pub(crate) now: Option<u64>,
+}
+
+impl Row {
+    /// Instructions now by instructions before.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        self.now.zip(self.before).map(|(now, before)| now as f64 / before as f64)
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self.ratio() {
+            Some(ratio) if ratio > 1.0 + TOLERANCE => Verdict::Worse,
+            Some(ratio) if ratio < 1.0 - TOLERANCE => Verdict::Better,
+            Some(_) => Verdict::Same,
+            None if self.before.is_none() => Verdict::New,
+            None => Verdict::Gone,
+        }
+    }
+}
+
+/// Every subject of either set.
+pub(crate) fn compare(before: &Record, now: &Record) -> Vec<Row> {
+    let mut names: Vec<&String> = before.instructions.keys().chain(now.instructions.keys()).collect();
+    names.sort();
+    names.dedup();
+    let of = |record: &Record, name: &String| record.instructions.get(name).copied();
+    names.into_iter().map(|name| Row { name: name.clone(), before: of(before, name), now: of(now, name) }).collect()
+}
+
+/// The comparison for people.
+pub(crate) fn table(rows: &[Row]) -> String {
+    let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let ratio = row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+            let verdict = match row.verdict() {
+                Verdict::Same => "",
+                Verdict::Worse => "WORSE",
+                Verdict::Better => "better",
+                Verdict::New => "new",
+                Verdict::Gone => "gone",
+            };
+            vec![row.name.clone(), count(row.before), count(row.now), ratio, verdict.to_owned()]
+        })
+        .collect();
+    report::table(&["subject", "instructions before", "now", "ratio", ""], &cells)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(rustc: &str) -> Machine {
+        let text = |text: &str| text.to_owned();
+        Machine { rustc: text(rustc), cpu: text("cpu"), libc: text("libc"), valgrind: text("valgrind") }
+    }
+
+    fn record(rustc: &str, counts: &[(&str, u64)]) -> Record {
+        let instructions = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        Record { machine: machine(rustc), instructions }
+    }
+
+    #[test]
+    fn five_percent_is_the_border() {
+        let before = record("1", &[("a", 1000), ("b", 1000), ("c", 1000), ("d", 1000), ("gone", 1)]);
+        let now = record("1", &[("a", 1050), ("b", 1051), ("c", 950), ("d", 949), ("new", 1)]);
+        let verdicts: Vec<(String, Verdict)> =
+            compare(&before, &now).into_iter().map(|row| (row.name.clone(), row.verdict())).collect();
+        let expected = [
+            ("a", Verdict::Same),
+            ("b", Verdict::Worse),
+            ("c", Verdict::Same),
+            ("d", Verdict::Better),
+            ("gone", Verdict::Gone),
+            ("new", Verdict::New),
+        ];
+        assert_eq!(verdicts, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
+    }
+
+    #[test]
+    fn other_machines_stay_only_beside_unchanged_code() {
+        let (old, other, new) = (record("1", &[("a", 1)]), record("2", &[("a", 2)]), record("1", &[("a", 3)]));
+        let mut figures = Figures { records: vec![old, other.clone()] };
+        figures.record(new.clone(), true);
+        assert_eq!(figures.records, [other, new.clone()]);
+        figures.record(new.clone(), false);
+        assert_eq!(figures.records, std::slice::from_ref(&new));
+        assert_eq!(figures.of(&machine("1")), Some(&new));
+        assert_eq!(figures.of(&machine("2")), None);
+    }
+
+    #[test]
+    fn families_of_processors() {
+        let amd = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: sse4_2 avx avx2 fma\n";
+        assert_eq!(family(amd), "AuthenticAMD family 25 avx2");
+        assert_eq!(family(&amd.replace(" avx2", "")), "AuthenticAMD family 25 avx");
+        assert_eq!(family("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"), "0x41 family 0xd0c");
+        assert_eq!(family(""), "unknown family unknown");
+    }
+}

@@ -1,0 +1,214 @@
+//! A Socket.IO server on connections in memory: everything from a message's text to the outbox, without a socket.
+//!
+//! The outbox only counts what is queued, so what is measured is `socketio` and the engine's frames. The queues, writes
+//! and heartbeats of `engineio::net` are left to the end-to-end benchmarks.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use engineio::{
+    CloseReason, ConnKey, Handler as _, Handshake, Message, Outbox, SendError, SharedFrame, session::Transport,
+    slab::Slab,
+};
+use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Io, Server, SocketKey, json};
+
+/// What was queued for one connection.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// Calls of [`Outbox::send`].
+    pub frames: u64,
+    /// Their bytes in the WebSocket form.
+    pub bytes: u64,
+}
+
+/// Counts by connection, on a clock that stands still, with entropy that repeats.
+#[derive(Debug)]
+struct Counter {
+    now: Instant,
+    entropy: u64,
+    queued: Vec<Queued>,
+    closed: u64,
+}
+
+impl Outbox for Counter {
+    fn now(&self) -> Instant {
+        self.now
+    }
+
+    fn shard(&self) -> u16 {
+        0
+    }
+
+    fn fill_random(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.entropy = self.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.entropy >> 56) as u8;
+        }
+    }
+
+    fn send(&mut self, conn: ConnKey, frame: &SharedFrame) -> Result<(), SendError> {
+        let queued = self.queued.get_mut(conn.index() as usize).ok_or(SendError::Closed)?;
+        queued.frames += 1;
+        queued.bytes += frame.websocket().len() as u64;
+        Ok(())
+    }
+
+    fn is_writable(&self, _: ConnKey) -> bool {
+        true
+    }
+
+    fn close(&mut self, _: ConnKey, _: CloseReason) {
+        self.closed += 1;
+    }
+}
+
+/// The application: `join` and `leave` take a room's name, `message` goes to [`ROOM`] as it came, anything else is
+/// ignored.
+#[derive(Debug)]
+struct App;
+
+/// The room that every client of a [`MemoryServer`] is in.
+pub const ROOM: &str = "room-1";
+
+impl socketio::Handler for App {
+    type Admission = ();
+
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
+        Ok(())
+    }
+
+    fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, (): ()) {
+        io.join(socket, ROOM);
+    }
+
+    fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, _: Option<AckId>) {
+        match &*event.name {
+            "message" => {
+                let sent = io.of("/").to(ROOM).emit("message", event.args.raw(), event.args.attachments());
+                debug_assert!(sent.is_ok(), "the name is not reserved");
+            }
+            "join" => _ = io.join(socket, &room_name(event)),
+            "leave" => _ = io.leave(socket, &room_name(event)),
+            _ => {}
+        }
+    }
+
+    fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+}
+
+fn room_name<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    event.args.get(0).and_then(|raw| json::unquote(raw).ok()).unwrap_or_default()
+}
+
+/// A server, and the engine's side of its clients.
+#[derive(Debug)]
+pub struct MemoryServer {
+    server: Server<App>,
+    keys: Slab<()>,
+    conns: Vec<ConnKey>,
+    outbox: Counter,
+}
+
+impl MemoryServer {
+    /// A server with `clients` connected to `/` and joined to [`ROOM`].
+    #[must_use]
+    pub fn new(clients: usize) -> Self {
+        let outbox = Counter { now: Instant::now(), entropy: 1, queued: Vec::new(), closed: 0 };
+        let server = Server::new(Config::default(), App);
+        let mut this = Self { server, keys: Slab::default(), conns: Vec::new(), outbox };
+        for _ in 0..clients {
+            let conn = this.connect();
+            this.conns.push(conn);
+        }
+        this
+    }
+
+    fn connect(&mut self) -> ConnKey {
+        let conn = ConnKey::new(self.keys.insert(()));
+        let places = conn.index() as usize + 1;
+        if self.outbox.queued.len() < places {
+            self.outbox.queued.resize(places, Queued::default());
+        }
+        let (uri, headers) = (http::Uri::from_static("/socket.io/?EIO=4"), http::HeaderMap::new());
+        let remote = SocketAddr::from(([127, 0, 0, 1], 9));
+        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+        self.server.on_open(&mut self.outbox, conn, &handshake);
+        self.server.on_message(&mut self.outbox, conn, Message::Text("0".into()));
+        conn
+    }
+
+    /// A client comes, joins the namespace and [`ROOM`], and goes.
+    pub fn visit(&mut self) {
+        let conn = self.connect();
+        self.server.on_close(&mut self.outbox, conn, CloseReason::TransportClose);
+        if let Some(key) = self.keys.key_at(conn.index()) {
+            self.keys.remove(key);
+        }
+    }
+
+    /// Client number `client` (from 0) sends a Socket.IO packet.
+    ///
+    /// # Panics
+    /// If there is no such client.
+    pub fn send(&mut self, client: usize, packet: &str) {
+        self.server.on_message(&mut self.outbox, self.conns[client], Message::Text(packet.into()));
+    }
+
+    /// What was queued for that client since the start.
+    #[must_use]
+    pub fn queued(&self, client: usize) -> Queued {
+        let conn = self.conns.get(client);
+        conn.and_then(|conn| self.outbox.queued.get(conn.index() as usize)).copied().unwrap_or_default()
+    }
+
+    /// Connections the server closed: none, if it was sent what it understands.
+    #[must_use]
+    pub const fn closed(&self) -> u64 {
+        self.outbox.closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::samples;
+
+    #[test]
+    fn a_message_reaches_every_member() {
+        let mut server = MemoryServer::new(3);
+        let before: Vec<Queued> = (0..3).map(|client| server.queued(client)).collect();
+        server.send(1, &samples::event_packet());
+        // Two bytes of `42`, four of WebSocket header: the text is longer than 125 bytes.
+        let len = samples::message_json().len() as u64 + 2 + 4;
+        for (client, before) in before.into_iter().enumerate() {
+            let now = Queued { frames: before.frames + 1, bytes: before.bytes + len };
+            assert_eq!(server.queued(client), now, "client {client}");
+        }
+        assert_eq!(server.closed(), 0);
+    }
+
+    #[test]
+    fn who_left_gets_nothing_until_it_joins_again() {
+        let mut server = MemoryServer::new(2);
+        let frames = |server: &MemoryServer| server.queued(1).frames;
+        let before = frames(&server);
+        server.send(1, r#"2["leave","room-1"]"#);
+        server.send(0, r#"2["message",1]"#);
+        assert_eq!(frames(&server), before);
+        server.send(1, r#"2["join","room-1"]"#);
+        server.send(0, r#"2["message",1]"#);
+        assert_eq!(frames(&server), before + 1);
+    }
+
+    #[test]
+    fn visitors_leave_nothing_behind() {
+        let mut server = MemoryServer::new(1);
+        for _ in 0..3 {
+            server.visit();
+        }
+        assert_eq!(server.keys.len(), 1);
+        assert_eq!(server.outbox.queued.len(), 2);
+        assert_eq!(server.closed(), 0);
+    }
+}

@@ -147,12 +147,20 @@ impl MemoryServer {
         }
     }
 
-    /// Client number `client` (from 0) sends a Socket.IO packet.
+    /// Client number `client` (from 0) sends a Socket.IO packet, and the turn ends.
     ///
     /// # Panics
     /// If there is no such client.
     pub fn send(&mut self, client: usize, packet: &str) {
         self.server.on_message(&mut self.outbox, self.conns[client], Message::Text(packet.into()));
+        self.end_turn();
+    }
+
+    /// Lets the rooms go, as the engine does when every connection was heard.
+    fn end_turn(&mut self) {
+        if self.server.wants_flush() {
+            self.server.on_flush(&mut self.outbox);
+        }
     }
 
     /// What was queued for that client since the start.

@@ -23,6 +23,22 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// The accept value that belongs to [`KEY`].
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// Where the head of the 101 ends; `None` while it is not whole.
+fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
+    let mut fields = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut fields);
+    let Ok(status) = response.parse(received) else { return Err(unexpected("a response head", received)) };
+    let httparse::Status::Complete(end) = status else { return Ok(None) };
+    let accepted = response
+        .headers
+        .iter()
+        .any(|field| field.name.eq_ignore_ascii_case("sec-websocket-accept") && field.value == ACCEPT.as_bytes());
+    if response.code != Some(101) || !accepted {
+        return Err(unexpected("101 with the right Sec-WebSocket-Accept", received));
+    }
+    Ok(Some(end))
+}
+
 #[derive(Serialize)]
 struct Claims<'a> {
     sub: &'a str,
@@ -95,18 +111,12 @@ impl Opened {
         );
         self.stream.write_all(request.as_bytes()).map_err(Error::io("send the upgrade"))?;
         let end = loop {
-            if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
-                break at + 4;
+            match accepted_head(&self.received)? {
+                Some(end) => break end,
+                None if self.received.len() > MAX_HEAD => return Err(unexpected("a response head", &self.received)),
+                None => self.fill("a response head")?,
             }
-            if self.received.len() > MAX_HEAD {
-                return Err(unexpected("a response head", &self.received));
-            }
-            self.fill("a response head")?;
         };
-        let head = String::from_utf8_lossy(&self.received[..end]).into_owned();
-        if !head.starts_with("HTTP/1.1 101 ") || !head.contains(ACCEPT) {
-            return Err(unexpected("101 with the right Sec-WebSocket-Accept", head.as_bytes()));
-        }
         self.received.drain(..end);
         Ok(())
     }

@@ -122,7 +122,7 @@ pub fn open_json(sid: &Sid, transport: Transport, config: &crate::Config) -> Str
 }
 
 /// Which origins may talk to the server. Enforced on every request and upgrade, not only announced by CORS headers
-/// (wire.md A15: the reference lets every origin through).
+/// (A15: the reference lets every origin through).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// Every origin.

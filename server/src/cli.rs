@@ -1,5 +1,4 @@
 //! The command line: flags, subcommands, and its faults as one line. What the values mean is left to `config`.
-//! Specification: chat.md, "The binary".
 
 use std::path::PathBuf;
 use std::time::Duration;

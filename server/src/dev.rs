@@ -1,5 +1,5 @@
 //! Development mode: a secret of its own, kept in the data directory, and tokens ready to use. That it serves loopback
-//! only is checked by `config`. Specification: chat.md, "The binary".
+//! only is checked by `config`.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};

@@ -1,4 +1,4 @@
-//! Logs go to standard error, as text or as one JSON object a line, from a level up. Specification: chat.md, "The binary".
+//! Logs go to standard error, as text or as one JSON object a line, from a level up.
 
 use std::io::{self, IsTerminal as _};
 

@@ -1,4 +1,4 @@
-//! The real binary: what it prints where, and the code it ends with. Specification: chat.md, "The binary".
+//! The real binary: what it prints where, and the code it ends with.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! Clients that do not behave, against the real binary. Specification: chat.md, promise 4 and "The binary".
+//! Clients that do not behave, against the real binary.
 
 mod support;
 

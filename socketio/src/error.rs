@@ -27,7 +27,7 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The wording of the reference (I/socket-types.ts).
+    /// The wording of Node's `socket.io`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

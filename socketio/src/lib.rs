@@ -3,6 +3,37 @@
 //! Sans-IO like the engine's core: the application is called with an [`Io`], through which it answers; sockets and clocks
 //! are the engine's. The feature `net` (on by default) only switches the engine's on.
 //!
+//! A server that sends every event to whoever is connected, and acknowledges it. The engine's own default path is
+//! `/engine.io/`, so a Socket.IO server has to set the one that its clients ask for:
+//!
+#![cfg_attr(feature = "net", doc = "```no_run")]
+#![cfg_attr(not(feature = "net"), doc = "```ignore")]
+//! # use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+//! struct App;
+//!
+//! impl Handler for App {
+//!     type Admission = ();
+//!     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
+//!         Ok(())
+//!     }
+//!     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
+//!     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
+//!         let first = event.args.get(0).unwrap_or("null"); // raw JSON, in and out
+//!         let _ = io.of("/").emit(&event.name, first, event.args.attachments());
+//!         if let Some(id) = ack {
+//!             let _ = io.ack(socket, id, "true", &[]);
+//!         }
+//!     }
+//!     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+//! }
+//!
+//! let mut engine = engineio::Config::default();
+//! engine.path = "/socket.io/".to_owned();
+//! let listener = std::net::TcpListener::bind("127.0.0.1:3000")?;
+//! engineio::net::Server::new(engine).serve(listener, || Server::new(Config::default(), App))?.join();
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | [`json`] | one scanner that checks JSON text and gives its slices |

@@ -1,6 +1,6 @@
 //! [`Server`]: turns the engine's messages into packets, and packets into calls of the application.
 //!
-//! Socket.IO protocol v5, "Packet types"; what ends a connection is wire.md's Table B, row 8.
+//! Socket.IO protocol v5, "Packet types"; what ends a connection is B8.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -21,7 +21,7 @@ use crate::{
     socket::SocketKey,
 };
 
-/// A Socket.IO server for one shard; give it to the engine as its handler.
+/// A Socket.IO server for one shard; give it to the engine as its handler. See [the crate](crate) for a whole program.
 #[derive(Debug)]
 pub struct Server<H> {
     handler: H,

@@ -19,7 +19,7 @@ impl SocketKey {
     }
 }
 
-/// The public id of a socket. Never the engine's sid, which is a secret (wire.md B2); it names its shard likewise.
+/// The public id of a socket. Never the engine's sid, which is a secret (B2); it names its shard likewise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SocketId(Sid);
 

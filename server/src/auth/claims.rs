@@ -1,5 +1,5 @@
 //! From the payload of a signed token to [`Claims`]. A claim of the wrong type is refused and never taken for absent:
-//! `"exp": "never"` would otherwise be a token that never expires. Specification: chat.md, "Connect"; RFC 7519 section 4.
+//! `"exp": "never"` would otherwise be a token that never expires. Specification: docs/chat-protocol.md, "Connect"; RFC 7519 section 4.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! Tokens: who a socket belongs to, decided once at CONNECT, and the tokens this program makes itself.
 //!
 //! Pure: the time is an argument, keys and rules come from the configuration. The signature is checked before a claim is
-//! read. Left to others: when to call it, and ending a socket whose token expires. Specification: chat.md, "Connect";
-//! RFC 7515, RFC 7519, RFC 8725.
+//! read. Left to others: when to call it, and ending a socket whose token expires. Specification: docs/chat-protocol.md,
+//! "Connect"; RFC 7515, RFC 7519, RFC 8725.
 
 mod claims;
 mod members;

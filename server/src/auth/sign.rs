@@ -1,4 +1,4 @@
-//! Tokens that this program makes: for `chat-server token` and in development mode. Specification: chat.md, "The binary".
+//! Tokens that this program makes: for `chat-server token` and in development mode.
 
 use std::time::Duration;
 

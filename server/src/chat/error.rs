@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use socketio::json;
 
-/// A code of chat.md, "Events from the server".
+/// A code of docs/chat-protocol.md, "Errors".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     InvalidPayload,

@@ -1,5 +1,4 @@
 //! What no single value shows: keys whose feature this version lacks, and values that do not fit together.
-//! Specification: chat.md, "The binary".
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! A key comes from a TOML file, from a `CHAT_` variable, from `--set` or from a flag; `sources` gathers and ranks them,
 //! `keys` is the one table of all keys, `value` reads one value, `check` judges the whole, `render` prints it back.
-//! What the keys do is left to the modules that read them. Specification: chat.md, "The binary" and "Validation and limits".
+//! What the keys do is left to the modules that read them.
 
 mod check;
 mod error;

@@ -1,5 +1,5 @@
 //! Where values come from: the file, `CHAT_` variables, `--set` and flags; which one wins, and what is a conflict.
-//! What a value means is left to `value` and `check`. Specification: chat.md, "The binary".
+//! What a value means is left to `value` and `check`.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// How long a `clientId` is remembered (chat.md, promise 5).
+/// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Bytes that all messages together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.

@@ -1,6 +1,6 @@
 //! What clients ask for, checked: from an event's raw arguments to typed requests.
 //!
-//! Characters are Unicode scalar values, bytes are the raw JSON as sent (chat.md, "Validation and limits"). What is relayed
+//! Characters are Unicode scalar values, bytes are the raw JSON as sent (docs/chat-protocol.md, "Errors"). What is relayed
 //! stays raw, so that it arrives exactly as it was sent.
 
 use std::borrow::Cow;

@@ -40,6 +40,14 @@ impl Outbox for Counter {
         0
     }
 
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn post(&mut self, shard: u16, _: engineio::Remote) {
+        unreachable!("there is no shard {shard}");
+    }
+
     fn fill_random(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             self.entropy = self.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use http::{HeaderMap, Uri};
 
-use crate::{Batch, CloseReason, Message, SharedFrame, session::Transport, slab::Key};
+use crate::{Batch, CloseReason, Message, Remote, SharedFrame, session::Transport, slab::Key};
 
 /// A session within its shard: a slab key, so that a stale one never reaches whoever got the slot next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +65,8 @@ pub enum SendError {
     Full,
 }
 
-/// What the application does with sessions. One value a shard; calls never overlap.
+/// What the application does with sessions. One value a shard, made by a factory on the shard's own thread; calls never
+/// overlap. Handlers of different shards share nothing, but may [post](Outbox::post) each other messages.
 ///
 /// A panic in any method ends the connection it was called for, not the shard.
 pub trait Handler {
@@ -87,6 +88,13 @@ pub trait Handler {
     /// The session ended; the last call for this key. What was sent before a close of this side is still delivered
     /// where the peer lets it be.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
+
+    /// Another shard's handler posted this ([`Outbox::post`]); messages of one shard arrive in the order they were posted.
+    ///
+    /// No connection is to blame for a panic in here: it is logged, and the message is lost.
+    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
+        let _ = (outbox, remote);
+    }
 
     /// Whether [`Handler::on_flush`] has something to send. Asked after every visit, so it must be cheap.
     fn wants_flush(&self) -> bool {
@@ -117,6 +125,14 @@ pub trait Outbox {
 
     /// The shard's number; it goes into the ids that other shards must be able to route.
     fn shard(&self) -> u16;
+
+    /// How many shards the server has; they are numbered from 0.
+    fn shards(&self) -> u16;
+
+    /// Hands a message to another shard's handler, which gets it in a turn of its own. It is never refused and never
+    /// waits: a shard whose messages pile up elsewhere reads no sockets until they are dealt with. A number that is no
+    /// other shard's is a mistake of the caller; the message is dropped, and logged.
+    fn post(&mut self, shard: u16, remote: Remote);
 
     /// Fills `bytes` from the operating system's entropy.
     fn fill_random(&mut self, bytes: &mut [u8]);

@@ -13,6 +13,7 @@
 //! | [`session`] | the state machine of one session |
 //! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
 //! | [`handler`] | the traits between a session and the layer above |
+//! | [`remote`] | what handlers of different shards tell each other |
 
 pub mod batch;
 pub mod close;
@@ -23,6 +24,7 @@ pub mod handler;
 pub mod http;
 pub mod packet;
 pub mod payload;
+pub mod remote;
 pub mod session;
 pub mod shared_frame;
 pub mod sid;
@@ -37,5 +39,6 @@ pub use close::CloseReason;
 pub use config::Config;
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use packet::Message;
+pub use remote::Remote;
 pub use shared_frame::SharedFrame;
 pub use sid::Sid;

@@ -104,6 +104,14 @@ impl Outbox for Engine {
         7
     }
 
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn post(&mut self, shard: u16, _: engineio::Remote) {
+        unreachable!("there is no shard {shard}");
+    }
+
     fn fill_random(&mut self, bytes: &mut [u8]) {
         self.random = self.random.wrapping_add(1);
         bytes.fill(self.random);

@@ -6,7 +6,7 @@ use super::{
     conn::{End, Link},
     shard::Io,
 };
-use crate::{Batch, CloseReason, ConnKey, Outbox, SendError, SharedFrame};
+use crate::{Batch, CloseReason, ConnKey, Outbox, Remote, SendError, SharedFrame};
 
 impl Outbox for Io {
     fn now(&self) -> Instant {
@@ -15,6 +15,14 @@ impl Outbox for Io {
 
     fn shard(&self) -> u16 {
         self.id
+    }
+
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn post(&mut self, shard: u16, _: Remote) {
+        tracing::error!(shard, "a message for a shard that does not exist is dropped");
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

@@ -51,6 +51,14 @@ impl Outbox for Engine {
         7
     }
 
+    fn shards(&self) -> u16 {
+        1
+    }
+
+    fn post(&mut self, shard: u16, _: engineio::Remote) {
+        unreachable!("there is no shard {shard}");
+    }
+
     fn fill_random(&mut self, bytes: &mut [u8]) {
         for byte in bytes {
             self.entropy = self.entropy.wrapping_mul(5).wrapping_add(3);

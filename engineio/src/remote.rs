@@ -4,13 +4,30 @@ use std::{any::Any, fmt};
 
 /// A message between the handlers of two shards ([`crate::Outbox::post`], [`crate::Handler::on_remote`]). The engine
 /// carries it and knows nothing of what is inside.
-pub struct Remote(Box<dyn Any + Send>);
+pub struct Remote {
+    message: Box<dyn Any + Send>,
+    weight: usize,
+}
 
 impl Remote {
     /// Wraps a message.
     #[must_use]
     pub fn new<T: Send + 'static>(message: T) -> Self {
-        Self(Box::new(message))
+        Self { message: Box::new(message), weight: 0 }
+    }
+
+    /// Tells how many bytes the message keeps in memory, if that is much: what piles up for a shard is bounded by number
+    /// and by weight.
+    #[must_use]
+    pub fn weighing(mut self, bytes: usize) -> Self {
+        self.weight = bytes;
+        self
+    }
+
+    /// See [`Remote::weighing`].
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        self.weight
     }
 
     /// The message, if it is a `T`.
@@ -18,7 +35,8 @@ impl Remote {
     /// # Errors
     /// The unchanged message, if it is something else.
     pub fn downcast<T: 'static>(self) -> Result<T, Self> {
-        self.0.downcast().map(|message| *message).map_err(Self)
+        let Self { message, weight } = self;
+        message.downcast().map(|message| *message).map_err(|message| Self { message, weight })
     }
 }
 

@@ -77,7 +77,7 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let socketio = socketio_config(config);
     Server::new(engine_config(config))
         .fallback(move |parts, _| http::answer(parts, &readiness))
-        .serve(listener, move || socketio::Server::new(socketio, Chat::new(chat)))
+        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&chat))))
 }
 
 fn engine_config(config: &Config) -> engineio::Config {

@@ -108,7 +108,7 @@ impl TestServer {
         adjust(&mut config);
         let (sender, events) = unbounded_channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let handler = || Commands { events: sender, conns: Vec::new() };
+        let handler = move || Commands { events: sender.clone(), conns: Vec::new() };
         let running = Server::new(config).serve(listener, handler).unwrap();
         Self { addr: running.local_addr(), running: Some(running), events }
     }

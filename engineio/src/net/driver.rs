@@ -59,8 +59,9 @@ impl<H: Handler + 'static> Driver<H> {
             if !shard.io.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 shard.io.driver = Some(cx.waker().clone());
             }
-            shard.io.ask_again();
+            // First the timers: a pong that was not read while others had too much to do is excused by that.
             shard.run_timers();
+            shard.io.ask_again();
             shard.end_turn();
             shard.io.armed = shard.next_deadline();
             (shard.io.armed, shard.io.is_drained())

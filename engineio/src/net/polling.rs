@@ -129,11 +129,11 @@ pub(super) async fn deliver_for_another<H: Handler>(shard: ShardRef<H>, packets:
 
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
 async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), Refused> {
-    let mut packets = match payload::decode(body) {
-        Ok(packets) => packets,
-        Err(_) => return Err(shard.turn(|shard| shard.io.fail_post(key))),
+    let Ok(mut packets) = payload::decode(body) else {
+        return Err(shard.turn(|shard| shard.io.fail_post(key)));
     };
     loop {
+        shard.uncongested().await;
         let done = shard.turn(|shard: &mut Shard<H>| {
             for _ in 0..BUDGET {
                 // After a close packet nothing is processed.

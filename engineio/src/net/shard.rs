@@ -434,10 +434,11 @@ impl Io {
 
     fn run_session(&mut self, key: ConnKey) {
         let now = self.now;
-        let mut pinged = false;
+        let (congested, mut pinged) = (self.is_congested(), false);
         while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
-            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead.
-            if conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
+            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead. Or we
+            // read from nobody.
+            if congested || (conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_))) {
                 conn.session.excuse_pong(now);
             }
             match conn.session.handle_timeout(now) {

@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -101,7 +101,7 @@ async fn serve_http<H: Handler + 'static>(
 ) -> Option<(TcpStream, Vec<u8>)> {
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
     let mut drained = pin!(drain.notified());
-    let mut told = false;
+    let (mut told, mut done) = (false, false);
     // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
     let stream = Patient::new(stream, early, edge.config.ping_timeout);
     let mut http = http1::Builder::new()
@@ -115,7 +115,13 @@ async fn serve_http<H: Handler + 'static>(
             told = true;
             Pin::new(&mut http).graceful_shutdown();
         }
-        http.poll_without_shutdown(cx)
+        // hyper calls a connection done although its last response may not be written whole. Asked again it shuts the
+        // stream down, which [`Patient`] leaves to us, and before that it writes.
+        if !done {
+            ready!(Pin::new(&mut http).poll(cx))?;
+            done = true;
+        }
+        Pin::new(&mut http).poll(cx)
     });
     if let Err(error) = speaking.await {
         tracing::debug!(%error, "connection ended");

@@ -16,15 +16,15 @@ impl Remote {
         Self { message: Box::new(message), weight: 0 }
     }
 
-    /// Tells how many bytes the message keeps in memory, if that is much: what piles up for a shard is bounded by number
-    /// and by weight.
+    /// Says how many bytes of memory the message keeps alive, 0 by default: what piles up in front of a shard is limited
+    /// in bytes.
     #[must_use]
-    pub fn weighing(mut self, bytes: usize) -> Self {
+    pub const fn weighing(mut self, bytes: usize) -> Self {
         self.weight = bytes;
         self
     }
 
-    /// See [`Remote::weighing`].
+    /// The bytes of [`Remote::weighing`].
     #[must_use]
     pub const fn weight(&self) -> usize {
         self.weight
@@ -42,7 +42,7 @@ impl Remote {
 
 impl fmt::Debug for Remote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").finish_non_exhaustive()
+        f.debug_struct("Remote").field("weight", &self.weight).finish_non_exhaustive()
     }
 }
 
@@ -52,7 +52,8 @@ mod tests {
 
     #[test]
     fn only_the_type_that_went_in_comes_out() {
-        let remote = Remote::new(String::from("x")).downcast::<u32>().unwrap_err();
+        let remote = Remote::new(String::from("x")).weighing(7).downcast::<u32>().unwrap_err();
+        assert_eq!(remote.weight(), 7);
         assert_eq!(remote.downcast::<String>().unwrap(), "x");
     }
 }

@@ -76,7 +76,10 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let readiness = readiness.clone();
     let shared = Arc::new(Shared::new(Arc::clone(config), config.workers));
     let socketio = socketio_config(config);
+    // Bounded by the configuration, far below.
+    let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
+        .shards(shards)
         .fallback(move |parts, _| http::answer(parts, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&shared))))
 }

@@ -99,6 +99,10 @@ pub(super) struct Past {
     pub(super) left: Option<Instant>,
 }
 
+/// Some of the users, by id.
+#[derive(Debug, Default)]
+struct Stripe(HashMap<Arc<str>, Entry>);
+
 #[derive(Debug)]
 struct Entry {
     account: Arc<Account>,
@@ -116,7 +120,7 @@ struct Entry {
 /// All users with a socket, or within the grace after the last one.
 #[derive(Debug)]
 pub(crate) struct Accounts {
-    stripes: Box<[Mutex<HashMap<Arc<str>, Entry>>]>,
+    stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
     /// The most sockets of one user; zero is no limit.
     limit: usize,
@@ -158,7 +162,7 @@ impl Accounts {
         Self { stripes, hasher: RandomState::new(), limit, grace }
     }
 
-    fn stripe(&self, id: &str) -> MutexGuard<'_, HashMap<Arc<str>, Entry>> {
+    fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe> {
         let place = self.hasher.hash_one(id) as usize % STRIPES;
         // A panic under the lock leaves a map that is whole: entries are changed by plain assignments.
         self.stripes[place].lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,7 +171,7 @@ impl Accounts {
     /// Counts one more socket of a user; `None` when there are as many as one may have.
     pub(super) fn reserve(self: &Arc<Self>, id: &str) -> Option<Seat> {
         let mut stripe = self.stripe(id);
-        if let Some(entry) = stripe.get_mut(id) {
+        if let Some(entry) = stripe.0.get_mut(id) {
             if self.limit > 0 && entry.sockets + entry.reserved >= self.limit {
                 return None;
             }
@@ -177,17 +181,17 @@ impl Accounts {
         let account = Arc::new(Account::new(id));
         let kept = Arc::clone(&account);
         let entry = Entry { account: kept, sockets: 0, reserved: 1, gone: None, watched: false, past: Vec::new() };
-        stripe.insert(Arc::clone(&account.id), entry);
+        stripe.0.insert(Arc::clone(&account.id), entry);
         Some(Seat { accounts: Arc::clone(self), account: Some(account) })
     }
 
     fn release(&self, account: &Account) {
         let mut stripe = self.stripe(&account.id);
-        let Some(entry) = stripe.get_mut(&*account.id) else { return };
+        let Some(entry) = stripe.0.get_mut(&*account.id) else { return };
         entry.reserved -= 1;
         // A user who never was there has nothing that must be told.
         if entry.sockets + entry.reserved == 0 && !entry.watched {
-            stripe.remove(&*account.id);
+            stripe.0.remove(&*account.id);
         }
     }
 
@@ -200,7 +204,7 @@ impl Accounts {
     ) -> Departure {
         let mut departure = Departure::default();
         let mut stripe = self.stripe(&account.id);
-        let Some(entry) = stripe.get_mut(&*account.id) else { return departure };
+        let Some(entry) = stripe.0.get_mut(&*account.id) else { return departure };
         for room in rooms {
             entry.remember(Past { room: room.clone(), left: None }, now, self.grace, &mut departure.forgotten);
         }
@@ -215,7 +219,7 @@ impl Accounts {
     /// A socket left a room by its own wish. Returns the rooms that are forgotten over it.
     pub(super) fn leave(&self, account: &Account, room: &Room, now: Instant) -> Vec<Room> {
         let mut forgotten = Vec::new();
-        if let Some(entry) = self.stripe(&account.id).get_mut(&*account.id) {
+        if let Some(entry) = self.stripe(&account.id).0.get_mut(&*account.id) {
             entry.remember(Past { room: room.clone(), left: Some(now) }, now, self.grace, &mut forgotten);
         }
         forgotten
@@ -224,7 +228,7 @@ impl Accounts {
     /// A deadline of [`Departure::look_at`] has come.
     pub(super) fn check_gone(&self, id: &str, now: Instant) -> Gone {
         let mut stripe = self.stripe(id);
-        let Some(entry) = stripe.get_mut(id) else { return Gone::Back };
+        let Some(entry) = stripe.0.get_mut(id) else { return Gone::Back };
         entry.watched = false;
         let Some(since) = entry.gone else { return Gone::Back };
         if now.duration_since(since) < self.grace {
@@ -236,13 +240,13 @@ impl Accounts {
             entry.watched = true;
             return Gone::Later(now + CONNECT_UNDER_WAY);
         }
-        stripe.remove(id).map_or(Gone::Back, |Entry { account, past, .. }| Gone::Ended { account, since, past })
+        stripe.0.remove(id).map_or(Gone::Back, |Entry { account, past, .. }| Gone::Ended { account, since, past })
     }
 
     /// How many users there are.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().unwrap().len()).sum()
+        self.stripes.iter().map(|stripe| stripe.lock().unwrap().0.len()).sum()
     }
 }
 
@@ -269,7 +273,7 @@ impl Seat {
     /// The socket is there, and counts until [`Accounts::depart`].
     pub(super) fn take(mut self) -> Option<Arc<Account>> {
         let account = self.account.take()?;
-        if let Some(entry) = self.accounts.stripe(&account.id).get_mut(&*account.id) {
+        if let Some(entry) = self.accounts.stripe(&account.id).0.get_mut(&*account.id) {
             entry.reserved -= 1;
             entry.sockets += 1;
             entry.gone = None;

@@ -151,7 +151,7 @@ impl Chat {
     fn announce(&mut self, io: &mut Io<'_>, account: &Arc<Account>, room: &Room) {
         let status = account.online();
         let shards = self.shards_of(room);
-        self.tell_on(io, &shards, account, &[room.clone()], "userStatus", &status);
+        self.tell_on(io, &shards, account, std::slice::from_ref(room), "userStatus", &status);
     }
 
     /// A socket went out.

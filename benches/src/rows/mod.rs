@@ -1,0 +1,9 @@
+//! What each row does.
+
+pub mod binary;
+pub mod connect;
+pub mod echo;
+pub mod fanout;
+pub mod idle_memory;
+pub mod polling;
+pub mod rooms;

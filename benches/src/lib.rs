@@ -33,6 +33,7 @@ pub mod load;
 pub mod memory;
 pub mod meter;
 pub mod outcome;
+pub mod plot;
 pub mod report;
 pub mod row;
 pub mod rows;

@@ -201,7 +201,13 @@ pub fn run<R: Row>(mut row: R, mut common: Common) -> anyhow::Result<()> {
     if servers.is_empty() {
         servers = <Subject as clap::ValueEnum>::value_variants().to_vec();
     }
-    servers.retain(|server| row.needs().iter().all(|ability| server.can(*ability)));
+    servers.retain(|server| {
+        let able = row.needs().iter().all(|ability| server.can(*ability));
+        if !able {
+            eprintln!("{}: left out, {} cannot do it", R::NAME, server.name());
+        }
+        able
+    });
     let (mut samples, mut accounts) = (Vec::new(), Vec::new());
     for run in 0..common.runs {
         for turn in 0..servers.len() {

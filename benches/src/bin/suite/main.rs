@@ -5,9 +5,12 @@ use benches::rows::binary::Binary;
 use benches::rows::connect::Connect;
 use benches::rows::echo::Echo;
 use benches::rows::fanout::Fanout;
+use benches::rows::growth::Growth;
+use benches::rows::heartbeat::Heartbeat;
 use benches::rows::idle_memory::IdleMemory;
 use benches::rows::polling::Polling;
 use benches::rows::rooms::Rooms;
+use benches::rows::slow::Slow;
 use clap::{Args, Parser, Subcommand};
 
 /// End-to-end benchmarks of the chat server beside its peers, every delivery verified.
@@ -34,6 +37,9 @@ enum Command {
     Binary(Flags<Binary>),
     Connect(Flags<Connect>),
     IdleMemory(Flags<IdleMemory>),
+    Heartbeat(Flags<Heartbeat>),
+    Slow(Flags<Slow>),
+    Growth(Flags<Growth>),
 }
 
 impl<R: Row> Flags<R> {
@@ -51,5 +57,8 @@ fn main() -> anyhow::Result<()> {
         Command::Binary(flags) => flags.run(),
         Command::Connect(flags) => flags.run(),
         Command::IdleMemory(flags) => flags.run(),
+        Command::Heartbeat(flags) => flags.run(),
+        Command::Slow(flags) => flags.run(),
+        Command::Growth(flags) => flags.run(),
     }
 }

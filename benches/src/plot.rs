@@ -197,8 +197,9 @@ mod tests {
         let names = |outcome: &Outcome| all(outcome).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         // One point makes no line.
         assert_eq!(names(&outcome), ["fanout-10"]);
+        let first = outcome.samples[..2].to_vec();
         for (value, case) in [(100.0, "more"), (1000.0, "most")] {
-            for mut sample in outcome.samples[..2].to_vec() {
+            for mut sample in first.clone() {
                 sample.case = case.into();
                 if let Some(at) = &mut sample.at {
                     at.value = value;

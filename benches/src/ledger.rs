@@ -187,6 +187,9 @@ impl Ledger {
                     let index = self.index(text);
                     self.faults.corrupt += u64::from(index.is_none() || self.awaited[member].is_some());
                     self.awaited[member] = index;
+                } else if text.starts_with(b"42[\"message\",") {
+                    // It has lost its attachment.
+                    return self.corrupt();
                 }
                 None
             }
@@ -377,8 +380,9 @@ mod tests {
         assert!(ledger.faults().is_clean());
         let mut damaged = whole.clone();
         damaged[999] ^= 1;
-        let (foreign, head_4, head_6) = (attachment(6, 1000), head(4), head(6));
-        let wrong: [&[Packet<'_>]; 7] = [
+        let (foreign, head_4, head_6, bare) = (attachment(6, 1000), head(4), head(6), packet(5));
+        let wrong: [&[Packet<'_>]; 8] = [
+            &[Packet::Text(&bare)],
             &[Packet::Binary(&whole)],
             &[Packet::Text(head_5.as_bytes()), Packet::Binary(&damaged)],
             &[Packet::Text(head_5.as_bytes()), Packet::Binary(&whole[..999])],

@@ -140,6 +140,8 @@ fn lines(outcome: &Outcome, axis: &str, column: &Column) -> anyhow::Result<Optio
             .bold_line_style(INK.mix(0.25))
             .light_line_style(INK.mix(0.08))
             .label_style(style)
+            .x_labels(6)
+            .y_labels(6)
             .x_desc(axis)
             .y_desc(&*column.label)
             .x_label_formatter(&|value| format!("{value}"))

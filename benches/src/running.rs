@@ -1,5 +1,6 @@
 //! A server under test as a process: started on cores of its own, measured through the system, killed when dropped.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -102,6 +103,23 @@ impl Running {
     /// As [`Self::pss`].
     pub fn resident(&self) -> Result<(u64, u64), Error> {
         Ok((self.kilobytes("status", "VmRSS:")?, self.kilobytes("status", "VmHWM:")?))
+    }
+
+    /// CPU time of each of its threads so far, by thread id.
+    ///
+    /// # Errors
+    /// As [`Self::pss`].
+    pub fn thread_cpu(&self) -> Result<BTreeMap<String, Duration>, Error> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(Error::io("list threads"))?;
+        let mut threads = BTreeMap::new();
+        for task in tasks {
+            let task = task.map_err(Error::io("list threads"))?;
+            let text = fs::read_to_string(task.path().join("schedstat")).map_err(Error::io("read a thread's CPU"))?;
+            let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+            let nanos = nanos.ok_or(Error::Proc { what: "a thread's CPU", text })?;
+            threads.insert(task.file_name().to_string_lossy().into_owned(), Duration::from_nanos(nanos));
+        }
+        Ok(threads)
     }
 
     /// Starts the peak of [`Self::resident`] anew.

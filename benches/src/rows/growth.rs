@@ -3,6 +3,9 @@
 //! Workers are measured twice: all on one core, where a second one costs the price of crossing and nothing else; and on
 //! both, where the generator competes for one of them and what counts is the deliveries per second.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -44,6 +47,7 @@ impl Row for Growth {
         let others = [
             ("pss_mib", "PSS MiB", 1),
             (PER_SECOND, "deliveries/s", 0),
+            ("busiest_thread", "busiest thread's share", 2),
             (GENERATOR_US, "generator us/delivery", 3),
             (GENERATOR_BUSY, "generator core busy", 2),
         ];
@@ -101,10 +105,33 @@ impl Growth {
         let mut rooms = Rooms::new(crowd, plan);
         let offer = Offer::InFlight(self.in_flight);
         bench.warm_up(&mut rooms, offer)?;
+        let before = running.thread_cpu()?;
         let mut figures = bench.offer(&running, &mut rooms, offer)?;
         figures.insert("pss_mib".into(), pss);
+        figures.insert("busiest_thread".into(), busiest(&before, &running.thread_cpu()?));
         bench.record(case, at, figures);
         bench.account(case, &rooms);
         Ok(())
+    }
+}
+
+/// The share of the CPU time between `before` and `after` that one thread had: whether workers share the work.
+fn busiest(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>) -> f64 {
+    let spent = |(thread, cpu): (&String, &Duration)| *cpu - before.get(thread).copied().unwrap_or_default();
+    let total: Duration = after.iter().map(spent).sum();
+    after.iter().map(spent).max().unwrap_or_default().as_secs_f64() / total.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_share_of_the_busiest_thread_since_before() {
+        let threads = |all: &[(&str, u64)]| -> BTreeMap<String, Duration> {
+            all.iter().map(|(thread, seconds)| ((*thread).to_owned(), Duration::from_secs(*seconds))).collect()
+        };
+        let (before, after) = (threads(&[("1", 9), ("2", 1)]), threads(&[("1", 10), ("2", 3), ("3", 1)]));
+        assert!((busiest(&before, &after) - 0.5).abs() < 1e-9);
     }
 }

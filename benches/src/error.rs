@@ -46,6 +46,18 @@ pub enum Error {
         /// The client's number.
         member: usize,
     },
+    /// The server sent more than any benchmark lets it owe.
+    #[error("client {member} has received more than the generator buffers")]
+    TooLong {
+        /// The client's number.
+        member: usize,
+    },
+    /// The server answered a poll with something else than 200 and a body of known length.
+    #[error("not the answer of a poll: {got:?}")]
+    Http {
+        /// What came, cut to a readable length.
+        got: String,
+    },
     /// A `message` event lacks what the chat promises of every one.
     #[error("not the chat's message event: {0}")]
     Event(String),

@@ -1,5 +1,5 @@
-//! RFC 6455 frames as a client sees them: [`scan`] finds the frames a server sent in a read buffer, [`encode_text`]
-//! and [`encode_pong`] append masked frames to an output buffer.
+//! RFC 6455 frames as a client sees them: [`scan`] finds the frames a server sent in a read buffer, [`encode_text`],
+//! [`encode_binary`] and [`encode_pong`] append masked frames to an output buffer.
 //!
 //! Only what measured servers send: whole, unmasked messages. A fragmented message is refused, not reassembled, and
 //! UTF-8 is not checked. The handshake that precedes frames is [`crate::handshake`]'s.
@@ -91,6 +91,11 @@ pub fn scan(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
 /// Appends `payload` to `out` as one masked text frame.
 pub fn encode_text(payload: &[u8], out: &mut Vec<u8>) {
     encode(0x81, payload, out);
+}
+
+/// Appends `payload` to `out` as one masked binary frame.
+pub fn encode_binary(payload: &[u8], out: &mut Vec<u8>) {
+    encode(0x82, payload, out);
 }
 
 /// Appends to `out` the pong owed for a ping with `payload`.

@@ -5,20 +5,29 @@
 //! order, and every other member is only compared with that order. A member that leaves it (by a loss, a duplicate or
 //! another order) is from then on checked against a set of its own, so the counts stay exact, only slower.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-/// Bytes of each message's text.
+use crate::crowd::Packet;
+
+/// Bytes of a message's text, unless a benchmark is about another length.
 pub const TEXT_LEN: usize = 128;
 const MARK: &[u8] = b"@bench:";
 const DIGITS: usize = 10;
 
-/// The text of message `number`: mark, number, filler; always [`TEXT_LEN`] bytes without anything JSON would escape.
-pub fn text(number: u32) -> String {
-    format!("@bench:{number:0digits$}@{:a<filler$}", "", digits = DIGITS, filler = TEXT_LEN - MARK.len() - DIGITS - 1)
+/// The text of message `number`: mark, number, filler; `len` bytes without anything JSON would escape, and at least 18.
+pub fn text(number: u32, len: usize) -> String {
+    let filler = len.saturating_sub(MARK.len() + DIGITS + 1);
+    format!("@bench:{number:0digits$}@{:a<filler$}", "", digits = DIGITS)
+}
+
+/// The attachment of message `number`: the number, and a pattern up to `len` bytes.
+pub fn attachment(number: u32, len: usize) -> Vec<u8> {
+    let pattern = (0..=250_u8).cycle();
+    number.to_be_bytes().into_iter().chain(pattern).take(len).collect()
 }
 
 /// Faults among the deliveries; all zero for a correct server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults {
     /// Deliveries that never came.
     pub lost: u64,
@@ -33,6 +42,15 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Adds those of another room.
+    pub fn add(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.reordered += other.reordered;
+        self.corrupt += other.corrupt;
+        self.diverged += other.diverged;
+    }
+
     /// Whether there are none.
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
@@ -65,7 +83,7 @@ pub struct Ledger {
     open: usize,
     deliveries: u64,
     faults: Faults,
-    /// The room's order: message number, and whether it stands behind a later one of its sender.
+    /// The room's order: message index, and whether it stands behind a later one of its sender.
     order: Vec<(u32, bool)>,
     /// By sender: the newest message in `order`.
     newest: Vec<Option<u32>>,
@@ -74,11 +92,36 @@ pub struct Ledger {
     own: Vec<Option<Box<Own>>>,
     /// Where in the payload the mark stood last; a server lays all its events out alike.
     offset: usize,
+    /// The number of the first message.
+    first: u32,
+    text_len: usize,
+    /// What each message carries behind its number; empty without attachments.
+    pattern: Vec<u8>,
+    /// By member: the message whose attachment comes next.
+    awaited: Vec<Option<u32>>,
+}
+
+/// How the messages of a [`Ledger`] look.
+#[derive(Debug, Clone, Copy)]
+pub struct Shape {
+    /// The number of the first message. Ledgers of several rooms start far apart, so that a message in the wrong room
+    /// is noticed.
+    pub first: u32,
+    /// Bytes of text.
+    pub text: usize,
+    /// Bytes of the attachment; 0 for none, otherwise at least 4.
+    pub attachment: usize,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self { first: 0, text: TEXT_LEN, attachment: 0 }
+    }
 }
 
 impl Ledger {
-    /// An account for `members` members; message `n` is sent by sender `n % senders`.
-    pub fn new(members: usize, senders: usize) -> Self {
+    /// An account for `members` members; the `n`th message is sent by sender `n % senders`.
+    pub fn new(members: usize, senders: usize, shape: Shape) -> Self {
         Self {
             members: u32::try_from(members).unwrap_or(u32::MAX),
             messages: Vec::new(),
@@ -90,15 +133,19 @@ impl Ledger {
             position: vec![0; members],
             own: (0..members).map(|_| None).collect(),
             offset: 0,
+            first: shape.first,
+            text_len: shape.text,
+            pattern: attachment(0, shape.attachment).split_off(shape.attachment.min(4)),
+            awaited: vec![None; members],
         }
     }
 
     /// Enters a message as sent, owed to every member: its number and its sender.
     pub fn send(&mut self) -> (u32, usize) {
-        let number = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
+        let index = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         self.messages.push(Message { owed: self.members, placed: false });
         self.open += 1;
-        (number, number as usize % self.newest.len())
+        (self.first + index, index as usize % self.newest.len())
     }
 
     /// Messages not yet received by every member.
@@ -121,93 +168,127 @@ impl Ledger {
         Faults { lost: self.messages.iter().map(|message| u64::from(message.owed)).sum(), ..self.faults }
     }
 
-    /// Accounts for one Engine.IO packet that `member` received. Anything but a `message` event is passed over.
+    /// Accounts for one Engine.IO packet that `member` received, and returns the index of the message it completes, if
+    /// it had not come before. Anything but a `message` event and its attachment is passed over.
     #[inline]
-    pub fn receive(&mut self, member: usize, packet: &[u8]) {
-        if !packet.starts_with(b"42[\"message\",") {
-            return;
-        }
-        match self.number(packet) {
-            Some(number) => self.deliver(member, number),
-            None => self.faults.corrupt += 1,
+    pub fn receive(&mut self, member: usize, packet: Packet<'_>) -> Option<usize> {
+        match packet {
+            Packet::Text(text) if self.pattern.is_empty() => {
+                if !text.starts_with(b"42[\"message\",") {
+                    return None;
+                }
+                match self.index(text) {
+                    Some(index) => self.deliver(member, index),
+                    None => self.corrupt(),
+                }
+            }
+            Packet::Text(text) => {
+                if text.starts_with(b"451-[\"message\",") {
+                    let index = self.index(text);
+                    self.faults.corrupt += u64::from(index.is_none() || self.awaited[member].is_some());
+                    self.awaited[member] = index;
+                } else if text.starts_with(b"42[\"message\",") {
+                    // It has lost its attachment.
+                    return self.corrupt();
+                }
+                None
+            }
+            Packet::Binary(bytes) => {
+                let index = self.awaited[member].take();
+                match index.filter(|index| self.is_attachment(bytes, self.first + index)) {
+                    Some(index) => self.deliver(member, index),
+                    None => self.corrupt(),
+                }
+            }
         }
     }
 
-    /// The number in `packet`'s text; `None` if the text is not exactly what was sent.
-    fn number(&mut self, packet: &[u8]) -> Option<u32> {
+    fn corrupt(&mut self) -> Option<usize> {
+        self.faults.corrupt += 1;
+        None
+    }
+
+    fn is_attachment(&self, bytes: &[u8], number: u32) -> bool {
+        bytes.split_first_chunk().is_some_and(|(first, rest)| *first == number.to_be_bytes() && rest == self.pattern)
+    }
+
+    /// The index of the message whose text `packet` holds; `None` if the text is not exactly what was sent.
+    fn index(&mut self, packet: &[u8]) -> Option<u32> {
         if packet.get(self.offset..).is_none_or(|rest| !rest.starts_with(MARK)) {
             self.offset = packet.windows(MARK.len()).position(|window| window == MARK)?;
         }
-        let text = packet.get(self.offset + MARK.len()..self.offset + TEXT_LEN + 1)?;
+        let text = packet.get(self.offset + MARK.len()..self.offset + self.text_len + 1)?;
         let (digits, rest) = text.split_at(DIGITS);
         let number = digits.iter().try_fold(0_u32, |number, digit| {
             digit.is_ascii_digit().then(|| number.checked_mul(10)?.checked_add(u32::from(digit - b'0')))?
         })?;
         let intact = rest.split_first()?.0 == &b'@' && rest.ends_with(b"\"");
         let filled = rest[1..rest.len() - 1].iter().fold(true, |filled, byte| filled & (*byte == b'a'));
-        (intact && filled && (number as usize) < self.messages.len()).then_some(number)
+        let index = number.checked_sub(self.first)?;
+        (intact && filled && (index as usize) < self.messages.len()).then_some(index)
     }
 
-    fn deliver(&mut self, member: usize, number: u32) {
+    fn deliver(&mut self, member: usize, index: u32) -> Option<usize> {
         if self.own[member].is_none() {
             let position = self.position[member];
-            if position == self.order.len() && !self.messages[number as usize].placed {
-                self.extend_order(number);
+            if position == self.order.len() && !self.messages[index as usize].placed {
+                self.extend_order(index);
             }
             if let Some(&(expected, late)) = self.order.get(position)
-                && expected == number
+                && expected == index
             {
                 self.position[member] += 1;
                 self.faults.reordered += u64::from(late);
-                return self.settle(number);
+                return self.settle(index);
             }
             self.diverge(member);
         }
-        self.deliver_alone(member, number);
+        self.deliver_alone(member, index)
     }
 
-    /// The first member to receive `number` gives it its place.
-    fn extend_order(&mut self, number: u32) {
-        let sender = number as usize % self.newest.len();
+    /// The first member to receive `index` gives it its place.
+    fn extend_order(&mut self, index: u32) {
+        let sender = index as usize % self.newest.len();
         let newest = &mut self.newest[sender];
-        let late = newest.is_some_and(|newest| newest > number);
-        *newest = (*newest).max(Some(number));
-        self.messages[number as usize].placed = true;
-        self.order.push((number, late));
+        let late = newest.is_some_and(|newest| newest > index);
+        *newest = (*newest).max(Some(index));
+        self.messages[index as usize].placed = true;
+        self.order.push((index, late));
     }
 
     /// Writes down what `member` has received so far, and checks it alone from now on.
     fn diverge(&mut self, member: usize) {
         let mut own = Own { received: vec![false; self.messages.len()], newest: vec![None; self.newest.len()] };
-        for &(number, _) in &self.order[..self.position[member]] {
-            own.received[number as usize] = true;
-            let newest = &mut own.newest[number as usize % self.newest.len()];
-            *newest = (*newest).max(Some(number));
+        for &(index, _) in &self.order[..self.position[member]] {
+            own.received[index as usize] = true;
+            let newest = &mut own.newest[index as usize % self.newest.len()];
+            *newest = (*newest).max(Some(index));
         }
         self.own[member] = Some(Box::new(own));
         self.faults.diverged += 1;
     }
 
-    fn deliver_alone(&mut self, member: usize, number: u32) {
-        let Some(own) = &mut self.own[member] else { return };
+    fn deliver_alone(&mut self, member: usize, index: u32) -> Option<usize> {
+        let own = self.own[member].as_mut()?;
         own.received.resize(self.messages.len(), false);
-        if std::mem::replace(&mut own.received[number as usize], true) {
+        if std::mem::replace(&mut own.received[index as usize], true) {
             self.faults.duplicated += 1;
-            return;
+            return None;
         }
-        let sender = number as usize % own.newest.len();
-        if own.newest[sender].is_some_and(|newest| newest > number) {
+        let sender = index as usize % own.newest.len();
+        if own.newest[sender].is_some_and(|newest| newest > index) {
             self.faults.reordered += 1;
         }
-        own.newest[sender] = own.newest[sender].max(Some(number));
-        self.settle(number);
+        own.newest[sender] = own.newest[sender].max(Some(index));
+        self.settle(index)
     }
 
-    fn settle(&mut self, number: u32) {
-        let message = &mut self.messages[number as usize];
+    fn settle(&mut self, index: u32) -> Option<usize> {
+        let message = &mut self.messages[index as usize];
         message.owed -= 1;
         self.open -= usize::from(message.owed == 0);
         self.deliveries += 1;
+        Some(index as usize)
     }
 }
 
@@ -218,18 +299,19 @@ mod tests {
     use super::*;
 
     fn packet(number: u32) -> Vec<u8> {
-        format!("42[\"message\",{{\"id\":\"x\",\"message\":\"{}\",\"userId\":\"u\"}}]", text(number)).into_bytes()
+        format!("42[\"message\",{{\"id\":\"x\",\"message\":\"{}\",\"userId\":\"u\"}}]", text(number, TEXT_LEN))
+            .into_bytes()
     }
 
     /// Sends `sent` messages of `senders` to as many members as there are lists, and delivers the lists in turn.
     fn account(senders: usize, sent: u32, received: &[&[u32]]) -> Ledger {
-        let mut ledger = Ledger::new(received.len(), senders);
+        let mut ledger = Ledger::new(received.len(), senders, Shape::default());
         for number in 0..sent {
             assert_eq!(ledger.send(), (number, number as usize % senders));
         }
         for (member, numbers) in received.iter().enumerate() {
             for &number in *numbers {
-                ledger.receive(member, &packet(number));
+                ledger.receive(member, Packet::Text(&packet(number)));
             }
         }
         ledger
@@ -238,8 +320,8 @@ mod tests {
     #[test]
     fn the_text_has_its_length_and_nothing_to_escape() {
         for number in [0, 7, u32::MAX] {
-            assert_eq!(text(number).len(), TEXT_LEN);
-            assert_eq!(serde_json::to_string(&text(number)).unwrap().len(), TEXT_LEN + 2);
+            assert_eq!(text(number, TEXT_LEN).len(), TEXT_LEN);
+            assert_eq!(serde_json::to_string(&text(number, TEXT_LEN)).unwrap().len(), TEXT_LEN + 2);
         }
     }
 
@@ -278,12 +360,45 @@ mod tests {
         let foreign = "42[\"message\",{\"message\":\"hello\"}]".to_owned();
         for packet in [damaged, cut, unsent, foreign] {
             let mut ledger = account(1, 1, &[&[]]);
-            ledger.receive(0, packet.as_bytes());
+            ledger.receive(0, Packet::Text(packet.as_bytes()));
             assert_eq!(ledger.faults(), Faults { corrupt: 1, lost: 1, ..Faults::default() }, "{packet}");
         }
         let mut ledger = account(1, 0, &[&[]]);
-        ledger.receive(0, b"42[\"userStatus\",{}]");
+        ledger.receive(0, Packet::Text(b"42[\"userStatus\",{}]"));
         assert!(ledger.faults().is_clean());
+    }
+
+    #[test]
+    fn a_message_with_an_attachment_counts_when_both_have_come() {
+        let shape = Shape { first: 5, attachment: 1000, ..Shape::default() };
+        let head = |number| format!("451-[\"message\",{{\"message\":\"{}\"}}]", text(number, TEXT_LEN));
+        let (head_5, whole) = (head(5), attachment(5, 1000));
+        let mut ledger = Ledger::new(1, 1, shape);
+        assert_eq!(ledger.send(), (5, 0));
+        assert_eq!(ledger.receive(0, Packet::Text(head_5.as_bytes())), None);
+        assert_eq!(ledger.receive(0, Packet::Binary(&whole)), Some(0));
+        assert!(ledger.faults().is_clean());
+        let mut damaged = whole.clone();
+        damaged[999] ^= 1;
+        let (foreign, head_4, head_6, bare) = (attachment(6, 1000), head(4), head(6), packet(5));
+        let wrong: [&[Packet<'_>]; 8] = [
+            &[Packet::Text(&bare)],
+            &[Packet::Binary(&whole)],
+            &[Packet::Text(head_5.as_bytes()), Packet::Binary(&damaged)],
+            &[Packet::Text(head_5.as_bytes()), Packet::Binary(&whole[..999])],
+            &[Packet::Text(head_5.as_bytes()), Packet::Binary(&foreign)],
+            &[Packet::Text(head_5.as_bytes()), Packet::Text(head_5.as_bytes()), Packet::Binary(&whole)],
+            &[Packet::Text(head_4.as_bytes())],
+            &[Packet::Text(head_6.as_bytes())],
+        ];
+        for (case, packets) in wrong.into_iter().enumerate() {
+            let mut ledger = Ledger::new(1, 1, shape);
+            ledger.send();
+            for packet in packets {
+                ledger.receive(0, *packet);
+            }
+            assert_eq!(ledger.faults().corrupt, 1, "case {case}");
+        }
     }
 
     proptest! {
@@ -298,7 +413,7 @@ mod tests {
             let mut newest = std::collections::HashMap::new();
             let (mut duplicated, mut reordered) = (0, 0);
             for (member, number) in steps {
-                ledger.receive(member, &packet(number));
+                ledger.receive(member, Packet::Text(&packet(number)));
                 if seen.insert((member, number)) {
                     let newest = newest.entry((member, number as usize % senders)).or_insert(number);
                     reordered += u64::from(*newest > number);

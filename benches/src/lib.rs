@@ -11,14 +11,18 @@
 //! |---|---|
 //! | [`frames`] | RFC 6455 frames as a client sees them: scan what a server sent, encode what a client sends |
 //! | [`handshake`] | one client from TCP connect to a joined room, blocking |
-//! | [`crowd`] | many connected clients on one readiness loop |
+//! | [`crowd`] | many connected clients on one readiness loop, on WebSockets or long-polling |
 //! | [`ledger`] | exactly-once and order of every delivery |
 //! | [`load`] | how messages are offered: a window in flight, or a fixed rate |
-//! | [`subject`] | the server under test: start, pin, CPU time, memory, stop |
-//! | [`report`] | medians, ratios, tables, machine facts, JSON |
+//! | [`subject`], [`running`] | the server under test: how to start it; pin, CPU time, memory, stop |
+//! | [`meter`] | what server and generator paid for a stretch of load |
+//! | [`row`], [`rows`] | one benchmark: servers and runs interleaved; what each row does |
+//! | [`outcome`] | a row's result: JSON to keep, tables to read |
+//! | [`report`] | medians, ratios, tables, machine facts |
+//! | [`plot`] | a row's result as SVG |
 //! | [`samples`], [`memory`] | inputs and an in-memory server of the micro benchmarks and the instruction guard |
 //!
-//! A new scenario is a new binary in `src/bin` made of these; a new peer is a new [`subject::Subject`].
+//! A new row is a file in `rows`; a new peer is a [`subject::Subject`].
 
 pub mod crowd;
 pub mod error;
@@ -27,6 +31,12 @@ pub mod handshake;
 pub mod ledger;
 pub mod load;
 pub mod memory;
+pub mod meter;
+pub mod outcome;
+pub mod plot;
 pub mod report;
+pub mod row;
+pub mod rows;
+pub mod running;
 pub mod samples;
 pub mod subject;

@@ -1,16 +1,16 @@
-//! What is made of the measurements: medians, ratios within a run, a table to read and JSON to keep.
+//! What is made of figures: medians, ratios within a run, tables to read and JSON to keep.
 
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::Error;
 
 /// Median and extremes of one figure over all runs.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The middle value; of an even number, the mean of the two middle ones.
     pub median: f64,

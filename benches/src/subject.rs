@@ -1,26 +1,14 @@
-//! The server under test: started as a child on a core of its own, measured through the system, killed when dropped.
+//! The servers that are measured: how each is started, and what it cannot do.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
 use serde::Serialize;
-use tempfile::TempDir;
-
-use crate::error::Error;
 
 /// The secret all servers under test verify tokens with.
 pub const SECRET: &str = "benchmarks-only-0123456789abcdef-0123456789abcdef";
-/// How long a server may take until it listens.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A server that speaks the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -28,30 +16,50 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 pub enum Subject {
     /// Ours.
     ChatServer,
+    /// A minimal server on epoll: one write for each recipient and message.
+    LimitWrite,
+    /// The same: one write for each recipient and turn of its loop.
+    LimitBatch,
+    /// A task for each connection, on tokio-tungstenite.
+    TaskPerConnection,
+    /// socketioxide on axum.
+    Socketioxide,
     /// socket.io on Node with its default WebSocket engine.
     Node,
 }
 
+/// What not every server can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ability {
+    /// HTTP long-polling.
+    Polling,
+    /// Attachments.
+    Binary,
+    /// More than one worker.
+    Workers,
+}
+
 /// Where the servers lie.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Serialize, clap::Args)]
+#[command(next_help_heading = "Where the servers lie")]
 pub struct Paths {
     /// The chat server's binary
     #[arg(long, default_value = "target/release/chat-server")]
     pub chat_server: PathBuf,
-    /// The folder of the Node peer, installed with `npm ci`
-    #[arg(long, default_value = "benches/peers/node")]
-    pub node: PathBuf,
+    /// The folder of the peers; that of Node is to be installed with `npm ci`, the others with `cargo build --release`
+    #[arg(long, default_value = "benches/peers")]
+    pub peers: PathBuf,
 }
 
-/// Which core does what.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Cores {
-    /// The core of the server under test
-    #[arg(long, default_value_t = 0)]
-    pub server_core: usize,
-    /// The core of the load generator
-    #[arg(long, default_value_t = 1)]
-    pub generator_core: usize,
+/// How a server is to be started, beside what is always the same.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// Workers of the chat server; 0 for one.
+    pub workers: usize,
+    /// Heartbeat interval; the server's own default without one.
+    pub ping_interval: Option<Duration>,
+    /// Messages the chat server's store keeps; its own default without a number.
+    pub stored: Option<usize>,
 }
 
 impl Subject {
@@ -59,143 +67,100 @@ impl Subject {
     pub fn name(self) -> &'static str {
         match self {
             Self::ChatServer => "chat-server",
+            Self::LimitWrite => "limit-write",
+            Self::LimitBatch => "limit-batch",
+            Self::TaskPerConnection => "task-per-connection",
+            Self::Socketioxide => "socketioxide",
             Self::Node => "node",
         }
     }
 
-    fn command(self, paths: &Paths, data: &TempDir) -> Command {
-        match self {
-            Self::ChatServer => {
-                let mut command = Command::new(&paths.chat_server);
-                command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--store", "memory"]);
-                command.args(["--workers", "1", "--log-level", "error"]).arg("--data-dir").arg(data.path());
-                // What the peers do not do is off: limits per user and address, and presence told to everyone.
-                for off in ["message_rate", "typing_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
-                    command.arg("--set").arg(format!("limits.{off}=0"));
-                }
-                command.args(["--set", "presence.max_room=1"]);
-                command
-            }
+    /// Whether it can do what a row needs.
+    pub fn can(self, ability: Ability) -> bool {
+        match ability {
+            Ability::Polling | Ability::Binary => self != Self::TaskPerConnection,
+            Ability::Workers => self == Self::ChatServer,
+        }
+    }
+
+    /// The command that starts it; `data` is an empty folder of its own.
+    pub(crate) fn command(self, paths: &Paths, setup: &Setup, data: &Path) -> Command {
+        let mut command = match self {
+            Self::ChatServer => return chat_server(paths, setup, data),
+            Self::LimitWrite => peer(paths, "limit", "limit", &["--mode", "write"]),
+            Self::LimitBatch => peer(paths, "limit", "limit", &["--mode", "batch"]),
+            Self::TaskPerConnection => peer(paths, "task-per-connection", "task-per-connection", &[]),
+            Self::Socketioxide => peer(paths, "socketioxide", "socketioxide-peer", &[]),
             Self::Node => {
                 let mut command = Command::new("node");
-                command.arg(paths.node.join("server.mjs")).args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET]);
-                command.env("NODE_ENV", "production");
+                command.arg(paths.peers.join("node/server.mjs")).env("NODE_ENV", "production");
                 command
             }
+        };
+        command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET]);
+        if let Some(interval) = setup.ping_interval {
+            command.arg("--ping-interval-ms").arg(interval.as_millis().to_string());
         }
+        command
     }
-}
 
-/// A running server; dropping it kills it.
-#[derive(Debug)]
-pub struct Running {
-    child: Child,
-    address: SocketAddr,
-    clock: ClockId,
-    _data: TempDir,
-}
-
-impl Running {
-    /// Starts `subject` on its core and moves the calling thread to the generator's.
-    ///
-    /// # Errors
-    /// [`Error::Start`] if it does not say within 20 s that it listens, [`Error::Io`] if it cannot be run or pinned.
-    pub fn start(subject: Subject, paths: &Paths, cores: Cores) -> Result<Self, Error> {
-        let data = TempDir::with_prefix("bench-").map_err(Error::io("make a data folder"))?;
-        // The child inherits the caller's core: every thread it will ever start is pinned, from the first.
-        pin(cores.server_core)?;
-        let spawned = subject.command(paths, &data).stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
-        pin(cores.generator_core)?;
-        let mut child = spawned.map_err(|source| failed(subject, source.to_string()))?;
-        let found = child.stdout.take().map_or_else(|| Err("no output".to_owned()), listening);
-        let clock = clock_getcpuclockid(pid(&child));
-        match (found, clock) {
-            (Ok(address), Ok(clock)) => Ok(Self { child, address, clock, _data: data }),
-            (found, clock) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                let reason = found.err().or_else(|| clock.err().map(|error| error.to_string()));
-                Err(failed(subject, reason.unwrap_or_default()))
+    /// Its version, and of what it is made of; for the result.
+    pub fn version(self, paths: &Paths) -> String {
+        let locked = |peer: &str, package: &str| {
+            let lock = fs::read_to_string(paths.peers.join(peer).join("Cargo.lock")).unwrap_or_default();
+            format!("{package} {}", locked_version(&lock, package).unwrap_or("?"))
+        };
+        match self {
+            Self::ChatServer => output(Command::new(&paths.chat_server).arg("--version")),
+            Self::LimitWrite | Self::LimitBatch => locked("limit", "limit"),
+            Self::TaskPerConnection => locked("task-per-connection", "tokio-tungstenite"),
+            Self::Socketioxide => locked("socketioxide", "socketioxide"),
+            Self::Node => {
+                let package = paths.peers.join("node/node_modules/socket.io/package.json");
+                let package = fs::read(package).ok().and_then(|json| serde_json::from_slice(&json).ok());
+                let package: serde_json::Value = package.unwrap_or_default();
+                let node = output(Command::new("node").arg("--version"));
+                format!("socket.io {} on Node {node}", package["version"].as_str().unwrap_or("?"))
             }
         }
     }
+}
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+fn peer(paths: &Paths, folder: &str, binary: &str, flags: &[&str]) -> Command {
+    let mut command = Command::new(paths.peers.join(folder).join("target/release").join(binary));
+    command.args(flags);
+    command
+}
+
+fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
+    let mut command = Command::new(&paths.chat_server);
+    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--store", "memory", "--log-level", "error"]);
+    command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
+    let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
+    // What the peers do not do is off: limits per user and address, and presence told to everyone.
+    for off in ["message_rate", "typing_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
+        set(&format!("limits.{off}"), "0".into());
     }
-
-    /// CPU time it has used so far: user and system, all its threads, also ended ones.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it has ended.
-    pub fn cpu(&self) -> Result<Duration, Error> {
-        cpu(self.clock)
+    set("presence.max_room", "1".into());
+    if let Some(interval) = setup.ping_interval {
+        set("engine.ping_interval", format!("{}ms", interval.as_millis()));
     }
-
-    /// Its proportional set size in bytes: resident memory, with pages shared with others counted in part.
-    ///
-    /// # Errors
-    /// [`Error::Io`] or [`Error::Proc`] if the system does not tell.
-    pub fn pss(&self) -> Result<u64, Error> {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))
-            .map_err(Error::io("read smaps_rollup"))?;
-        parse_pss(&text).ok_or(Error::Proc { what: "Pss", text })
+    if let Some(stored) = setup.stored {
+        set("store.max_count", stored.to_string());
     }
+    command
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Nothing is left to save, and a drain would only cost time. Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// What `command` prints, in one line; `?` if it cannot be run.
+pub(crate) fn output(command: &mut Command) -> String {
+    let output = command.output().ok().filter(|output| output.status.success());
+    output.map_or_else(|| "?".to_owned(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// CPU time the generator itself has used so far.
-///
-/// # Errors
-/// [`Error::Io`] if the system has no such clock.
-pub fn generator_cpu() -> Result<Duration, Error> {
-    cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)
-}
-
-fn cpu(clock: ClockId) -> Result<Duration, Error> {
-    clock.now().map(Duration::from).map_err(|errno| Error::Io { what: "read a CPU clock", source: errno.into() })
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX))
-}
-
-fn failed(subject: Subject, reason: String) -> Error {
-    Error::Start { server: subject.name(), reason }
-}
-
-fn pin(core: usize) -> Result<(), Error> {
-    let mut set = CpuSet::new();
-    set.set(core)
-        .and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
-        .map_err(|errno| Error::Io { what: "pin to a core", source: errno.into() })
-}
-
-/// Awaits the line `listening on http://ADDRESS`, and keeps reading after it, lest the server block on a full pipe.
-fn listening(stdout: impl std::io::Read + Send + 'static) -> Result<SocketAddr, String> {
-    let (found, address) = mpsc::channel();
-    thread::spawn(move || {
-        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // Once the first is received nobody listens any more: the send fails and is of no interest.
-            let _ = found.send(line);
-        }
-    });
-    let line = address.recv_timeout(START_TIMEOUT).map_err(|error| format!("no `listening on` line: {error}"))?;
-    let parsed = line.strip_prefix("listening on http://").and_then(|address| address.trim().parse().ok());
-    parsed.ok_or_else(|| format!("its first line is {line:?}"))
-}
-
-fn parse_pss(rollup: &str) -> Option<u64> {
-    let value = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+fn locked_version<'a>(lock: &'a str, package: &str) -> Option<&'a str> {
+    let name = format!("name = \"{package}\"");
+    let mut lines = lock.lines().skip_while(|line| *line != name);
+    lines.nth(1)?.strip_prefix("version = \"")?.strip_suffix('"')
 }
 
 #[cfg(test)]
@@ -203,19 +168,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_the_listening_line_and_names_another() {
-        assert_eq!(
-            listening(&b"listening on http://127.0.0.1:4321\ntoken a b\n"[..]),
-            Ok(([127, 0, 0, 1], 4321).into())
-        );
-        assert!(listening(&b"starting\n"[..]).unwrap_err().contains("starting"));
-        assert!(listening(&b""[..]).is_err());
-    }
-
-    #[test]
-    fn reads_pss_and_not_its_parts() {
-        let rollup = "5573-7ffe ---p 00000000 00:00 0 [rollup]\nRss:  9000 kB\nPss:  1234 kB\nPss_Dirty:  77 kB\n";
-        assert_eq!(parse_pss(rollup), Some(1234 * 1024));
-        assert_eq!(parse_pss("Rss: 1 kB\n"), None);
+    fn finds_the_version_of_one_package() {
+        let lock = "[[package]]\nname = \"axum\"\nversion = \"1.0\"\n\n[[package]]\nname = \"ax\"\nversion = \"2.1\"\n";
+        assert_eq!(locked_version(lock, "ax"), Some("2.1"));
+        assert_eq!(locked_version(lock, "a"), None);
     }
 }

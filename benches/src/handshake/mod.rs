@@ -2,7 +2,10 @@
 //! Socket.IO `CONNECT` with a token, the chat's `join`.
 //!
 //! Blocking, one client after the other: openings are not what these benchmarks time. The stream is then handed to
-//! [`crate::crowd`], with whatever bytes came after the last awaited answer.
+//! [`crate::crowd`], with whatever bytes came after the last awaited answer. [`polling`] is the same on HTTP
+//! long-polling; the connect storm (`crate::rows::connect`) opens many at once from the same parts.
+
+pub mod polling;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,14 +20,17 @@ use crate::frames::{self, Opcode};
 /// Bound of each blocking read and write of an opening.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A response head longer than this is no answer to an upgrade.
-const MAX_HEAD: usize = 8 * 1024;
+pub const MAX_HEAD: usize = 8 * 1024;
 /// RFC 6455's own example (section 1.3); one key for all, since nothing between us and the server caches.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// The accept value that belongs to [`KEY`].
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// Where the head of the 101 ends; `None` while it is not whole.
-fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
+///
+/// # Errors
+/// [`Error::Handshake`] if it accepts no upgrade.
+pub fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);
     let Ok(status) = response.parse(received) else { return Err(unexpected("a response head", received)) };
@@ -37,6 +43,36 @@ fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
         return Err(unexpected("101 with the right Sec-WebSocket-Accept", received));
     }
     Ok(Some(end))
+}
+
+/// The request that asks for a WebSocket session.
+pub fn upgrade_request(address: SocketAddr) -> Vec<u8> {
+    let request = format!(
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    request.into_bytes()
+}
+
+/// The packet that enters the main namespace with `token`.
+pub fn connect_packet(token: &str) -> String {
+    format!("40{{\"token\":\"{token}\"}}")
+}
+
+fn join_packet(room: &str) -> String {
+    format!("420[\"join\",{{\"roomId\":\"{room}\"}}]")
+}
+
+fn is_joined(packet: &str) -> bool {
+    packet.strip_prefix("430").is_some_and(|args| args.contains("\"ok\":true"))
+}
+
+fn open_stream(address: SocketAddr) -> Result<TcpStream, Error> {
+    let stream = TcpStream::connect_timeout(&address, STEP_TIMEOUT).map_err(Error::io("connect"))?;
+    stream.set_nodelay(true).map_err(Error::io("set TCP_NODELAY"))?;
+    stream.set_read_timeout(Some(STEP_TIMEOUT)).map_err(Error::io("set a read timeout"))?;
+    stream.set_write_timeout(Some(STEP_TIMEOUT)).map_err(Error::io("set a write timeout"))?;
+    Ok(stream)
 }
 
 #[derive(Serialize)]
@@ -71,14 +107,10 @@ impl Opened {
     /// # Errors
     /// [`Error::Handshake`] if the server refuses, [`Error::Io`] if it does not answer in time.
     pub fn connect(address: SocketAddr, token: &str) -> Result<Self, Error> {
-        let stream = TcpStream::connect_timeout(&address, STEP_TIMEOUT).map_err(Error::io("connect"))?;
-        stream.set_nodelay(true).map_err(Error::io("set TCP_NODELAY"))?;
-        stream.set_read_timeout(Some(STEP_TIMEOUT)).map_err(Error::io("set a read timeout"))?;
-        stream.set_write_timeout(Some(STEP_TIMEOUT)).map_err(Error::io("set a write timeout"))?;
-        let mut client = Self { stream, received: Vec::new() };
+        let mut client = Self { stream: open_stream(address)?, received: Vec::new() };
         client.upgrade(address)?;
         client.await_text("the open packet", |text| text.starts_with("0{"))?;
-        client.send(&format!("40{{\"token\":\"{token}\"}}"))?;
+        client.send(&connect_packet(token))?;
         client.await_text("a CONNECT answer", |text| text.starts_with("40{"))?;
         Ok(client)
     }
@@ -88,10 +120,8 @@ impl Opened {
     /// # Errors
     /// As [`Self::connect`].
     pub fn join(&mut self, room: &str) -> Result<(), Error> {
-        self.send(&format!("420[\"join\",{{\"roomId\":\"{room}\"}}]"))?;
-        self.await_text("an ack of join with ok", |text| {
-            text.strip_prefix("430").is_some_and(|args| args.contains("\"ok\":true"))
-        })
+        self.send(&join_packet(room))?;
+        self.await_text("an ack of join with ok", is_joined)
     }
 
     /// A client whose opening happened elsewhere, with the bytes received after it.
@@ -105,11 +135,7 @@ impl Opened {
     }
 
     fn upgrade(&mut self, address: SocketAddr) -> Result<(), Error> {
-        let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        );
-        self.stream.write_all(request.as_bytes()).map_err(Error::io("send the upgrade"))?;
+        self.stream.write_all(&upgrade_request(address)).map_err(Error::io("send the upgrade"))?;
         let end = loop {
             match accepted_head(&self.received)? {
                 Some(end) => break end,

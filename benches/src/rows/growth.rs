@@ -1,0 +1,137 @@
+//! What growth costs: more members in a room, more connections beside it, a second worker. CPU per delivery, and memory.
+//!
+//! Workers are measured twice: all on one core, where a second one costs the price of crossing and nothing else; and on
+//! both, where the generator competes for one of them and what counts is the deliveries per second.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::load::{Offer, Plan, Rooms};
+use crate::meter::{GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
+use crate::outcome::{Column, Place};
+use crate::row::{Bench, Row, fill};
+use crate::running::{Cores, Running};
+use crate::subject::{Ability, Setup};
+
+/// CPU per delivery and memory as rooms, connections and workers grow
+#[derive(Debug, Args, Serialize)]
+pub struct Growth {
+    /// Members of the room, with as many connections and one worker
+    #[arg(long, value_delimiter = ',', default_value = "10,100,1000,5000,10000")]
+    members: Vec<usize>,
+    /// Connections, of which `--room` are in the room
+    #[arg(long, value_delimiter = ',', default_value = "1000,5000,10000,19000")]
+    connections: Vec<usize>,
+    /// Workers, with a room of `--room`
+    #[arg(long, value_delimiter = ',', default_value = "1,2")]
+    workers: Vec<usize>,
+    /// Members of the room while connections or workers grow
+    #[arg(long, default_value_t = 1000)]
+    room: usize,
+    /// Messages in flight
+    #[arg(long, default_value_t = 16)]
+    in_flight: usize,
+}
+
+impl Row for Growth {
+    const NAME: &'static str = "growth";
+
+    fn title(&self) -> String {
+        format!("Growth: one room, {} messages in flight", self.in_flight)
+    }
+
+    fn columns(&self) -> (Column, Vec<Column>) {
+        let others = [
+            ("pss_mib", "PSS MiB", 1),
+            (PER_SECOND, "deliveries/s", 0),
+            ("busiest_thread", "busiest thread's share", 2),
+            (GENERATOR_US, "generator us/delivery", 3),
+            (GENERATOR_BUSY, "generator core busy", 2),
+        ];
+        let others = others.map(|(figure, label, digits)| Column::new(figure, label, digits));
+        (Column::new(SERVER_US, "CPU us/delivery", 3), others.to_vec())
+    }
+
+    fn needs(&self) -> &'static [Ability] {
+        if self.workers.iter().any(|workers| *workers > 1) { &[Ability::Workers] } else { &[] }
+    }
+
+    fn shrink(&mut self) {
+        (self.members, self.connections, self.workers, self.room) = (vec![10, 200], vec![200, 400], vec![1], 100);
+    }
+
+    fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()> {
+        let pinned = &bench.common.cores.clone();
+        for &members in &self.members {
+            let at = Place { axis: "members of the room".into(), value: members as f64 };
+            self.case(bench, &format!("{members} members"), Some(at), [members, members, 1], pinned)?;
+        }
+        for &clients in &self.connections {
+            let at = Place { axis: "connections".into(), value: clients as f64 };
+            let case = format!("{clients} connections, room of {}", self.room);
+            self.case(bench, &case, Some(at), [clients, self.room.min(clients), 1], pinned)?;
+        }
+        let both = Cores { server_core: vec![pinned.server_core[0], pinned.generator_core], ..pinned.clone() };
+        for &workers in &self.workers {
+            for (cores, place) in [(pinned, "one core"), (&both, "both cores")] {
+                let plural = if workers == 1 { "worker" } else { "workers" };
+                let case = format!("{workers} {plural} on {place}, room of {}", self.room);
+                self.case(bench, &case, None, [self.room, self.room, workers], cores)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Growth {
+    fn case(
+        &self,
+        bench: &mut Bench<'_>,
+        case: &str,
+        at: Option<Place>,
+        [clients, members, workers]: [usize; 3],
+        cores: &Cores,
+    ) -> anyhow::Result<()> {
+        let plan = Plan { members, ..Plan::default() };
+        let setup = Setup { workers, ..Setup::default() };
+        let running = Running::start(bench.server, &bench.common.paths, cores, &setup)?;
+        let mut crowd = bench.crowd()?;
+        fill(&mut crowd, running.address(), clients, Some(&plan))?;
+        // Before the load: idle memory, not what a history and queues add.
+        let pss = running.pss()? as f64 / f64::from(1 << 20);
+        let mut rooms = Rooms::new(crowd, plan);
+        let offer = Offer::InFlight(self.in_flight);
+        bench.warm_up(&mut rooms, offer)?;
+        let before = running.thread_cpu()?;
+        let mut figures = bench.offer(&running, &mut rooms, offer)?;
+        figures.insert("pss_mib".into(), pss);
+        figures.insert("busiest_thread".into(), busiest(&before, &running.thread_cpu()?));
+        bench.record(case, at, figures);
+        bench.account(case, &rooms);
+        Ok(())
+    }
+}
+
+/// The share of the CPU time between `before` and `after` that one thread had: whether workers share the work.
+fn busiest(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>) -> f64 {
+    let spent = |(thread, cpu): (&String, &Duration)| *cpu - before.get(thread).copied().unwrap_or_default();
+    let total: Duration = after.iter().map(spent).sum();
+    after.iter().map(spent).max().unwrap_or_default().as_secs_f64() / total.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_share_of_the_busiest_thread_since_before() {
+        let threads = |all: &[(&str, u64)]| -> BTreeMap<String, Duration> {
+            all.iter().map(|(thread, seconds)| ((*thread).to_owned(), Duration::from_secs(*seconds))).collect()
+        };
+        let (before, after) = (threads(&[("1", 9), ("2", 1)]), threads(&[("1", 10), ("2", 3), ("3", 1)]));
+        assert!((busiest(&before, &after) - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,7 +1,7 @@
 //! [`Broadcast`]: an event for many sockets, encoded once.
 //!
 //! It reaches the sockets of every shard. Here it is sent to this shard's; what the others need to do the same goes to each
-//! of them as one [`Relay`], with the same encoded frame.
+//! of them as one `Relay`, with the same encoded frame.
 
 use std::sync::Arc;
 

@@ -34,7 +34,7 @@ const TICK: u64 = 8;
 pub(crate) enum Mode {
     /// At once: a write per recipient and message.
     Write,
-    /// At the end of the turn: a write per recipient, room and turn.
+    /// At the end of the turn: a write per recipient, room and turn, with what else there is for the recipient.
     Batch,
 }
 
@@ -353,5 +353,21 @@ impl Server {
             let serial = found.serial;
             self.pings.push_back(self.deadline(session, serial, self.config.ping_interval_ms));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_do_not_delay() {
+        let config = Config { mode: Mode::Write, ping_interval_ms: 25_000, ping_timeout_ms: 20_000 };
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), config, "secret").unwrap();
+        let _client = TcpStream::connect(server.address().unwrap()).unwrap();
+        // The connection is established, so it can be accepted.
+        assert!(server.listener.accept().unwrap().0.nodelay().unwrap());
     }
 }

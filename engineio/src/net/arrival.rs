@@ -7,24 +7,55 @@
 use std::{
     net::SocketAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use http::Uri;
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, ReadBuf},
+    io::{AsyncRead, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
 use super::{
     counts::Connected,
-    http_edge::{self, MAX_HEAD, MAX_HEADERS, hand_over},
+    handshake::{self, Answer, First},
+    http_edge::{self, hand_over, linger},
     mailbox::{Errand, Handover},
     probe::Probing,
-    shard::{Io, ShardRef},
+    shard::ShardRef,
     websocket::ReadLoop,
 };
-use crate::{Handler, http::named_sid};
+use crate::Handler;
+
+/// The task of one TCP connection. What precedes a WebSocket is on the heap, and gone when that lives on: an idle
+/// connection carries its read loop and nothing else.
+struct Connection<H> {
+    stage: Stage<H>,
+    _connected: Connected,
+}
+
+enum Stage<H> {
+    /// Until it ends, or is a WebSocket with a session.
+    Arriving(Pin<Box<dyn Future<Output = Option<ReadLoop<H>>>>>),
+    Reading(ReadLoop<H>),
+}
+
+impl<H: Handler> Future for Connection<H> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.stage {
+                Stage::Reading(read_loop) => return read_loop.poll(cx),
+                Stage::Arriving(arriving) => match ready!(arriving.as_mut().poll(cx)) {
+                    Some(read_loop) => this.stage = Stage::Reading(read_loop),
+                    None => return Poll::Ready(()),
+                },
+            }
+        }
+    }
+}
 
 /// A connection as the operating system gave it, or another shard.
 pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Handover) {
@@ -34,75 +65,76 @@ pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Han
         Err(error) => return tracing::error!(%error, "a connection is lost"),
     };
     let shard = shard.clone();
-    match errand {
-        Errand::Serve => drop(tokio::task::spawn_local(serve(shard, stream, remote, early, connected))),
-        Errand::Probe(key, id) => drop(tokio::task::spawn_local(async move {
-            let probing = Probing::new(shard, key, id, stream, early);
-            run(Box::pin(probing.run()).await, connected).await;
-        })),
-    }
+    let stage = Stage::Arriving(match errand {
+        Errand::Serve => Box::pin(begin(shard, stream, remote, early)),
+        Errand::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early.into()).run()),
+    });
+    tokio::task::spawn_local(Connection { stage, _connected: connected });
 }
 
-/// Serves a connection to its end, whatever it turns out to be. `early`: what was read of it already.
-async fn serve<H: Handler + 'static>(
-    shard: ShardRef<H>,
-    stream: TcpStream,
-    remote: SocketAddr,
-    early: Vec<u8>,
-    connected: Connected,
-) {
-    // On the heap, and gone before a WebSocket lives on: an idle connection must not carry hyper's state.
-    run(Box::pin(begin(shard, stream, remote, early)).await, connected).await;
-}
-
-async fn run<H: Handler>(read_loop: Option<ReadLoop<H>>, connected: Connected) {
-    if let Some(read_loop) = read_loop {
-        read_loop.run().await;
-    }
-    drop(connected);
-}
-
+/// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.
 async fn begin<H: Handler + 'static>(
     shard: ShardRef<H>,
     mut stream: TcpStream,
     remote: SocketAddr,
-    mut early: Vec<u8>,
+    early: Bytes,
 ) -> Option<ReadLoop<H>> {
     shard.uncongested().await;
-    if early.is_empty() {
+    let first = if early.is_empty() {
         let patience = shard.turn(|shard| shard.io.config.head_timeout);
-        let first = std::future::poll_fn(|cx| poll_first(&shard, &mut stream, cx));
+        let first = std::future::poll_fn(|cx| poll_first(&shard, &mut stream, remote, cx));
         // A peer that says nothing at all is closed without a word.
-        early = tokio::time::timeout(patience, first).await.ok()??;
-        if let Some(target) = shard.turn(|shard| shard.io.owner_elsewhere(&early)) {
+        tokio::time::timeout(patience, first).await.ok()??
+    } else {
+        shard.turn(|shard| handshake::look(shard, &early, remote))
+    };
+    // What is rare, or no WebSocket, takes its memory apart.
+    match first {
+        First::Elsewhere(target, early) => {
             hand_over(&shard, stream, early, remote, target, Errand::Serve);
-            return None;
+            None
+        }
+        First::Http(early) => Box::pin(http_edge::serve(shard, stream, early, remote)).await,
+        First::Answered(answer) => {
+            let Answer { response, takeover, early } = *answer;
+            let written = stream.try_write(&response).unwrap_or_default();
+            if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
+                Box::pin(write_rest(&shard, &mut stream, rest)).await?;
+            }
+            match takeover {
+                Some(takeover) => takeover.go_on(shard, stream, early, remote).await,
+                None => {
+                    let patience = shard.turn(|shard| shard.io.config.close_timeout);
+                    Box::pin(linger(stream, patience)).await;
+                    None
+                }
+            }
         }
     }
-    http_edge::serve(shard, stream, early, remote).await
 }
 
-/// The first bytes; `None` when the peer is gone.
-fn poll_first<H: Handler>(shard: &ShardRef<H>, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+/// The first bytes, and what they are; `None` when the peer is gone.
+fn poll_first<H: Handler>(
+    shard: &ShardRef<H>,
+    stream: &mut TcpStream,
+    remote: SocketAddr,
+    cx: &mut Context<'_>,
+) -> Poll<Option<First>> {
     shard.turn(|shard| {
-        let mut buffer = ReadBuf::new(&mut shard.scratch);
-        let read = Pin::new(stream).poll_read(cx, &mut buffer);
-        read.map(|result| result.ok().map(|()| buffer.filled().to_vec()).filter(|bytes| !bytes.is_empty()))
+        // Lent out, so that the handler may be asked while the bytes are borrowed.
+        let mut scratch = std::mem::take(&mut shard.scratch);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let first = Pin::new(stream).poll_read(cx, &mut buffer).map(|result| {
+            let bytes = result.is_ok().then(|| buffer.filled()).filter(|bytes| !bytes.is_empty());
+            bytes.map(|bytes| handshake::look(shard, bytes, remote))
+        });
+        shard.scratch = scratch;
+        first
     })
 }
 
-impl Io {
-    /// The shard that owns the session named by the request that begins with `bytes`, if that is another one. `None` also
-    /// when the head is not whole, or not what was expected.
-    fn owner_elsewhere(&self, bytes: &[u8]) -> Option<u16> {
-        let mut fields = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let mut head = httparse::Request::new(&mut fields);
-        let Ok(httparse::Status::Complete(..=MAX_HEAD)) = head.parse(bytes) else { return None };
-        let uri: Uri = head.path?.parse().ok()?;
-        if !uri.path().starts_with(&self.config.path) {
-            return None;
-        }
-        let shard = named_sid(&uri)?.shard();
-        (shard != self.id && shard < self.common.shards()).then_some(shard)
-    }
+/// Writes what a response has left, for a peer that takes it.
+async fn write_rest<H: Handler>(shard: &ShardRef<H>, stream: &mut TcpStream, rest: &[u8]) -> Option<()> {
+    let patience = shard.turn(|shard| shard.io.config.ping_timeout);
+    tokio::time::timeout(patience, stream.write_all(rest)).await.ok()?.ok()
 }

@@ -5,6 +5,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use mio::net::TcpListener;
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -43,7 +44,7 @@ pub(super) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>,
                 last = common.place(last);
                 let connected = common.connect(last);
                 let handover =
-                    Handover { stream: stream.into(), remote, early: Vec::new(), connected, errand: Errand::Serve };
+                    Handover { stream: stream.into(), remote, early: Bytes::new(), connected, errand: Errand::Serve };
                 if last == id {
                     arrival::take_over(&shard, handover);
                 } else {

@@ -47,7 +47,7 @@ pub(super) struct Handover {
     pub(super) stream: std::net::TcpStream,
     pub(super) remote: std::net::SocketAddr,
     /// What was read of it already.
-    pub(super) early: Vec<u8>,
+    pub(super) early: Bytes,
     pub(super) connected: Connected,
     pub(super) errand: Errand,
 }

@@ -5,7 +5,8 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listener`, `arrival` | accepts, backs off, and places; a connection's first bytes: whose it is |
+//! | `listener`, `arrival` | accepts, backs off, and places; a connection's first bytes, and its task |
+//! | `handshake` | a WebSocket handshake in the first bytes, answered without hyper |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
 //! | `patient` | a time limit for peers that do not read a response |
 //! | `owner` | the way from a request to the shard of its session |
@@ -16,15 +17,17 @@
 //! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the writes at the end of a turn |
 //! | `driver`, `timers` | the task that ends turns; deadlines |
 //! | `mailbox`, `congestion` | letters between shards; what a sender does when they pile up |
-//! | `counts`, `entropy` | sessions and connections of all shards; random bytes |
+//! | `counts`, `entropy`, `date` | sessions and connections of all shards; random bytes; the time as HTTP writes it |
 
 mod arrival;
 mod congestion;
 mod conn;
 mod counts;
+mod date;
 mod driver;
 mod entropy;
 mod flush;
+mod handshake;
 mod http_edge;
 mod listener;
 mod mailbox;

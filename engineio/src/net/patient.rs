@@ -29,8 +29,8 @@ pub(super) struct Patient {
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream, early: Vec<u8>, patience: Duration) -> Self {
-        Self { stream, early: early.into(), patience, stalled: None }
+    pub(super) const fn new(stream: TcpStream, early: Bytes, patience: Duration) -> Self {
+        Self { stream, early, patience, stalled: None }
     }
 
     /// The stream, and what is to be read before it.

@@ -20,6 +20,7 @@ use super::{
     congestion::Congestion,
     conn::{Conn, End, Link, Phase, PollLink},
     counts::{Common, Place},
+    date::Date,
     entropy::Entropy,
     mailbox::Outgoing,
     timers::{Due, Timers},
@@ -81,6 +82,7 @@ pub(super) struct Io {
     pub(super) closing: Vec<(ConnKey, CloseReason, End)>,
     pub(super) now: Instant,
     pub(super) entropy: Entropy,
+    pub(super) date: Date,
     ping: SharedFrame,
     pub(super) noop: SharedFrame,
     /// The driver's task, and the deadline it sleeps to.
@@ -113,6 +115,7 @@ impl<H: Handler> ShardRef<H> {
             closing: Vec::new(),
             now: Instant::now(),
             entropy: Entropy::new(),
+            date: Date::default(),
             ping: SharedFrame::packet(&Outbound::Ping),
             noop: SharedFrame::packet(&Outbound::Noop),
             driver: None,

@@ -38,12 +38,9 @@ impl<H: Handler> ReadLoop<H> {
     }
 
     /// Runs until the connection is gone from the shard.
-    pub(super) async fn run(mut self) {
-        std::future::poll_fn(|cx| {
-            let Self { shard, key, decoder, pending } = &mut self;
-            shard.turn(|shard| visit(shard, *key, decoder, pending, cx))
-        })
-        .await;
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { shard, key, decoder, pending } = self;
+        shard.turn(|shard| visit(shard, *key, decoder, pending, cx))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
 
 mod congestion;
+mod first_bytes;
 mod handshake;
 mod lifecycle;
 mod polling;

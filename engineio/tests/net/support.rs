@@ -20,6 +20,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 /// What the handler was told.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// For a handshake with `count` in its query.
+    Asked,
     Opened,
     Message(String),
     Closed(CloseReason),
@@ -70,6 +72,9 @@ impl Commands {
 
 impl Handler for Commands {
     fn on_handshake(&mut self, _: &mut dyn Outbox, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+        if handshake.uri.query().is_some_and(|query| query.contains("count")) {
+            let _ = self.events.send(Event::Asked);
+        }
         match handshake.uri.query() {
             Some(query) if query.contains("deny") => Err(Refusal::Forbidden),
             Some(query) if query.contains("panic") => panic!("asked to panic"),

@@ -1,7 +1,7 @@
 //! One TCP connection as HTTP/1.1: hyper parses it, [`crate::http`] decides, and a WebSocket handshake takes the raw
 //! stream back ([`takeover`]).
 
-mod response;
+pub(super) mod response;
 mod takeover;
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -37,12 +37,10 @@ use crate::{
     error::HandshakeError,
     http::{self as engine, Action, Route},
     session::Transport,
-    ws,
 };
-use response::{add_cors, check_websocket, empty, preflight, refusal, refused, switching_protocols, text, with_type};
-use takeover::Takeover;
+use response::{check_websocket, empty, finish, preflight, refusal, refused, switching_protocols, text, with_type};
 
-pub(super) use takeover::hand_over;
+pub(super) use takeover::{Takeover, hand_over, linger};
 
 /// The largest request head, and the most header fields of one.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
@@ -75,7 +73,7 @@ impl<H> Clone for Edge<H> {
 pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: TcpStream,
-    early: Vec<u8>,
+    early: Bytes,
     remote: SocketAddr,
 ) -> Option<ReadLoop<H>> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
@@ -86,7 +84,7 @@ pub(super) async fn serve<H: Handler + 'static>(
     match takeover.take() {
         Some(takeover) => takeover.go_on(shard, stream, early, remote).await,
         None => {
-            takeover::linger(stream, patience).await;
+            linger(stream, patience).await;
             None
         }
     }
@@ -97,7 +95,7 @@ pub(super) async fn serve<H: Handler + 'static>(
 async fn serve_http<H: Handler + 'static>(
     edge: Edge<H>,
     stream: TcpStream,
-    early: Vec<u8>,
+    early: Bytes,
 ) -> Option<(TcpStream, Vec<u8>)> {
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
     let mut drained = pin!(drain.notified());
@@ -163,7 +161,7 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let edge = self.clone();
-        let mut answer: Self::Future = Box::pin(async move { Ok(edge.answer(request).await) });
+        let mut answer: Self::Future = Box::pin(async move { Ok(edge.answer(request).await.map(Full::new)) });
         // hyper may see the end of the stream before it polls this for the first time, and drop it. A request that came
         // counts all the same: it begins now. (hyper polls again at once, with a waker.)
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -174,16 +172,16 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
 }
 
 impl<H: Handler + 'static> Edge<H> {
-    async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(self, request: Request<Incoming>) -> Response<Bytes> {
         let (parts, body) = request.into_parts();
-        if let Err(status) = check_head(&parts) {
+        if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
             let mut response = empty(status);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
         if !parts.uri.path().starts_with(&self.config.path) {
             let fallback = self.shard.turn(|shard| shard.io.fallback.clone());
-            return fallback(&parts, self.remote).map(Full::new);
+            return fallback(&parts, self.remote);
         }
         let mut response = if self.config.origins.allow(&parts.headers) {
             match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
@@ -198,15 +196,11 @@ impl<H: Handler + 'static> Edge<H> {
         } else {
             refusal(HandshakeError::Forbidden)
         };
-        add_cors(&self.config, &parts.headers, &mut response);
-        if !response.status().is_success() && ws::handshake::is_upgrade(&parts.headers) && response.status() != 101 {
-            // Whoever asked for a WebSocket and did not get one has no use for the connection.
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+        finish(&self.config, &parts.headers, &mut response);
         response
     }
 
-    fn open_polling(&self, parts: &Parts) -> Response<Full<Bytes>> {
+    fn open_polling(&self, parts: &Parts) -> Response<Bytes> {
         let handshake = self.handshake(parts, Transport::Polling);
         let opened = self.shard.turn(|shard| {
             let place = shard.admit(&handshake)?;
@@ -216,7 +210,7 @@ impl<H: Handler + 'static> Edge<H> {
         opened.map_or_else(refusal, text)
     }
 
-    fn open_websocket(&self, parts: &Parts, body: &Incoming) -> Response<Full<Bytes>> {
+    fn open_websocket(&self, parts: &Parts, body: &Incoming) -> Response<Bytes> {
         let accept = match check_websocket(parts, !body.is_end_stream()) {
             Ok(accept) => accept,
             Err(refused) => return refused,
@@ -226,10 +220,8 @@ impl<H: Handler + 'static> Edge<H> {
             Ok(place) => place,
             Err(error) => return refusal(error),
         };
-        let (mut kept, ()) = Request::new(()).into_parts();
-        kept.uri = parts.uri.clone();
-        kept.headers = parts.headers.clone();
-        self.takeover.replace(Some(Takeover::Open(place, Box::new(kept))));
+        let opening = Box::new((parts.uri.clone(), parts.headers.clone()));
+        self.takeover.replace(Some(Takeover::Open { place, opening }));
         switching_protocols(&accept)
     }
 
@@ -243,7 +235,7 @@ impl<H: Handler + 'static> Edge<H> {
         body: Incoming,
         sid: Sid,
         action: Action,
-    ) -> Result<Response<Full<Bytes>>, Refused> {
+    ) -> Result<Response<Bytes>, Refused> {
         let owner = Owner::of(&sid, &self.shard).ok_or(Refused::Unknown)?;
         match action {
             Action::Upgrade => self.begin_upgrade(&owner, parts, &body, sid).await,
@@ -267,7 +259,7 @@ impl<H: Handler + 'static> Edge<H> {
         parts: &Parts,
         body: &Incoming,
         sid: Sid,
-    ) -> Result<Response<Full<Bytes>>, Refused> {
+    ) -> Result<Response<Bytes>, Refused> {
         let checked = check_websocket(parts, !body.is_end_stream());
         let valid = checked.is_ok();
         let found = owner.visit(move |io| {
@@ -292,13 +284,13 @@ impl<H: Handler + 'static> Edge<H> {
 
 /// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`) and 6.1 (one
 /// `Transfer-Encoding`).
-fn check_head(parts: &Parts) -> Result<(), StatusCode> {
-    let count = |name| parts.headers.get_all(name).iter().count();
+pub(super) fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
+    let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
-    if hosts > 1 || (hosts == 0 && parts.version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+    if hosts > 1 || (hosts == 0 && version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::request::Parts;
+use bytes::Bytes;
+use http::{HeaderMap, Uri};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -24,8 +25,8 @@ const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
 /// What follows on a connection whose handshake was answered 101.
 #[derive(Debug)]
 pub(in crate::net) enum Takeover {
-    /// A new session.
-    Open(Place, Box<Parts>),
+    /// A new session, and the request that opened it.
+    Open { place: Place, opening: Box<(Uri, HeaderMap)> },
     /// The probe of an upgrade, on the shard that owns the session.
     Probe { owner: u16, key: ConnKey, id: u64 },
     /// A WebSocket too many: closed at once (A37).
@@ -42,16 +43,16 @@ impl Takeover {
         remote: SocketAddr,
     ) -> Option<ReadLoop<H>> {
         match self {
-            Self::Open(place, parts) => open(shard, place, stream, early, &parts, remote),
+            Self::Open { place, opening } => open(shard, place, stream, early, &opening, remote),
             Self::Probe { owner, key, id } => {
                 if owner == shard.turn(|shard| shard.io.id) {
-                    return Probing::new(shard, key, id, stream, early).run().await;
+                    return Box::pin(Probing::new(shard, key, id, stream, early).run()).await;
                 }
-                hand_over(&shard, stream, early, remote, owner, Errand::Probe(key, id));
+                hand_over(&shard, stream, early.into(), remote, owner, Errand::Probe(key, id));
                 None
             }
             Self::Refuse => {
-                probe::refuse(stream, None).await;
+                Box::pin(probe::refuse(stream, None)).await;
                 None
             }
         }
@@ -62,7 +63,7 @@ impl Takeover {
 pub(in crate::net) fn hand_over<H: Handler>(
     shard: &ShardRef<H>,
     stream: TcpStream,
-    early: Vec<u8>,
+    early: Bytes,
     remote: SocketAddr,
     target: u16,
     errand: Errand,
@@ -83,16 +84,18 @@ fn open<H: Handler>(
     place: Place,
     stream: TcpStream,
     early: Vec<u8>,
-    parts: &Parts,
+    (uri, headers): &(Uri, HeaderMap),
     remote: SocketAddr,
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
-        let handshake = Handshake { transport: Transport::WebSocket, uri: &parts.uri, headers: &parts.headers, remote };
+        let handshake = Handshake { transport: Transport::WebSocket, uri, headers, remote };
         // It was admitted before the 101; the server may have begun to drain since.
         if shard.io.draining {
             return None;
         }
         let key = shard.open(place, Link::WebSocket(WsLink::new(stream)), &handshake);
+        // At once: nothing can come that it could be sent together with.
+        shard.io.flush_conn(key);
         Some((key, ws::Decoder::new(shard.io.config.max_payload)))
     })?;
     Some(ReadLoop::new(shard, key, decoder, early))
@@ -100,7 +103,7 @@ fn open<H: Handler>(
 
 /// Closes in stages (RFC 9112, 9.6): closed with bytes unread, TCP resets the connection, and a peer that is still sending
 /// (a body that was refused by its length, say) loses the answer.
-pub(super) async fn linger(mut stream: TcpStream, patience: Duration) {
+pub(in crate::net) async fn linger(mut stream: TcpStream, patience: Duration) {
     let discard = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await

@@ -1,0 +1,136 @@
+//! A connection whose first request is a WebSocket handshake, answered without hyper: most connections of a server are
+//! that and nothing else.
+//!
+//! Only what is certain is answered here: a whole, correct handshake, whose only question is what the application and the
+//! session say. Everything else goes to hyper from the first byte on, so that odd heads have one answer, whatever
+//! segments they come in. The checks are [`super::http_edge`]'s own, in its order.
+
+use std::{mem::MaybeUninit, net::SocketAddr, rc::Rc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use httparse::{Request, Status};
+
+use super::{
+    http_edge::{
+        MAX_HEAD, MAX_HEADERS, Takeover, check_head,
+        response::{encode, finish, refusal, switching_protocols},
+    },
+    shard::Shard,
+};
+use crate::{
+    Handler, Handshake,
+    http::{Action, Route, named_sid, route},
+    session::Transport,
+    ws,
+};
+
+/// What a connection has come to with its first bytes.
+#[derive(Debug)]
+pub(super) enum First {
+    /// Its session is another shard's.
+    Elsewhere(u16, Bytes),
+    /// It is for hyper to read.
+    Http(Bytes),
+    /// A handshake, answered.
+    Answered(Box<Answer>),
+}
+
+/// The answer to a handshake, and what follows it: without a [`Takeover`] the connection's end.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Vec<u8>,
+    pub(super) takeover: Option<Takeover>,
+    /// What was read behind the handshake.
+    pub(super) early: Vec<u8>,
+}
+
+/// Looks at a connection's first bytes.
+pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: SocketAddr) -> First {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut head = Request::new(&mut []);
+    let Ok(Status::Complete(len @ ..=MAX_HEAD)) = head.parse_with_uninit_headers(&bytes, &mut fields) else {
+        return First::Http(bytes);
+    };
+    // Only a target that begins with its path is taken for granted (RFC 9112, 3.2.1).
+    let target = head.path.filter(|target| target.starts_with('/'));
+    let Some(uri) = target.and_then(|target| Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()) else {
+        return First::Http(bytes);
+    };
+    if !uri.path().starts_with(&shard.io.config.path) {
+        return First::Http(bytes);
+    }
+    let owner = named_sid(&uri).map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
+    if let Some(owner) = owner.filter(|owner| *owner < shard.io.common.shards()) {
+        return First::Elsewhere(owner, bytes);
+    }
+    let early = bytes.get(len..).unwrap_or_default();
+    match headers(&head, &bytes).and_then(|headers| answer(shard, uri, headers, early, remote)) {
+        Some(answer) => First::Answered(Box::new(answer)),
+        None => First::Http(bytes),
+    }
+}
+
+/// The header fields of a request that may be a handshake, as hyper would give them.
+fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
+    if head.method != Some("GET") || head.version != Some(1) {
+        return None;
+    }
+    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    for field in &*head.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
+        headers.append(name, value);
+    }
+    // These are framing, and hyper's to judge.
+    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT];
+    let plain = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        value.eq_ignore_ascii_case(b"upgrade") || value.eq_ignore_ascii_case(b"keep-alive, upgrade")
+    };
+    let mut connection = headers.get_all(header::CONNECTION).iter();
+    let plain = connection.next().is_some_and(plain) && connection.next().is_none();
+    let certain = plain && !framing.iter().any(|name| headers.contains_key(name));
+    certain.then_some(headers)
+}
+
+/// Answers a correct handshake; `None` for anything else, if the application was not asked.
+fn answer<H: Handler>(
+    shard: &mut Shard<H>,
+    uri: Uri,
+    headers: HeaderMap,
+    early: &[u8],
+    remote: SocketAddr,
+) -> Option<Answer> {
+    let config = Rc::clone(&shard.io.config);
+    check_head(&uri, &headers, Version::HTTP_11).ok()?;
+    if !config.origins.allow(&headers) {
+        return None;
+    }
+    let route = route(&Method::GET, &uri, &headers, config.cors).ok()?;
+    let accept = ws::handshake::check(&Method::GET, &headers).ok()?;
+    let (mut response, takeover) = match route {
+        Route::Open(Transport::WebSocket) => {
+            let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+            match shard.admit(&handshake) {
+                Ok(place) => (switching_protocols(&accept), Ok(place)),
+                Err(error) => (refusal(error), Err(None)),
+            }
+        }
+        Route::Session(sid, Action::Upgrade) => {
+            let key = shard.io.lookup(&sid, Action::Upgrade)?;
+            let owner = shard.io.id;
+            let probe = shard.io.begin_probe(key).map_or(Takeover::Refuse, |id| Takeover::Probe { owner, key, id });
+            (switching_protocols(&accept), Err(Some(probe)))
+        }
+        _ => return None,
+    };
+    finish(&config, &headers, &mut response);
+    let response = encode(&response, shard.io.date.now());
+    let takeover = match takeover {
+        Ok(place) => Some(Takeover::Open { place, opening: Box::new((uri, headers)) }),
+        Err(takeover) => takeover,
+    };
+    Some(Answer { response, takeover, early: early.to_vec() })
+}

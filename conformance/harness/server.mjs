@@ -67,6 +67,9 @@ export class Server {
     if (!this.development) {
       args.push('--jwt-secret', SECRET);
     }
+    if (process.env.CHAT_WORKERS) {
+      args.push('--workers', process.env.CHAT_WORKERS);
+    }
     for (const [key, value] of Object.entries(this.settings)) {
       args.push('--set', `${key}=${value}`);
     }

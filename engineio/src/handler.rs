@@ -89,7 +89,7 @@ pub trait Handler {
     /// where the peer lets it be.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
 
-    /// Another shard's handler posted this ([`Outbox::post`]); messages of one shard arrive in the order they were posted.
+    /// A shard's handler posted this ([`Outbox::post`]); messages of one shard arrive in the order they were posted.
     ///
     /// No connection is to blame for a panic in here: it is logged, and the message is lost.
     fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
@@ -129,9 +129,9 @@ pub trait Outbox {
     /// How many shards the server has; they are numbered from 0.
     fn shards(&self) -> u16;
 
-    /// Hands a message to another shard's handler, which gets it in a turn of its own. It is never refused and never
-    /// waits: a shard whose messages pile up elsewhere reads no sockets until they are dealt with. A number that is no
-    /// other shard's is a mistake of the caller; the message is dropped, and logged.
+    /// Hands a message to a shard's handler, which gets it in a later turn of its own; this shard may be meant too. It is
+    /// never refused and never waits: a shard whose messages pile up elsewhere reads no sockets until they are dealt
+    /// with. A number that is no shard's is a mistake of the caller; the message is dropped, and logged.
     fn post(&mut self, shard: u16, remote: Remote);
 
     /// Fills `bytes` from the operating system's entropy.

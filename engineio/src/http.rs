@@ -106,6 +106,12 @@ pub fn check_version(uri: &Uri) -> Result<(), HandshakeError> {
     }
 }
 
+/// The sid in a request's query, if it has one that a server may have issued.
+#[cfg(feature = "net")]
+pub(crate) fn named_sid(uri: &Uri) -> Option<Sid> {
+    Query::parse(uri).sid.as_deref().and_then(Sid::parse)
+}
+
 /// The body of the handshake: the JSON after the packet type `0`, keys in the reference's order (A17).
 #[must_use]
 pub fn open_json(sid: &Sid, transport: Transport, config: &crate::Config) -> String {

@@ -80,7 +80,7 @@ struct ConfigArgs {
     /// Where the history is kept: memory [default: memory]
     #[arg(long, value_name = "KIND")]
     store: Option<String>,
-    /// Number of workers [default: 1]
+    /// Number of workers, each a thread with connections of its own [default: one for each core]
     #[arg(long, value_name = "N")]
     workers: Option<String>,
     /// Origins allowed beside the server's own, separated by commas; `*` for any; may be repeated

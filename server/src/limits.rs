@@ -3,9 +3,11 @@
 //! The token buckets are the crate `governor`'s; here stands only which ones there are, and that a rate of zero is none.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, VecDeque, hash_map::RandomState},
+    hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
     num::NonZeroU32,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -63,9 +65,55 @@ impl Strikes {
     }
 }
 
-/// Connections by address.
+/// Maps that addresses are spread over, so that shards seldom wait for each other.
+const STRIPES: usize = 16;
+
+/// Connections by address, over all shards. The locks are taken when a connection comes and goes.
 #[derive(Debug)]
 pub(crate) struct Addresses {
+    stripes: Box<[Mutex<Stripe>]>,
+    hasher: RandomState,
+}
+
+impl Addresses {
+    /// Addresses that may open `rate` connections a second and hold `limit` at a time; zero is no limit.
+    pub(crate) fn new(rate: f64, limit: usize) -> Self {
+        let stripes = (0..STRIPES).map(|_| Mutex::new(Stripe::new(rate, limit))).collect();
+        Self { stripes, hasher: RandomState::new() }
+    }
+
+    fn stripe(&self, address: IpAddr) -> (MutexGuard<'_, Stripe>, IpAddr) {
+        let network = network(address);
+        let place = self.hasher.hash_one(network) as usize % STRIPES;
+        // A panic under the lock leaves counters that are whole.
+        (self.stripes[place].lock().unwrap_or_else(PoisonError::into_inner), network)
+    }
+
+    /// May this address open a connection?
+    ///
+    /// # Errors
+    /// When to try again.
+    pub(crate) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+        let (mut stripe, network) = self.stripe(address);
+        stripe.admit(now, network)
+    }
+
+    /// A connection was opened.
+    pub(crate) fn add(&self, now: Instant, address: IpAddr) {
+        let (mut stripe, network) = self.stripe(address);
+        stripe.add(now, network);
+    }
+
+    /// A connection is over.
+    pub(crate) fn remove(&self, now: Instant, address: IpAddr) {
+        let (mut stripe, network) = self.stripe(address);
+        stripe.remove(now, network);
+    }
+}
+
+/// Some of the addresses, by their [`network`].
+#[derive(Debug)]
+struct Stripe {
     rate: f64,
     /// The most connections of one address; zero is no limit.
     limit: usize,
@@ -82,9 +130,8 @@ struct Address {
     last_seen: Instant,
 }
 
-impl Addresses {
-    /// Addresses that may open `rate` connections a second and hold `limit` at a time; zero is no limit.
-    pub(crate) fn new(rate: f64, limit: usize) -> Self {
+impl Stripe {
+    fn new(rate: f64, limit: usize) -> Self {
         // A bucket holds what comes in one second, and one token at least.
         let keep = Duration::try_from_secs_f64(rate.recip()).map_or(SWEEP, |fill| fill.max(SWEEP));
         Self { rate, limit, known: HashMap::new(), keep, sweep_at: None }
@@ -97,7 +144,7 @@ impl Addresses {
         // A bucket holds one second's worth.
         let rate = self.rate;
         let burst = rate.ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
-        self.known.entry(network(address)).or_insert_with(|| Address {
+        self.known.entry(address).or_insert_with(|| Address {
             connections: 0,
             bucket: Bucket::new(rate, burst),
             last_seen: now,
@@ -111,11 +158,7 @@ impl Addresses {
         self.sweep_at = Some(now + SWEEP);
     }
 
-    /// May this address open a connection?
-    ///
-    /// # Errors
-    /// When to try again.
-    pub(crate) fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+    fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
         let limit = self.limit;
         let known = self.entry(now, address);
         known.last_seen = now;
@@ -125,13 +168,11 @@ impl Addresses {
         known.bucket.take()
     }
 
-    /// A connection was opened.
-    pub(crate) fn add(&mut self, now: Instant, address: IpAddr) {
+    fn add(&mut self, now: Instant, address: IpAddr) {
         self.entry(now, address).connections += 1;
     }
 
-    /// A connection is over.
-    pub(crate) fn remove(&mut self, now: Instant, address: IpAddr) {
+    fn remove(&mut self, now: Instant, address: IpAddr) {
         let known = self.entry(now, address);
         known.connections = known.connections.saturating_sub(1);
         known.last_seen = now;
@@ -175,7 +216,7 @@ mod tests {
     #[test]
     fn addresses_are_counted_and_forgotten() {
         let now = Instant::now();
-        let mut addresses = Addresses::new(0.0, 2);
+        let addresses = Addresses::new(0.0, 2);
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         addresses.add(now, one);
         addresses.add(now, "::ffff:10.0.0.1".parse().unwrap());
@@ -184,14 +225,15 @@ mod tests {
         addresses.remove(now, one);
         assert!(addresses.admit(now, one).is_ok());
         addresses.remove(now, one);
-        addresses.sweep(now + SWEEP);
-        assert_eq!(addresses.known.len(), 0);
+        let (mut stripe, _) = addresses.stripe(one);
+        stripe.sweep(now + SWEEP);
+        assert_eq!(stripe.known.len(), 0);
     }
 
     #[test]
     fn a_slow_rate_holds_beyond_the_sweep() {
         let now = Instant::now();
-        let mut addresses = Addresses::new(0.01, 0);
+        let mut addresses = Stripe::new(0.01, 0);
         let one: IpAddr = "10.0.0.1".parse().unwrap();
         assert!(addresses.admit(now, one).is_ok());
         assert!(addresses.admit(now + 2 * SWEEP, one).is_err());
@@ -202,7 +244,7 @@ mod tests {
     #[test]
     fn one_ipv6_network_is_one_address() {
         let now = Instant::now();
-        let mut addresses = Addresses::new(2.0, 0);
+        let addresses = Addresses::new(2.0, 0);
         let admitted = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
             .map(|address| addresses.admit(now, address.parse().unwrap()).is_ok());
         assert_eq!(admitted, [true, true, false, true]);

@@ -17,7 +17,7 @@ use engineio::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    chat::Chat,
+    chat::{Chat, Shared},
     config::Config,
     dev,
     http::{self, Readiness},
@@ -73,11 +73,15 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 }
 
 fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpListener) -> std::io::Result<Running> {
-    let (chat, readiness) = (Arc::clone(config), readiness.clone());
+    let readiness = readiness.clone();
+    let shared = Arc::new(Shared::new(Arc::clone(config), config.workers));
     let socketio = socketio_config(config);
+    // Bounded by the configuration, far below.
+    let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
+        .shards(shards)
         .fallback(move |parts, _| http::answer(parts, &readiness))
-        .serve(listener, move || socketio::Server::new(socketio, Chat::new(chat)))
+        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&shared))))
 }
 
 fn engine_config(config: &Config) -> engineio::Config {

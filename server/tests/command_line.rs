@@ -78,7 +78,7 @@ fn faults_are_one_line_and_code_2() {
         (&["--config", "a", "serve", "--config", "b"], "--config: given twice"),
         (&["--config", "nowhere.toml"], "nowhere.toml"),
         (&["config", "--set", "limits.outbound_hard=0"], "limits.outbound_hard (--set): "),
-        (&["--workers", "4"], "workers (--workers): not available"),
+        (&["--workers", "0"], "workers (--workers): must be 1 to 1024"),
         (&["--store", "sqlite"], "store.kind (--store): not available"),
         (&["--jwks", "x"], "auth.jwks (--jwks): not available"),
         (&["--jwt-public-key", "x"], "auth.jwt_public_key (--jwt-public-key): not available"),

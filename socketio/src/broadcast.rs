@@ -1,7 +1,12 @@
 //! [`Broadcast`]: an event for many sockets, encoded once.
+//!
+//! It reaches the sockets of every shard. Here it is sent to this shard's; what the others need to do the same goes to each
+//! of them as one `Relay`, with the same encoded frame.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use engineio::{Outbox, SharedFrame};
+use engineio::{Outbox, Remote, SharedFrame};
 use smallvec::SmallVec;
 
 use crate::{
@@ -12,7 +17,7 @@ use crate::{
     packet::is_reserved,
     parser::encode,
     room::{Member, RoomKey},
-    socket::SocketKey,
+    socket::{SocketId, SocketKey},
 };
 
 /// Whom a broadcast names: a room, or the one socket whose id is the name.
@@ -22,10 +27,27 @@ enum Target {
     Socket(Member),
 }
 
+/// A broadcast on its way to another shard: names instead of keys, which mean nothing there.
+#[derive(Debug, Clone)]
+pub(crate) struct Relay(Arc<Relayed>);
+
+#[derive(Debug)]
+struct Relayed {
+    nsp: NspIndex,
+    narrowed: bool,
+    to: Vec<Box<str>>,
+    except: Vec<Box<str>>,
+    volatile: bool,
+    frame: SharedFrame,
+}
+
 /// A broadcast that is being put together; [`Broadcast::emit`] sends it.
 ///
 /// `to` narrows it to rooms (each socket is reached once, in however many of them it is), `except` takes rooms or sockets
-/// out, `volatile` leaves out sockets that have much unread.
+/// out, `volatile` leaves out sockets that have much unread, `local` leaves out the other shards.
+///
+/// Broadcasts of one shard arrive in order. Those of different shards may arrive in different orders at different sockets;
+/// where that matters, let one shard do all broadcasts to a room.
 #[must_use = "nothing is sent before `emit`"]
 pub struct Broadcast<'a> {
     core: &'a mut Core,
@@ -37,6 +59,16 @@ pub struct Broadcast<'a> {
     except_rooms: SmallVec<[RoomKey; 2]>,
     except: SmallVec<[SocketKey; 4]>,
     volatile: bool,
+    /// What other shards need to find the same targets; empty where there are none.
+    names: Names,
+}
+
+/// The names a broadcast was given, kept only when it goes to other shards.
+#[derive(Debug, Default)]
+struct Names {
+    wanted: bool,
+    to: Vec<Box<str>>,
+    except: Vec<Box<str>>,
 }
 
 impl std::fmt::Debug for Broadcast<'_> {
@@ -96,6 +128,7 @@ impl Rooms<'_> {
 
 impl<'a> Broadcast<'a> {
     pub(crate) fn new(core: &'a mut Core, outbox: &'a mut dyn Outbox, nsp: Option<NspIndex>) -> Self {
+        let names = Names { wanted: outbox.shards() > 1, ..Names::default() };
         Self {
             core,
             outbox,
@@ -105,7 +138,23 @@ impl<'a> Broadcast<'a> {
             except_rooms: SmallVec::new(),
             except: SmallVec::new(),
             volatile: false,
+            names,
         }
+    }
+
+    /// Does here what another shard's broadcast asks for.
+    pub(crate) fn take_over(core: &'a mut Core, outbox: &'a mut dyn Outbox, relay: &Relay) {
+        let relayed = &*relay.0;
+        let mut broadcast = Self::new(core, outbox, Some(relayed.nsp)).local();
+        broadcast.narrowed = relayed.narrowed;
+        broadcast.volatile = relayed.volatile;
+        for name in &relayed.to {
+            broadcast = broadcast.to(name);
+        }
+        for name in &relayed.except {
+            broadcast = broadcast.except(name);
+        }
+        broadcast.emit_frame(&relayed.frame);
     }
 
     fn target(&self, name: &str) -> Option<Target> {
@@ -121,12 +170,18 @@ impl<'a> Broadcast<'a> {
     /// like it). Several calls add up.
     pub fn to(mut self, room: &str) -> Self {
         self.narrowed = true;
+        if self.names.wanted {
+            self.names.to.push(room.into());
+        }
         self.to.extend(self.target(room));
         self
     }
 
     /// Leaves out the members of a room, or the socket whose id is `room`.
     pub fn except(mut self, room: &str) -> Self {
+        if self.names.wanted {
+            self.names.except.push(room.into());
+        }
         match self.target(room) {
             Some(Target::Room(room)) => self.except_rooms.push(room),
             Some(Target::Socket(member)) => self.except.push(member.socket),
@@ -147,7 +202,14 @@ impl<'a> Broadcast<'a> {
         self
     }
 
-    /// Sends the event. `args` are JSON values joined by commas. Returns how many sockets it was queued for.
+    /// Leaves out the sockets of other shards.
+    pub fn local(mut self) -> Self {
+        self.names = Names::default();
+        self
+    }
+
+    /// Sends the event. `args` are JSON values joined by commas. Returns how many sockets of this shard it was queued for;
+    /// how many other shards have is known only there.
     ///
     /// # Errors
     /// [`EmitError::ReservedName`].
@@ -155,19 +217,50 @@ impl<'a> Broadcast<'a> {
         if is_reserved(name) {
             return Err(EmitError::ReservedName);
         }
-        let Some(nsp_index) = self.nsp else { return Ok(0) };
-        let Some(nsp) = self.core.namespaces.get(nsp_index) else { return Ok(0) };
+        let Some(nsp) = self.nsp.and_then(|nsp| self.core.namespaces.get(nsp)) else { return Ok(0) };
         let frame = encode::event(&nsp.name, None, name, args, attachments);
+        Ok(self.emit_frame(&frame))
+    }
+
+    /// Likewise with an event that was encoded before ([`encode::event`], for this namespace and without an `ack`): for
+    /// whoever sends one event by several broadcasts.
+    pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
+        let Some(nsp) = self.nsp else { return 0 };
+        self.relay(nsp, frame);
+        self.emit_here(nsp, frame)
+    }
+
+    /// Posts the broadcast to the other shards that may have one of its targets.
+    fn relay(&mut self, nsp: NspIndex, frame: &SharedFrame) {
+        if !self.names.wanted {
+            return;
+        }
+        let (here, shards) = (self.outbox.shard(), self.outbox.shards());
+        let Names { to, except, .. } = std::mem::take(&mut self.names);
+        // A socket's id names its shard.
+        let owner = |name: &str| SocketId::parse(name).map(|id| id.shard()).filter(|shard| *shard < shards);
+        let only: Option<SmallVec<[u16; 4]>> = self.narrowed.then(|| to.iter().map(|to| owner(to)).collect()).flatten();
+        let (narrowed, volatile, frame) = (self.narrowed, self.volatile, frame.clone());
+        let weight = frame.websocket().len();
+        let relay = Relay(Arc::new(Relayed { nsp, narrowed, to, except, volatile, frame }));
+        for shard in (0..shards).filter(|shard| *shard != here) {
+            if only.as_ref().is_none_or(|only| only.contains(&shard)) {
+                self.outbox.post(shard, Remote::new(relay.clone()).weighing(weight));
+            }
+        }
+    }
+
+    fn emit_here(self, nsp_index: NspIndex, frame: &SharedFrame) -> usize {
         let one_room = if let [Target::Room(room)] = &*self.to { Some(*room) } else { None };
         let Self { core, outbox, to, except, except_rooms, volatile, narrowed, .. } = self;
         let mut rooms = core.rooms(outbox);
         // One room and nobody left out, the common case: its members get it together at the end of the turn.
         if let (Some(room), false, true, true) = (one_room, volatile, except.is_empty(), except_rooms.is_empty())
-            && rooms.gather(nsp_index, room, &frame)
+            && rooms.gather(nsp_index, room, frame)
         {
-            return Ok(rooms.members(nsp_index, room).len());
+            return rooms.members(nsp_index, room).len();
         }
         let reached = rooms.reach(nsp_index, narrowed.then_some(&to), &except_rooms, &except);
-        Ok(reached.iter().filter(|member| rooms.send(member, &frame, volatile)).count())
+        reached.iter().filter(|member| rooms.send(member, frame, volatile)).count()
     }
 }

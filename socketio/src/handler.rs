@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engineio::{ConnKey, Handshake, Refusal};
+use engineio::{ConnKey, Handshake, Refusal, Remote};
 
 use crate::{
     error::{AckError, ConnectError, DisconnectReason},
@@ -25,7 +25,8 @@ pub struct ConnectRequest<'a> {
 /// An application. One value a shard; calls never overlap, and each may answer through the [`Io`] it is lent.
 ///
 /// A panic in any method ends the connection it was called for, whoever caused the call; the calls that are owed for it
-/// and for others still come. Only [`Handler::on_timeout`] is for no connection: there the engine decides.
+/// and for others still come. Only [`Handler::on_timeout`] and [`Handler::on_remote`] are for no connection: there the
+/// engine decides.
 pub trait Handler {
     /// What [`Handler::authorize`] hands to [`Handler::on_connect`].
     type Admission;
@@ -69,6 +70,11 @@ pub trait Handler {
     /// A socket is no longer connected. It has left its rooms and [`Io`] knows nothing of it; the last call for this key,
     /// and none for the next holder of its index comes before it.
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason);
+
+    /// Another shard's handler posted this ([`Io::post`]).
+    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
+        let _ = (io, remote);
+    }
 
     /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn, so it must be cheap.
     fn poll_timeout(&self) -> Option<Instant> {

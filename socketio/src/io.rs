@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio::{CloseReason, ConnKey, Outbox, SharedFrame, sid::RANDOM_LEN};
+use engineio::{CloseReason, ConnKey, Outbox, Remote, SharedFrame, sid::RANDOM_LEN};
 use smallvec::SmallVec;
 
 use crate::{
@@ -38,6 +38,24 @@ impl Io<'_> {
     /// Fills `bytes` from the operating system's entropy.
     pub fn fill_random(&mut self, bytes: &mut [u8]) {
         self.outbox.fill_random(bytes);
+    }
+
+    /// The number of the shard that this handler belongs to.
+    #[must_use]
+    pub fn shard(&self) -> u16 {
+        self.outbox.shard()
+    }
+
+    /// How many shards the server has; they are numbered from 0.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.outbox.shards()
+    }
+
+    /// Hands a message to another shard's [`crate::Handler::on_remote`], in the order in which this shard posts and
+    /// broadcasts.
+    pub fn post(&mut self, shard: u16, remote: Remote) {
+        self.outbox.post(shard, remote);
     }
 
     /// The socket's public id.
@@ -86,7 +104,7 @@ impl Io<'_> {
             .filter_map(move |membership| rooms.and_then(|rooms| rooms.name(membership)))
     }
 
-    /// The sockets in a room.
+    /// This shard's sockets in a room.
     pub fn members(&self, nsp: &str, room: &str) -> impl ExactSizeIterator<Item = SocketKey> {
         let nsp = self.core.namespaces.find(nsp).and_then(|index| self.core.namespaces.get(index));
         let members = nsp.and_then(|nsp| nsp.rooms.find(room).map(|room| nsp.rooms.members(room)));
@@ -170,7 +188,7 @@ impl Io<'_> {
         }
     }
 
-    /// A broadcast within a namespace: to everyone there, unless narrowed.
+    /// A broadcast within a namespace: to everyone there, on every shard, unless narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
         let nsp = self.core.namespaces.find(nsp);
         Broadcast::new(self.core, self.outbox, nsp)

@@ -7,9 +7,10 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal};
+use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal, Remote};
 
 use crate::{
+    broadcast::{Broadcast, Relay},
     client::Client,
     config::Config,
     core::{Core, Departed},
@@ -252,6 +253,13 @@ impl<H: Handler> engineio::Handler for Server<H> {
         // `on_close` is the last of a client: its sockets are told of before.
         self.tell_departed(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));
+    }
+
+    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
+        match remote.downcast::<Relay>() {
+            Ok(relay) => Broadcast::take_over(&mut self.core, outbox, &relay),
+            Err(remote) => self.call(outbox, |handler, io| handler.on_remote(io, remote)),
+        }
     }
 
     fn wants_flush(&self) -> bool {

@@ -7,7 +7,12 @@ import { parseArgs } from "node:util";
 import { Server } from "socket.io";
 
 const { values: flags } = parseArgs({
-  options: { listen: { type: "string", default: "127.0.0.1:0" }, "jwt-secret": { type: "string" } },
+  options: {
+    listen: { type: "string", default: "127.0.0.1:0" },
+    "jwt-secret": { type: "string" },
+    "ping-interval-ms": { type: "string", default: "25000" },
+    "ping-timeout-ms": { type: "string", default: "20000" },
+  },
 });
 if (!flags["jwt-secret"]) throw new Error("--jwt-secret is required");
 const key = createSecretKey(Buffer.from(flags["jwt-secret"], "utf8"));
@@ -101,7 +106,13 @@ function onJoin(socket, payload, ack) {
 }
 
 const http = createServer();
-const io = new Server(http, { serveClient: false, perMessageDeflate: false, httpCompression: false });
+const io = new Server(http, {
+  serveClient: false,
+  perMessageDeflate: false,
+  httpCompression: false,
+  pingInterval: Number(flags["ping-interval-ms"]),
+  pingTimeout: Number(flags["ping-timeout-ms"]),
+});
 
 io.use((socket, next) => {
   try {

@@ -4,7 +4,7 @@ use std::{task::Waker, time::Instant};
 
 use tokio::{net::TcpStream, sync::oneshot};
 
-use super::outq::OutQueue;
+use super::{counts::Place, outq::OutQueue};
 use crate::{CloseReason, SharedFrame, session::Session, sid::RANDOM_LEN};
 
 /// One session and the transport under it.
@@ -22,6 +22,8 @@ pub(super) struct Conn {
     pub(super) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.
     pub(super) probe: Option<Probe>,
+    /// Counts it among the sessions of the server.
+    pub(super) _place: Place,
 }
 
 /// How far a session is from its end.
@@ -90,13 +92,15 @@ pub(super) struct WsLink {
     pub(super) watched: bool,
     /// The read loop reads no more until less than `outbound_soft` is queued; then it is to be woken.
     pub(super) paused: bool,
+    /// The read loop reads no more until other shards have caught up; then it is to be woken.
+    pub(super) held: bool,
     /// The close frame is out and the write side is shut.
     pub(super) finished: bool,
 }
 
 impl WsLink {
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, task: None, blocked: None, watched: false, paused: false, finished: false }
+        Self { stream, task: None, blocked: None, watched: false, paused: false, held: false, finished: false }
     }
 
     pub(super) fn wake(&self) {

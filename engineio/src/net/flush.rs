@@ -1,19 +1,15 @@
-//! The end of a turn: one task a shard that writes what the turn queued, and runs what is due.
-//!
-//! Tokio's scheduler polls every task that is ready before it comes back to this one, so a turn is "all sockets that had
-//! something to say": each connection is written to once a turn, however many packets were queued for it.
+//! Writing what a turn queued, as far as peers take it.
 
-use std::{io, pin::Pin, task::Context, task::Poll, time::Duration};
+use std::{io, pin::Pin, task::Context, task::Poll};
 
-use tokio::{io::AsyncWrite, time::Sleep};
+use tokio::io::AsyncWrite;
 
 use super::{
     conn::{Conn, End, Link, Phase, PollLink, WsLink},
-    inbox::{Command, Inbox},
-    shard::{Io, Shard, ShardRef},
+    shard::Io,
     timers::Due,
 };
-use crate::{CloseReason, ConnKey, Handler};
+use crate::{CloseReason, ConnKey};
 
 impl Io {
     /// Writes what every dirty connection has queued, as far as its peer takes it.
@@ -108,59 +104,5 @@ impl WsLink {
     /// Whether the socket takes more after it had blocked; registers `cx` otherwise.
     pub(super) fn poll_unblocked(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_write_ready(cx)
-    }
-}
-
-/// The driver of a shard: runs until the shard has shut down.
-pub(super) async fn drive<H: Handler>(shard: ShardRef<H>, mut inbox: Inbox, stop_accepting: impl Fn()) {
-    let mut sleep: Pin<Box<Sleep>> = Box::pin(tokio::time::sleep(Duration::ZERO));
-    let mut drain = None;
-    std::future::poll_fn(|cx| {
-        while let Poll::Ready(Some(command)) = inbox.poll_recv(cx) {
-            let Command::Shutdown { within } = command;
-            drain = Some(tokio::time::Instant::now() + within);
-            stop_accepting();
-            shard.turn(Shard::shut_down);
-        }
-        let next = shard.turn(|shard| {
-            shard.io.driver = Some(cx.waker().clone());
-            // Flushing can close (a broken stream), closing queues (a close frame): until both are quiet.
-            shard.run_timers();
-            while shard.handler.wants_flush() || !shard.io.dirty.is_empty() {
-                shard.flush_handler();
-                shard.io.flush_dirty();
-                shard.settle();
-            }
-            shard.io.armed = shard.next_deadline();
-            shard.io.armed
-        });
-        if let Some(drain) = drain
-            && (shard.turn(|shard| shard.io.is_drained()) || drain <= tokio::time::Instant::now())
-        {
-            return Poll::Ready(());
-        }
-        let next = [next.map(tokio::time::Instant::from_std), drain].into_iter().flatten().min();
-        let Some(next) = next else { return Poll::Pending };
-        sleep.as_mut().reset(next);
-        if sleep.as_mut().poll(cx).is_ready() {
-            // Due already: once more, after everything else that is ready had its say.
-            cx.waker().wake_by_ref();
-        }
-        Poll::Pending
-    })
-    .await;
-}
-
-impl<H: Handler> Shard<H> {
-    /// No new session; every open one is told to come back elsewhere.
-    fn shut_down(&mut self) {
-        // What was said before is still heard.
-        self.flush_handler();
-        self.io.draining = true;
-        let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
-        for key in keys {
-            self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));
-        }
-        self.io.end_http_if_drained();
     }
 }

@@ -1,29 +1,36 @@
 //! Sockets, clocks and tasks: the only place of the crate that has them.
 //!
 //! A server is one or more *shards*. A shard is one thread with a tokio runtime of its own; it owns its connections, their
-//! sockets, their timers and one [`Handler`], and nothing of it is shared or locked. This version runs one shard; where
-//! several will meet (placing of connections, sids that name their shard, the mailbox) is laid already.
+//! sockets, their timers and one [`Handler`]. Shards share mailboxes and a few counters, nothing else.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listener` | accepts, and backs off |
+//! | `listener`, `arrival` | accepts, backs off, and places; a connection's first bytes: whose it is |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
 //! | `patient` | a time limit for peers that do not read a response |
+//! | `owner` | the way from a request to the shard of its session |
 //! | `polling` | GET and POST of long-polling |
 //! | `probe` | the WebSocket of an upgrade |
 //! | `websocket` | the read loop of a WebSocket |
 //! | `shard`, `conn` | who owns what; events to the handler, closes |
-//! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the end-of-turn write, and the driver task |
-//! | `timers`, `inbox`, `entropy` | deadlines, orders from other threads, random bytes |
+//! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the writes at the end of a turn |
+//! | `driver`, `timers` | the task that ends turns; deadlines |
+//! | `mailbox`, `congestion` | letters between shards; what a sender does when they pile up |
+//! | `counts`, `entropy` | sessions and connections of all shards; random bytes |
 
+mod arrival;
+mod congestion;
 mod conn;
+mod counts;
+mod driver;
 mod entropy;
 mod flush;
 mod http_edge;
-mod inbox;
 mod listener;
+mod mailbox;
 mod outbox;
 mod outq;
+mod owner;
 mod patient;
 mod polling;
 mod probe;
@@ -31,11 +38,19 @@ mod shard;
 mod timers;
 mod websocket;
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
+use counts::Common;
+use driver::Driver;
 use http::{Response, StatusCode, request::Parts};
-use inbox::{Command, Mailbox};
+use mailbox::Letter;
 use shard::ShardRef;
 
 use crate::{Config, Handler};
@@ -47,6 +62,12 @@ const BROKEN: i32 = 70;
 #[derive(Clone)]
 #[expect(clippy::type_complexity, reason = "this is the definition")]
 struct Fallback(Arc<dyn Fn(&Parts, SocketAddr) -> Response<Bytes> + Send + Sync>);
+
+impl std::fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fallback").finish_non_exhaustive()
+    }
+}
 
 impl std::ops::Deref for Fallback {
     type Target = dyn Fn(&Parts, SocketAddr) -> Response<Bytes> + Send + Sync;
@@ -76,19 +97,15 @@ impl std::ops::Deref for Fallback {
 /// running.join();
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct Server {
     config: Config,
     fallback: Fallback,
-}
-
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("config", &self.config).finish_non_exhaustive()
-    }
+    shards: u16,
 }
 
 impl Server {
-    /// A server with these limits, which answers 404 outside the engine's path.
+    /// A server of one shard with these limits, which answers 404 outside the engine's path.
     #[must_use]
     pub fn new(config: Config) -> Self {
         let not_found = |_: &Parts, _| {
@@ -96,7 +113,15 @@ impl Server {
             *response.status_mut() = StatusCode::NOT_FOUND;
             response
         };
-        Self { config, fallback: Fallback(Arc::new(not_found)) }
+        Self { config, fallback: Fallback(Arc::new(not_found)), shards: 1 }
+    }
+
+    /// How many shards, that is threads, serve. Default 1; 0 counts as 1. One more than the machine has processors gains
+    /// nothing.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = shards.max(1);
+        self
     }
 
     /// Lets `answer` serve the paths outside the engine's. It runs on the shard's thread and must not block.
@@ -106,44 +131,95 @@ impl Server {
         self
     }
 
-    /// Starts serving; connections are accepted when this returns. `factory` makes the handler on the shard's thread.
+    /// Starts serving; connections are accepted when this returns. `factory` makes each shard's handler, on the shard's
+    /// own thread.
     ///
     /// # Errors
-    /// When the operating system gives no runtime or no thread, or `listener` cannot be used.
+    /// When the operating system gives no runtime or no thread, `listener` cannot be used, or `factory` panics.
     pub fn serve<H: Handler + 'static>(
         self,
         listener: std::net::TcpListener,
-        factory: impl FnOnce() -> H + Send + 'static,
+        factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
         let local_addr = listener.local_addr()?;
-        listener.set_nonblocking(true)?;
-        let (mailbox, inbox) = inbox::channel();
-        let (started, ready) = std::sync::mpsc::channel();
-        let body = move || {
-            let mut builder = tokio::runtime::Builder::new_current_thread();
-            // How many visits to busy peers may pass before the others are looked at: with tokio's own 61, a peer that
-            // floods one core makes everybody wait for 61 of its budgets.
-            builder.enable_all().event_interval(16);
-            let runtime = match builder.build_local(tokio::runtime::LocalOptions::default()) {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(started.send(Err(error))),
+        let common = Arc::new(Common::new(self.shards));
+        let mut running = Running { local_addr, common, threads: Vec::new() };
+        let (started, ready) = mpsc::channel();
+        let (factory, mut listener) = (Arc::new(factory), Some(listener));
+        for id in 0..self.shards {
+            let seat = Seat {
+                id,
+                common: Arc::clone(&running.common),
+                config: self.config.clone(),
+                fallback: self.fallback.clone(),
+                listener: listener.take(),
+                started: started.clone(),
             };
-            let config = Rc::new(self.config);
-            runtime.block_on(async move {
-                let listener = match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => listener,
-                    Err(error) => return drop(started.send(Err(error))),
-                };
-                let shard = ShardRef::new(0, config, factory());
-                let accepting = tokio::task::spawn_local(listener::accept(listener, shard.clone(), self.fallback));
-                // The receiver waits for this very message.
-                let _ = started.send(Ok(()));
-                flush::drive(shard, inbox, || accepting.abort()).await;
-            });
+            let factory = Arc::clone(&factory);
+            let thread = thread::Builder::new().name(format!("shard-{id}")).spawn(move || seat.run(&*factory));
+            match thread {
+                Ok(thread) => running.threads.push(thread),
+                Err(error) => return Err(running.give_up(error)),
+            }
+        }
+        // The threads have the others: when all are gone, no message will come.
+        drop(started);
+        for _ in 0..self.shards {
+            let result = ready.recv().unwrap_or_else(|_| Err(io::Error::other("a shard ended before it began")));
+            if let Err(error) = result {
+                return Err(running.give_up(error));
+            }
+        }
+        Ok(running)
+    }
+}
+
+/// What the thread of one shard begins with.
+struct Seat {
+    id: u16,
+    common: Arc<Common>,
+    config: Config,
+    fallback: Fallback,
+    /// The first shard has it.
+    listener: Option<std::net::TcpListener>,
+    started: mpsc::Sender<io::Result<()>>,
+}
+
+impl Seat {
+    fn run<H: Handler + 'static>(self, factory: &impl Fn() -> H) {
+        let Self { id, common, config, fallback, listener, started } = self;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        // How many visits to busy peers may pass before the others are looked at: with tokio's own 61, a peer that
+        // floods one core makes everybody wait for 61 of its budgets.
+        builder.enable_all().event_interval(16);
+        let runtime = match builder.build_local(tokio::runtime::LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => return drop(started.send(Err(error))),
         };
-        let thread = thread::Builder::new().name("shard-0".to_owned()).spawn(body)?;
-        ready.recv().unwrap_or_else(|_| Err(io::Error::other("the shard ended before it began")))?;
-        Ok(Running { local_addr, mailbox, thread })
+        let ended = runtime.block_on(async {
+            let listener = match listener.map(listener::listen).transpose() {
+                Ok(listener) => listener,
+                Err(error) => {
+                    // The receiver waits for this very message, or has given up.
+                    let _ = started.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let shard = ShardRef::new(id, Arc::clone(&common), config, fallback, factory());
+            let accepting = listener
+                .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
+            let _ = started.send(Ok(()));
+            drop(started);
+            // A task of its own: tokio would poll it between any two tasks if it were the one that is blocked on.
+            tokio::task::spawn_local(Driver::new(shard, accepting).run()).await
+        });
+        if ended.is_err() {
+            tracing::error!("a shard is broken; the process ends");
+            std::process::exit(BROKEN);
+        }
+        if let Some(mailbox) = common.mailboxes.get(usize::from(id)) {
+            mailbox.close();
+        }
     }
 }
 
@@ -151,8 +227,8 @@ impl Server {
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
-    mailbox: Mailbox,
-    thread: thread::JoinHandle<()>,
+    common: Arc<Common>,
+    threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Running {
@@ -165,13 +241,24 @@ impl Running {
     /// Stops accepting, ends every session at its transport (so that clients come back by themselves), and stops once
     /// all are gone or `within` is over.
     pub fn shutdown(&self, within: Duration) {
-        self.mailbox.send(Command::Shutdown { within });
+        self.common.close();
+        self.common.mailboxes.iter().for_each(|mailbox| mailbox.put(Letter::Shutdown { within }));
     }
 
-    /// Waits until the server has stopped. A shard that panicked ends the process with exit code 70: its state is broken.
+    /// Waits until every shard has stopped. A shard whose state is broken ends the process with exit code 70.
     pub fn join(self) {
-        if self.thread.join().is_err() {
-            std::process::exit(BROKEN);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                std::process::exit(BROKEN);
+            }
         }
+    }
+
+    /// Stops the shards that have begun, because another one could not.
+    fn give_up(self, error: io::Error) -> io::Error {
+        self.shutdown(Duration::ZERO);
+        // One that panicked is the reason.
+        self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        error
     }
 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{
     conn::{End, Link},
+    mailbox::Letter,
     shard::Io,
 };
 use crate::{Batch, CloseReason, ConnKey, Outbox, Remote, SendError, SharedFrame};
@@ -18,11 +19,13 @@ impl Outbox for Io {
     }
 
     fn shards(&self) -> u16 {
-        1
+        self.common.shards()
     }
 
-    fn post(&mut self, shard: u16, _: Remote) {
-        tracing::error!(shard, "a message for a shard that does not exist is dropped");
+    fn post(&mut self, shard: u16, remote: Remote) {
+        if !self.outgoing.push(shard, Letter::Remote(remote)) {
+            tracing::error!(shard, "a message for a shard that does not exist is dropped");
+        }
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

@@ -1,4 +1,5 @@
-//! A TCP stream whose peer must take bytes: a write that makes no progress for too long is an error.
+//! A TCP stream whose peer must take bytes: a write that makes no progress for too long is an error. What was read of it
+//! before comes first.
 //!
 //! hyper has a limit for heads, but waits for ever for a peer that does not read its response.
 
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,18 +21,21 @@ use tokio::{
 #[derive(Debug)]
 pub(super) struct Patient {
     stream: TcpStream,
+    /// Read already, and not by hyper.
+    early: Bytes,
     patience: Duration,
     /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, stalled: None }
+    pub(super) fn new(stream: TcpStream, early: Vec<u8>, patience: Duration) -> Self {
+        Self { stream, early: early.into(), patience, stalled: None }
     }
 
-    pub(super) fn into_inner(self) -> TcpStream {
-        self.stream
+    /// The stream, and what is to be read before it.
+    pub(super) fn into_inner(self) -> (TcpStream, Bytes) {
+        (self.stream, self.early)
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -47,7 +52,12 @@ impl Patient {
 
 impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        if self.early.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+        }
+        let count = self.early.len().min(buffer.remaining());
+        buffer.put_slice(&self.early.split_to(count));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -74,7 +84,8 @@ impl AsyncWrite for Patient {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    /// Nothing: the stream is taken back, to be closed in stages or to become a WebSocket.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 }

@@ -1,5 +1,8 @@
 //! The two requests of HTTP long-polling: GET waits for packets, POST brings some.
 //! Engine.IO protocol v4, "HTTP long-polling".
+//!
+//! The session may be another shard's than the connection's. What concerns the session runs on its owner, in a visit;
+//! the body of a POST is read here; a GET waits here for what its owner sends it.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -8,17 +11,23 @@ use tokio::sync::oneshot;
 
 use super::{
     conn::{End, Link, Phase, PollLink},
+    mailbox::{Letter, Packets},
+    owner::Owner,
     shard::{Io, Shard, ShardRef},
 };
-use crate::{CloseReason, ConnKey, Handler, payload};
+use crate::{CloseReason, Config, ConnKey, Handler, Sid, http::Action, payload, session::Transport};
 
 /// How many packets of one body are handed on before the others have their turn.
 const BUDGET: usize = 64;
 
-/// Why a polling request is refused: the status of an answer without a body.
+/// Why a request is refused that names a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PollError {
-    /// 400.
+pub(super) enum Refused {
+    /// There is no such session.
+    Unknown,
+    /// The session is on WebSocket and has nothing to say over HTTP (A10).
+    NotPolling,
+    /// 400 without a body.
     BadRequest,
     /// 408: the body did not come within `body_timeout`.
     TimedOut,
@@ -27,45 +36,71 @@ pub(super) enum PollError {
 }
 
 /// Waits for packets: the body of the answer.
-pub(super) async fn poll<H: Handler>(shard: &ShardRef<H>, key: ConnKey) -> Result<Vec<u8>, PollError> {
-    let waiting = shard.turn(|shard| shard.io.begin_poll(key))?;
-    let guard = Guard { shard, key, armed: true };
-    let body = waiting.await;
-    guard.disarm();
-    body.map_err(|_| PollError::BadRequest)
-}
-
-/// Takes the packets of a body in.
-pub(super) async fn post<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: Incoming) -> Result<(), PollError> {
-    let (max, patience) = shard.turn(|shard| (shard.io.config.max_payload, shard.io.config.body_timeout));
-    // Too large by its own word: refused before a byte is read, and the session lives (A29).
-    if body.size_hint().lower() > max as u64 {
-        return Err(PollError::TooLarge);
-    }
-    shard.turn(|shard| shard.io.begin_post(key))?;
-    let guard = Guard { shard, key, armed: true };
-    let body = tokio::time::timeout(patience, read(body, max)).await.unwrap_or(Err(PollError::TimedOut));
-    let result = match body {
-        Ok(body) => deliver(shard, key, &body).await,
-        Err(PollError::TooLarge) => Err(PollError::TooLarge),
-        // Truncated, or not coming: dropping the guard closes the session (A27).
-        Err(error) => return Err(error),
+pub(super) async fn poll<H: Handler>(owner: &Owner<'_, H>, sid: Sid) -> Result<Vec<u8>, Refused> {
+    let guard = Guard { owner, sid, armed: true };
+    let begun = owner.visit(move |io| {
+        let key = io.polling(&sid, Action::Poll)?;
+        io.begin_poll(key)
+    });
+    let result = match begun.await.unwrap_or(Err(Refused::Unknown)) {
+        Ok(waiting) => waiting.await.map_err(|_| Refused::BadRequest),
+        Err(refused) => Err(refused),
     };
     guard.disarm();
-    shard.turn(|shard| {
-        if let Some(conn) = shard.io.conn(key) {
-            conn.session.end_post();
-        }
-    });
     result
 }
 
-async fn read(mut body: Incoming, max: usize) -> Result<Bytes, PollError> {
+/// Takes the packets of a body in.
+pub(super) async fn post<H: Handler>(
+    owner: &Owner<'_, H>,
+    sid: Sid,
+    octets: bool,
+    body: Incoming,
+    config: &Config,
+) -> Result<(), Refused> {
+    let max = config.max_payload;
+    let declared = body.size_hint().lower();
+    let guard = Guard { owner, sid, armed: true };
+    let begun = owner.visit(move |io| {
+        let key = io.polling(&sid, Action::Post)?;
+        // Engine.IO v4 bodies are text; the reference closes the session on v3's binary type (A28).
+        if octets {
+            io.end(key, CloseReason::TransportError, End::Fault(None));
+            return Err(Refused::BadRequest);
+        }
+        // Too large by its own word: refused before a byte is read, and the session lives (A29).
+        if declared > max as u64 {
+            return Err(Refused::TooLarge);
+        }
+        io.begin_post(key).map(|()| key)
+    });
+    let key = match begun.await.unwrap_or(Err(Refused::Unknown)) {
+        Ok(key) => key,
+        Err(refused) => {
+            guard.disarm();
+            return Err(refused);
+        }
+    };
+    let body = tokio::time::timeout(config.body_timeout, read(body, max)).await.unwrap_or(Err(Refused::TimedOut));
+    let result = match body {
+        Ok(body) => hand_on(owner, key, body).await,
+        Err(Refused::TooLarge) => {
+            owner.visit(move |io| io.end_post(key)).await;
+            Err(Refused::TooLarge)
+        }
+        // Truncated, or not coming: dropping the guard closes the session (A27).
+        Err(refused) => return Err(refused),
+    };
+    guard.disarm();
+    result
+}
+
+async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| PollError::BadRequest)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Refused::BadRequest)?.into_data() else { continue };
         if whole.len() + data.len() > max {
-            return Err(PollError::TooLarge);
+            return Err(Refused::TooLarge);
         }
         if whole.is_empty() && body.is_end_stream() {
             return Ok(data);
@@ -75,43 +110,69 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, PollError> {
     Ok(whole.freeze())
 }
 
+/// Gives the body of a POST that has begun to the session's shard; the POST is over when that has dealt with it.
+async fn hand_on<H: Handler>(owner: &Owner<'_, H>, key: ConnKey, body: Bytes) -> Result<(), Refused> {
+    if let Some(shard) = owner.here() {
+        return deliver(shard, key, &body).await;
+    }
+    let (done, answer) = oneshot::channel();
+    owner.post(Letter::Packets(Box::new(Packets { key, body, done })));
+    answer.await.unwrap_or(Err(Refused::BadRequest))
+}
+
+/// [`deliver`], for a connection on another shard.
+pub(super) async fn deliver_for_another<H: Handler>(shard: ShardRef<H>, packets: Box<Packets>) {
+    let Packets { key, body, done } = *packets;
+    // Whoever posted it may be gone; then a letter follows that ends the session.
+    let _ = done.send(deliver(&shard, key, &body).await);
+}
+
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
-async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), PollError> {
-    let fail = || {
-        shard.turn(|shard| shard.io.end(key, CloseReason::ParseError, End::Fault(None)));
-        PollError::BadRequest
+async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), Refused> {
+    let Ok(mut packets) = payload::decode(body) else {
+        return Err(shard.turn(|shard| shard.io.fail_post(key)));
     };
-    let mut packets = payload::decode(body).map_err(|_| fail())?;
     loop {
+        shard.uncongested().await;
         let done = shard.turn(|shard: &mut Shard<H>| {
             for _ in 0..BUDGET {
                 // After a close packet nothing is processed.
                 if !shard.io.is_open(key) {
-                    return Ok(true);
+                    return Some(Ok(()));
                 }
                 match packets.next() {
                     Some(Ok(packet)) => shard.receive(key, packet),
-                    Some(Err(error)) => return Err(error),
-                    None => return Ok(true),
+                    Some(Err(_)) => return Some(Err(shard.io.fail_post(key))),
+                    None => {
+                        shard.io.end_post(key);
+                        return Some(Ok(()));
+                    }
                 }
             }
-            Ok(false)
+            None
         });
-        if done.map_err(|_| fail())? {
-            return Ok(());
+        if let Some(result) = done {
+            return result;
         }
         tokio::task::yield_now().await;
     }
 }
 
 impl Io {
-    fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<Vec<u8>>, PollError> {
-        let conn = self.conn(key).ok_or(PollError::BadRequest)?;
-        let Link::Polling(PollLink { waiting, .. }) = &mut conn.link else { return Err(PollError::BadRequest) };
+    /// The session, if it may be spoken to over HTTP.
+    pub(super) fn polling(&mut self, sid: &Sid, action: Action) -> Result<ConnKey, Refused> {
+        let key = self.lookup(sid, action).ok_or(Refused::Unknown)?;
+        let transport = self.conn(key).map(|conn| conn.session.transport());
+        if transport == Some(Transport::Polling) { Ok(key) } else { Err(Refused::NotPolling) }
+    }
+
+    fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<Vec<u8>>, Refused> {
+        let conn = self.conn(key).ok_or(Refused::BadRequest)?;
+        let Link::Polling(PollLink { waiting, .. }) = &mut conn.link else { return Err(Refused::BadRequest) };
         if let Err(reason) = conn.session.begin_poll() {
             // A second waiting poll: this one gets 400, the first one a close packet (A24).
             self.end(key, reason, End::Fault(None));
-            return Err(PollError::BadRequest);
+            return Err(Refused::BadRequest);
         }
         let (answer, body) = oneshot::channel();
         *waiting = Some(answer);
@@ -122,25 +183,38 @@ impl Io {
     }
 
     /// A request of this session was dropped. Once the session is on WebSocket, that is of no account.
-    fn abort_polling(&mut self, key: ConnKey) {
-        if self.conn(key).is_some_and(|conn| matches!(conn.link, Link::Polling(_))) {
+    fn abort_polling(&mut self, sid: &Sid) {
+        if let Some(key) = self.lookup(sid, Action::Post)
+            && self.conn(key).is_some_and(|conn| matches!(conn.link, Link::Polling(_)))
+        {
             self.end(key, CloseReason::TransportError, End::Gone);
         }
     }
 
-    fn begin_post(&mut self, key: ConnKey) -> Result<(), PollError> {
-        let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(PollError::BadRequest)?;
+    fn begin_post(&mut self, key: ConnKey) -> Result<(), Refused> {
+        let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(Refused::BadRequest)?;
         conn.session.begin_post().map_err(|reason| {
             self.end(key, reason, End::Fault(None));
-            PollError::BadRequest
+            Refused::BadRequest
         })
+    }
+
+    fn end_post(&mut self, key: ConnKey) {
+        if let Some(conn) = self.conn(key) {
+            conn.session.end_post();
+        }
+    }
+
+    fn fail_post(&mut self, key: ConnKey) -> Refused {
+        self.end(key, CloseReason::ParseError, End::Fault(None));
+        Refused::BadRequest
     }
 }
 
 /// Ends the session when its request is dropped half way: the client went away (A25).
 struct Guard<'a, H: Handler> {
-    shard: &'a ShardRef<H>,
-    key: ConnKey,
+    owner: &'a Owner<'a, H>,
+    sid: Sid,
     armed: bool,
 }
 
@@ -153,7 +227,8 @@ impl<H: Handler> Guard<'_, H> {
 impl<H: Handler> Drop for Guard<'_, H> {
     fn drop(&mut self) {
         if self.armed {
-            self.shard.turn(|shard| shard.io.abort_polling(self.key));
+            let sid = self.sid;
+            self.owner.tell(move |io| io.abort_polling(&sid));
         }
     }
 }

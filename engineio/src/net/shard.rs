@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     panic::{AssertUnwindSafe, catch_unwind},
     rc::Rc,
+    sync::Arc,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -15,13 +16,18 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
+    Fallback,
+    congestion::Congestion,
     conn::{Conn, End, Link, Phase, PollLink},
+    counts::{Common, Place},
     entropy::Entropy,
+    mailbox::Outgoing,
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, SharedFrame,
-    http::Action,
+    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, Remote, SharedFrame,
+    error::HandshakeError,
+    http::{Action, check_version},
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
     sid::Sid,
@@ -31,8 +37,11 @@ use crate::{
 /// How many bytes one read of a socket may bring.
 const SCRATCH: usize = 64 * 1024;
 
+/// How many packets are taken in, at most, before what they led to is written.
+const HEARD: usize = 1024;
+
 /// When a client that was refused for a reason of our own may come back.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard as its tasks hold it.
 #[derive(Debug)]
@@ -50,13 +59,20 @@ pub(super) struct Shard<H> {
     pub(super) io: Io,
     /// The buffer every socket of the shard is read into: an idle connection owns none.
     pub(super) scratch: Vec<u8>,
+    /// How many packets were taken in since the last end of a turn.
+    pub(super) heard: usize,
 }
 
 /// The part of a shard that a handler is lent as its [`Outbox`].
 #[derive(Debug)]
 pub(super) struct Io {
     pub(super) config: Rc<Config>,
+    pub(super) fallback: Fallback,
     pub(super) id: u16,
+    /// What it shares with the other shards.
+    pub(super) common: Arc<Common>,
+    pub(super) outgoing: Outgoing,
+    pub(super) congestion: Congestion,
     pub(super) conns: Slab<Conn>,
     pub(super) timers: Timers,
     /// Connections with something to write at the end of the turn.
@@ -72,7 +88,7 @@ pub(super) struct Io {
     pub(super) armed: Option<Instant>,
     /// Shutting down: no new session.
     pub(super) draining: bool,
-    /// Told when a shard that drains has no session left: connections that speak HTTP end after the response they owe. Not
+    /// Told when a server that drains has no session left: connections that speak HTTP end after the response they owe. Not
     /// before: a polling client between two polls hears of the end by the next one, on the connection it kept.
     pub(super) drain: Rc<Notify>,
     /// How many connections speak HTTP.
@@ -83,10 +99,14 @@ pub(super) struct Io {
 }
 
 impl<H: Handler> ShardRef<H> {
-    pub(super) fn new(id: u16, config: Rc<Config>, handler: H) -> Self {
+    pub(super) fn new(id: u16, common: Arc<Common>, config: Config, fallback: Fallback, handler: H) -> Self {
         let io = Io {
-            config,
+            config: Rc::new(config),
+            fallback,
             id,
+            outgoing: Outgoing::new(common.shards()),
+            common,
+            congestion: Congestion::default(),
             conns: Slab::default(),
             timers: Timers::default(),
             dirty: Vec::new(),
@@ -103,7 +123,7 @@ impl<H: Handler> ShardRef<H> {
             gather: Vec::new(),
             probes: 0,
         };
-        Self(Rc::new(RefCell::new(Shard { handler, io, scratch: vec![0; SCRATCH] })))
+        Self(Rc::new(RefCell::new(Shard { handler, io, scratch: vec![0; SCRATCH], heard: 0 })))
     }
 
     /// One synchronous visit. Afterwards every close is settled and the driver knows what is to be flushed.
@@ -116,6 +136,9 @@ impl<H: Handler> ShardRef<H> {
             shard.io.now = Instant::now();
             let result = visit(&mut shard);
             shard.settle();
+            if shard.heard >= HEARD {
+                shard.end_turn();
+            }
             if shard.needs_driver()
                 && let Some(driver) = &shard.io.driver
             {
@@ -131,18 +154,29 @@ impl<H: Handler> ShardRef<H> {
 }
 
 impl<H: Handler> Shard<H> {
-    /// Asks the handler for its say; when it panics, nobody knows, and the client may come back.
-    pub(super) fn admit(&mut self, handshake: &Handshake<'_>) -> Result<(), Refusal> {
+    /// Whether there is room, the application's say, then the version: the last checks of a handshake. When the handler
+    /// panics, nobody knows what it would have said, and the client may come back.
+    pub(super) fn admit(&mut self, handshake: &Handshake<'_>) -> Result<Place, HandshakeError> {
         let Self { handler, io, .. } = self;
-        catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))).unwrap_or_else(|_| {
-            tracing::error!("the handler panicked in a handshake; it is refused");
-            Err(Refusal::Unavailable { retry_after: RETRY_AFTER })
-        })
+        let unavailable = HandshakeError::Unavailable { retry_after: RETRY_AFTER };
+        let place = if io.draining { None } else { io.common.reserve(io.config.max_sessions) };
+        let place = place.ok_or(unavailable)?;
+        match catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))) {
+            Ok(Ok(())) => {}
+            Ok(Err(Refusal::Forbidden)) => return Err(HandshakeError::Forbidden),
+            Ok(Err(Refusal::Unavailable { retry_after })) => return Err(HandshakeError::Unavailable { retry_after }),
+            Err(_) => {
+                tracing::error!("the handler panicked in a handshake; it is refused");
+                return Err(unavailable);
+            }
+        }
+        check_version(handshake.uri)?;
+        Ok(place)
     }
 
     /// Opens a session: its OPEN packet is queued first, then the handler is told.
-    pub(super) fn open(&mut self, link: Link, handshake: &Handshake<'_>) -> ConnKey {
-        let key = self.io.insert(link, handshake.transport);
+    pub(super) fn open(&mut self, place: Place, link: Link, handshake: &Handshake<'_>) -> ConnKey {
+        let key = self.io.insert(place, link, handshake.transport);
         self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
         key
     }
@@ -150,6 +184,7 @@ impl<H: Handler> Shard<H> {
     /// Hands one packet of a session's transport to its state machine, and what comes of it to the handler.
     pub(super) fn receive(&mut self, key: ConnKey, packet: Inbound<'_>) {
         let now = self.io.now;
+        self.heard += 1;
         let Some(conn) = self.io.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         let via = conn.session.transport();
         match conn.session.handle_packet(now, packet) {
@@ -165,6 +200,14 @@ impl<H: Handler> Shard<H> {
             }
             Err(CloseReason::TransportClose) => self.io.end(key, CloseReason::TransportClose, End::Close(None)),
             Err(reason) => self.io.end(key, reason, End::Fault(None)),
+        }
+    }
+
+    /// Hands the handler what another shard's posted.
+    pub(super) fn receive_remote(&mut self, remote: Remote) {
+        let Self { handler, io, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| handler.on_remote(io, remote))).is_err() {
+            tracing::error!("the handler panicked over another shard's message; it is lost");
         }
     }
 
@@ -218,6 +261,7 @@ impl<H: Handler> Shard<H> {
 
     fn needs_driver(&self) -> bool {
         !self.io.dirty.is_empty()
+            || !self.io.outgoing.is_empty()
             || self.handler.wants_flush()
             || self.io.is_drained()
             || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
@@ -226,17 +270,17 @@ impl<H: Handler> Shard<H> {
 
 impl Io {
     pub(super) fn end_http_if_drained(&self) {
-        if self.draining && self.conns.is_empty() {
+        if self.draining && self.common.is_drained() {
             self.drain.notify_waiters();
         }
     }
 
     /// Nothing is left to wait for: no session, and no response under way.
     pub(super) fn is_drained(&self) -> bool {
-        self.draining && self.conns.is_empty() && self.http == 0
+        self.draining && self.common.is_drained() && self.http == 0
     }
 
-    fn insert(&mut self, link: Link, transport: Transport) -> ConnKey {
+    fn insert(&mut self, place: Place, link: Link, transport: Transport) -> ConnKey {
         let mut random = [0; crate::sid::RANDOM_LEN];
         self.entropy.fill(&mut random);
         let intervals = Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
@@ -251,6 +295,7 @@ impl Io {
             look_at: None,
             dirty: false,
             probe: None,
+            _place: place,
         };
         let key = ConnKey(self.conns.insert(conn));
         self.timers.pings.push(ping_at, key);
@@ -276,11 +321,6 @@ impl Io {
 
     pub(super) fn is_open(&self, key: ConnKey) -> bool {
         self.conns.get(key.0).is_some_and(Conn::is_open)
-    }
-
-    /// A request that has no place in this session: 400 for it, and the session is over.
-    pub(super) fn end_bad_request(&mut self, key: ConnKey) {
-        self.end(key, CloseReason::TransportError, End::Fault(None));
     }
 
     /// What is queued, as the body of the polling handshake's answer.
@@ -343,7 +383,6 @@ impl Io {
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();
         }
-        self.end_http_if_drained();
     }
 
     pub(super) fn mark_dirty(&mut self, key: ConnKey) {
@@ -395,10 +434,11 @@ impl Io {
 
     fn run_session(&mut self, key: ConnKey) {
         let now = self.now;
-        let mut pinged = false;
+        let (congested, mut pinged) = (self.is_congested(), false);
         while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
-            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead.
-            if conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_)) {
+            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead. Or we
+            // read from nobody.
+            if congested || (conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_))) {
                 conn.session.excuse_pong(now);
             }
             match conn.session.handle_timeout(now) {

@@ -145,15 +145,16 @@ fn take_in<H: Handler>(
 }
 
 impl Io {
-    /// Back-pressure: a peer that does not take what it is sent is not read from. When it lingers, its bytes are read
-    /// and discarded, up to the end of its stream. Flushing wakes the read loop.
+    /// Back-pressure: a peer that does not take what it is sent is not read from, nor is any while another shard has too
+    /// much to do. When it lingers, its bytes are read and discarded, up to the end of its stream. Flushing wakes the read
+    /// loop, or the other shard does.
     fn pauses(&mut self, key: ConnKey) -> bool {
         let soft = self.config.outbound_soft;
         let Some(Conn { link: Link::WebSocket(ws), out, phase: Phase::Open, .. }) = self.conn(key) else {
             return false;
         };
         ws.paused = out.cost() > soft;
-        ws.paused
+        ws.paused || self.holds(key)
     }
 }
 

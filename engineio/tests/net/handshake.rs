@@ -2,7 +2,7 @@
 
 use engineio::http::Origins;
 
-use crate::support::{TestServer, request, upgrade_request};
+use super::support::{TestServer, request, upgrade_request};
 
 #[tokio::test]
 async fn a_polling_handshake_names_sid_upgrades_and_limits() {

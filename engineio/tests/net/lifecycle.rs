@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use engineio::CloseReason;
 
-use crate::support::{Event, TestServer, request};
+use super::support::{Event, TestServer, request};
 
 #[tokio::test]
 async fn a_shutdown_tells_every_transport_and_ends_when_all_are_gone() {
@@ -70,7 +70,7 @@ async fn a_client_between_two_polls_hears_of_the_shutdown_on_the_connection_it_k
     let mut ws = server.raw_websocket().await;
     let mut poller = server.connect().await;
     let open = poller.get("EIO=4&transport=polling").await.body;
-    let query = format!("EIO=4&transport=polling&sid={}", crate::support::sid_of(&open));
+    let query = format!("EIO=4&transport=polling&sid={}", super::support::sid_of(&open));
     let client = tokio::spawn(async move {
         // The shutdown has begun, and no poll waits.
         assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));

@@ -1,9 +1,45 @@
 //! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
 
+mod congestion;
 mod handshake;
 mod lifecycle;
 mod polling;
+mod shards;
 mod slow_peers;
 mod support;
 mod upgrade;
 mod websocket;
+
+/// How many shards the servers of the tests in this module have.
+const SHARDS: u16 = 1;
+/// Whether a connection has carried a request before the test uses it, and so stays on the shard it came to.
+const SETTLED: bool = false;
+
+/// The same with connections that are handed over to the shard of their first request's session.
+#[expect(clippy::duplicate_mod, reason = "with other constants")]
+#[path = "."]
+mod four_shards {
+    mod handshake;
+    mod lifecycle;
+    mod polling;
+    #[expect(dead_code, reason = "not every module is here")]
+    mod support;
+    mod upgrade;
+    mod websocket;
+
+    const SHARDS: u16 = 4;
+    const SETTLED: bool = false;
+}
+
+/// The same with requests that mostly concern sessions of other shards than their connection's.
+#[expect(clippy::duplicate_mod, reason = "with other constants")]
+#[path = "."]
+mod foreign_requests {
+    mod polling;
+    #[expect(dead_code, reason = "not every module is here")]
+    mod support;
+    mod upgrade;
+
+    const SHARDS: u16 = 3;
+    const SETTLED: bool = true;
+}

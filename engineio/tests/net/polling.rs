@@ -5,7 +5,7 @@ use std::time::Duration;
 use engineio::CloseReason;
 use tokio::io::AsyncReadExt as _;
 
-use crate::support::{Event, TestServer, post_request, request, soon};
+use super::support::{Event, TestServer, post_request, request, soon};
 
 fn polling(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")

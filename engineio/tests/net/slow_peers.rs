@@ -6,7 +6,7 @@ use engineio::CloseReason;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{TestServer, frame, next_text, request, soon};
+use super::support::{TestServer, frame, next_text, request, soon};
 
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_reset_and_the_others_get_everything() {
@@ -131,4 +131,20 @@ async fn a_poll_answer_that_nobody_reads_does_not_hold_its_connection() {
     // Shutting down waits for responses under way: this one is given up after ping_timeout, long before the end.
     let took = server.shutdown(Duration::from_secs(8));
     assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test]
+async fn the_last_response_of_a_connection_arrives_whole_at_a_peer_that_reads_late() {
+    let server = TestServer::start(|config| {
+        config.max_payload = 64 << 20;
+        config.outbound_hard = 64 << 20;
+    });
+    let query = format!("EIO=4&transport=polling&sid={}", server.open().await);
+    assert_eq!(server.post(&query, "4burst 1000 20000").await.status, 200);
+    let mut poll = server.connect().await;
+    poll.send(request("GET", &query, "Connection: close\r\n", "").as_bytes()).await;
+    // Served after it, on another connection: the answer is out as far as the buffers on the way take it.
+    assert_eq!(server.post(&query, "6").await.body, "ok");
+    assert_eq!(poll.response().await.body.len(), 1000 * 20_002 - 1);
+    assert!(poll.ended().await);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, Remote, SharedFrame,
     net::{Running, Server},
     packet::Outbound,
 };
@@ -44,6 +44,11 @@ impl Commands {
             Some("bye") => {
                 let _ = outbox.send(conn, &frame_of("bye"));
                 outbox.close(conn, CloseReason::ForcedClose);
+            }
+            // `post SHARD TEXT`: echoed by that shard's handler, to the connections it has.
+            Some("post") => {
+                let shard = words.next().and_then(|word| word.parse().ok()).expect("a number");
+                outbox.post(shard, Remote::new(words.collect::<Vec<_>>().join(" ")));
             }
             // `burst COUNT SIZE`: that many messages of that size to everybody.
             Some("burst") => {
@@ -89,6 +94,14 @@ impl Handler for Commands {
         }
     }
 
+    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
+        let text = remote.downcast::<String>().expect("a text");
+        assert_ne!(text, "panic", "asked to panic");
+        for conn in &self.conns {
+            let _ = outbox.send(*conn, &frame_of(&text));
+        }
+    }
+
     fn on_close(&mut self, _: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
         self.conns.retain(|other| *other != conn);
         let _ = self.events.send(Event::Closed(reason));
@@ -104,12 +117,16 @@ pub(crate) struct TestServer {
 
 impl TestServer {
     pub(crate) fn start(adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_shards(super::SHARDS, adjust)
+    }
+
+    pub(crate) fn start_shards(shards: u16, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
         adjust(&mut config);
         let (sender, events) = unbounded_channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let handler = || Commands { events: sender, conns: Vec::new() };
-        let running = Server::new(config).serve(listener, handler).unwrap();
+        let handler = move || Commands { events: sender.clone(), conns: Vec::new() };
+        let running = Server::new(config).shards(shards).serve(listener, handler).unwrap();
         Self { addr: running.local_addr(), running: Some(running), events }
     }
 
@@ -134,7 +151,11 @@ impl TestServer {
     }
 
     pub(crate) async fn connect(&self) -> Http {
-        Http { stream: self.stream().await, buffer: Vec::new() }
+        let mut http = Http::of(self.stream().await);
+        if super::SETTLED {
+            http.settle().await;
+        }
+        http
     }
 
     /// One request on a connection of its own.
@@ -159,7 +180,7 @@ impl TestServer {
     }
 
     pub(crate) async fn websocket_at(&self, query: &str) -> WebSocketStream<TcpStream> {
-        let stream = self.stream().await;
+        let stream = self.connect().await.stream;
         soon(client_async(format!("ws://{}/engine.io/?{query}", self.addr), stream)).await.unwrap().0
     }
 
@@ -252,8 +273,18 @@ pub(crate) struct Http {
 }
 
 impl Http {
+    pub(crate) const fn of(stream: TcpStream) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         soon(self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    /// A request that concerns no session: the connection stays on the shard it came to.
+    pub(crate) async fn settle(&mut self) {
+        self.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        assert_eq!(self.response().await.status, 404);
     }
 
     pub(crate) async fn get(&mut self, query: &str) -> Response {

@@ -6,7 +6,7 @@ use engineio::CloseReason;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{TestServer, frame, next_text, request, soon, upgrade_request};
+use super::support::{TestServer, frame, next_text, request, soon, upgrade_request};
 
 fn polling(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")

@@ -7,7 +7,7 @@ use futures_util::SinkExt;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Event, TestServer, frame, next_text, request, soon, upgrade_request};
+use super::support::{Event, TestServer, frame, next_text, request, soon, upgrade_request};
 
 #[tokio::test]
 async fn messages_make_the_round_trip_text_and_binary() {
@@ -45,7 +45,7 @@ async fn frames_in_the_segment_of_the_handshake_are_not_lost() {
 async fn a_connection_that_served_polls_may_become_a_websocket() {
     let server = TestServer::start(|_| {});
     let mut http = server.connect().await;
-    let sid = crate::support::sid_of(&http.get("EIO=4&transport=polling").await.body);
+    let sid = super::support::sid_of(&http.get("EIO=4&transport=polling").await.body);
     let query = format!("EIO=4&transport=polling&sid={sid}");
     assert_eq!(http.post(&query, "4a").await.body, "ok");
     assert_eq!(http.get(&query).await.body, "4a");

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 use socketio::{AckId, Args, Io, SocketKey, parser::attachments};
+use uuid::Uuid;
 
-use super::{Chat, Reply, error::ChatError, request};
+use super::{Chat, Outcome, Reply, error::ChatError, post::Question, request, room::Room};
 use crate::store::Stored;
 
 /// The most attachments one packet may carry to official clients (socket.io-parser since 4.2.6).
@@ -23,29 +24,41 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
+/// Which messages of a room are asked for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    before: Option<Uuid>,
+    after: Option<Uuid>,
+    /// How many at most.
+    limit: usize,
+}
+
 impl Chat {
     pub(super) fn on_history(
         &mut self,
-        io: &Io<'_>,
+        io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
         ack: Option<AckId>,
-    ) -> Result<Reply, ChatError> {
+    ) -> Result<Outcome, ChatError> {
         let request = request::history(args)?;
         let room = self.readable(socket, request.room)?;
-        if ack.is_none() {
-            // A page costs far more than the request, and without an answer nothing would slow the client down.
-            return Ok(Reply::default());
-        }
+        let wanted = Wanted { before: request.before, after: request.after, limit: request.limit };
+        self.ask(io, socket, &Room::new(&room), Question::History(wanted), ack);
+        Ok(Outcome::Asked)
+    }
+
+    /// What the home of a room answers to `history`.
+    pub(super) fn page(&mut self, io: &Io<'_>, room: &Room, wanted: &Wanted) -> Reply {
         self.store.expire(io.now());
-        let messages = self.store.between(&room, request.after, request.before);
-        let page = if request.after.is_some() {
-            Page::oldest(messages, request.limit)
+        let messages = self.store.between(room, wanted.after, wanted.before);
+        let page = if wanted.after.is_some() {
+            Page::oldest(messages, wanted.limit)
         } else {
-            Page::newest(messages, request.limit)
+            Page::newest(messages, wanted.limit)
         };
         let members = format!(r#","messages":{},"more":{}"#, page.messages, page.more);
-        Ok(Reply { members, attachments: page.attachments })
+        Reply { members, attachments: page.attachments }
     }
 }
 
@@ -104,19 +117,14 @@ fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> (Vec<
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::Arc,
-        time::{Duration, Instant},
-    };
-
-    use uuid::Uuid;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::store::MemoryStore;
 
     fn store(messages: &[(&str, usize)]) -> MemoryStore {
-        let mut store = MemoryStore::new(Duration::ZERO, 1000);
-        let room: Arc<str> = "r".into();
+        let mut store = MemoryStore::new(Duration::ZERO, 1000, 1);
+        let room = Room::new("r");
         for (n, (json, attachments)) in (1..).zip(messages) {
             let attachments = vec![Bytes::from_static(b"x"); *attachments];
             store.append(Instant::now(), &room, Uuid::from_u128(n), json, &attachments);
@@ -128,7 +136,7 @@ mod tests {
     fn placeholders_of_a_page_are_numbered_through() {
         let one = r#"{"_placeholder":true,"num":0}"#;
         let store = store(&[(one, 1), ("5", 0), (one, 1)]);
-        let page = Page::newest(store.between("r", None, None), 10);
+        let page = Page::newest(store.between(&Room::new("r"), None, None), 10);
         assert_eq!(page.messages, format!(r#"[{one},5,{{"_placeholder":true,"num":1}}]"#));
         assert_eq!((page.attachments.len(), page.more), (2, false));
     }
@@ -136,30 +144,30 @@ mod tests {
     #[test]
     fn a_page_ends_before_what_a_packet_cannot_hold() {
         let store_of_eight = store(&[("1", 4), ("2", 4), ("3", 4)]);
-        let page = Page::newest(store_of_eight.between("r", None, None), 10);
+        let page = Page::newest(store_of_eight.between(&Room::new("r"), None, None), 10);
         assert_eq!((page.messages.as_str(), page.attachments.len(), page.more), ("[2,3]", 8, true));
         // Data that looks like a placeholder, and a message with an attachment, never share a page.
         let data = r#"{"_placeholder":true,"num":7}"#;
         let store = store(&[("1", 1), ("2", 0), (data, 0), ("4", 0), ("5", 1)]);
-        let all = || store.between("r", None, None);
+        let all = || store.between(&Room::new("r"), None, None);
         let page = Page::newest(all(), 10);
         assert_eq!((page.messages, page.more), ("[4,5]".to_owned(), true));
         let page = Page::oldest(all(), 10);
         assert_eq!((page.messages, page.more), ("[1,2]".to_owned(), true));
-        let page = Page::newest(store.between("r", None, Some(Uuid::from_u128(5))), 10);
+        let page = Page::newest(store.between(&Room::new("r"), None, Some(Uuid::from_u128(5))), 10);
         assert_eq!((page.messages, page.more), (format!("[2,{data},4]"), true));
     }
 
     #[test]
     fn limits_count_from_the_side_that_was_asked_for() {
         let store = store(&[("1", 0), ("2", 0), ("3", 0)]);
-        let all = || store.between("r", None, None);
+        let all = || store.between(&Room::new("r"), None, None);
         assert_eq!(Page::newest(all(), 2).messages, "[2,3]");
         assert_eq!(Page::oldest(all(), 2).messages, "[1,2]");
         assert_eq!((Page::oldest(all(), 3).more, Page::newest(all(), 0).messages.as_str()), (false, "[]"));
         let large = format!("\"{}\"", "x".repeat(PAGE_BYTES));
         assert_eq!(
-            Page::newest(self::store(&[(&large, 0)]).between("r", None, None), 5).messages.len(),
+            Page::newest(self::store(&[(&large, 0)]).between(&Room::new("r"), None, None), 5).messages.len(),
             large.len() + 2
         );
     }

@@ -1,17 +1,58 @@
 //! `message`: checked, stamped, stored, delivered, in this order.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use socketio::{Args, Io, SocketKey, json};
+use bytes::Bytes;
+use engineio::SharedFrame;
+use socketio::{AckId, Args, Io, SocketKey, json, parser::encode};
 use uuid::fmt::Hyphenated;
 
 use super::{
-    Chat, LOBBY, Reply,
+    Chat, LOBBY, Outcome, Reply,
+    accounts::Account,
     error::{ChatError, Code},
+    post::{Asker, Post},
     request::{self, MessageRequest},
-    room_name, wall_clock,
+    room::Room,
+    wall_clock,
 };
 use crate::store::Receipt;
+
+/// A checked `message` on its way to another shard.
+#[derive(Debug)]
+pub(super) struct OwnedMessage {
+    message: Box<str>,
+    context: Option<Box<str>>,
+    client_id: Option<Box<str>>,
+    attachments: Box<[Bytes]>,
+}
+
+impl OwnedMessage {
+    fn of(request: &MessageRequest<'_>) -> Self {
+        Self {
+            message: request.message.into(),
+            context: request.context.map(Box::from),
+            client_id: request.client_id.as_deref().map(Box::from),
+            attachments: request.attachments.into(),
+        }
+    }
+
+    pub(super) fn request(&self) -> MessageRequest<'_> {
+        MessageRequest {
+            message: &self.message,
+            context: self.context.as_deref(),
+            room: None,
+            client_id: self.client_id.as_deref().map(Cow::Borrowed),
+            attachments: &self.attachments,
+        }
+    }
+
+    /// About how many bytes it keeps in memory.
+    pub(super) fn weight(&self) -> usize {
+        let context = self.context.as_ref().map_or(0, |context| context.len());
+        self.message.len() + context + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+}
 
 impl Chat {
     pub(super) fn on_message(
@@ -19,36 +60,39 @@ impl Chat {
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
-    ) -> Result<Reply, ChatError> {
+        ack: Option<AckId>,
+    ) -> Result<Outcome, ChatError> {
         let config = Arc::clone(&self.config);
-        if let Some(user) = self.user_of(socket) {
-            user.messages(&config.limits).take().map_err(ChatError::rate_limited)?;
+        if let Some(member) = self.member(socket) {
+            member.account.messages(&config.limits).take().map_err(ChatError::rate_limited)?;
         }
         let request = request::message(args, &config.limits)?;
         let room = match &request.room {
-            Some(room) => self.admit(io, socket, room)?,
+            Some(room) => self.admit(io, socket, room, None)?,
             // It may have left the lobby; the sender gets its own message too.
-            None if config.rooms.lobby => self.admit(io, socket, LOBBY)?,
+            None if config.rooms.lobby => self.admit(io, socket, LOBBY, None)?,
             None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing")),
         };
-        let receipt = self.publish(io, socket, &room, &request);
-        Ok(Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, receipt.timestamp)))
+        if let Some(asker) = self.asker(io, socket, ack) {
+            let home = self.home_of(io, &room);
+            if home == io.shard() {
+                self.publish(io, &asker, &room, &request);
+            } else {
+                let message = OwnedMessage::of(&request);
+                self.deliver(io, home, Post::Message { asker, room, message });
+            }
+        }
+        Ok(Outcome::Asked)
     }
 
-    /// Stamps, stores and delivers a checked message, once per `clientId`.
-    fn publish(
-        &mut self,
-        io: &mut Io<'_>,
-        socket: SocketKey,
-        room: &Arc<str>,
-        request: &MessageRequest<'_>,
-    ) -> Receipt {
-        let now = io.now();
-        let user = self.member(socket).map(|member| Arc::clone(&member.user)).unwrap_or_default();
+    /// At the room's home: stamps, stores and delivers a checked message, once per `clientId`, and acknowledges it.
+    pub(super) fn publish(&mut self, io: &mut Io<'_>, asker: &Asker, room: &Room, request: &MessageRequest<'_>) {
+        let (now, user) = (io.now(), &asker.account.id);
         if let Some(client_id) = &request.client_id
-            && let Some(receipt) = self.store.receipt(now, room, &user, client_id)
+            && let Some(receipt) = self.store.receipt(now, room, user, client_id)
         {
-            return receipt.clone();
+            let receipt = receipt.clone();
+            return self.acknowledge(io, asker, &receipt);
         }
         let mut random = [0; 10];
         io.fill_random(&mut random);
@@ -56,39 +100,63 @@ impl Chat {
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
         let receipt =
             Receipt { id: id.hyphenated().to_string(), timestamp: humantime::format_rfc3339_millis(time).to_string() };
-        let payload = self.payload(&user, &receipt, request);
+        let payload = payload(&asker.account.fields(), &receipt, request);
         // Stored first: what nobody can find again later is not delivered either.
         self.store.append(now, room, id, &payload, request.attachments);
-        // Only a reserved name is an error, and this is none.
-        let _ = io.of("/").to(&room_name(room)).emit("message", &payload, request.attachments);
+        let frame = encode::event("/", None, "message", &payload, request.attachments);
+        self.fan_out(io, &asker.account, room, &frame);
+        self.acknowledge(io, asker, &receipt);
         if let Some(client_id) = &request.client_id {
-            self.store.remember(now, room, &user, client_id, receipt.clone());
+            self.store.remember(now, room, user, client_id, receipt);
         }
-        self.end_typing_of_user(io, &user, room);
-        receipt
     }
 
-    /// The event's payload. What the client sent is spliced in as it was sent.
-    fn payload(&self, user: &str, receipt: &Receipt, request: &MessageRequest<'_>) -> String {
-        let fields = self.users.get(user).map(|user| &*user.fields).unwrap_or_default();
-        let context = request.context.unwrap_or_default();
-        let size = Hyphenated::LENGTH + receipt.timestamp.len() + request.message.len() + context.len() + fields.len();
-        let mut payload = String::with_capacity(size + 64);
-        payload.push_str(r#"{"id":""#);
-        payload.push_str(&receipt.id);
-        payload.push_str(r#"","message":"#);
-        payload.push_str(request.message);
-        payload.push_str(r#","timestamp":""#);
-        payload.push_str(&receipt.timestamp);
-        payload.push('"');
-        if !context.is_empty() {
-            payload.push_str(r#","context":"#);
-            payload.push_str(context);
+    fn acknowledge(&mut self, io: &mut Io<'_>, asker: &Asker, receipt: &Receipt) {
+        if let Some(ack) = asker.ack {
+            let reply = Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, receipt.timestamp));
+            self.reply(io, asker, "message", ack, reply);
         }
-        payload.push(',');
-        payload.push_str(fields);
-        payload.push('}');
-        debug_assert!(json::check(&payload, &json::Limits::default()).is_ok(), "{payload}");
-        payload
     }
+
+    /// Sends a message to the room's members on every shard that has some.
+    fn fan_out(&mut self, io: &mut Io<'_>, account: &Arc<Account>, room: &Room, frame: &SharedFrame) {
+        let here = io.shard();
+        for shard in self.shards_of(room) {
+            if shard == here {
+                self.fan_out_here(io, account, room, frame);
+            } else {
+                let post = Post::Fanout { account: Arc::clone(account), room: room.clone(), frame: frame.clone() };
+                self.deliver(io, shard, post);
+            }
+        }
+    }
+
+    /// Sends a message to the room's members on this shard. Its user has finished typing there.
+    pub(super) fn fan_out_here(&mut self, io: &mut Io<'_>, account: &Account, room: &Room, frame: &SharedFrame) {
+        io.of("/").local().to(room.name()).emit_frame(frame);
+        self.end_typing_of_user(io, account, room);
+    }
+}
+
+/// The event's payload. What the client sent is spliced in as it was sent.
+fn payload(fields: &str, receipt: &Receipt, request: &MessageRequest<'_>) -> String {
+    let context = request.context.unwrap_or_default();
+    let size = Hyphenated::LENGTH + receipt.timestamp.len() + request.message.len() + context.len() + fields.len();
+    let mut payload = String::with_capacity(size + 64);
+    payload.push_str(r#"{"id":""#);
+    payload.push_str(&receipt.id);
+    payload.push_str(r#"","message":"#);
+    payload.push_str(request.message);
+    payload.push_str(r#","timestamp":""#);
+    payload.push_str(&receipt.timestamp);
+    payload.push('"');
+    if !context.is_empty() {
+        payload.push_str(r#","context":"#);
+        payload.push_str(context);
+    }
+    payload.push(',');
+    payload.push_str(fields);
+    payload.push('}');
+    debug_assert!(json::check(&payload, &json::Limits::default()).is_ok(), "{payload}");
+    payload
 }

@@ -1,6 +1,7 @@
 //! The chat: what happens to users, rooms and messages, as plain functions over [`Io`].
 //!
-//! One value a shard. Everything is synchronous: an event comes in, and what it causes is queued before the call returns.
+//! One value a shard. Everything is synchronous: an event comes in, and what it causes on this shard is queued before the
+//! call returns; what concerns a room that lives on another shard goes there as a [`Post`], and so do the answers.
 //!
 //! | file | what it does |
 //! |---|---|
@@ -11,34 +12,46 @@
 //! | `history` | `history`, and the page that `join` brings |
 //! | `presence` | `presence`, `userStatus` |
 //! | `typing` | `typing`, `userTyping` |
-//! | `user` | what is kept of users and sockets |
+//! | `home` | what a room's home knows of it |
+//! | `post` | what shards tell each other |
+//! | `accounts` | what all shards must know of a user together |
+//! | `member`, `room` | a socket as the chat sees it; a room's name |
 //! | `alarms` | when to look at a socket again |
 //! | `error` | refusals |
 
+mod accounts;
 mod alarms;
 mod error;
 mod history;
+mod home;
+mod member;
 mod message;
+mod post;
 mod presence;
 mod request;
+mod room;
 mod rooms;
 mod session;
 mod typing;
-mod user;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, hash_map::RandomState},
     net::IpAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use accounts::{Accounts, Seat};
 use alarms::Alarms;
 use bytes::Bytes;
-use engineio::{ConnKey, Handshake, Refusal, deadlines::Heap};
+use engineio::{ConnKey, Handshake, Refusal, Remote, deadlines::Heap};
 use error::{ChatError, Code};
+use home::Home;
+use member::Member;
+use post::{Asker, Post};
+pub(crate) use room::Room;
+use smallvec::SmallVec;
 use socketio::{AckId, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
-use user::{Member, User};
 
 use crate::{
     auth::{Claims, Verifier},
@@ -48,41 +61,61 @@ use crate::{
     store::MemoryStore,
 };
 
-/// Chat rooms live under a prefix, so that no `roomId` can name a socket's own room.
-const ROOM_PREFIX: &str = "room:";
-
 /// The room of everybody.
 const LOBBY: &str = "lobby";
+
+/// What the shards of one chat have in common.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    config: Arc<Config>,
+    accounts: Arc<Accounts>,
+    addresses: Addresses,
+    /// Says where rooms live. Its keys are drawn anew by each process: nobody can choose rooms that all live on one shard.
+    homes: RandomState,
+    /// How many shards share what the store may take.
+    shards: usize,
+}
 
 /// The chat of one shard.
 #[derive(Debug)]
 pub(crate) struct Chat {
     config: Arc<Config>,
+    shared: Arc<Shared>,
     verifier: Verifier,
-    addresses: Addresses,
     /// The address of each connection, by its index.
     peers: Vec<Option<IpAddr>>,
     /// By the socket's index.
     members: Vec<Option<Member>>,
-    users: HashMap<Arc<str>, User>,
-    occupancy: HashMap<Arc<str>, Occupancy>,
+    /// This shard's sockets of each user.
+    users: HashMap<Arc<str>, SmallVec<[SocketKey; 1]>>,
+    /// The rooms that live here.
+    homes: HashMap<Room, Home>,
+    /// Rooms, wherever they live, that are too large for presence.
+    quiet: HashSet<Room>,
     store: MemoryStore,
     ids: MessageIds,
-    lobby: Arc<str>,
+    lobby: Room,
     idle: Alarms,
     expiry: Alarms,
     typing: Alarms,
-    /// Users without a socket, each once.
+    /// Users whose last socket went here, each once.
     grace: Heap<Arc<str>>,
 }
 
-/// Who is in a room, as far as its sockets do not tell.
-#[derive(Debug, Default)]
-struct Occupancy {
-    /// How many users have a socket in it.
-    users: usize,
-    /// Those without a socket in it whom the others still take for online: they neither left nor are gone for the grace.
-    away: HashSet<Arc<str>>,
+/// A token that opens the door, and the place it takes.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    claims: Claims,
+    seat: Seat,
+}
+
+/// What became of an event.
+#[derive(Debug)]
+enum Outcome {
+    /// It is done, and is acknowledged with this.
+    Done(Reply),
+    /// A room's home was asked, and answers.
+    Asked,
 }
 
 /// What an acknowledgement carries beside `ok`.
@@ -99,24 +132,39 @@ impl From<String> for Reply {
     }
 }
 
+impl Shared {
+    /// For a chat of so many shards.
+    pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
+        Self {
+            accounts: Arc::new(Accounts::new(config.limits.sockets_per_user, config.presence.grace)),
+            addresses: Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip),
+            homes: RandomState::new(),
+            shards: shards.max(1),
+            config,
+        }
+    }
+}
+
 impl Chat {
     /// An empty chat.
-    pub(crate) fn new(config: Arc<Config>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let config = Arc::clone(&shared.config);
         Self {
             verifier: Verifier::new(&config.auth),
-            addresses: Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip),
             peers: Vec::new(),
             members: Vec::new(),
             users: HashMap::new(),
-            occupancy: HashMap::new(),
-            store: MemoryStore::new(config.store.max_age, config.store.max_count),
+            homes: HashMap::new(),
+            quiet: HashSet::new(),
+            store: MemoryStore::new(config.store.max_age, config.store.max_count, shared.shards),
             ids: MessageIds::default(),
-            lobby: LOBBY.into(),
+            lobby: Room::new(LOBBY),
             idle: Alarms::default(),
             expiry: Alarms::default(),
             typing: Alarms::default(),
             grace: Heap::default(),
             config,
+            shared,
         }
     }
 
@@ -128,15 +176,11 @@ impl Chat {
         self.members.get(index as usize)?.as_ref().map(|member| member.key)
     }
 
-    fn user_of(&mut self, socket: SocketKey) -> Option<&mut User> {
-        let user = Arc::clone(&self.member(socket)?.user);
-        self.users.get_mut(&user)
+    /// This socket, as one who asks a home.
+    fn asker(&mut self, io: &Io<'_>, socket: SocketKey, ack: Option<AckId>) -> Option<Asker> {
+        let account = Arc::clone(&self.member(socket)?.account);
+        Some(Asker { shard: io.shard(), socket, account, ack })
     }
-}
-
-/// The name under which a chat room's sockets are kept.
-fn room_name(room: &str) -> String {
-    format!("{ROOM_PREFIX}{room}")
 }
 
 /// The wall clock, as the time since the Unix epoch.
@@ -145,10 +189,10 @@ fn wall_clock() -> Duration {
 }
 
 impl Handler for Chat {
-    type Admission = Claims;
+    type Admission = Admission;
 
     fn on_handshake(&mut self, now: Instant, handshake: &Handshake<'_>) -> Result<(), Refusal> {
-        let admitted = self.addresses.admit(now, handshake.remote.ip());
+        let admitted = self.shared.addresses.admit(now, handshake.remote.ip());
         admitted.map_err(|retry_after| Refusal::Unavailable { retry_after })
     }
 
@@ -160,21 +204,21 @@ impl Handler for Chat {
         if let Some(slot) = self.peers.get_mut(index) {
             *slot = Some(address);
         }
-        self.addresses.add(io.now(), address);
+        self.shared.addresses.add(io.now(), address);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
         if let Some(address) = self.peers.get_mut(conn.index() as usize).and_then(Option::take) {
-            self.addresses.remove(io.now(), address);
+            self.shared.addresses.remove(io.now(), address);
         }
     }
 
-    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Claims, ConnectError> {
+    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
         self.check_token(request.auth)
     }
 
-    fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, claims: Claims) {
-        self.connect(io, socket, claims);
+    fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
+        self.connect(io, socket, admission);
     }
 
     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
@@ -182,20 +226,32 @@ impl Handler for Chat {
         let Some(member) = self.member(socket) else { return };
         member.last_event = now;
         let outcome = match &*event.name {
-            "message" => self.on_message(io, socket, &event.args),
-            "typing" => self.on_typing(io, socket, &event.args),
+            "message" => self.on_message(io, socket, &event.args, ack),
+            "typing" => self.on_typing(io, socket, &event.args).map(Outcome::Done),
             "join" => self.on_join(io, socket, &event.args, ack),
             "history" => self.on_history(io, socket, &event.args, ack),
             "presence" => self.on_presence(io, socket, &event.args, ack),
-            "refresh" => self.on_refresh(io, socket, &event.args),
-            "leave" => self.on_leave(io, socket, &event.args),
+            "refresh" => self.on_refresh(io, socket, &event.args).map(Outcome::Done),
+            "leave" => self.on_leave(io, socket, &event.args).map(Outcome::Done),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
+        };
+        let outcome = match outcome {
+            Ok(Outcome::Asked) => return,
+            Ok(Outcome::Done(reply)) => Ok(reply),
+            Err(error) => Err(error),
         };
         self.answer(io, socket, &event.name, ack, &outcome);
     }
 
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, _: DisconnectReason) {
         self.disconnect(io, socket);
+    }
+
+    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
+        // Nobody else posts to a chat.
+        if let Ok(post) = remote.downcast::<Post>() {
+            self.on_post(io, post);
+        }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

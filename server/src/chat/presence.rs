@@ -1,10 +1,18 @@
 //! `presence` and `userStatus`: who is online, on request and told to the other users of a room.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
-use socketio::{AckId, Args, Io, SocketKey};
+use socketio::{AckId, Args, Io, SocketKey, parser::encode};
 
-use super::{Chat, Reply, error::ChatError, request, room_name};
+use super::{
+    Chat, Outcome, Reply,
+    accounts::{Account, Gone},
+    error::ChatError,
+    home::Home,
+    post::{Post, Question, Tell},
+    request,
+    room::Room,
+};
 
 /// The most users that `presence` names.
 const USERS: usize = 1000;
@@ -16,96 +24,69 @@ impl Chat {
         socket: SocketKey,
         args: &Args<'_>,
         ack: Option<AckId>,
-    ) -> Result<Reply, ChatError> {
+    ) -> Result<Outcome, ChatError> {
         let room = self.readable(socket, request::presence(args)?)?;
-        if ack.is_none() {
-            // The list costs far more than the request, and without an answer nothing would slow the client down.
-            return Ok(Reply::default());
-        }
-        let name = room_name(&room);
-        let users: Vec<String> = self.users_in(io, &name).take(USERS).filter_map(|user| self.online(user)).collect();
-        Ok(Reply::from(format!(r#","users":[{}],"total":{}"#, users.join(","), self.users(&room))))
+        self.ask(io, socket, &Room::new(&room), Question::Presence, ack);
+        Ok(Outcome::Asked)
     }
 
-    /// The users with a socket in a room (by its [`room_name`]), each once. Many rooms are larger than what is asked for,
-    /// so this walks no further than it is taken.
-    fn users_in<'a>(&'a self, io: &'a Io<'_>, name: &'a str) -> impl Iterator<Item = &'a Arc<str>> {
-        let mut seen = HashSet::new();
-        io.members("/", name)
-            .filter_map(|socket| self.members.get(socket.index() as usize)?.as_ref())
-            .map(|member| &member.user)
-            .filter(move |user| seen.insert(*user))
-    }
-
-    /// Whether a room is small enough for presence: it costs a packet for each pair of members.
-    pub(super) fn announces(&self, io: &Io<'_>, room: &str) -> bool {
-        io.members("/", &room_name(room)).len() <= self.config.presence.max_room
-    }
-
-    /// Tells a socket that entered a room who is there, and (`announce`) the others of its user.
-    pub(super) fn welcome(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>, announce: bool) {
-        if !self.announces(io, room) {
-            return;
-        }
-        let Some(newcomer) = self.member(socket).map(|member| Arc::clone(&member.user)) else { return };
-        // Whoever comes back without having left is not announced again: the newcomer must know of them too.
-        let away = self.occupancy.get(room).into_iter().flat_map(|occupancy| &occupancy.away);
-        let name = room_name(room);
-        let others = self.users_in(io, &name).chain(away).filter(|user| **user != newcomer);
-        let statuses = others.take(self.config.presence.snapshot).filter_map(|user| self.online(user));
-        for status in statuses.collect::<Vec<_>>() {
-            // A newcomer that is gone already needs no snapshot.
-            let _ = io.emit(socket, "userStatus", &status, &[]);
-        }
-        if announce && let Some(status) = self.online(&newcomer) {
-            self.tell(io, &newcomer, std::slice::from_ref(room), "userStatus", &status);
-        }
-    }
-
-    fn online(&self, user: &str) -> Option<String> {
-        let fields = &self.users.get(user)?.fields;
-        Some(format!(r#"{{{fields},"isOnline":true}}"#))
+    /// What the home of a room answers to `presence`.
+    pub(super) fn present_in(&self, room: &Room) -> Reply {
+        let home = self.homes.get(room);
+        let users: Vec<String> = home.into_iter().flat_map(Home::users).take(USERS).map(Account::online).collect();
+        Reply::from(format!(r#","users":[{}],"total":{}"#, users.join(","), home.map_or(0, Home::present)))
     }
 
     /// Ends a user who has been without a socket for the grace.
     pub(super) fn check_grace(&mut self, io: &mut Io<'_>, id: &Arc<str>) {
-        let Some(user) = self.users.get_mut(id) else { return };
-        user.watched = false;
-        let Some(since) = user.gone else { return };
+        let (account, since, past) = match self.shared.accounts.check_gone(id, io.now()) {
+            Gone::Back => return,
+            Gone::Later(deadline) => return self.grace.push(deadline, Arc::clone(id)),
+            Gone::Ended { account, since, past } => (account, since, past),
+        };
         let away = io.now().duration_since(since);
-        if away < self.config.presence.grace {
-            // It came back, and went again.
-            user.watched = true;
-            self.grace.push(since + self.config.presence.grace, Arc::clone(id));
-            return;
-        }
-        let Some(user) = self.users.remove(id) else { return };
         let seen = SystemTime::now().checked_sub(away).unwrap_or_else(SystemTime::now);
-        let status =
-            format!(r#"{{{},"isOnline":false,"lastSeen":"{}"}}"#, user.fields, humantime::format_rfc3339_millis(seen));
-        let mut rooms: Vec<_> = user.taken_for_online().collect();
-        for room in &rooms {
-            self.occupy(room, |occupancy| {
-                occupancy.away.remove(id);
-            });
-        }
-        rooms.retain(|room| self.announces(io, room));
-        self.tell(io, id, &rooms, "userStatus", &status);
+        let seen = humantime::format_rfc3339_millis(seen);
+        let status = format!(r#"{{{},"isOnline":false,"lastSeen":"{seen}"}}"#, **account.fields());
+        let (past, frame) = (Arc::from(past), encode::event("/", None, "userStatus", &status, &[]));
+        self.deliver_everywhere(io, || Post::Ended {
+            account: Arc::clone(&account),
+            past: Arc::clone(&past),
+            frame: frame.clone(),
+        });
     }
 
-    /// Sends an event to the rooms' sockets, each once, but not to the user's own.
-    pub(super) fn tell(&self, io: &mut Io<'_>, user: &str, rooms: &[Arc<str>], event: &str, payload: &str) {
-        if rooms.is_empty() {
+    /// Sends an event about a user to the sockets of the rooms on these shards, each once, but not to the user's own.
+    pub(super) fn tell_on(
+        &mut self,
+        io: &mut Io<'_>,
+        shards: &[u16],
+        account: &Arc<Account>,
+        rooms: &[Room],
+        event: &str,
+        payload: &str,
+    ) {
+        let frame = encode::event("/", None, event, payload, &[]);
+        let tell = Tell { account: Arc::clone(account), rooms: rooms.into(), named: true, frame };
+        for shard in shards {
+            self.deliver(io, *shard, Post::Tell(tell.clone()));
+        }
+    }
+
+    /// This shard's part of a [`Tell`].
+    pub(super) fn tell_here(&mut self, io: &mut Io<'_>, tell: &Tell) {
+        let mut rooms = tell.rooms.iter().filter(|room| tell.named || self.announces(room)).peekable();
+        // Naming no room would reach everyone.
+        if rooms.peek().is_none() {
             return;
         }
-        let mut broadcast = io.of("/");
+        let mut broadcast = io.of("/").local();
         for room in rooms {
-            broadcast = broadcast.to(&room_name(room));
+            broadcast = broadcast.to(room.name());
         }
-        for socket in self.users.get(user).into_iter().flat_map(|user| &user.sockets) {
+        for socket in self.users.get(&tell.account.id).into_iter().flatten() {
             broadcast = broadcast.except_socket(*socket);
         }
-        // Only a reserved name is an error, and these are none.
-        let _ = broadcast.emit(event, payload, &[]);
+        broadcast.emit_frame(&tell.frame);
     }
 }

@@ -1,15 +1,19 @@
 //! `join`, `leave`, and entering a room by sending to it.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc};
 
 use socketio::{AckId, Args, Io, SocketKey, json};
 
 use super::{
-    Chat, LOBBY, Occupancy, Reply,
+    Chat, LOBBY, Outcome, Reply,
+    accounts::Account,
     error::{ChatError, Code},
     history::Page,
-    request, room_name,
-    user::Presence,
+    home::Home,
+    member::Joined,
+    post::{Post, Question},
+    request,
+    room::Room,
 };
 
 pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
@@ -19,19 +23,27 @@ impl Chat {
     pub(super) fn may_enter_another(&mut self, socket: SocketKey) -> bool {
         let limit = self.config.limits.rooms_per_socket;
         let has_lobby = self.config.rooms.lobby;
-        let counts = |room: &Arc<str>| !(has_lobby && **room == *LOBBY);
-        self.member(socket)
-            .is_some_and(|member| limit == 0 || member.rooms.iter().filter(|room| counts(room)).count() < limit)
+        let counts = |joined: &&Joined| !(has_lobby && joined.room.id() == LOBBY);
+        self.member(socket).is_some_and(|member| limit == 0 || member.rooms.iter().filter(counts).count() < limit)
     }
 
-    /// The room's shared name, if the socket is in it.
-    pub(super) fn joined(&mut self, socket: SocketKey, room: &str) -> Option<Arc<str>> {
-        self.member(socket)?.rooms.iter().find(|joined| ***joined == *room).cloned()
+    /// The room, if the socket is in it.
+    pub(super) fn joined(&mut self, socket: SocketKey, room: &str) -> Option<Room> {
+        self.member(socket)?.rooms.iter().map(|joined| &joined.room).find(|joined| joined.id() == room).cloned()
     }
 
-    /// Lets the socket into a room if its token does; the room's shared name.
-    pub(super) fn admit(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &str) -> Result<Arc<str>, ChatError> {
+    /// Lets the socket into a room if its token does, with the question that it has there, if any.
+    pub(super) fn admit(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &str,
+        join: Option<(Question, Option<AckId>)>,
+    ) -> Result<Room, ChatError> {
         if let Some(joined) = self.joined(socket, room) {
+            if let Some((question, ack)) = join {
+                self.ask(io, socket, &joined, question, ack);
+            }
             return Ok(joined);
         }
         let lobby = self.config.rooms.lobby && room == LOBBY;
@@ -41,9 +53,25 @@ impl Chat {
         if !lobby && !self.may_enter_another(socket) {
             return Err(ChatError::new(Code::TooManyRooms, "leave a room before joining another"));
         }
-        let room: Arc<str> = room.into();
-        self.enter(io, socket, &room);
+        let room = Room::new(room);
+        self.enter(io, socket, &room, join);
         Ok(room)
+    }
+
+    /// Asks a room's home, unless nobody waits for the answer: it costs far more than the question.
+    pub(super) fn ask(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &Room,
+        question: Question,
+        ack: Option<AckId>,
+    ) {
+        if ack.is_some()
+            && let Some(asker) = self.asker(io, socket, ack)
+        {
+            self.deliver_home(io, room, Post::Ask { asker, room: room.clone(), question });
+        }
     }
 
     /// The room whose history and presence a socket asks for: one it is in, or may enter.
@@ -66,73 +94,43 @@ impl Chat {
         }
     }
 
-    /// Puts a socket into a room it may enter. The newcomer is told who is there, and they of the newcomer.
-    pub(super) fn enter(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>) {
-        let (now, again) = (io.now(), self.config.presence.grace);
-        if !io.join(socket, &room_name(room)) {
-            return;
-        }
+    /// Takes a socket to a room it may enter. It is a member when the home has answered: from then on it gets what is
+    /// sent there, and what came before is in the history.
+    pub(super) fn enter(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &Room,
+        join: Option<(Question, Option<AckId>)>,
+    ) {
+        let (join, ack) = join.map_or((None, None), |(question, ack)| (Some(question), ack));
+        let Some(asker) = self.asker(io, socket, ack) else { return };
         let Some(member) = self.member(socket) else { return };
-        member.rooms.push(Arc::clone(room));
-        let Some(user) = self.user_of(socket) else { return };
-        let id = Arc::clone(&user.id);
-        let mut forgotten = Vec::new();
-        let mut first = true;
-        let announce = match user.rooms.iter_mut().find(|presence| presence.room == *room) {
-            Some(presence) => {
-                first = presence.sockets == 0;
-                presence.sockets += 1;
-                presence.left.take().is_some_and(|left| now.duration_since(left) >= again)
-            }
-            None => {
-                forgotten = user.forget_rooms(now, again);
-                user.rooms.push(Presence { room: Arc::clone(room), sockets: 1, left: None });
-                true
-            }
-        };
-        for room in &forgotten {
-            self.occupy(room, |occupancy| {
-                occupancy.away.remove(&id);
-            });
-        }
-        if first {
-            self.occupy(room, |occupancy| {
-                occupancy.users += 1;
-                occupancy.away.remove(&id);
-            });
-        }
-        self.welcome(io, socket, room, announce);
+        member.entries = member.entries.wrapping_add(1);
+        let entry = member.entries;
+        member.rooms.push(Joined { room: room.clone(), entry });
+        self.deliver_home(io, room, Post::Enter { asker, room: room.clone(), entry, join });
     }
 
-    /// One socket of the user less in a room; `left` is when it left by its own wish.
-    pub(super) fn count_out(&mut self, user: &Arc<str>, room: &Arc<str>, left: Option<Instant>) {
-        let rooms = self.users.get_mut(&**user).map(|user| &mut user.rooms);
-        let Some(presence) = rooms.into_iter().flatten().find(|presence| presence.room == *room) else { return };
-        presence.sockets = presence.sockets.saturating_sub(1);
-        if presence.sockets > 0 {
+    /// The home took the socket in, and says who is there.
+    pub(super) fn on_entered(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &Room,
+        entry: u32,
+        present: &[String],
+    ) {
+        let rooms = self.member(socket).map(|member| &member.rooms);
+        // It may have left meanwhile, or be gone.
+        if !rooms.into_iter().flatten().any(|joined| joined.entry == entry && joined.room == *room) {
             return;
         }
-        presence.left = left;
-        self.occupy(room, |occupancy| {
-            occupancy.users = occupancy.users.saturating_sub(1);
-            if left.is_none() {
-                occupancy.away.insert(Arc::clone(user));
-            }
-        });
-    }
-
-    /// Changes what is known of a room; one that nobody is in is forgotten.
-    pub(super) fn occupy(&mut self, room: &Arc<str>, change: impl FnOnce(&mut Occupancy)) {
-        let occupancy = self.occupancy.entry(Arc::clone(room)).or_default();
-        change(occupancy);
-        if occupancy.users == 0 && occupancy.away.is_empty() {
-            self.occupancy.remove(room);
+        io.join(socket, room.name());
+        for status in present {
+            // A newcomer that is gone already needs no snapshot.
+            let _ = io.emit(socket, "userStatus", status, &[]);
         }
-    }
-
-    /// How many users have a socket in the room.
-    pub(super) fn users(&self, room: &str) -> usize {
-        self.occupancy.get(room).map_or(0, |occupancy| occupancy.users)
     }
 
     pub(super) fn on_join(
@@ -141,20 +139,27 @@ impl Chat {
         socket: SocketKey,
         args: &Args<'_>,
         ack: Option<AckId>,
-    ) -> Result<Reply, ChatError> {
+    ) -> Result<Outcome, ChatError> {
         let request = request::join(args)?;
-        let room = self.admit(io, socket, &request.room)?;
+        let question = Question::Join { history: request.history };
+        self.admit(io, socket, &request.room, Some((question, ack)))?;
+        Ok(Outcome::Asked)
+    }
+
+    /// What the home of a room answers to `join`.
+    pub(super) fn joined_reply(&mut self, io: &Io<'_>, room: &Room, history: Option<usize>) -> Reply {
         let mut members = br#","roomId":"#.to_vec();
-        json::quote(&room, &mut members);
-        members.extend_from_slice(format!(r#","members":{}"#, self.users(&room)).as_bytes());
+        json::quote(room.id(), &mut members);
+        let users = self.homes.get(room).map_or(0, Home::present);
+        members.extend_from_slice(format!(r#","members":{users}"#).as_bytes());
         let mut reply = Reply::from(String::from_utf8(members).unwrap_or_default());
-        if let Some(wanted) = request.history.filter(|_| ack.is_some()) {
+        if let Some(wanted) = history {
             self.store.expire(io.now());
-            let page = Page::newest(self.store.between(&room, None, None), wanted);
+            let page = Page::newest(self.store.between(room, None, None), wanted);
             reply.members.push_str(&format!(r#","messages":{}"#, page.messages));
             reply.attachments = page.attachments;
         }
-        Ok(reply)
+        reply
     }
 
     pub(super) fn on_leave(&mut self, io: &mut Io<'_>, socket: SocketKey, args: &Args<'_>) -> Result<Reply, ChatError> {
@@ -164,12 +169,22 @@ impl Chat {
             return Err(ChatError::new(Code::RoomForbidden, "the socket is not in this room"));
         };
         self.end_typing_in(io, socket, &room);
-        io.leave(socket, &room_name(&room));
-        if let Some(member) = self.member(socket) {
-            member.rooms.retain(|joined| *joined != room);
-        }
-        let user = self.member(socket).map(|member| Arc::clone(&member.user)).unwrap_or_default();
-        self.count_out(&user, &room, Some(now));
+        io.leave(socket, room.name());
+        let Some(member) = self.member(socket) else { return Ok(Reply::default()) };
+        member.rooms.retain(|joined| joined.room != room);
+        let account = Arc::clone(&member.account);
+        let forgotten = self.shared.accounts.leave(&account, &room, now);
+        let post =
+            Post::Leave { shard: io.shard(), account: Arc::clone(&account), room: room.clone(), left: Some(now) };
+        self.deliver_home(io, &room, post);
+        self.forget_rooms(io, &account, forgotten);
         Ok(Reply::default())
+    }
+
+    /// Has the homes of rooms forget a user who went out of them long ago.
+    pub(super) fn forget_rooms(&mut self, io: &mut Io<'_>, account: &Arc<Account>, rooms: Vec<Room>) {
+        for room in rooms {
+            self.deliver_home(io, &room, Post::Forget { account: Arc::clone(account), room: room.clone() });
+        }
     }
 }

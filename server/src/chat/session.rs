@@ -6,20 +6,22 @@ use smallvec::SmallVec;
 use socketio::{AckId, Args, ConnectError, Io, SocketKey};
 
 use super::{
-    Chat, Reply,
+    Admission, Chat, Reply,
     error::{ChatError, Code},
+    member::{Access, Member},
+    post::Post,
     request,
-    user::{Access, Member, User},
+    room::Room,
     wall_clock,
 };
-use crate::auth::{AuthError, Claims, Rooms};
+use crate::auth::{AuthError, Rooms};
 
 /// How often tokens are held against the wall clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
 impl Chat {
-    /// The claims of a CONNECT packet's token, if they open the door.
-    pub(super) fn check_token(&self, auth: Option<&str>) -> Result<Claims, ConnectError> {
+    /// The claims of a CONNECT packet's token, if they open the door and its user has a socket free.
+    pub(super) fn check_token(&self, auth: Option<&str>) -> Result<Admission, ConnectError> {
         let refuse = |code: &str| ConnectError {
             message: "unauthorized".to_owned(),
             data: Some(format!(r#"{{"code":"{code}"}}"#)),
@@ -29,30 +31,24 @@ impl Chat {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
             refuse(error.code())
         })?;
-        let limit = self.config.limits.sockets_per_user;
-        let sockets = self.users.get(&*claims.sub).map_or(0, |user| user.sockets.len());
-        if limit > 0 && sockets >= limit {
-            return Err(refuse("too_many_connections"));
-        }
-        Ok(claims)
+        let seat = self.shared.accounts.reserve(&claims.sub).ok_or_else(|| refuse("too_many_connections"))?;
+        Ok(Admission { claims, seat })
     }
 
     /// Takes a socket in: its user, its deadlines, its rooms.
-    pub(super) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, claims: Claims) {
-        let now = io.now();
-        let id: Arc<str> = claims.sub.into();
-        let user = self.users.entry(Arc::clone(&id)).or_insert_with(|| User::new(Arc::clone(&id)));
-        // All sockets of a user share one text.
-        let id = Arc::clone(&user.id);
-        user.rename(&claims.name);
-        user.sockets.push(socket);
-        user.gone = None;
+    pub(super) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
+        let (now, claims) = (io.now(), admission.claims);
+        // A seat is taken once.
+        let Some(account) = admission.seat.take() else { return };
+        account.rename(&claims.name);
+        self.users.entry(Arc::clone(&account.id)).or_default().push(socket);
         let leeway = self.config.auth.leeway;
         let member = Member {
             key: socket,
-            user: id,
+            account,
             access: Access::of(claims.rooms.as_ref(), self.config.rooms.default_access),
             rooms: SmallVec::new(),
+            entries: 0,
             typing: Vec::new(),
             last_event: now,
             strikes: None,
@@ -70,8 +66,8 @@ impl Chat {
         }
         self.watch_expiry(io, socket);
         if self.config.rooms.lobby {
-            let lobby = Arc::clone(&self.lobby);
-            self.enter(io, socket, &lobby);
+            let lobby = self.lobby.clone();
+            self.enter(io, socket, &lobby, None);
         }
         self.enter_listed(io, socket, claims.rooms);
     }
@@ -89,13 +85,11 @@ impl Chat {
             _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
         })?;
         let (leeway, default) = (self.config.auth.leeway, self.config.rooms.default_access);
-        if self.member(socket).is_none_or(|member| *member.user != *claims.sub) {
+        if self.member(socket).is_none_or(|member| *member.account.id != *claims.sub) {
             return Err(ChatError::new(Code::InvalidPayload, "the token is another user's"));
         }
-        if let Some(user) = self.user_of(socket) {
-            user.rename(&claims.name);
-        }
         if let Some(member) = self.member(socket) {
+            member.account.rename(&claims.name);
             member.access = Access::of(claims.rooms.as_ref(), default);
             member.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
         }
@@ -108,7 +102,7 @@ impl Chat {
     fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) {
         for room in rooms.into_iter().flat_map(|rooms| rooms.ids) {
             if self.joined(socket, &room).is_none() && self.may_enter_another(socket) {
-                self.enter(io, socket, &room.into());
+                self.enter(io, socket, &Room::new(&room), None);
             }
         }
     }
@@ -117,17 +111,24 @@ impl Chat {
     pub(super) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_all_typing(io, socket);
         let Some(member) = self.members.get_mut(socket.index() as usize).and_then(Option::take) else { return };
-        let Some(user) = self.users.get_mut(&member.user) else { return };
-        user.sockets.retain(|of| *of != socket);
-        if user.sockets.is_empty() {
-            user.gone = Some(io.now());
-            if !std::mem::replace(&mut user.watched, true) {
-                self.grace.push(io.now() + self.config.presence.grace, Arc::clone(&member.user));
+        let account = member.account;
+        if let Some(sockets) = self.users.get_mut(&account.id) {
+            sockets.retain(|of| *of != socket);
+            if sockets.is_empty() {
+                self.users.remove(&account.id);
             }
         }
-        for room in &member.rooms {
-            self.count_out(&member.user, room, None);
+        let rooms = member.rooms.iter().map(|joined| &joined.room);
+        let departure = self.shared.accounts.depart(&account, rooms, io.now());
+        if let Some(deadline) = departure.look_at {
+            self.grace.push(deadline, Arc::clone(&account.id));
         }
+        let shard = io.shard();
+        for joined in member.rooms {
+            let post = Post::Leave { shard, account: Arc::clone(&account), room: joined.room.clone(), left: None };
+            self.deliver_home(io, &joined.room, post);
+        }
+        self.forget_rooms(io, &account, departure.forgotten);
     }
 
     /// Acknowledges an event, or says what was wrong with it: in the acknowledgement, or without one as `error`.
@@ -164,7 +165,7 @@ impl Chat {
         let now = io.now();
         let Some(member) = self.member(socket) else { return };
         if member.strikes.get_or_insert_default().add(now, limit) {
-            tracing::info!(user = ?member.user, "disconnected: too many wrong events");
+            tracing::info!(user = ?member.account.id, "disconnected: too many wrong events");
             io.disconnect(socket, true);
         }
     }

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use socketio::{Args, Io, SocketKey, json};
+use socketio::{Args, Io, SocketKey, json, parser::encode};
 
 use super::{
     Chat, Reply,
+    accounts::Account,
     error::{ChatError, Code},
+    member::Typing,
+    post::{Post, Tell},
     request,
-    user::Typing,
+    room::Room,
 };
 
 impl Chat {
@@ -19,8 +22,8 @@ impl Chat {
         args: &Args<'_>,
     ) -> Result<Reply, ChatError> {
         let config = Arc::clone(&self.config);
-        if let Some(user) = self.user_of(socket) {
-            user.typing(&config.limits).take().map_err(ChatError::rate_limited)?;
+        if let Some(member) = self.member(socket) {
+            member.account.typing(&config.limits).take().map_err(ChatError::rate_limited)?;
         }
         let request = request::typing(args)?;
         let room = match request.room {
@@ -43,25 +46,23 @@ impl Chat {
     }
 
     /// Tells the other users of a room, or of all rooms of the socket that are small enough.
-    fn tell_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Arc<str>>, is_typing: bool) {
+    fn tell_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
         let Some(member) = self.member(socket) else { return };
-        let user = Arc::clone(&member.user);
-        let rooms = match room {
-            Some(room) => vec![Arc::clone(room)],
-            None => {
-                let rooms = member.rooms.to_vec();
-                rooms.into_iter().filter(|room| self.announces(io, room)).collect()
-            }
+        let account = Arc::clone(&member.account);
+        let rooms: Arc<[Room]> = match room {
+            Some(room) => Arc::new([room.clone()]),
+            None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
         };
-        let Some(fields) = self.users.get(&user).map(|user| &user.fields) else { return };
-        let mut payload = format!(r#"{{{fields},"isTyping":{is_typing}"#).into_bytes();
+        let mut payload = format!(r#"{{{},"isTyping":{is_typing}"#, **account.fields()).into_bytes();
         if let Some(room) = room {
             payload.extend_from_slice(br#","roomId":"#);
-            json::quote(room, &mut payload);
+            json::quote(room.id(), &mut payload);
         }
         payload.push(b'}');
         let payload = String::from_utf8(payload).unwrap_or_default();
-        self.tell(io, &user, &rooms, "userTyping", &payload);
+        let frame = encode::event("/", None, "userTyping", &payload, &[]);
+        let tell = Tell { account, rooms, named: room.is_some(), frame };
+        self.deliver_everywhere(io, || Post::Tell(tell.clone()));
     }
 
     /// Ends what of a socket's typing `ends`, and says so.
@@ -90,13 +91,13 @@ impl Chat {
 
     /// Ends what of a socket's typing the room was told of. What was told to all rooms ends in all: a receiver cannot know
     /// in which of the rooms it shares with the user.
-    pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Arc<str>) {
+    pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Room) {
         self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
     }
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
-    pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, user: &str, room: &Arc<str>) {
-        let sockets = self.users.get(user).map(|user| user.sockets.clone()).unwrap_or_default();
+    pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, account: &Account, room: &Room) {
+        let sockets = self.users.get(&account.id).cloned().unwrap_or_default();
         for socket in sockets {
             self.end_typing_in(io, socket, room);
         }

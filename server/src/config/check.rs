@@ -14,15 +14,12 @@ enum Asks {
     True,
     /// A list with an element asks for it.
     AnyElement,
-    /// Any number but this one asks for it.
-    OtherThan(i64),
     /// One of these words asks for it, alone or in a list.
     Word(&'static [&'static str]),
 }
 
 /// What this version lacks: the key, the value that asks for it, and what there is instead.
 static NOT_YET: &[(&str, Asks, &str)] = &[
-    ("workers", Asks::OtherThan(1), "the only number of workers is 1"),
     ("tls.cert", Asks::Always, "let a proxy in front of the server end TLS"),
     ("tls.key", Asks::Always, "let a proxy in front of the server end TLS"),
     ("auth.jwt_public_key", Asks::Always, "use auth.jwt_secret"),
@@ -39,6 +36,9 @@ static NOT_YET: &[(&str, Asks, &str)] = &[
 static PUBLIC_KEY_ALGORITHMS: &[&str] =
     &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
+/// The most workers: more than any machine has cores, and far fewer than the two bytes of a sid can name.
+const MAX_WORKERS: usize = 1024;
+
 /// Refuses a value whose feature does not exist: to ignore it would promise what the server does not do.
 pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
     let Some((_, asks, instead)) = NOT_YET.iter().find(|(name, _, _)| *name == key) else { return Ok(()) };
@@ -46,7 +46,6 @@ pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
         Asks::Always => true,
         Asks::True => raw.value().as_bool() == Some(true),
         Asks::AnyElement => raw.as_list().is_none_or(|list| !list.is_empty()),
-        Asks::OtherThan(only) => raw.value().as_integer().is_some_and(|number| number != *only),
         Asks::Word(words) => raw.as_list().is_some_and(|list| list.iter().any(|item| words.contains(item))),
     };
     if asked { Err(format!("not available in this version yet; {instead}")) } else { Ok(()) }
@@ -62,6 +61,9 @@ pub(super) struct Wrong {
 /// Judges the whole configuration.
 pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     not_zero(config)?;
+    if !(1..=MAX_WORKERS).contains(&config.workers) {
+        return Err(Wrong { key: "workers", reason: format!("must be 1 to {MAX_WORKERS}") });
+    }
     secrets(config)?;
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(

@@ -30,7 +30,7 @@ pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
     /// Directory of everything the server keeps, the development secret included.
     pub(crate) data_dir: PathBuf,
-    /// Number of shards.
+    /// Number of shards; one for each core by default.
     pub(crate) workers: usize,
     /// TLS certificate and key.
     pub(crate) tls: Tls,
@@ -320,7 +320,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
             data_dir: PathBuf::from("./data"),
-            workers: 1,
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
             tls: Tls::default(),
             limits: Limits::default(),
             rooms: Rooms { default_access: RoomAccess::Open, lobby: true },

@@ -66,7 +66,7 @@ fn the_keys_are_those_of_the_documentation() {
 #[test]
 fn the_defaults_are_those_of_the_documentation() {
     let expected = r#"
-        listen = "127.0.0.1:3000" data_dir = "./data" workers = 1
+        listen = "127.0.0.1:3000" data_dir = "./data" workers = CORES
         message_length = 4096 context_bytes = 4096 context_depth = 8 attachments = 4 attachment_bytes = 262144
         message_rate = 20 message_burst = 40 typing_rate = 10 connect_rate = 100 sockets_per_ip = 1000
         sockets_per_user = 10 rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
@@ -76,15 +76,17 @@ fn the_defaults_are_those_of_the_documentation() {
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
         allow_origin = [] trusted_proxies = [] timeout = "10s" format = "text" level = "info""#;
+    let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
-    assert_eq!(values.join(" "), expected.split_whitespace().collect::<Vec<_>>().join(" "));
+    assert_eq!(values.join(" "), expected.split_whitespace().collect::<Vec<_>>().join(" ").replace("CORES", &cores));
 }
 
 /// A value other than the default for every key that takes one, as `--set` would have it.
 const OTHERS: &[(&str, &str)] = &[
     ("listen", "[::1]:0"),
     ("data_dir", "/var/lib/chat"),
+    ("workers", "3"),
     ("limits.message_length", "1"),
     ("limits.context_bytes", "2"),
     ("limits.context_depth", "3"),
@@ -298,6 +300,9 @@ fn values_that_do_not_fit() {
     }
     let error = error_of(load_set(&[("limits.outbound_soft", "2000000")]));
     assert_eq!(error, "limits.outbound_hard: 1048576 is less than limits.outbound_soft, 2000000");
+    for workers in ["0", "1025"] {
+        assert_eq!(error_of(load_set(&[("workers", workers)])), "workers (--set): must be 1 to 1024");
+    }
     let error = error_of(load_set(&[("auth.jwt_previous_secret", "hunter2")]));
     assert_eq!(error, "auth.jwt_previous_secret (--set): needs auth.jwt_secret beside it");
     let error = error_of(load_set(&[("limits.idle_timeout", "5")]));
@@ -307,8 +312,6 @@ fn values_that_do_not_fit() {
 #[test]
 fn what_this_version_lacks_is_refused_by_name() {
     for (key, text) in [
-        ("workers", "2"),
-        ("workers", "0"),
         ("tls.cert", "cert.pem"),
         ("tls.key", "key.pem"),
         ("auth.jwt_public_key", "key.pem"),
@@ -328,7 +331,6 @@ fn what_this_version_lacks_is_refused_by_name() {
         assert!(!error.contains("hunter2"), "{error}");
     }
     let asking_for_nothing = [
-        ("workers", "1"),
         ("store.kind", "memory"),
         ("store.durability", "none"),
         ("engine.allow_eio3", "false"),

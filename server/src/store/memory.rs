@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::chat::Room;
+
 /// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Bytes that all messages together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
+/// Bytes that all messages of all shards together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
 
 /// A message as it was delivered.
@@ -44,7 +46,7 @@ pub(crate) struct Receipt {
 /// A `clientId` in its room and of its user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct ClientKey {
-    room: Arc<str>,
+    room: Room,
     user: Arc<str>,
     client_id: Box<str>,
 }
@@ -52,36 +54,39 @@ struct ClientKey {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
-    rooms: HashMap<Arc<str>, VecDeque<Stored>>,
+    rooms: HashMap<Room, VecDeque<Stored>>,
     /// The rooms of all messages, oldest message first: whose front is to go next.
-    order: VecDeque<Arc<str>>,
+    order: VecDeque<Room>,
     bytes: usize,
     max_age: Duration,
     max_count: usize,
+    max_bytes: usize,
     receipts: HashMap<Rc<ClientKey>, Receipt>,
     receipt_order: VecDeque<(Instant, Rc<ClientKey>)>,
 }
 
 impl MemoryStore {
-    /// A store that forgets messages older than `max_age` (zero: none is too old) or beyond `max_count`.
-    pub(crate) fn new(max_age: Duration, max_count: usize) -> Self {
+    /// One of `shards` stores that together forget messages older than `max_age` (zero: none is too old) or beyond
+    /// `max_count`.
+    pub(crate) fn new(max_age: Duration, max_count: usize, shards: usize) -> Self {
         Self {
             rooms: HashMap::new(),
             order: VecDeque::new(),
             bytes: 0,
             max_age,
-            max_count,
+            max_count: max_count.div_ceil(shards.max(1)),
+            max_bytes: MAX_BYTES / shards.max(1),
             receipts: HashMap::new(),
             receipt_order: VecDeque::new(),
         }
     }
 
     /// Keeps a message as the newest of its room.
-    pub(crate) fn append(&mut self, now: Instant, room: &Arc<str>, id: Uuid, json: &str, attachments: &[Bytes]) {
+    pub(crate) fn append(&mut self, now: Instant, room: &Room, id: Uuid, json: &str, attachments: &[Bytes]) {
         let stored = Stored { id, json: json.into(), attachments: attachments.to_vec(), at: now };
         self.bytes += stored.bytes();
-        self.rooms.entry(Arc::clone(room)).or_default().push_back(stored);
-        self.order.push_back(Arc::clone(room));
+        self.rooms.entry(room.clone()).or_default().push_back(stored);
+        self.order.push_back(room.clone());
         self.expire(now);
     }
 
@@ -90,7 +95,7 @@ impl MemoryStore {
         while let Some(room) = self.order.front() {
             let oldest = self.rooms.get(room).and_then(VecDeque::front).map(|stored| stored.at);
             let stale = oldest.is_none_or(|at| !self.max_age.is_zero() && now.duration_since(at) > self.max_age);
-            if !stale && self.order.len() <= self.max_count && self.bytes <= MAX_BYTES {
+            if !stale && self.order.len() <= self.max_count && self.bytes <= self.max_bytes {
                 break;
             }
             self.forget_oldest();
@@ -117,12 +122,12 @@ impl MemoryStore {
     }
 
     /// The messages of a room, oldest first, that come after and before these ids.
-    pub(crate) fn between(
-        &self,
-        room: &str,
+    pub(crate) fn between<'a>(
+        &'a self,
+        room: &Room,
         after: Option<Uuid>,
         before: Option<Uuid>,
-    ) -> impl DoubleEndedIterator<Item = &Stored> {
+    ) -> impl DoubleEndedIterator<Item = &'a Stored> + use<'a> {
         let messages = self.rooms.get(room);
         // Ids grow within a room, so its messages are sorted.
         let position = |id: Uuid, found: usize| {
@@ -136,27 +141,14 @@ impl MemoryStore {
     }
 
     /// What a message with this `clientId` was acknowledged with, if there was one in the last ten minutes.
-    pub(crate) fn receipt(
-        &mut self,
-        now: Instant,
-        room: &Arc<str>,
-        user: &Arc<str>,
-        client_id: &str,
-    ) -> Option<&Receipt> {
+    pub(crate) fn receipt(&mut self, now: Instant, room: &Room, user: &Arc<str>, client_id: &str) -> Option<&Receipt> {
         self.expire(now);
-        self.receipts.get(&ClientKey { room: Arc::clone(room), user: Arc::clone(user), client_id: client_id.into() })
+        self.receipts.get(&ClientKey { room: room.clone(), user: Arc::clone(user), client_id: client_id.into() })
     }
 
     /// Remembers what a message with this `clientId` was acknowledged with.
-    pub(crate) fn remember(
-        &mut self,
-        now: Instant,
-        room: &Arc<str>,
-        user: &Arc<str>,
-        client_id: &str,
-        receipt: Receipt,
-    ) {
-        let key = Rc::new(ClientKey { room: Arc::clone(room), user: Arc::clone(user), client_id: client_id.into() });
+    pub(crate) fn remember(&mut self, now: Instant, room: &Room, user: &Arc<str>, client_id: &str, receipt: Receipt) {
+        let key = Rc::new(ClientKey { room: room.clone(), user: Arc::clone(user), client_id: client_id.into() });
         self.receipts.insert(Rc::clone(&key), receipt);
         self.receipt_order.push_back((now, key));
     }
@@ -167,18 +159,18 @@ mod tests {
     use super::*;
 
     fn texts(store: &MemoryStore, room: &str) -> Vec<String> {
-        store.between(room, None, None).map(|stored| stored.json.to_string()).collect()
+        store.between(&Room::new(room), None, None).map(|stored| stored.json.to_string()).collect()
     }
 
-    fn append(store: &mut MemoryStore, now: Instant, room: &Arc<str>, text: &str, attachments: &[Bytes]) {
+    fn append(store: &mut MemoryStore, now: Instant, room: &Room, text: &str, attachments: &[Bytes]) {
         store.append(now, room, Uuid::from_u128(text.parse().unwrap()), text, attachments);
     }
 
     #[test]
     fn the_oldest_go_first_whatever_their_room() {
         let now = Instant::now();
-        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
-        let mut store = MemoryStore::new(Duration::ZERO, 3);
+        let [a, b] = ["a", "b"].map(Room::new);
+        let mut store = MemoryStore::new(Duration::ZERO, 3, 1);
         for (room, text) in [(&a, "1"), (&b, "2"), (&a, "3"), (&a, "4"), (&b, "5")] {
             append(&mut store, now, room, text, &[]);
         }
@@ -189,13 +181,13 @@ mod tests {
     #[test]
     fn ids_bound_a_range_whether_they_exist_or_not() {
         let now = Instant::now();
-        let room: Arc<str> = "a".into();
-        let mut store = MemoryStore::new(Duration::ZERO, 100);
+        let room = Room::new("a");
+        let mut store = MemoryStore::new(Duration::ZERO, 100, 1);
         for text in ["10", "20", "30", "40"] {
             append(&mut store, now, &room, text, &[]);
         }
         let range = |after: Option<u128>, before: Option<u128>| {
-            let found = store.between("a", after.map(Uuid::from_u128), before.map(Uuid::from_u128));
+            let found = store.between(&Room::new("a"), after.map(Uuid::from_u128), before.map(Uuid::from_u128));
             found.map(|stored| stored.id.as_u128()).collect::<Vec<_>>()
         };
         assert_eq!(range(Some(20), None), [30, 40]);
@@ -203,14 +195,14 @@ mod tests {
         assert_eq!(range(None, Some(30)), [10, 20]);
         assert_eq!(range(Some(10), Some(40)), [20, 30]);
         assert_eq!(range(Some(40), Some(10)), []);
-        assert_eq!(store.between("b", None, None).count(), 0);
+        assert_eq!(store.between(&Room::new("b"), None, None).count(), 0);
     }
 
     #[test]
     fn age_forgets_and_an_empty_room_leaves_nothing() {
         let now = Instant::now();
-        let room: Arc<str> = "a".into();
-        let mut store = MemoryStore::new(Duration::from_secs(10), 100);
+        let room = Room::new("a");
+        let mut store = MemoryStore::new(Duration::from_secs(10), 100, 1);
         append(&mut store, now, &room, "1", &[Bytes::from_static(&[0; 100])]);
         store.expire(now + Duration::from_secs(10));
         assert_eq!(texts(&store, "a"), ["1"]);
@@ -219,10 +211,16 @@ mod tests {
     }
 
     #[test]
+    fn shards_share_the_bounds() {
+        let store = MemoryStore::new(Duration::ZERO, 3, 2);
+        assert_eq!((store.max_count, store.max_bytes), (2, MAX_BYTES / 2));
+    }
+
+    #[test]
     fn bytes_are_bounded_however_few_the_messages() {
         let now = Instant::now();
-        let room: Arc<str> = "a".into();
-        let mut store = MemoryStore::new(Duration::ZERO, 1_000_000);
+        let room = Room::new("a");
+        let mut store = MemoryStore::new(Duration::ZERO, 1_000_000, 1);
         let large = Bytes::from(vec![0; MAX_BYTES / 3]);
         for text in ["1", "2", "3", "4"] {
             append(&mut store, now, &room, text, std::slice::from_ref(&large));
@@ -233,8 +231,9 @@ mod tests {
     #[test]
     fn a_client_id_is_remembered_for_ten_minutes_per_user_and_room() {
         let now = Instant::now();
-        let [a, b, alice, bob]: [Arc<str>; 4] = ["a", "b", "alice", "bob"].map(Into::into);
-        let mut store = MemoryStore::new(Duration::ZERO, 100);
+        let [a, b] = ["a", "b"].map(Room::new);
+        let [alice, bob]: [Arc<str>; 2] = ["alice", "bob"].map(Into::into);
+        let mut store = MemoryStore::new(Duration::ZERO, 100, 1);
         let receipt = Receipt { id: "1".into(), timestamp: "t".into() };
         store.remember(now, &a, &alice, "x", receipt.clone());
         assert_eq!(store.receipt(now, &a, &alice, "x"), Some(&receipt));

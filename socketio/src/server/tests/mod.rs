@@ -11,6 +11,7 @@ mod leaving;
 mod model;
 mod panics;
 mod rooms;
+mod shards;
 
 use std::{
     collections::HashMap,
@@ -40,6 +41,9 @@ struct Engine {
     conns: Slab<()>,
     sessions: HashMap<ConnKey, Session>,
     closing: Vec<(ConnKey, CloseReason)>,
+    shard: u16,
+    shards: u16,
+    posted: Vec<(u16, Remote)>,
 }
 
 impl Outbox for Engine {
@@ -48,15 +52,16 @@ impl Outbox for Engine {
     }
 
     fn shard(&self) -> u16 {
-        7
+        self.shard
     }
 
     fn shards(&self) -> u16 {
-        1
+        self.shards
     }
 
-    fn post(&mut self, shard: u16, _: engineio::Remote) {
-        unreachable!("there is no shard {shard}");
+    fn post(&mut self, shard: u16, remote: Remote) {
+        assert!(shard < self.shards, "there is no shard {shard}");
+        self.posted.push((shard, remote));
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {
@@ -99,6 +104,7 @@ enum Call<'a> {
     Ack(SocketKey, AckId),
     Disconnect(SocketKey),
     Close(ConnKey),
+    Remote,
     Timeout,
 }
 
@@ -157,6 +163,11 @@ impl Handler for App {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
     }
 
+    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
+        let text = remote.downcast::<&str>().unwrap();
+        self.note(io, Call::Remote, format!("remote {text}"));
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         self.wake
     }
@@ -194,6 +205,9 @@ impl Bench {
             conns: Slab::default(),
             sessions: HashMap::new(),
             closing: Vec::new(),
+            shard: 7,
+            shards: 1,
+            posted: Vec::new(),
         };
         Self { server: Server::new(config, app), engine }
     }

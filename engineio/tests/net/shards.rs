@@ -1,0 +1,311 @@
+//! Several shards as one server: requests that come to a shard which does not own their session, letters between
+//! handlers, limits and an end that hold for all.
+
+use std::{collections::HashSet, time::Duration};
+
+use engineio::{CloseReason, ConnKey, Handler, Handshake, Outbox, Sid};
+use futures_util::SinkExt;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::support::{Http, TestServer, frame, next_text, post_request, request, sid_of, soon, upgrade_request};
+
+const UNKNOWN: &str = r#"{"code":1,"message":"Session ID unknown"}"#;
+
+fn polling(sid: &str) -> String {
+    format!("EIO=4&transport=polling&sid={sid}")
+}
+
+fn websocket(sid: &str) -> String {
+    format!("EIO=4&transport=websocket&sid={sid}")
+}
+
+fn shard_of(sid: &str) -> u16 {
+    Sid::parse(sid).expect("a sid").shard()
+}
+
+/// One polling session of every shard.
+async fn session_of_each(server: &TestServer, shards: u16) -> Vec<String> {
+    let mut sids: Vec<Option<String>> = vec![None; usize::from(shards)];
+    // Equals take turns, so this many are enough.
+    for _ in 0..shards * 2 {
+        let sid = server.open().await;
+        let place = usize::from(shard_of(&sid));
+        sids[place] = Some(sid);
+    }
+    sids.into_iter().map(|sid| sid.expect("connections come to every shard")).collect()
+}
+
+/// One connection that stays on every shard.
+async fn connection_to_each(server: &TestServer, shards: u16) -> Vec<Http> {
+    let mut connections = Vec::new();
+    for _ in 0..shards {
+        let mut http = server.connect().await;
+        http.settle().await;
+        connections.push(http);
+    }
+    connections
+}
+
+#[tokio::test]
+async fn every_shard_answers_for_the_sessions_of_all() {
+    for shards in [1, 2, 4] {
+        let server = TestServer::start_shards(shards, |_| {});
+        let sids = session_of_each(&server, shards).await;
+        for http in &mut connection_to_each(&server, shards).await {
+            for sid in &sids {
+                let query = polling(sid);
+                assert_eq!(http.post(&query, "4a\x1ebAQID").await.body, "ok");
+                assert_eq!(http.get(&query).await.body, "4a\x1ebAQID");
+                // A poll that waits, and gets its answer by way of another connection.
+                http.send(request("GET", &query, "", "").as_bytes()).await;
+                assert_eq!(server.post(&query, "4b").await.body, "ok");
+                assert_eq!(http.response().await.body, "4b");
+                http.send(request("PUT", &query, "", "").as_bytes()).await;
+                let refused = http.response().await;
+                assert_eq!((refused.status, refused.body.as_str()), (400, ""));
+            }
+        }
+        for sid in &sids {
+            assert_eq!(server.post(&polling(sid), "4c").await.body, "ok", "a fresh connection");
+            assert_eq!(server.get(&polling(sid)).await.body, "4c");
+        }
+    }
+}
+
+#[tokio::test]
+async fn requests_for_different_shards_may_follow_each_other_in_one_segment() {
+    let server = TestServer::start_shards(4, |_| {});
+    let sids = session_of_each(&server, 4).await;
+    let pair = |sid: &String| [post_request(&polling(sid), "4a"), request("GET", &polling(sid), "", "")].concat();
+    let pipeline: String = sids.iter().map(pair).collect();
+    // On a connection that goes to the first one's shard, and on one that stays.
+    for settled in [false, true] {
+        let mut http = server.connect().await;
+        if settled {
+            http.settle().await;
+        }
+        http.send(pipeline.as_bytes()).await;
+        for _ in &sids {
+            assert_eq!(http.response().await.body, "ok");
+            assert_eq!(http.response().await.body, "4a");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_ends_up_on_the_shard_of_its_session() {
+    for shards in [1, 2, 4] {
+        let server = TestServer::start_shards(shards, |_| {});
+        for settled in [false, true] {
+            let sids = session_of_each(&server, shards).await;
+            let mut connections = connection_to_each(&server, shards).await;
+            // A connection's session is the next shard's, so that all but one shard pass it on.
+            connections.rotate_left(1);
+            for (mut http, sid) in connections.into_iter().zip(&sids) {
+                if !settled {
+                    http = server.connect().await;
+                }
+                // Everything at once: what was read behind the handshake must go along.
+                let upgrade = upgrade_request(&websocket(sid)).into_bytes();
+                http.send(&[upgrade, frame(0x81, b"2probe"), frame(0x81, b"5"), frame(0x81, b"4a")].concat()).await;
+                assert_eq!(http.response().await.status, 101);
+                assert_eq!(http.frame().await.1, b"3probe");
+                assert_eq!(http.frame().await.1, b"4a");
+                http.send(&frame(0x81, b"4b")).await;
+                assert_eq!(http.frame().await.1, b"4b");
+                // One too many.
+                let mut second = server.connect().await;
+                second.send(upgrade_request(&websocket(sid)).as_bytes()).await;
+                assert_eq!(second.response().await.status, 101);
+                assert_eq!(second.frame().await, (8, vec![]));
+                http.send(&frame(0x81, b"4c")).await;
+                assert_eq!(http.frame().await.1, b"4c");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sid_of_no_shard_and_a_stale_one_are_unknown_wherever_they_come() {
+    let mut server = TestServer::start_shards(2, |_| {});
+    let mut sids: Vec<String> = [2, 3, u16::MAX].map(|shard| Sid::new(shard, 0, [0; 15]).to_string()).into();
+    sids.extend([0, 1].map(|shard| Sid::new(shard, 0, [0; 15]).to_string()));
+    for sid in session_of_each(&server, 2).await {
+        assert_eq!(server.post(&polling(&sid), "1").await.body, "ok");
+        server.closed().await;
+        assert_eq!(server.get(&polling(&sid)).await.body, "6", "what the close left");
+        sids.push(sid);
+    }
+    let mut settled = connection_to_each(&server, 2).await;
+    for sid in &sids {
+        for http in settled.iter_mut().chain([&mut server.connect().await]) {
+            assert_eq!(http.get(&polling(sid)).await.body, UNKNOWN);
+            assert_eq!(http.post(&polling(sid), "4a").await.body, UNKNOWN);
+        }
+        for settled in [false, true] {
+            let mut http = server.connect().await;
+            if settled {
+                http.settle().await;
+            }
+            http.send(upgrade_request(&websocket(sid)).as_bytes()).await;
+            assert_eq!(http.response().await.body, UNKNOWN);
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_come_to_all_shards_alike() {
+    let server = TestServer::start_shards(4, |_| {});
+    let mut held = Vec::new();
+    let mut counts = [0; 4];
+    for _ in 0..12 {
+        let mut http = server.connect().await;
+        http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
+        assert_eq!(http.response().await.status, 101);
+        let open = String::from_utf8(http.frame().await.1).unwrap();
+        counts[usize::from(shard_of(&sid_of(&open)))] += 1;
+        held.push(http);
+    }
+    assert_eq!(counts, [3; 4]);
+}
+
+#[tokio::test]
+async fn what_one_shard_posts_to_another_arrives_in_order_and_to_itself_too() {
+    for shards in [1, 2, 4] {
+        let server = TestServer::start_shards(shards, |_| {});
+        let mut sockets = Vec::new();
+        for _ in 0..shards {
+            sockets.push(server.websocket().await);
+        }
+        for sender in 0..usize::from(shards) {
+            for target in 0..shards {
+                for n in 0..200 {
+                    sockets[sender].feed(Message::text(format!("4post {target} {sender} {n}"))).await.unwrap();
+                }
+            }
+            soon(sockets[sender].flush()).await.unwrap();
+            for socket in &mut sockets {
+                for n in 0..200 {
+                    assert_eq!(next_text(socket).await, format!("4{sender} {n}"));
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
+    let server = TestServer::start_shards(2, |_| {});
+    let mut sockets = [server.websocket().await, server.websocket().await];
+    for text in ["4post 0 panic", "4post 1 panic", "4post 2 nobody", "4post 65535 nobody", "4post 0 a", "4post 1 a"] {
+        sockets[0].send(Message::text(text)).await.unwrap();
+    }
+    for socket in &mut sockets {
+        assert_eq!(next_text(socket).await, "4a");
+    }
+}
+
+#[tokio::test]
+async fn max_sessions_counts_over_all_shards() {
+    let mut server = TestServer::start_shards(4, |config| config.max_sessions = 6);
+    let mut held = Vec::new();
+    for n in 0..6 {
+        match n % 2 {
+            0 => held.push(server.websocket().await),
+            _ => drop(server.open().await),
+        }
+    }
+    for _ in 0..8 {
+        assert_eq!(server.get("EIO=4&transport=polling").await.status, 503);
+        let mut http = server.connect().await;
+        http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
+        assert_eq!(http.response().await.status, 503);
+    }
+    held.pop();
+    server.closed().await;
+    server.open().await;
+    assert_eq!(server.get("EIO=4&transport=polling").await.status, 503);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_the_sessions_of_all_shards_and_waits_for_the_answers_they_owe() {
+    let mut server = TestServer::start_shards(4, |_| {});
+    let mut sockets = Vec::new();
+    for _ in 0..8 {
+        sockets.push(server.raw_websocket().await);
+    }
+    let sids = session_of_each(&server, 4).await;
+    // Polls of every shard's session, on connections of other shards.
+    let mut polls = connection_to_each(&server, 4).await;
+    polls.rotate_left(1);
+    for (http, sid) in polls.iter_mut().zip(&sids) {
+        http.send(request("GET", &polling(sid), "", "").as_bytes()).await;
+        // It was taken in, since this one is answered by it.
+        assert_eq!(server.post(&polling(sid), "4a").await.body, "ok");
+        assert_eq!(http.response().await.body, "4a");
+        http.send(request("GET", &polling(sid), "", "").as_bytes()).await;
+        assert_eq!(server.post(&polling(sid), "6").await.body, "ok");
+    }
+    // The last session polls no more when the shutdown begins: it hears of it on the connection it kept.
+    let late = server.open().await;
+    let mut late_http = server.connect().await;
+    late_http.settle().await;
+    let clients = tokio::spawn(async move {
+        for ws in &mut sockets {
+            assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
+        }
+        drop(sockets);
+        for http in &mut polls {
+            assert_eq!(http.response().await.body, "1");
+        }
+        assert_eq!(late_http.get(&polling(&late)).await.body, "1");
+        for mut http in polls.into_iter().chain([late_http]) {
+            assert!(http.ended().await);
+        }
+    });
+    let opened: HashSet<u16> = sids.iter().map(|sid| shard_of(sid)).collect();
+    assert_eq!(opened.len(), 4);
+    // The sessions that opened beside the four, and never poll, are waited for as long as any closed one: 5 s.
+    let took = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_secs(60))).await.unwrap();
+    assert!(took < Duration::from_secs(8), "{took:?}");
+    clients.await.unwrap();
+}
+
+struct Deaf;
+
+impl Handler for Deaf {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+    fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: engineio::Message<'_>) {}
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+}
+
+#[tokio::test]
+async fn a_shard_that_could_not_begin_stops_the_others() {
+    use engineio::{Config, net::Server};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let made = std::sync::atomic::AtomicUsize::new(0);
+    let factory = move || {
+        assert_ne!(made.fetch_add(1, std::sync::atomic::Ordering::Relaxed), 2, "asked to panic");
+        Deaf
+    };
+    let began = tokio::task::spawn_blocking(|| Server::new(Config::default()).shards(4).serve(listener, factory));
+    assert!(soon(began).await.unwrap().is_err());
+}
+
+#[tokio::test]
+async fn a_poll_that_goes_away_on_another_shard_ends_its_session() {
+    let mut server = TestServer::start_shards(2, |_| {});
+    for sid in session_of_each(&server, 2).await {
+        for http in connection_to_each(&server, 2).await.iter_mut().rev() {
+            // Both connections poll in turn; the one that goes away is told apart by its shard alone.
+            assert_eq!(http.post(&polling(&sid), "4a").await.body, "ok");
+            assert_eq!(http.get(&polling(&sid)).await.body, "4a");
+        }
+        let mut connections = connection_to_each(&server, 2).await;
+        let foreign = usize::from(shard_of(&sid) == 0);
+        connections[foreign].send(request("GET", &polling(&sid), "", "").as_bytes()).await;
+        drop(connections);
+        server.closed().await;
+        assert_eq!(server.get(&polling(&sid)).await.body, UNKNOWN);
+    }
+}

@@ -33,8 +33,6 @@ pub enum Subject {
 pub enum Ability {
     /// HTTP long-polling.
     Polling,
-    /// Attachments.
-    Binary,
     /// More than one worker.
     Workers,
 }
@@ -78,7 +76,7 @@ impl Subject {
     /// Whether it can do what a row needs.
     pub fn can(self, ability: Ability) -> bool {
         match ability {
-            Ability::Polling | Ability::Binary => self != Self::TaskPerConnection,
+            Ability::Polling => self != Self::TaskPerConnection,
             Ability::Workers => self == Self::ChatServer,
         }
     }

@@ -44,8 +44,8 @@ impl Row for Binary {
 
     fn needs(&self) -> &'static [Ability] {
         match self.transport {
-            Transport::WebSocket => &[Ability::Binary],
-            Transport::Polling => &[Ability::Binary, Ability::Polling],
+            Transport::WebSocket => &[],
+            Transport::Polling => &[Ability::Polling],
         }
     }
 

@@ -178,6 +178,12 @@ impl Opening {
             match (self.step, frame.payload) {
                 (Step::AwaitingOpen, [b'0', b'{', ..]) => self.send(connect, Step::Entering)?,
                 (Step::Entering, [b'4', b'0', b'{', ..]) => self.step = Step::Done,
+                // socketioxide pings at once, the others after an interval.
+                (step, b"2") => {
+                    let mut pong = Vec::new();
+                    frames::encode_text(b"3", &mut pong);
+                    self.send(&pong, step)?;
+                }
                 // Events may follow at once.
                 (Step::Done, _) => {}
                 _ => bail!("at step {:?} came {}", self.step, self.shown()),

@@ -11,10 +11,13 @@ use serde::Serialize;
 
 use crate::load::{Offer, Plan, Rooms};
 use crate::meter::{GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
-use crate::outcome::{Column, Place};
+use crate::outcome::{Column, Figures, Place};
 use crate::row::{Bench, Row, fill};
 use crate::running::{Cores, Running};
 use crate::subject::{Ability, Setup};
+
+/// CPU per delivery by that of one worker on the same cores: the price of crossing.
+const TO_ONE: &str = "ratio_to_one_worker";
 
 /// CPU per delivery and memory as rooms, connections and workers grow
 #[derive(Debug, Args, Serialize)]
@@ -45,6 +48,7 @@ impl Row for Growth {
 
     fn columns(&self) -> (Column, Vec<Column>) {
         let others = [
+            (TO_ONE, "ratio to 1 worker", 3),
             ("pss_mib", "PSS MiB", 1),
             (PER_SECOND, "deliveries/s", 0),
             ("busiest_thread", "busiest thread's share", 2),
@@ -60,26 +64,37 @@ impl Row for Growth {
     }
 
     fn shrink(&mut self) {
-        (self.members, self.connections, self.workers, self.room) = (vec![10, 200], vec![200, 400], vec![1], 100);
+        (self.members, self.connections, self.room) = (vec![10, 200], vec![200, 400], 100);
     }
 
     fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()> {
         let pinned = &bench.common.cores.clone();
         for &members in &self.members {
             let at = Place { axis: "members of the room".into(), value: members as f64 };
-            self.case(bench, &format!("{members} members"), Some(at), [members, members, 1], pinned)?;
+            let case = format!("{members} members");
+            let figures = self.load(bench, &case, [members, members, 1], pinned)?;
+            bench.record(&case, Some(at), figures);
         }
         for &clients in &self.connections {
             let at = Place { axis: "connections".into(), value: clients as f64 };
             let case = format!("{clients} connections, room of {}", self.room);
-            self.case(bench, &case, Some(at), [clients, self.room.min(clients), 1], pinned)?;
+            let figures = self.load(bench, &case, [clients, self.room.min(clients), 1], pinned)?;
+            bench.record(&case, Some(at), figures);
         }
         let both = Cores { server_core: vec![pinned.server_core[0], pinned.generator_core], ..pinned.clone() };
-        for &workers in &self.workers {
-            for (cores, place) in [(pinned, "one core"), (&both, "both cores")] {
+        for (cores, place) in [(pinned, "one core"), (&both, "both cores")] {
+            let mut one = None;
+            for &workers in &self.workers {
                 let plural = if workers == 1 { "worker" } else { "workers" };
                 let case = format!("{workers} {plural} on {place}, room of {}", self.room);
-                self.case(bench, &case, None, [self.room, self.room, workers], cores)?;
+                let mut figures = self.load(bench, &case, [self.room, self.room, workers], cores)?;
+                // Within this run, as all ratios: the machine changes between runs by more than a crossing costs.
+                let cpu = figures.get(SERVER_US).copied().unwrap_or_default();
+                if workers == 1 {
+                    one = Some(cpu);
+                }
+                figures.extend(one.map(|one| (TO_ONE.to_owned(), cpu / one)));
+                bench.record(&case, None, figures);
             }
         }
         Ok(())
@@ -87,14 +102,14 @@ impl Row for Growth {
 }
 
 impl Growth {
-    fn case(
+    /// A server of its own with that many clients, members of the room, and workers.
+    fn load(
         &self,
         bench: &mut Bench<'_>,
         case: &str,
-        at: Option<Place>,
         [clients, members, workers]: [usize; 3],
         cores: &Cores,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Figures> {
         let plan = Plan { members, ..Plan::default() };
         let setup = Setup { workers, ..Setup::default() };
         let running = Running::start(bench.server, &bench.common.paths, cores, &setup)?;
@@ -109,9 +124,8 @@ impl Growth {
         let mut figures = bench.offer(&running, &mut rooms, offer)?;
         figures.insert("pss_mib".into(), pss);
         figures.insert("busiest_thread".into(), busiest(&before, &running.thread_cpu()?));
-        bench.record(case, at, figures);
         bench.account(case, &rooms);
-        Ok(())
+        Ok(figures)
     }
 }
 

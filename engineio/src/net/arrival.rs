@@ -95,8 +95,7 @@ async fn begin<H: Handler + 'static>(
             None
         }
         First::Http(early) => Box::pin(http_edge::serve(shard, stream, early, remote)).await,
-        First::Answered(answer) => {
-            let Answer { response, takeover, early } = *answer;
+        First::Answered(Answer { response, takeover, early }) => {
             let written = stream.try_write(&response).unwrap_or_default();
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
                 Box::pin(write_rest(&shard, &mut stream, rest)).await?;

@@ -109,7 +109,8 @@ pub fn check_version(uri: &Uri) -> Result<(), HandshakeError> {
 }
 
 /// The sid in a request's query, if it has one that a server may have issued.
-pub(crate) fn named_sid(uri: &Uri) -> Option<Sid> {
+#[must_use]
+pub fn named_sid(uri: &Uri) -> Option<Sid> {
     Query::parse(uri).sid.as_deref().and_then(Sid::parse)
 }
 

@@ -1,7 +1,7 @@
 //! An echo server: every message goes back to who sent it, text as text, binary as binary.
 //!
-//! `PORT=3000 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds; all
-//! optional).
+//! `PORT=3000 SHARDS=1 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds;
+//! all optional).
 
 use std::{env, net::TcpListener, time::Duration};
 

@@ -4,6 +4,8 @@
 //! long-polling" and "WebSocket"; the order of the checks is the reference's: transport, session id, method, upgrade,
 //! application, version.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use crate::{error::HandshakeError, session::Transport, sid::Sid, ws};
@@ -36,20 +38,20 @@ pub enum Action {
 
 /// The query parameters the protocol defines. Of a repeated key the last one counts, as in the reference.
 #[derive(Debug, Default)]
-struct Query {
-    transport: Option<String>,
-    sid: Option<String>,
-    version: Option<String>,
+struct Query<'a> {
+    transport: Option<Cow<'a, str>>,
+    sid: Option<Cow<'a, str>>,
+    version: Option<Cow<'a, str>>,
 }
 
-impl Query {
-    fn parse(uri: &Uri) -> Self {
+impl<'a> Query<'a> {
+    fn parse(uri: &'a Uri) -> Self {
         let mut query = Self::default();
         for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             match &*key {
-                "transport" => query.transport = Some(value.into_owned()),
-                "sid" => query.sid = Some(value.into_owned()),
-                "EIO" => query.version = Some(value.into_owned()),
+                "transport" => query.transport = Some(value),
+                "sid" => query.sid = Some(value),
+                "EIO" => query.version = Some(value),
                 _ => {}
             }
         }
@@ -107,8 +109,8 @@ pub fn check_version(uri: &Uri) -> Result<(), HandshakeError> {
 }
 
 /// The sid in a request's query, if it has one that a server may have issued.
-#[cfg(feature = "net")]
-pub(crate) fn named_sid(uri: &Uri) -> Option<Sid> {
+#[must_use]
+pub fn named_sid(uri: &Uri) -> Option<Sid> {
     Query::parse(uri).sid.as_deref().and_then(Sid::parse)
 }
 

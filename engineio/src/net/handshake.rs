@@ -33,7 +33,7 @@ pub(super) enum First {
     /// It is for hyper to read.
     Http(Bytes),
     /// A handshake, answered.
-    Answered(Box<Answer>),
+    Answered(Answer),
 }
 
 /// The answer to a handshake, and what follows it: without a [`Takeover`] the connection's end.
@@ -67,7 +67,7 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     }
     let early = bytes.get(len..).unwrap_or_default();
     match headers(&head, &bytes).and_then(|headers| answer(shard, uri, headers, early, remote)) {
-        Some(answer) => First::Answered(Box::new(answer)),
+        Some(answer) => First::Answered(answer),
         None => First::Http(bytes),
     }
 }

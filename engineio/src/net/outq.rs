@@ -12,10 +12,46 @@ const GATHER: usize = 16 * 1024;
 /// before it fills memory. About a third of the allocations' true size: a frame is often shared by many queues.
 const FRAME_COST: usize = 32;
 
+/// Frames in order. Mostly there is one at a time, and an idle connection has none: only more than one need memory of
+/// their own.
+#[derive(Debug, Default)]
+struct Frames {
+    first: Option<SharedFrame>,
+    /// Never empty.
+    #[expect(clippy::box_collection, reason = "a pointer is all that an idle connection pays for it")]
+    rest: Option<Box<VecDeque<SharedFrame>>>,
+}
+
+impl Frames {
+    fn push(&mut self, frame: SharedFrame) {
+        match &mut self.first {
+            first @ None => *first = Some(frame),
+            Some(_) => self.rest.get_or_insert_default().push_back(frame),
+        }
+    }
+
+    fn pop(&mut self) {
+        let rest = self.rest.as_mut();
+        self.first = rest.and_then(|rest| rest.pop_front());
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+    }
+
+    /// All but the first.
+    fn rest(&self) -> impl Iterator<Item = &SharedFrame> {
+        self.rest.iter().flat_map(|rest| rest.iter())
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+}
+
 /// An ordered queue of encoded frames.
 #[derive(Debug, Default)]
 pub(super) struct OutQueue {
-    frames: VecDeque<SharedFrame>,
+    frames: Frames,
     /// Bytes of the first frame that are written already.
     written: usize,
     bytes: usize,
@@ -31,7 +67,7 @@ impl OutQueue {
 
     pub(super) fn push(&mut self, frame: SharedFrame) {
         self.bytes += frame.websocket().len();
-        self.frames.push_back(frame);
+        self.frames.push(frame);
     }
 
     /// What waits, as the limits count it: bytes in their WebSocket form, and a little for every frame.
@@ -40,7 +76,7 @@ impl OutQueue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.first.is_none()
     }
 
     /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is lent.
@@ -49,14 +85,14 @@ impl OutQueue {
         gather: &mut Vec<u8>,
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<bool> {
-        while let Some(first) = self.frames.front() {
+        while let Some(first) = &self.frames.first {
             let first = first.websocket().get(self.written..).unwrap_or_default();
-            let written = if self.frames.len() == 1 || first.len() >= GATHER {
+            let written = if self.frames.rest.is_none() || first.len() >= GATHER {
                 write(first)
             } else {
                 gather.clear();
                 gather.extend_from_slice(first);
-                for frame in self.frames.iter().skip(1) {
+                for frame in self.frames.rest() {
                     if gather.len() + frame.websocket().len() > GATHER {
                         break;
                     }
@@ -72,34 +108,30 @@ impl OutQueue {
                 Err(error) => return Err(error),
             }
         }
-        // A queue that once was long does not keep its memory.
-        if self.frames.capacity() > 64 {
-            self.frames = VecDeque::new();
-        }
         Ok(true)
     }
 
     fn advance(&mut self, count: usize) {
         self.bytes = self.bytes.saturating_sub(count);
         self.written += count;
-        while let Some(first) = self.frames.front().map(|frame| frame.websocket().len()) {
+        while let Some(first) = self.frames.first.as_ref().map(|frame| frame.websocket().len()) {
             if self.written < first {
                 break;
             }
             self.written -= first;
-            self.frames.pop_front();
+            self.frames.pop();
         }
     }
 
     /// Takes packets for one polling body of at most `max` bytes (one packet at least).
     pub(super) fn take_polling(&mut self, max: usize) -> Vec<u8> {
         let mut body = Encoder::new(max);
-        while let Some(frame) = self.frames.front() {
+        while let Some(frame) = &self.frames.first {
             if !body.push(frame.polling()) {
                 break;
             }
             self.bytes = self.bytes.saturating_sub(frame.websocket().len());
-            self.frames.pop_front();
+            self.frames.pop();
         }
         body.finish()
     }

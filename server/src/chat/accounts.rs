@@ -114,7 +114,8 @@ struct Entry {
     gone: Option<Instant>,
     /// Whether a shard has a deadline for `gone`: one at a time, however often the user comes and goes.
     watched: bool,
-    past: Vec<Past>,
+    /// By room, when it was left ([`Past`]). A map, because whoever holds it up holds up the others of the stripe.
+    past: Option<Box<HashMap<Room, Option<Instant>>>>,
 }
 
 /// All users with a socket, or within the grace after the last one.
@@ -180,7 +181,7 @@ impl Accounts {
         }
         let account = Arc::new(Account::new(id));
         let kept = Arc::clone(&account);
-        let entry = Entry { account: kept, sockets: 0, reserved: 1, gone: None, watched: false, past: Vec::new() };
+        let entry = Entry { account: kept, sockets: 0, reserved: 1, gone: None, watched: false, past: None };
         stripe.0.insert(Arc::clone(&account.id), entry);
         Some(Seat { accounts: Arc::clone(self), account: Some(account) })
     }
@@ -206,7 +207,7 @@ impl Accounts {
         let mut stripe = self.stripe(&account.id);
         let Some(entry) = stripe.0.get_mut(&*account.id) else { return departure };
         for room in rooms {
-            entry.remember(Past { room: room.clone(), left: None }, now, self.grace, &mut departure.forgotten);
+            entry.remember(room, None, now, self.grace, &mut departure.forgotten);
         }
         entry.sockets -= 1;
         if entry.sockets == 0 {
@@ -220,7 +221,7 @@ impl Accounts {
     pub(super) fn leave(&self, account: &Account, room: &Room, now: Instant) -> Vec<Room> {
         let mut forgotten = Vec::new();
         if let Some(entry) = self.stripe(&account.id).0.get_mut(&*account.id) {
-            entry.remember(Past { room: room.clone(), left: Some(now) }, now, self.grace, &mut forgotten);
+            entry.remember(room, Some(now), now, self.grace, &mut forgotten);
         }
         forgotten
     }
@@ -240,7 +241,10 @@ impl Accounts {
             entry.watched = true;
             return Gone::Later(now + CONNECT_UNDER_WAY);
         }
-        stripe.0.remove(id).map_or(Gone::Back, |Entry { account, past, .. }| Gone::Ended { account, since, past })
+        stripe.0.remove(id).map_or(Gone::Back, |Entry { account, past, .. }| {
+            let past = past.map(|past| *past).into_iter().flatten().map(|(room, left)| Past { room, left }).collect();
+            Gone::Ended { account, since, past }
+        })
     }
 
     /// How many users there are.
@@ -253,19 +257,27 @@ impl Accounts {
 impl Entry {
     /// Sees to it that past rooms do not pile up. Those that were left go first, because nobody is told anything there any
     /// more; only beyond the bound those too where the user's end would be told.
-    fn remember(&mut self, past: Past, now: Instant, grace: Duration, forgotten: &mut Vec<Room>) {
-        if let Some(known) = self.past.iter_mut().find(|known| known.room == past.room) {
-            known.left = past.left;
+    fn remember(
+        &mut self,
+        room: &Room,
+        left: Option<Instant>,
+        now: Instant,
+        grace: Duration,
+        forgotten: &mut Vec<Room>,
+    ) {
+        let past = self.past.get_or_insert_default();
+        if let Some(known) = past.get_mut(room) {
+            *known = left;
             return;
         }
-        let mut forget = |stale: &dyn Fn(&Past) -> bool| {
-            if self.past.len() >= REMEMBERED_ROOMS {
-                forgotten.extend(self.past.extract_if(.., |past| stale(past)).map(|past| past.room));
-            }
-        };
-        forget(&|past| past.left.is_some_and(|left| now.duration_since(left) >= grace));
-        forget(&|_| true);
-        self.past.push(past);
+        if past.len() >= REMEMBERED_ROOMS {
+            let stale = |left: &Option<Instant>| left.is_some_and(|left| now.duration_since(left) >= grace);
+            forgotten.extend(past.extract_if(|_, left| stale(left)).map(|(room, _)| room));
+        }
+        if past.len() >= REMEMBERED_ROOMS {
+            forgotten.extend(past.drain().map(|(room, _)| room));
+        }
+        past.insert(room.clone(), left);
     }
 }
 

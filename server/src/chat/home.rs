@@ -99,8 +99,8 @@ impl Home {
     }
 
     fn leave(&mut self, account: &Account, left: Option<Instant>) {
-        let Some(occupant) = self.occupants.get_mut(account) else { return };
-        occupant.sockets = occupant.sockets.saturating_sub(1);
+        let Some(occupant) = self.occupants.get_mut(account).filter(|occupant| occupant.sockets > 0) else { return };
+        occupant.sockets -= 1;
         if occupant.sockets == 0 {
             occupant.left = left;
             self.present -= 1;

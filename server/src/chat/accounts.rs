@@ -115,6 +115,7 @@ struct Entry {
     /// Whether a shard has a deadline for `gone`: one at a time, however often the user comes and goes.
     watched: bool,
     /// By room, when it was left ([`Past`]). A map, because whoever holds it up holds up the others of the stripe.
+    #[expect(clippy::box_collection, reason = "most users have none: a pointer instead of an empty map for each")]
     past: Option<Box<HashMap<Room, Option<Instant>>>>,
 }
 

@@ -4,6 +4,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
+    hash::BuildHasher as _,
     net::SocketAddr,
     rc::Rc,
 };
@@ -212,6 +213,20 @@ impl Bench {
         self.mail.retain(|_, remotes| !remotes.is_empty());
         self.hand(to, remote);
         true
+    }
+
+    /// Carries what is under way from one shard to another now.
+    pub(super) fn carry_between(&mut self, from: usize, to: usize) {
+        for remote in self.mail.remove(&(from, to)).unwrap_or_default() {
+            self.hand(to, remote);
+        }
+        self.collect();
+    }
+
+    /// The shard that a room lives on.
+    pub(super) fn home(&self, room: &str) -> usize {
+        let chat = self.shards[0].chat.0.borrow();
+        (chat.shared.homes.hash_one(Room::new(room)) % self.shards.len() as u64) as usize
     }
 
     /// Carries all mail, and what comes of it, to each shard in the order in which it was handed over.

@@ -290,3 +290,27 @@ fn a_message_sent_after_a_connect_was_answered_reaches_the_newcomer_wherever_the
         }
     }
 }
+
+#[test]
+fn an_answer_that_comes_after_leave_does_not_let_the_socket_in() {
+    let mut bench = Bench::with(3, &[("rooms.lobby", "false")]);
+    let [alice, bob, _, _, carol] = ["alice", "bob", "x", "y", "carol"].map(|sub| bench.join(sub));
+    let ((alices, _), (bobs, _)) = (alice, bob);
+    assert_eq!(bobs, carol.0, "carol's membership brings the room's messages to bob's shard");
+    // A room that lives on neither's shard, so that each way can be carried by itself.
+    let room = (0..).map(|n: u32| n.to_string()).find(|room| ![alices, bobs].contains(&bench.home(room))).unwrap();
+    let home = bench.home(&room);
+    for conn in [alice, carol] {
+        bench.text(conn, &format!(r#"2["join",{{"roomId":"{room}"}}]"#));
+    }
+    bench.say(bob, &format!(r#"21["join",{{"roomId":"{room}"}}]"#));
+    bench.say(bob, &format!(r#"22["leave",{{"roomId":"{room}"}}]"#));
+    bench.carry_between(bobs, home);
+    // The answer to the first `join` is under way while the second is asked for, and a message comes in between.
+    bench.say(bob, &format!(r#"23["join",{{"roomId":"{room}","history":9}}]"#));
+    bench.say(alice, &format!(r#"2["message",{{"message":"x","context":{{"roomId":"{room}"}}}}]"#));
+    bench.carry_between(alices, home);
+    bench.carry();
+    let sent = bench.sent(bob);
+    assert_eq!(sent.iter().filter(|sent| sent.contains(r#""message":"x""#)).count(), 1, "{sent:?}");
+}

@@ -79,6 +79,14 @@ fn a_broadcast_reaches_the_sockets_of_every_shard_once() {
 }
 
 #[test]
+fn a_broadcast_to_a_socket_goes_to_its_shard_alone() {
+    let mut shards = Shards::new();
+    let here = shards.id(0, 1);
+    shards.benches[0].io(|io| io.of("/").to(&here).emit("x", "", &[])).unwrap();
+    assert!(shards.benches[0].engine.posted.is_empty());
+}
+
+#[test]
 fn a_volatile_broadcast_leaves_out_full_sockets_of_other_shards_too() {
     let mut shards = Shards::new();
     let (conn, _) = shards.clients[1][0];

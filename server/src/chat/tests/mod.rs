@@ -272,7 +272,7 @@ fn a_user_has_one_rate_and_one_limit_on_all_shards() {
 }
 
 #[test]
-fn a_message_sent_after_a_connect_was_answered_reaches_the_newcomer_wherever_the_home_is() {
+fn what_is_sent_or_asked_after_a_connect_was_answered_finds_the_newcomer_wherever_the_home_is() {
     for shards in [2, 3] {
         let mut bench = Bench::with(shards, &[]);
         let alices: Vec<Conn> = (0..shards).map(|n| bench.join(&format!("alice {n}"))).collect();
@@ -283,9 +283,12 @@ fn a_message_sent_after_a_connect_was_answered_reaches_the_newcomer_wherever_the
             bench.say(bob, &format!(r#"0{{"token":"{token}"}}"#));
             assert!(bench.sent(bob).iter().any(|sent| sent.starts_with("40")));
             bench.say(alice, r#"2["message",{"message":"x"}]"#);
+            bench.say(alice, r#"27["presence",{}]"#);
             // Letters to one shard are read in the order in which they were handed over.
             bench.carry_in_order();
             assert_eq!(bench.sent(bob).iter().filter(|sent| sent.starts_with(r#"42["message""#)).count(), 1);
+            let answers = bench.sent(alice);
+            assert!(answers.iter().any(|sent| sent.starts_with("437") && sent.contains(r#""bob""#)), "{answers:?}");
             bench.close(bob);
         }
     }

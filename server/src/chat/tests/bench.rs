@@ -131,7 +131,7 @@ pub(super) type Conn = (usize, ConnKey);
 pub(super) struct Bench {
     pub(super) shards: Vec<Shard>,
     config: Arc<Config>,
-    opened: usize,
+    pub(super) opened: usize,
     /// What is under way, by the shards it goes from and to.
     mail: BTreeMap<(usize, usize), VecDeque<Remote>>,
     /// From where to where each piece of mail goes, in the order in which it was posted.

@@ -276,8 +276,11 @@ fn what_is_sent_or_asked_after_a_connect_was_answered_finds_the_newcomer_whereve
     for shards in [2, 3] {
         let mut bench = Bench::with(shards, &[]);
         let alices: Vec<Conn> = (0..shards).map(|n| bench.join(&format!("alice {n}"))).collect();
+        // Each time on the next shard.
+        bench.opened += 1;
         for alice in alices {
             let bob = bench.open();
+            assert_ne!(alice.0, bob.0);
             let token = bench.token("bob", 1000);
             // Connected, as the client knows; its way into the lobby is still a letter.
             bench.say(bob, &format!(r#"0{{"token":"{token}"}}"#));

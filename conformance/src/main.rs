@@ -4,6 +4,7 @@
 
 mod eio;
 mod sio;
+mod ws_echo;
 
 use std::{env, net::TcpListener, time::Duration};
 
@@ -17,7 +18,8 @@ fn main() -> anyhow::Result<()> {
     match fixture.as_str() {
         "eio" => eio::serve(listener),
         "sio" => sio::serve(listener),
-        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio and sio"),
+        "ws-echo" => ws_echo::serve(listener),
+        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio and ws-echo"),
     }
 }
 

@@ -34,6 +34,11 @@ pub struct Config {
     pub cors: bool,
     /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
     pub max_sessions: usize,
+    /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
+    /// types; there is no OPEN packet, and no heartbeat, so a peer that vanishes is noticed only when something is sent to
+    /// it. For an application with a protocol of its own, and for suites that know WebSocket alone. What is sent is to be
+    /// made by [`SharedFrame::websocket_message`](crate::SharedFrame::websocket_message). Default false.
+    pub plain_websockets: bool,
 }
 
 impl Default for Config {
@@ -52,6 +57,7 @@ impl Default for Config {
             origins: Origins::Any,
             cors: false,
             max_sessions: 0,
+            plain_websockets: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use crate::{
+    Message,
     packet::Outbound,
     payload::SEPARATOR,
     ws::{
@@ -52,7 +53,7 @@ impl SharedFrame {
     #[must_use]
     pub fn packet(packet: &Outbound<'_>) -> Self {
         let mut websocket = Vec::new();
-        if let Outbound::Message(crate::Message::Binary(bytes)) = packet {
+        if let Outbound::Message(Message::Binary(bytes)) = packet {
             push_binary(&mut websocket, bytes);
         } else {
             let mut text = Vec::new();
@@ -61,6 +62,18 @@ impl SharedFrame {
             websocket.extend_from_slice(&text);
         }
         Self::encoded(websocket)
+    }
+
+    /// A message of a plain WebSocket ([`Config::plain_websockets`](crate::Config::plain_websockets)): a frame without packet
+    /// type.
+    #[must_use]
+    pub fn websocket_message(message: &Message<'_>) -> Self {
+        let (opcode, bytes) = match message {
+            Message::Text(text) => (Opcode::Text, text.as_bytes()),
+            Message::Binary(bytes) => (Opcode::Binary, &**bytes),
+        };
+        let head = header::encode(opcode, bytes.len());
+        Self::encoded([&*head, bytes].concat())
     }
 
     /// The end of a connection: a close frame for a WebSocket, packet `1` for a poll.

@@ -26,7 +26,7 @@ use super::{
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, Remote, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, Remote, SharedFrame,
     error::HandshakeError,
     http::{Action, check_version},
     packet::{Inbound, Outbound},
@@ -206,6 +206,12 @@ impl<H: Handler> Shard<H> {
         }
     }
 
+    /// Hands on a message of a plain WebSocket, which has no packets.
+    pub(super) fn receive_plain(&mut self, key: ConnKey, message: Message<'_>) {
+        self.heard += 1;
+        self.guarded(key, |handler, io| handler.on_message(io, key, message));
+    }
+
     /// Hands the handler what another shard's posted.
     pub(super) fn receive_remote(&mut self, remote: Remote) {
         let Self { handler, io, .. } = self;
@@ -301,6 +307,9 @@ impl Io {
             _place: place,
         };
         let key = ConnKey(self.conns.insert(conn));
+        if self.config.plain_websockets && transport == Transport::WebSocket {
+            return key;
+        }
         self.timers.pings.push(ping_at, key);
         let json = crate::http::open_json(&Sid::new(self.id, key.index(), random), transport, &self.config);
         if let Some(conn) = self.conn(key) {

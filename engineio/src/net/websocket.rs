@@ -12,7 +12,7 @@ use super::{
     shard::{Io, Shard, ShardRef},
 };
 use crate::{
-    CloseReason, ConnKey, Handler, Outbox, SharedFrame, packet,
+    CloseReason, ConnKey, Handler, Message, Outbox, SharedFrame, packet,
     ws::{Decoder, Item},
 };
 
@@ -157,6 +157,8 @@ impl Io {
 
 fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
     match item {
+        Item::Text(text) if shard.io.config.plain_websockets => shard.receive_plain(key, Message::Text(text)),
+        Item::Binary(bytes) if shard.io.config.plain_websockets => shard.receive_plain(key, Message::Binary(bytes)),
         Item::Text(text) => match packet::decode(&text) {
             Ok(packet) => shard.receive(key, packet),
             // Not an Engine.IO packet: the reference closes without a code (A30, gotcha 11).

@@ -31,6 +31,8 @@ pub(crate) enum Event {
 struct Commands {
     events: UnboundedSender<Event>,
     conns: Vec<ConnKey>,
+    /// Its WebSockets are plain: it echoes, and takes no commands.
+    plain: bool,
 }
 
 pub(crate) fn frame_of(text: &str) -> SharedFrame {
@@ -89,6 +91,9 @@ impl Handler for Commands {
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
         match message {
+            message if self.plain => {
+                let _ = outbox.send(conn, &SharedFrame::websocket_message(&message));
+            }
             Message::Text(text) => {
                 let _ = self.events.send(Event::Message(text.clone().into_owned()));
                 self.run(outbox, conn, &text);
@@ -130,7 +135,8 @@ impl TestServer {
         adjust(&mut config);
         let (sender, events) = unbounded_channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let handler = move || Commands { events: sender.clone(), conns: Vec::new() };
+        let plain = config.plain_websockets;
+        let handler = move || Commands { events: sender.clone(), conns: Vec::new(), plain };
         let running = Server::new(config).shards(shards).serve(listener, handler).unwrap();
         Self { addr: running.local_addr(), running: Some(running), events }
     }

@@ -1,4 +1,4 @@
-//! Engine.IO v4 server.
+//! Engine.IO server, protocol v4 and, where allowed, v3.
 //!
 //! Without features this crate is *sans-IO*: bytes, time and random bytes come in as arguments, events and bytes go
 //! out as return values. No tokio, no hyper, no clock, no entropy, no logging. The feature `net` (on by default) adds
@@ -6,6 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`protocol`] | which revision a session speaks |
 //! | [`packet`] | one Engine.IO packet |
 //! | [`payload`] | several packets in one HTTP body |
 //! | [`ws`] | the RFC 6455 codec of the server side |
@@ -24,6 +25,7 @@ pub mod handler;
 pub mod http;
 pub mod packet;
 pub mod payload;
+pub mod protocol;
 pub mod remote;
 pub mod session;
 pub mod shared_frame;
@@ -39,6 +41,7 @@ pub use close::CloseReason;
 pub use config::Config;
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use packet::Message;
+pub use protocol::Protocol;
 pub use remote::Remote;
-pub use shared_frame::SharedFrame;
+pub use shared_frame::{SharedFrame, Wire};
 pub use sid::Sid;

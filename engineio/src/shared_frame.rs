@@ -15,6 +15,7 @@ use crate::{
     payload::{self, SEPARATOR},
     ws::{
         self,
+        deflate::{self, Deflate, WINDOWS},
         header::{self, Opcode},
     },
 };
@@ -26,21 +27,24 @@ pub struct Wire {
     pub protocol: Protocol,
     /// The peer takes no binary frames (`b64=1` in the query): binary goes as base64 in text frames.
     pub base64: bool,
+    /// permessage-deflate was agreed: messages are compressed like this.
+    pub deflate: Option<Deflate>,
 }
 
 impl Wire {
     /// Whether [`SharedFrame::websocket`] serves this peer as it is: nothing is to be derived.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
-        matches!(self, Self { protocol: Protocol::V4, base64: false })
+        matches!(self, Self { protocol: Protocol::V4, base64: false, deflate: None })
     }
 
-    /// The place of this form in [`Derived::websocket`].
-    const fn index(self) -> usize {
+    /// The place of the uncompressed form in [`Derived::websocket`]; `None`: binary travels as it is.
+    const fn index(self) -> Option<usize> {
         match (self.protocol, self.base64) {
-            (Protocol::V4, _) => 0,
-            (Protocol::V3, false) => 1,
-            (Protocol::V3, true) => 2,
+            (Protocol::V4, false) => None,
+            (Protocol::V4, true) => Some(0),
+            (Protocol::V3, false) => Some(1),
+            (Protocol::V3, true) => Some(2),
         }
     }
 }
@@ -54,6 +58,8 @@ struct Encoded {
     websocket: Box<[u8]>,
     polling: OnceLock<Box<[u8]>>,
     derived: OnceLock<Box<Derived>>,
+    /// Whether it may be compressed, over WebSocket or HTTP.
+    compress: bool,
 }
 
 /// The forms that few recipients need, and most frames therefore do not make room for.
@@ -63,6 +69,8 @@ struct Derived {
     polling_v3_binary: OnceLock<Box<[u8]>>,
     /// By [`Wire::index`].
     websocket: [OnceLock<SharedFrame>; 3],
+    /// Compressed, by window; `None` where nothing in it was worth it.
+    deflated: [OnceLock<Option<SharedFrame>>; WINDOWS],
 }
 
 impl SharedFrame {
@@ -122,7 +130,26 @@ impl SharedFrame {
             websocket: websocket.into_boxed_slice(),
             polling: OnceLock::new(),
             derived: OnceLock::new(),
+            compress: true,
         }))
+    }
+
+    /// The same packets, never compressed: for what is compressed already, or holds a secret beside what an attacker
+    /// chooses (the reference's option `compress` of a packet).
+    #[must_use]
+    pub fn without_compression(mut self) -> Self {
+        if let Some(encoded) = Arc::get_mut(&mut self.0) {
+            encoded.compress = false;
+            return self;
+        }
+        let websocket = self.0.websocket.clone();
+        Self(Arc::new(Encoded { websocket, polling: OnceLock::new(), derived: OnceLock::new(), compress: false }))
+    }
+
+    /// Whether it may be compressed.
+    #[must_use]
+    pub fn may_compress(&self) -> bool {
+        self.0.compress
     }
 
     fn derived(&self) -> &Derived {
@@ -136,14 +163,46 @@ impl SharedFrame {
     }
 
     /// The same packets for a WebSocket whose peer wants them as `wire` says; this frame itself where that makes no
-    /// difference. The polling forms of the answer are not for use.
+    /// difference. Of frames compressed for one window, the first recipient's threshold and level count: a server has
+    /// one of each. The polling forms of the answer are not for use.
     #[must_use]
     pub fn adapt(&self, wire: Wire) -> Self {
-        if wire.is_plain() || !self.has_binary() {
+        if wire.is_plain() {
             return self.clone();
         }
-        let Some(adapted) = self.derived().websocket.get(wire.index()) else { return self.clone() };
-        adapted.get_or_init(|| Self::encoded(self.encode_for(wire))).clone()
+        let derived = wire.index().filter(|_| self.has_binary()).and_then(|index| self.derived().websocket.get(index));
+        let encoded = derived.map_or(self, |slot| slot.get_or_init(|| self.child(self.encode_for(wire))));
+        match wire.deflate.filter(|deflate| encoded.0.compress && encoded.websocket().len() >= deflate.threshold) {
+            Some(deflate) => encoded.deflate(deflate),
+            None => encoded.clone(),
+        }
+    }
+
+    /// A frame derived from this one.
+    fn child(&self, websocket: Vec<u8>) -> Self {
+        let child = Self::encoded(websocket);
+        if self.0.compress { child } else { child.without_compression() }
+    }
+
+    /// The same packets, compressed where that is worth it.
+    fn deflate(&self, deflate: Deflate) -> Self {
+        let Some(slot) = self.derived().deflated.get(deflate.index()) else { return self.clone() };
+        let deflated = slot.get_or_init(|| {
+            let (mut out, mut any) = (Vec::new(), false);
+            for (opcode, payload, frame) in self.frames() {
+                let opcode = [Opcode::Text, Opcode::Binary].into_iter().find(|data| *data as u8 == opcode);
+                match opcode.and_then(|opcode| Some((opcode, deflate::compress(payload, deflate)?))) {
+                    Some((opcode, compressed)) => {
+                        any = true;
+                        out.extend_from_slice(&header::encode_compressed(opcode, compressed.len()));
+                        out.extend_from_slice(&compressed);
+                    }
+                    None => out.extend_from_slice(frame),
+                }
+            }
+            any.then(|| Self::encoded(out))
+        });
+        deflated.as_ref().unwrap_or(self).clone()
     }
 
     /// The WebSocket form for a peer that has binary packets otherwise than v4's binary frames.
@@ -307,13 +366,67 @@ mod tests {
             (Protocol::V3, false, b"\x81\x06451-[]\x82\x04\x04\x01\x02\x03\x82\x01\x04"),
             (Protocol::V3, true, b"\x81\x06451-[]\x81\x06b4AQID\x81\x02b4"),
         ] {
-            let wire = Wire { protocol, base64 };
+            let wire = Wire { protocol, base64, deflate: None };
             assert_eq!(frame.adapt(wire).websocket(), expected, "{wire:?}");
             assert_eq!(frame.adapt(wire).websocket().as_ptr(), frame.adapt(wire).websocket().as_ptr(), "once");
         }
         let text = SharedFrame::message(&[b"2[]"], &[]);
-        let v3 = text.adapt(Wire { protocol: Protocol::V3, base64: false });
+        let v3 = text.adapt(Wire { protocol: Protocol::V3, ..Wire::default() });
         assert_eq!(v3.websocket().as_ptr(), text.websocket().as_ptr(), "nothing to derive");
+    }
+
+    #[test]
+    fn what_is_long_enough_is_compressed_once_for_all() {
+        const DEFLATE: Deflate = Deflate { window_bits: 15, threshold: 100, level: 6 };
+        let wire = Wire { deflate: Some(DEFLATE), ..Wire::default() };
+        let long = Bytes::from(vec![b'b'; 500]);
+        let frame = SharedFrame::message(&[&[b'a'; 400]], &[Bytes::from_static(b"short"), long.clone()]);
+        let adapted = frame.adapt(wire);
+        let mut decoder = ws::Decoder::with_deflate(1000);
+        let mut bytes = client_s(adapted.websocket());
+        assert!(bytes.len() < 100);
+        let mut input = bytes.as_mut_slice();
+        assert_eq!(decoder.decode(&mut input), Ok(Some(ws::Item::Text(format!("4{}", "a".repeat(400)).into()))));
+        assert_eq!(decoder.decode(&mut input), Ok(Some(ws::Item::Binary(b"short"[..].into()))));
+        assert_eq!(decoder.decode(&mut input), Ok(Some(ws::Item::Binary(long[..].into()))));
+        assert_eq!(frame.adapt(wire).websocket().as_ptr(), adapted.websocket().as_ptr(), "once");
+        let nine = Wire { deflate: Some(Deflate { window_bits: 9, ..DEFLATE }), ..wire };
+        assert_ne!(frame.adapt(nine).websocket().as_ptr(), adapted.websocket().as_ptr(), "once for each window");
+    }
+
+    #[test]
+    fn what_is_short_or_gains_nothing_or_must_not_stays_as_it_is() {
+        let deflate = Some(Deflate { window_bits: 15, threshold: 100, level: 6 });
+        let noise: Vec<u8> = (0..200_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        for frame in [
+            SharedFrame::message(&[&[b'a'; 50]], &[]),
+            SharedFrame::packet(&Outbound::Message(crate::Message::Binary(noise.into()))),
+            SharedFrame::message(&[&[b'a'; 500]], &[]).without_compression(),
+            SharedFrame::websocket_pong(&[b'a'; 120]),
+        ] {
+            let adapted = frame.adapt(Wire { deflate, ..Wire::default() });
+            assert_eq!(adapted.websocket().as_ptr(), frame.websocket().as_ptr());
+        }
+        let shared = SharedFrame::message(&[&[b'a'; 500]], &[]);
+        assert!(!shared.clone().without_compression().may_compress() && shared.may_compress());
+        let v3 = Wire { protocol: Protocol::V3, deflate, ..Wire::default() };
+        let binary = Outbound::Message(crate::Message::Binary(vec![7; 500].into()));
+        assert_eq!(SharedFrame::packet(&binary).without_compression().adapt(v3).websocket().len(), 505);
+        assert!(SharedFrame::packet(&binary).adapt(v3).websocket().len() < 50);
+    }
+
+    /// Frames of a server as a client would send them, with a mask of zeros.
+    fn client_s(mut frames: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        while let Some((_, payload, next)) = split_frame(frames) {
+            let (head, _) = frames.split_at(frames.len() - next.len() - payload.len());
+            out.extend_from_slice(&[head[0], head[1] | 0x80]);
+            out.extend_from_slice(&head[2..]);
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(payload);
+            frames = next;
+        }
+        out
     }
 
     #[test]

@@ -10,9 +10,10 @@
 //! | [`packet`] | one Engine.IO packet |
 //! | [`payload`] | several packets in one HTTP body |
 //! | [`ws`] | the RFC 6455 codec of the server side |
-//! | [`http`] | from a request's query and headers to a [`http::Route`] |
+//! | [`http`] | from a request to a [`http::Route`], and from what came of it to the answer |
 //! | [`session`] | the state machine of one session |
 //! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
+//! | [`hooks`] | what an application may say about connections and headers |
 //! | [`handler`] | the traits between a session and the layer above |
 //! | [`remote`] | what handlers of different shards tell each other |
 
@@ -22,6 +23,7 @@ pub mod config;
 pub mod deadlines;
 pub mod error;
 pub mod handler;
+pub mod hooks;
 pub mod http;
 pub mod packet;
 pub mod payload;

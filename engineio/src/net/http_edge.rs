@@ -218,15 +218,15 @@ impl<H: Handler + 'static> Edge<H> {
             return (self.fallback)(&parts, self.remote).map(Full::new);
         }
         let mut response = if self.config.origins.allow(&parts.headers) {
-            match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
-                Ok(Route::Preflight) => preflight(&parts.headers),
+            match engine::route(&parts.method, &parts.uri, &parts.headers, &self.config) {
+                Ok(Route::Preflight) => engine::answer::preflight(&parts.headers, &self.config).map(Full::new),
                 Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
                 Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts, &body),
                 Ok(Route::Session(sid, action)) => match self.shard.turn(|shard| shard.io.lookup(&sid, action)) {
                     Some(key) => self.session(&parts, body, key, action).await,
                     None => refusal(HandshakeError::SidUnknown),
                 },
-                Err(error) => refusal(error),
+                Err(error) => refusal(error.error),
             }
         } else {
             refusal(HandshakeError::Forbidden)
@@ -253,7 +253,7 @@ impl<H: Handler + 'static> Edge<H> {
                 Refusal::Unavailable { retry_after } => HandshakeError::Unavailable { retry_after },
             })
         })?;
-        engine::check_version(&parts.uri)
+        engine::Query::parse(&parts.uri).check_protocol(&self.config).map(|_| ())
     }
 
     fn open_polling(&self, parts: &Parts) -> Response<Full<Bytes>> {
@@ -326,19 +326,7 @@ impl<H: Handler + 'static> Edge<H> {
     }
 
     fn add_cors(&self, parts: &Parts, response: &mut Response<Full<Bytes>>) {
-        if !self.config.cors {
-            return;
-        }
-        let headers = response.headers_mut();
-        if self.config.origins == engine::Origins::Any {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            return;
-        }
-        let origin = parts.headers.get(header::ORIGIN);
-        if let Some(origin) = origin.filter(|_| self.config.origins.allow(&parts.headers)) {
-            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            headers.append(header::VARY, HeaderValue::from_static("Origin"));
-        }
+        engine::answer::finish(response, &parts.headers, &self.config);
     }
 }
 
@@ -377,17 +365,6 @@ fn check_head(parts: &Parts) -> Result<(), StatusCode> {
 
 fn is_octet_stream(headers: &HeaderMap) -> bool {
     headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/octet-stream")
-}
-
-fn preflight(headers: &HeaderMap) -> Response<Full<Bytes>> {
-    let mut response = empty(StatusCode::NO_CONTENT);
-    let answer = response.headers_mut();
-    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"));
-    if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        answer.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
-    }
-    response
 }
 
 fn switching_protocols(accept: &str) -> Response<Full<Bytes>> {

@@ -236,7 +236,10 @@ impl SharedFrame {
                 }
                 match packet {
                     Packet::Text(text) => body.extend_from_slice(text),
-                    Packet::Binary(bytes) => body.extend_from_slice(&base64_packet(Protocol::V4, bytes)),
+                    Packet::Binary(bytes) => {
+                        body.push(b'b');
+                        body.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                    }
                 }
             }
             body.into_boxed_slice()

@@ -5,7 +5,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Origins;
 
@@ -109,7 +109,7 @@ impl Cors {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
         if self.origins != CorsOrigins::Any {
-            add_vary(answer, header::ORIGIN);
+            add_vary(answer, "Origin");
         }
         if self.credentials {
             answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
@@ -124,7 +124,7 @@ impl Cors {
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
         let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
         if self.allowed_headers.is_none() {
-            add_vary(answer, header::ACCESS_CONTROL_REQUEST_HEADERS);
+            add_vary(answer, "Access-Control-Request-Headers");
         }
         if let Some(allowed) = self.allowed_headers.as_ref().or(asked).filter(|allowed| !allowed.is_empty()) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed.clone());
@@ -136,15 +136,15 @@ impl Cors {
 }
 
 /// Adds a name to `Vary`, which stays one line.
-fn add_vary(answer: &mut HeaderMap, name: HeaderName) {
+fn add_vary(answer: &mut HeaderMap, name: &'static str) {
     let value = match answer.get(header::VARY).and_then(|vary| vary.to_str().ok()) {
-        Some(vary) if vary == "*" || vary.split(',').any(|item| item.trim().eq_ignore_ascii_case(name.as_str())) => {
+        Some(vary) if vary == "*" || vary.split(',').any(|item| item.trim().eq_ignore_ascii_case(name)) => {
             return;
         }
         Some(vary) => HeaderValue::try_from(format!("{vary}, {name}")).ok(),
         None => None,
     };
-    answer.insert(header::VARY, value.unwrap_or_else(|| HeaderValue::from(name)));
+    answer.insert(header::VARY, value.unwrap_or_else(|| HeaderValue::from_static(name)));
 }
 
 #[cfg(test)]
@@ -186,7 +186,7 @@ mod tests {
             let answer = applied(&Cors::with_origins(origins.clone()), &Origins::Any, *origin);
             let text = |name| answer.get(name).map(|value: &HeaderValue| value.to_str().unwrap());
             assert_eq!(text(header::ACCESS_CONTROL_ALLOW_ORIGIN), *named, "{origins:?} {origin:?}");
-            assert_eq!(text(header::VARY), varies.then_some("origin"), "{origins:?} {origin:?}");
+            assert_eq!(text(header::VARY), varies.then_some("Origin"), "{origins:?} {origin:?}");
             assert_eq!(answer.len(), usize::from(named.is_some()) + usize::from(*varies));
         }
     }
@@ -219,7 +219,7 @@ mod tests {
         cors.apply_preflight(&asking, &mut answer);
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_METHODS], "GET,HEAD,PUT,PATCH,POST,DELETE");
         assert_eq!(answer[header::ACCESS_CONTROL_ALLOW_HEADERS], "x-a, x-b");
-        assert_eq!(answer[header::VARY], "origin, access-control-request-headers");
+        assert_eq!(answer[header::VARY], "Origin, Access-Control-Request-Headers");
         assert!(!answer.contains_key(header::ACCESS_CONTROL_MAX_AGE));
 
         let cors = Cors {

@@ -159,16 +159,9 @@ struct Head {
 fn head(input: &[u8], reserved: u8) -> Result<Option<Head>, ProtocolError> {
     let Some(&first) = input.first() else { return Ok(None) };
     // 5.2: "MUST be 0 unless an extension is negotiated".
-    if first & reserved != 0 {
-        return Err(ProtocolError::ReservedBits);
-    }
+    let compressed = first & RESERVED_BITS != 0 && is_compressed(first, reserved)?;
     let fin = first & FIN != 0;
-    let compressed = first & RSV1 != 0;
     let opcode = Opcode::decode(first & 0x0f).ok_or(ProtocolError::ReservedOpcode)?;
-    // RFC 7692, 6.1: on control frames and on all but the first fragment it "MUST NOT" be set.
-    if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
-        return Err(ProtocolError::ReservedBits);
-    }
     // 5.5: control frames "MUST NOT be fragmented".
     if opcode.is_control() && !fin {
         return Err(ProtocolError::FragmentedControl);
@@ -205,6 +198,16 @@ fn head(input: &[u8], reserved: u8) -> Result<Option<Head>, ProtocolError> {
         return Err(ProtocolError::NonMinimalLength);
     }
     Ok(Some(Head { fin, compressed, opcode, len, size }))
+}
+
+/// What a first byte with reserved bits says: that the message is compressed, or nothing that it may.
+#[cold]
+const fn is_compressed(first: u8, reserved: u8) -> Result<bool, ProtocolError> {
+    // RFC 7692, 6.1: on control frames and on all but the first fragment RSV1 "MUST NOT" be set.
+    match Opcode::decode(first & 0x0f) {
+        Some(Opcode::Text | Opcode::Binary) if first & reserved == 0 => Ok(first & RSV1 != 0),
+        _ => Err(ProtocolError::ReservedBits),
+    }
 }
 
 #[cfg(test)]

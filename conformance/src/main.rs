@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
 /// What both protocol suites expect of the engine: heartbeats they can wait for, and any origin.
 fn engine() -> engineio::Config {
     let mut config = engineio::Config::default();
-    config.cors = true;
+    config.cors = Some(engineio::http::Cors::default());
     config.ping_interval = Duration::from_millis(300);
     config.ping_timeout = Duration::from_millis(200);
     config

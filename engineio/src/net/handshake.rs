@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     Handler, Handshake,
-    http::{Action, Route, named_sid, route},
+    http::{Action, Query, Route, route},
     session::Transport,
     ws,
 };
@@ -61,7 +61,7 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     if !uri.path().starts_with(&shard.io.config.path) {
         return First::Http(bytes);
     }
-    let owner = named_sid(&uri).map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
+    let owner = Query::parse(&uri).named_sid().map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
     if let Some(owner) = owner.filter(|owner| *owner < shard.io.common.shards()) {
         return First::Elsewhere(owner, bytes);
     }
@@ -108,7 +108,7 @@ fn answer<H: Handler>(
     if !config.origins.allow(&headers) {
         return None;
     }
-    let route = route(&Method::GET, &uri, &headers, config.cors).ok()?;
+    let route = route(&Method::GET, &uri, &headers, &config).ok()?;
     let accept = ws::handshake::check(&Method::GET, &headers).ok()?;
     let (mut response, takeover) = match route {
         Route::Open(Transport::WebSocket) => {

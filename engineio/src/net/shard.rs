@@ -28,7 +28,7 @@ use super::{
 use crate::{
     CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, Remote, SharedFrame,
     error::HandshakeError,
-    http::{Action, check_version},
+    http::{Action, Query},
     packet::{Inbound, Outbound},
     session::{Event, Intervals, Session, Transport},
     sid::Sid,
@@ -173,7 +173,7 @@ impl<H: Handler> Shard<H> {
                 return Err(unavailable);
             }
         }
-        check_version(handshake.uri)?;
+        Query::parse(handshake.uri).check_protocol(&io.config)?;
         Ok(place)
     }
 

@@ -1,6 +1,6 @@
 //! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
 
-use engineio::http::Origins;
+use engineio::http::{Cors, CorsOrigins, Origins};
 
 use super::support::{Event, Http, Response, TestServer, frame, sid_of, upgrade_request};
 
@@ -129,7 +129,7 @@ fn requests() -> Vec<(&'static str, String, u16)> {
 async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
     for cors in [true, false] {
         let server = TestServer::start(|config| {
-            config.cors = cors;
+            config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });
@@ -146,7 +146,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
 #[tokio::test]
 async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
     let server = TestServer::start(|config| {
-        config.cors = true;
+        config.cors = Some(Cors::default());
         config.max_sessions = 2;
     });
     let (whole, split) = whole_and_split(&server, with_line("Origin: https://any.example").as_bytes()).await;

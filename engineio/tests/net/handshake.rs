@@ -1,6 +1,6 @@
 //! Handshakes, and the refusals with their order (Engine.IO server errors 0 to 5).
 
-use engineio::http::Origins;
+use engineio::http::{Cors, CorsOrigins, Origins};
 
 use super::support::{TestServer, request, upgrade_request};
 
@@ -98,7 +98,7 @@ async fn another_path_is_not_found_and_keeps_the_connection() {
 
 #[tokio::test]
 async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_asked() {
-    let server = TestServer::start(|config| config.cors = true);
+    let server = TestServer::start(|config| config.cors = Some(Cors::default()));
     for (method, query, status) in [
         ("GET", "EIO=4&transport=polling", 200),
         ("GET", "EIO=4&transport=none", 400),
@@ -119,7 +119,7 @@ async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_ask
 #[tokio::test]
 async fn a_foreign_origin_is_refused_on_every_request_and_upgrade() {
     let server = TestServer::start(|config| {
-        config.cors = true;
+        config.cors = Some(Cors::with_origins(CorsOrigins::Reflect));
         config.origins =
             Origins::Listed { origins: vec!["https://good.example".to_owned()], own: false, loopback: false };
     });

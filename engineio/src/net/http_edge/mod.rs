@@ -38,7 +38,7 @@ use crate::{
     http::{self as engine, Action, Route},
     session::Transport,
 };
-use response::{check_websocket, empty, finish, preflight, refusal, refused, switching_protocols, text, with_type};
+use response::{check_websocket, empty, finish, refusal, refused, switching_protocols, text, with_type};
 
 pub(super) use takeover::{Takeover, hand_over, linger};
 
@@ -184,14 +184,14 @@ impl<H: Handler + 'static> Edge<H> {
             return fallback(&parts, self.remote);
         }
         let mut response = if self.config.origins.allow(&parts.headers) {
-            match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
-                Ok(Route::Preflight) => preflight(&parts.headers),
+            match engine::route(&parts.method, &parts.uri, &parts.headers, &self.config) {
+                Ok(Route::Preflight) => engine::answer::preflight(&parts.headers, &self.config),
                 Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
                 Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts, &body),
                 Ok(Route::Session(sid, action)) => {
                     self.session(&parts, body, sid, action).await.unwrap_or_else(refused)
                 }
-                Err(error) => refusal(error),
+                Err(error) => refusal(error.error),
             }
         } else {
             refusal(HandshakeError::Forbidden)

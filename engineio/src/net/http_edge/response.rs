@@ -1,10 +1,10 @@
 //! The responses of the engine, as values, and their bytes where hyper does not write them.
 
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
 
 use super::super::polling::Refused;
-use crate::{Config, error::HandshakeError, http::Origins, ws};
+use crate::{Config, error::HandshakeError, http, ws};
 
 /// The value of `Sec-WebSocket-Accept`, or the answer to a request that is no WebSocket handshake.
 #[expect(clippy::result_large_err, reason = "once a connection, and it goes out as it is")]
@@ -29,40 +29,12 @@ pub(in crate::net) fn check_websocket(parts: &Parts, has_body: bool) -> Result<S
 
 /// Adds what every response of the engine has, whatever it says.
 pub(in crate::net) fn finish(config: &Config, request: &HeaderMap, response: &mut Response<Bytes>) {
-    add_cors(config, request, response);
+    http::answer::finish(response, request, config);
     let status = response.status();
     if !status.is_success() && status != StatusCode::SWITCHING_PROTOCOLS && ws::handshake::is_upgrade(request) {
         // Whoever asked for a WebSocket and did not get one has no use for the connection.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-}
-
-/// Adds what lets a page of an allowed origin read the response.
-fn add_cors(config: &Config, request: &HeaderMap, response: &mut Response<Bytes>) {
-    if !config.cors {
-        return;
-    }
-    let headers = response.headers_mut();
-    if config.origins == Origins::Any {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-        return;
-    }
-    let origin = request.get(header::ORIGIN);
-    if let Some(origin) = origin.filter(|_| config.origins.allow(request)) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.append(header::VARY, HeaderValue::from_static("Origin"));
-    }
-}
-
-pub(in crate::net) fn preflight(headers: &HeaderMap) -> Response<Bytes> {
-    let mut response = empty(StatusCode::NO_CONTENT);
-    let answer = response.headers_mut();
-    answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,HEAD,PUT,PATCH,POST,DELETE"));
-    if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        answer.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.clone());
-        answer.append(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
-    }
-    response
 }
 
 pub(in crate::net) fn switching_protocols(accept: &str) -> Response<Bytes> {

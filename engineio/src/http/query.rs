@@ -42,7 +42,7 @@ impl Query {
     /// The sid, if it is one that a server may have issued.
     #[cfg(feature = "net")]
     pub(crate) fn named_sid(&self) -> Option<Sid> {
-        self.sid.as_deref().and_then(Sid::parse)
+        self.sid.as_deref().and_then(Sid::parse_chosen)
     }
 
     /// The revision that the request speaks, allowed or not.

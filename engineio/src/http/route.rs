@@ -87,7 +87,7 @@ pub fn route_query(
     }
     let upgrade = ws::handshake::is_upgrade(headers);
     if let Some(text) = &query.sid {
-        let sid = Sid::parse(text).ok_or(HandshakeError::SidUnknown)?;
+        let sid = Sid::parse_chosen(text).ok_or(HandshakeError::SidUnknown)?;
         let action = match (transport, upgrade) {
             (Transport::WebSocket, true) => Action::Upgrade,
             (Transport::WebSocket, false) => Action::WebSocketWithoutUpgrade,

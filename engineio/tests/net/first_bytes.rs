@@ -82,8 +82,8 @@ fn requests() -> Vec<(&'static str, String, u16)> {
         ("EIO=3", with("EIO=4", "EIO=3"), 400),
         ("no EIO", with("EIO=4&", ""), 400),
         ("escaped", with("EIO=4", "%45IO=%34"), 101),
-        ("denied", with("EIO=4", "EIO=4&deny"), 403),
-        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 403),
+        ("denied", with("EIO=4", "EIO=4&deny"), 400),
+        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 400),
         ("a panic", with("EIO=4", "EIO=4&panic"), 503),
         ("unknown sid", with("EIO=4", "EIO=4&sid=zzz"), 400),
         ("unknown sid of another shard", with("EIO=4", "EIO=4&sid=AAEAAAAAr0JcijVcbBqQroWYYB1d"), 400),
@@ -163,7 +163,7 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 async fn the_application_is_asked_once_whatever_it_says() {
     let mut server = TestServer::start(|_| {});
     let mut held = Vec::new();
-    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 403), ("EIO=3&transport=websocket", 400)] {
+    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 400), ("EIO=3&transport=websocket", 400)] {
         let mut http = server.connect().await;
         http.send(upgrade_request(&format!("{query}&count")).as_bytes()).await;
         assert_eq!(http.response().await.status, status);

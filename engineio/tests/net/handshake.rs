@@ -45,14 +45,15 @@ async fn refusals_carry_their_code_and_come_in_order() {
 async fn a_websocket_handshake_is_refused_before_the_101_and_the_connection_closed() {
     let server = TestServer::start(|_| {});
     for (query, status, body) in [
-        ("EIO=3&transport=websocket", 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
-        ("EIO=4&transport=websocket&deny", 403, r#"{"code":4,"message":"Forbidden"}"#),
-        ("EIO=4&transport=websocket&sid=zzz", 400, r#"{"code":1,"message":"Session ID unknown"}"#),
+        ("EIO=3&transport=websocket", 400, "Unsupported protocol version"),
+        ("EIO=4&transport=websocket&deny", 400, "Forbidden"),
+        ("EIO=4&transport=websocket&sid=zzz", 400, "Session ID unknown"),
     ] {
         let mut http = server.connect().await;
         http.send(upgrade_request(query).as_bytes()).await;
         let response = http.response().await;
         assert_eq!((response.status, response.body.as_str()), (status, body), "{query}");
+        assert!(response.head.contains("content-type: text/html\r\n"), "{}", response.head);
         assert!(http.ended().await);
     }
 }

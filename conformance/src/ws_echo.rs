@@ -3,7 +3,10 @@
 
 use std::net::TcpListener;
 
-use engineio::{CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server};
+use engineio::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, session::Transport,
+    ws::deflate::PerMessageDeflate,
+};
 
 /// The suite's largest message.
 const MAX_PAYLOAD: usize = 16 * 1024 * 1024;
@@ -26,6 +29,11 @@ pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
     let mut config = Config::default();
     config.plain_websockets = true;
     config.max_payload = MAX_PAYLOAD;
+    config.transports = vec![Transport::WebSocket];
+    // The suite sees to it that what was compressed on its way here comes back compressed, however short.
+    let mut deflate = PerMessageDeflate::default();
+    deflate.threshold = 0;
+    config.per_message_deflate = Some(deflate);
     Server::new(config).serve(listener, || Echo)?.join();
     Ok(())
 }

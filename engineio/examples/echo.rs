@@ -6,7 +6,8 @@
 use std::{env, net::TcpListener, time::Duration};
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, http::Cors, net::Server,
+    packet::Outbound,
 };
 
 struct Echo;
@@ -29,7 +30,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::default();
-    config.cors = true;
+    config.cors = Some(Cors::default());
     config.ping_interval = Duration::from_millis(number("PING_INTERVAL", 25_000));
     config.ping_timeout = Duration::from_millis(number("PING_TIMEOUT", 20_000));
     let port = u16::try_from(number("PORT", 3000))?;

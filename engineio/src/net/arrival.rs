@@ -67,7 +67,7 @@ pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Han
     let shard = shard.clone();
     let stage = Stage::Arriving(match errand {
         Errand::Serve => Box::pin(begin(shard, stream, remote, early)),
-        Errand::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early.into()).run()),
+        Errand::Probe(key, id, wire) => Box::pin(Probing::new(shard, (key, id), wire, stream, early.into()).run()),
     });
     tokio::task::spawn_local(Connection { stage, _connected: connected });
 }

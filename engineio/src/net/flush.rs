@@ -6,6 +6,7 @@ use tokio::io::AsyncWrite;
 
 use super::{
     conn::{Conn, End, Link, Phase, PollLink, WsLink},
+    outq::PollBody,
     shard::Io,
     timers::Due,
 };
@@ -31,17 +32,17 @@ impl Io {
     pub(super) fn flush_conn(&mut self, key: ConnKey) {
         let max_payload = self.config.max_payload;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
+        let form = conn.poll_form();
         match &mut conn.link {
-            Link::Polling(PollLink { waiting, last }) => {
+            Link::Polling(PollLink { waiting, last, .. }) => {
                 if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
                 let Some(poll) = waiting.take() else { return };
                 conn.session.end_poll();
-                let body = if conn.out.is_empty() {
-                    last.take().map(|last| last.polling().to_vec()).unwrap_or_default()
-                } else {
-                    conn.out.take_polling(max_payload)
+                let body = match last.take_if(|_| conn.out.is_empty()) {
+                    Some(last) => PollBody::of(last, form),
+                    None => conn.out.take_polling(form, max_payload),
                 };
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
                 let _ = poll.send(body);

@@ -16,8 +16,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{counts::Connected, polling::Refused, shard::Io};
-use crate::{ConnKey, Remote};
+use super::{counts::Connected, peer_wire::PeerWire, polling::Refused, shard::Io};
+use crate::{ConnKey, Remote, payload::Form};
 
 /// What may lie in front of a shard, in bytes as [`Letter::cost`] counts them.
 const FULL: usize = 4 << 20;
@@ -58,13 +58,14 @@ pub(super) enum Errand {
     /// Nothing yet: it is to be served from its first byte.
     Serve,
     /// The WebSocket of probe number so-and-so, answered 101.
-    Probe(ConnKey, u64),
+    Probe(ConnKey, u64, PeerWire),
 }
 
 /// The body of a POST whose session is another shard's.
 #[derive(Debug)]
 pub(super) struct Packets {
     pub(super) key: ConnKey,
+    pub(super) form: Form,
     pub(super) body: Bytes,
     pub(super) done: oneshot::Sender<Result<(), Refused>>,
 }

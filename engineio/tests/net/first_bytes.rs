@@ -1,6 +1,6 @@
 //! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
 
-use engineio::http::Origins;
+use engineio::http::{Cors, CorsOrigins, Origins};
 
 use super::support::{Event, Http, Response, TestServer, frame, sid_of, upgrade_request};
 
@@ -82,8 +82,8 @@ fn requests() -> Vec<(&'static str, String, u16)> {
         ("EIO=3", with("EIO=4", "EIO=3"), 400),
         ("no EIO", with("EIO=4&", ""), 400),
         ("escaped", with("EIO=4", "%45IO=%34"), 101),
-        ("denied", with("EIO=4", "EIO=4&deny"), 403),
-        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 403),
+        ("denied", with("EIO=4", "EIO=4&deny"), 400),
+        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 400),
         ("a panic", with("EIO=4", "EIO=4&panic"), 503),
         ("unknown sid", with("EIO=4", "EIO=4&sid=zzz"), 400),
         ("unknown sid of another shard", with("EIO=4", "EIO=4&sid=AAEAAAAAr0JcijVcbBqQroWYYB1d"), 400),
@@ -129,7 +129,7 @@ fn requests() -> Vec<(&'static str, String, u16)> {
 async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
     for cors in [true, false] {
         let server = TestServer::start(|config| {
-            config.cors = cors;
+            config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });
@@ -146,7 +146,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
 #[tokio::test]
 async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
     let server = TestServer::start(|config| {
-        config.cors = true;
+        config.cors = Some(Cors::default());
         config.max_sessions = 2;
     });
     let (whole, split) = whole_and_split(&server, with_line("Origin: https://any.example").as_bytes()).await;
@@ -163,7 +163,7 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 async fn the_application_is_asked_once_whatever_it_says() {
     let mut server = TestServer::start(|_| {});
     let mut held = Vec::new();
-    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 403), ("EIO=3&transport=websocket", 400)] {
+    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 400), ("EIO=3&transport=websocket", 400)] {
         let mut http = server.connect().await;
         http.send(upgrade_request(&format!("{query}&count")).as_bytes()).await;
         assert_eq!(http.response().await.status, status);

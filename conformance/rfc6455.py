@@ -1,11 +1,12 @@
-"""Runs the suite's cases and judges them: rfc6455.py URL [all | CASE...]. See the script `rfc6455`."""
+"""Runs the suite's cases and judges them: rfc6455.py URL [all | CASE...], or `repair`. See the script `rfc6455`."""
 
 import asyncio
 import collections
-import fnmatch
 import os
+import pathlib
 import sys
 
+import kosoku
 from kosoku import FailureError, run_fuzzingclient
 
 # How many cases each group has: one that shrinks would otherwise pass unnoticed.
@@ -20,9 +21,27 @@ OPEN = {
     "7.13.2": "close code 65536",
 }
 
-# Cases that kosoku 0.1.0 gets wrong: the server may send a message below its threshold uncompressed; then the case is
-# given a `str`, hashes it as `bytes`, and dies of the TypeError. None of these runs.
-WRONG = {f"13.{group}.{case}": "str instead of bytes" for group in (2, 5, 6, 7) for case in (1, 2, 3)}
+# What kosoku 0.1.0 gets wrong in groups 12 and 13: a server may send a message uncompressed, where compressing gains nothing
+# or it is below a threshold (RFC 7692, 6). The case is then given a `str`, hashes it as if it were `bytes`, and dies of the
+# TypeError: 12 cases with npm ws, 30 with a server that compresses only what gets smaller. With the line that is missing
+# they run like the others.
+BROKEN = """def onMessage(self, msg, binary):
+   m = hashlib.sha1()
+"""
+REPAIRED = """def onMessage(self, msg, binary):
+   if isinstance(msg, str):
+      msg = msg.encode('latin-1' if binary else 'utf-8')
+   m = hashlib.sha1()
+"""
+
+
+def repair():
+    """Adds the line, once, to the installed suite."""
+    path = pathlib.Path(kosoku.__file__).parent / "cases" / "case12_x_x.py"
+    text = path.read_text()
+    if text.count(BROKEN) != 1:
+        sys.exit(f"{path} is not what it was: see rfc6455.py")
+    path.write_text(text.replace(BROKEN, REPAIRED))
 
 
 def selection(arguments):
@@ -30,16 +49,14 @@ def selection(arguments):
     if arguments and arguments != ["all"]:
         return arguments, None
     groups = list(CASES) if arguments else DEFAULT
-    wrong = sum(any(case.startswith(f"{group}.") for group in groups) for case in WRONG)
-    return [f"{group}.*" for group in groups], sum(CASES[group] for group in groups) - wrong
+    return [f"{group}.*" for group in groups], sum(CASES[group] for group in groups)
 
 
 async def run(url, patterns):
-    wrong = [case for case in WRONG if any(fnmatch.fnmatchcase(case, pattern) for pattern in patterns)]
     try:
-        return await run_fuzzingclient(url, patterns, wrong or None, concurrency=2), wrong
+        return await run_fuzzingclient(url, patterns, concurrency=2)
     except FailureError as failure:
-        return failure.results, wrong
+        return failure.results
 
 
 def verdict(result):
@@ -54,8 +71,11 @@ def verdict(result):
 
 def main():
     url, *arguments = sys.argv[1:]
+    if url == "repair":
+        repair()
+        return 0
     patterns, expected = selection(arguments)
-    results, wrong = asyncio.run(run(url, patterns))
+    results = asyncio.run(run(url, patterns))
     verdicts = collections.Counter()
     for result in results:
         outcome = verdict(result)
@@ -63,7 +83,7 @@ def main():
         if outcome not in ("OK", "OPEN"):
             print(f"rfc6455: FAILED {result.case_id} {outcome}: {result.result} {result.result_close}")
     counts = ", ".join(f"{verdicts[name]} {name}" for name in ("passed", "open", "failed"))
-    print(f"rfc6455: {counts}, {len(wrong)} left out as wrong")
+    print(f"rfc6455: {counts}")
     if expected is not None and len(results) != expected:
         print(f"rfc6455: {len(results)} cases ran, {expected} were expected")
         return 1

@@ -20,7 +20,7 @@ impl Handler for Echo {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener, config: Config) -> anyhow::Result<()> {
-    Server::new(config).serve(listener, || Echo)?.join();
+pub(crate) fn serve(listener: TcpListener, config: Config, shards: u16) -> anyhow::Result<()> {
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The fixture servers of the official suites: small programs on the crates, as the suites' own fixtures are on Node.
 //!
-//! `CONF_FIXTURE` names the fixture, `PORT` the port; with `ALLOW_EIO3=1` protocol v3 is served too. `conformance/official`,
+//! `CONF_FIXTURE` names the fixture, `PORT` the port; with `ALLOW_EIO3=1` protocol v3 is served too, and `eio` by
+//! as many shards as `SHARDS` says. `conformance/official`,
 //! `conformance/rfc6455` and the tests beside them start them.
 
 mod client_eio;
@@ -15,11 +16,14 @@ use anyhow::Context as _;
 fn main() -> anyhow::Result<()> {
     let port = env::var("PORT").context("PORT")?.parse::<u16>().context("PORT")?;
     let fixture = env::var("CONF_FIXTURE").context("CONF_FIXTURE")?;
+    let shards = env::var("SHARDS").ok().map_or(Ok(1), |shards| shards.parse::<u16>()).context("SHARDS")?;
     let allow_eio3 = env::var("ALLOW_EIO3").is_ok_and(|value| value == "1");
     // Both address families, where the machine has both: `localhost` may be either.
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
+    // What starts a fixture on port 0 learns the port from this line. Connections wait in the backlog meanwhile.
+    println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
-        "eio" => eio::serve(listener, engine(allow_eio3)),
+        "eio" => eio::serve(listener, engine(allow_eio3), shards),
         "sio" => sio::serve(listener, engine(allow_eio3)),
         "client-eio" => client_eio::serve(listener, allow_eio3),
         "ws-echo" => ws_echo::serve(listener),

@@ -1,7 +1,7 @@
 //! An echo server: every message goes back to who sent it, text as text, binary as binary.
 //!
-//! `PORT=3000 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds; all
-//! optional).
+//! `PORT=3000 SHARDS=1 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds;
+//! all optional).
 
 use std::{env, net::TcpListener, time::Duration};
 
@@ -35,6 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.ping_timeout = Duration::from_millis(number("PING_TIMEOUT", 20_000));
     let port = u16::try_from(number("PORT", 3000))?;
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
-    Server::new(config).serve(listener, || Echo)?.join();
+    let shards = u16::try_from(number("SHARDS", 1))?;
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
     Ok(())
 }

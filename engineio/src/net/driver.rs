@@ -91,7 +91,7 @@ impl<H: Handler + 'static> Driver<H> {
         mailbox.take(&mut letters, cx.waker());
         let mut progress = Progress::new(mailbox);
         for letter in letters.drain(..) {
-            let cost = Progress::cost(&letter);
+            let cost = letter.cost();
             self.open(letter);
             progress.add(cost);
         }

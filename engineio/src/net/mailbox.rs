@@ -71,7 +71,8 @@ pub(super) struct Packets {
 }
 
 impl Letter {
-    fn cost(&self) -> usize {
+    /// What it counts for among what lies in front of a shard.
+    pub(super) fn cost(&self) -> usize {
         LETTER_COST
             + match self {
                 Self::Remote(remote) => remote.weight(),
@@ -219,16 +220,12 @@ impl<'a> Progress<'a> {
         Self { mailbox, cost: 0 }
     }
 
-    /// The letter that cost so much, by [`Progress::cost`], is dealt with.
+    /// A letter of this cost is dealt with.
     pub(super) fn add(&mut self, cost: usize) {
         self.cost += cost;
         if self.cost > FULL / 16 {
             self.mailbox.done(std::mem::take(&mut self.cost));
         }
-    }
-
-    pub(super) fn cost(letter: &Letter) -> usize {
-        letter.cost()
     }
 }
 
@@ -372,7 +369,7 @@ mod tests {
             mailboxes[0].take(&mut taken, &driver.into());
             assert!(!mailboxes[0].has_room_for(7, &waker), "taken is not dealt with");
             let mut progress = Progress::new(&mailboxes[0]);
-            taken.drain(..).for_each(|letter| progress.add(Progress::cost(&letter)));
+            taken.drain(..).for_each(|letter| progress.add(letter.cost()));
             drop(progress);
             assert_eq!(sender.get(), 1);
             assert!(mailboxes[0].has_room_for(7, &waker));

@@ -187,7 +187,7 @@ enum Served {
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     parts: &'a Parts,
-    query: &'a Query,
+    query: &'a Query<'a>,
     remote: SocketAddr,
 }
 

@@ -564,7 +564,9 @@ fn presence_and_typing_cross_shards() {
         // The other socket's message ends it, wherever that is.
         bench.text(other, r#"2["message",{"message":"x"}]"#);
         let sent = bench.sent(bob);
-        assert!(matches!(&*sent, [begun, _, ended] if *begun == typing(true) && *ended == typing(false)), "{sent:?}");
+        // Which comes first depends on whose shard is faster.
+        assert_eq!((sent.len(), &*sent[0]), (3, &*typing(true)), "{sent:?}");
+        assert!(sent.contains(&typing(false)), "{sent:?}");
         assert!(bench.sent(alice).iter().chain(&bench.sent(other)).all(|sent| !sent.contains("userTyping")));
         bench.text(bob, r#"20["presence",{}]"#);
         let users = [r#"{"userId":"alice","username":"alice","isOnline":true}"#, r#"{"userId":"bob","#].join(",");

@@ -72,6 +72,15 @@ pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Han
     tokio::task::spawn_local(Connection { stage, _connected: connected });
 }
 
+/// Runs the task of a connection whose first part is `arriving`.
+#[cfg(feature = "tower")]
+pub(super) fn spawn<H: Handler + 'static>(
+    connected: Connected,
+    arriving: impl Future<Output = Option<ReadLoop<H>>> + 'static,
+) {
+    tokio::task::spawn_local(Connection { stage: Stage::Arriving(Box::pin(arriving)), _connected: connected });
+}
+
 /// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.
 async fn begin<H: Handler + 'static>(
     shard: ShardRef<H>,

@@ -35,6 +35,9 @@ pub(super) enum Letter {
     Visit(Box<dyn FnOnce(&mut Io) + Send>),
     /// A body that was posted to a session on another shard.
     Packets(Box<Packets>),
+    /// A request that another server passes on.
+    #[cfg(feature = "tower")]
+    Request(Box<super::tower::Passed>),
     /// Every session of a server that shuts down is gone.
     Drained,
     /// End every session at its transport; stop once all are gone, or after this time.
@@ -78,6 +81,8 @@ impl Letter {
                 Self::Remote(remote) => remote.weight(),
                 Self::Stream(handover) => handover.early.len(),
                 Self::Packets(packets) => packets.body.len(),
+                #[cfg(feature = "tower")]
+                Self::Request(_) => 0,
                 Self::Visit(_) | Self::Drained | Self::Shutdown { .. } => 0,
             }
     }
@@ -90,6 +95,8 @@ impl std::fmt::Debug for Letter {
             Self::Stream(_) => "Stream",
             Self::Visit(_) => "Visit",
             Self::Packets(_) => "Packets",
+            #[cfg(feature = "tower")]
+            Self::Request(_) => "Request",
             Self::Drained => "Drained",
             Self::Shutdown { .. } => "Shutdown",
         })

@@ -151,7 +151,8 @@ impl Server {
     /// each shard's hooks, on the shard's own thread; a request meets those of the shard its connection is on. Default:
     /// none, and then most WebSocket handshakes are answered without the HTTP library.
     ///
-    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is.
+    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is. What a hook awaits
+    /// has no time limit but the client's patience.
     #[must_use]
     pub fn hooks<K: Hooks + 'static>(mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> Self {
         self.hooks = Some(HooksFactory(Arc::new(move || Box::new(factory()))));

@@ -117,7 +117,10 @@ fn take_stream(upgraded: Upgraded) -> Option<(std::net::TcpStream, Bytes)> {
             (parts.io, parts.read_buf)
         }
     };
-    Some((stream.into_inner().into_std().ok()?, early))
+    let stream = stream.into_inner();
+    // As on streams of our own listener; without it small packets only come later.
+    let _ = stream.set_nodelay(true);
+    Some((stream.into_std().ok()?, early))
 }
 
 impl<B> Service<Request<B>> for EngineService

@@ -74,12 +74,11 @@ impl Chat {
             None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing")),
         };
         if let Some(asker) = self.asker(io, socket, ack) {
-            let home = self.home_of(io, &room);
-            if home == io.shard() {
-                self.publish(io, &asker, &room, &request);
-            } else {
+            if io.shards() > 1 {
                 let message = OwnedMessage::of(&request);
-                self.deliver(io, home, Post::Message { asker, room, message });
+                self.deliver_home(io, &room.clone(), Post::Message { asker, room, message });
+            } else {
+                self.publish(io, &asker, &room, &request);
             }
         }
         Ok(Outcome::Asked)

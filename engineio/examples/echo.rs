@@ -1,7 +1,7 @@
 //! An echo server: every message goes back to who sent it, text as text, binary as binary.
 //!
-//! `PORT=3000 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds; all
-//! optional).
+//! `PORT=3000 SHARDS=1 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds;
+//! all optional).
 
 use std::{env, net::TcpListener, time::Duration};
 
@@ -35,6 +35,33 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     config.ping_timeout = Duration::from_millis(number("PING_TIMEOUT", 20_000));
     let port = u16::try_from(number("PORT", 3000))?;
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
-    Server::new(config).serve(listener, || Echo)?.join();
+    let shards = u16::try_from(number("SHARDS", 1))?;
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::{client_async, tungstenite};
+
+    #[tokio::test]
+    async fn a_message_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let running = Server::new(Config::default()).serve(listener, || Echo).unwrap();
+        let addr = running.local_addr();
+        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let url = format!("ws://{addr}/engine.io/?EIO=4&transport=websocket");
+        let (mut ws, _) = client_async(url, stream).await.unwrap();
+        assert!(ws.next().await.unwrap().unwrap().to_text().unwrap().starts_with("0{"));
+        for (sent, echoed) in [
+            (tungstenite::Message::text("4a"), tungstenite::Message::text("4a")),
+            (tungstenite::Message::binary(vec![1]), tungstenite::Message::binary(vec![1])),
+        ] {
+            ws.send(sent).await.unwrap();
+            assert_eq!(ws.next().await.unwrap().unwrap(), echoed);
+        }
+        running.shutdown(Duration::ZERO);
+    }
 }

@@ -28,6 +28,14 @@ impl<K> Fifo<K> {
         self.queue.push_back((deadline, key));
     }
 
+    /// Forgets the entries at the front for which `is_stale` holds: where most keys are done with long before their
+    /// deadline, nobody is to wake up for them.
+    pub fn skip_stale(&mut self, is_stale: impl Fn(&K) -> bool) {
+        while self.queue.front().is_some_and(|(_, key)| is_stale(key)) {
+            self.queue.pop_front();
+        }
+    }
+
     /// The next deadline.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
@@ -121,6 +129,17 @@ mod tests {
         fifo.push(at(5), 'b');
         assert_eq!((fifo.next(), fifo.pop_due(at(9))), (Some(at(10)), None));
         assert_eq!((fifo.pop_due(at(10)), fifo.pop_due(at(10)), fifo.pop_due(at(10))), (Some('a'), Some('b'), None));
+    }
+
+    #[test]
+    fn stale_entries_are_skipped_up_to_the_first_that_is_not() {
+        let start = Instant::now();
+        let mut fifo = Fifo::default();
+        "abcd".chars().for_each(|key| fifo.push(start, key));
+        fifo.skip_stale(|key| "abd".contains(*key));
+        assert_eq!((fifo.pop_due(start), fifo.pop_due(start), fifo.pop_due(start)), (Some('c'), Some('d'), None));
+        fifo.skip_stale(|_| true);
+        assert_eq!(fifo.next(), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub struct Request<'a> {
     /// Path and query.
     pub uri: &'a Uri,
     /// The query's parameters that the protocol defines.
-    pub query: &'a Query,
+    pub query: &'a Query<'a>,
     /// The headers.
     pub headers: &'a HeaderMap,
     /// The peer of the TCP connection.

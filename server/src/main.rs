@@ -12,6 +12,7 @@ mod logging;
 mod message_id;
 mod serve;
 mod store;
+mod timestamp;
 
 use std::io::Write as _;
 use std::process::ExitCode;

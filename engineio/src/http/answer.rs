@@ -155,8 +155,6 @@ pub fn preflight(request: &HeaderMap, config: &Config) -> Response<Bytes> {
     if let Some(cors) = &config.cors {
         cors.apply_preflight(request, answer.headers_mut());
     }
-    // Some browsers wait for a body otherwise.
-    answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     answer
 }
 
@@ -296,7 +294,6 @@ mod tests {
         let mut answer = preflight(&request, &config);
         finish(&mut answer, &request, &config);
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
-        assert_eq!(answer.headers()[header::CONTENT_LENGTH], "0");
         assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS], "x-a");
         assert_eq!(answer.headers()[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
     }

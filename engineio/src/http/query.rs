@@ -1,5 +1,7 @@
 //! [`Query`]: the parameters of a request that the protocol defines.
 
+use std::borrow::Cow;
+
 use http::Uri;
 
 #[cfg(feature = "net")]
@@ -8,29 +10,29 @@ use crate::{Config, Protocol, error::HandshakeError};
 
 /// The parameters of one request, decoded. Of a repeated key the last one counts, as in the reference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Query {
+pub struct Query<'a> {
     /// `transport`.
-    pub transport: Option<String>,
+    pub transport: Option<Cow<'a, str>>,
     /// `sid`; an empty one is none, as in the reference (A8).
-    pub sid: Option<String>,
+    pub sid: Option<Cow<'a, str>>,
     /// `EIO`.
-    pub version: Option<String>,
+    pub version: Option<Cow<'a, str>>,
     /// The digits in `j`: the number of the function that a JSONP answer calls. Only v3 has JSONP.
     pub jsonp: Option<String>,
     /// `b64` is there and not empty: the client takes no binary.
     pub base64: bool,
 }
 
-impl Query {
+impl<'a> Query<'a> {
     /// Decodes the query of a request.
     #[must_use]
-    pub fn parse(uri: &Uri) -> Self {
+    pub fn parse(uri: &'a Uri) -> Self {
         let mut query = Self::default();
         for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
             match &*key {
-                "transport" => query.transport = Some(value.into_owned()),
-                "sid" => query.sid = Some(value.into_owned()).filter(|sid| !sid.is_empty()),
-                "EIO" => query.version = Some(value.into_owned()),
+                "transport" => query.transport = Some(value),
+                "sid" => query.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "EIO" => query.version = Some(value),
                 "j" => query.jsonp = Some(value.chars().filter(char::is_ascii_digit).collect()),
                 "b64" => query.base64 = !value.is_empty(),
                 _ => {}
@@ -80,8 +82,9 @@ impl Query {
 mod tests {
     use super::*;
 
-    fn parse(query: &str) -> Query {
-        Query::parse(&format!("/engine.io/?{query}").parse().unwrap())
+    fn parse(query: &str) -> Query<'static> {
+        let uri = Box::leak(Box::new(format!("/engine.io/?{query}").parse().unwrap()));
+        Query::parse(uri)
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap, config: &Config) -
 /// # Errors
 /// As [`route`].
 pub fn route_query(
-    query: &Query,
+    query: &Query<'_>,
     method: &Method,
     headers: &HeaderMap,
     config: &Config,
@@ -145,7 +145,7 @@ pub enum PostBody {
 /// How the body of a POST to a session that speaks `protocol` is to be read; `None` when it has no place there: 400
 /// without a body, and the session is over. That is v3's binary type on v4, where bodies are text (A28).
 #[must_use]
-pub fn post_body(headers: &HeaderMap, query: &Query, protocol: Protocol) -> Option<PostBody> {
+pub fn post_body(headers: &HeaderMap, query: &Query<'_>, protocol: Protocol) -> Option<PostBody> {
     let binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
     match protocol {
         Protocol::V4 => (!binary).then_some(PostBody::Payload(Form::V4)),
@@ -300,7 +300,7 @@ mod tests {
 
     #[test]
     fn the_body_of_a_post_is_read_by_revision_and_type() {
-        let query = |text: &str| Query::parse(&format!("/?{text}").parse().unwrap());
+        let uri = |text: &str| format!("/?{text}").parse().unwrap();
         let binary: &[(&str, &str)] = &[("content-type", "application/octet-stream")];
         let text: &[(&str, &str)] = &[("content-type", "text/plain;charset=UTF-8")];
         for (pairs, asked, protocol, expected) in [
@@ -311,7 +311,11 @@ mod tests {
             (binary, "", Protocol::V3, Some(PostBody::Payload(Form::V3Binary))),
             (text, "j=1", Protocol::V3, Some(PostBody::Jsonp)),
         ] {
-            assert_eq!(post_body(&headers(pairs), &query(asked), protocol), expected, "{pairs:?} {asked} {protocol:?}");
+            assert_eq!(
+                post_body(&headers(pairs), &Query::parse(&uri(asked)), protocol),
+                expected,
+                "{pairs:?} {asked} {protocol:?}"
+            );
         }
     }
 }

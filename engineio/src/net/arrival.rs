@@ -22,10 +22,10 @@ use super::{
     http_edge::{self, hand_over, linger},
     mailbox::{Errand, Handover},
     probe::Probing,
-    shard::ShardRef,
+    shard::{Io, ShardRef},
     websocket::ReadLoop,
 };
-use crate::Handler;
+use crate::{Handler, slab::Key};
 
 /// The task of one TCP connection. What precedes a WebSocket is on the heap, and gone when that lives on: an idle
 /// connection carries its read loop and nothing else.
@@ -72,6 +72,15 @@ pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Han
     tokio::task::spawn_local(Connection { stage, _connected: connected });
 }
 
+/// Runs the task of a connection whose first part is `arriving`.
+#[cfg(feature = "tower")]
+pub(super) fn spawn<H: Handler + 'static>(
+    connected: Connected,
+    arriving: impl Future<Output = Option<ReadLoop<H>>> + 'static,
+) {
+    tokio::task::spawn_local(Connection { stage: Stage::Arriving(Box::pin(arriving)), _connected: connected });
+}
+
 /// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.
 async fn begin<H: Handler + 'static>(
     shard: ShardRef<H>,
@@ -81,10 +90,9 @@ async fn begin<H: Handler + 'static>(
 ) -> Option<ReadLoop<H>> {
     shard.uncongested().await;
     let first = if early.is_empty() {
-        let patience = shard.turn(|shard| shard.io.config.head_timeout);
-        let first = std::future::poll_fn(|cx| poll_first(&shard, &mut stream, remote, cx));
+        let mut waiting = None;
         // A peer that says nothing at all is closed without a word.
-        tokio::time::timeout(patience, first).await.ok()??
+        std::future::poll_fn(|cx| poll_first(&shard, &mut stream, remote, &mut waiting, cx)).await?
     } else {
         shard.turn(|shard| handshake::look(shard, &early, remote))
     };
@@ -95,8 +103,7 @@ async fn begin<H: Handler + 'static>(
             None
         }
         First::Http(early) => Box::pin(http_edge::serve(shard, stream, early, remote)).await,
-        First::Answered(answer) => {
-            let Answer { response, takeover, early } = *answer;
+        First::Answered(Answer { response, takeover, early }) => {
             let written = stream.try_write(&response).unwrap_or_default();
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
                 Box::pin(write_rest(&shard, &mut stream, rest)).await?;
@@ -113,24 +120,40 @@ async fn begin<H: Handler + 'static>(
     }
 }
 
-/// The first bytes, and what they are; `None` when the peer is gone.
+/// The first bytes, and what they are; `None` when the peer is gone, or silent for `head_timeout`.
 fn poll_first<H: Handler>(
     shard: &ShardRef<H>,
     stream: &mut TcpStream,
     remote: SocketAddr,
+    waiting: &mut Option<Key>,
     cx: &mut Context<'_>,
 ) -> Poll<Option<First>> {
     shard.turn(|shard| {
         // Lent out, so that the handler may be asked while the bytes are borrowed.
         let mut scratch = std::mem::take(&mut shard.scratch);
         let mut buffer = ReadBuf::new(&mut scratch);
-        let first = Pin::new(stream).poll_read(cx, &mut buffer).map(|result| {
-            let bytes = result.is_ok().then(|| buffer.filled()).filter(|bytes| !bytes.is_empty());
-            bytes.map(|bytes| handshake::look(shard, bytes, remote))
-        });
+        let first = match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                Poll::Ready(Some(handshake::look(shard, buffer.filled(), remote)))
+            }
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => shard.io.await_first(waiting, cx),
+        };
         shard.scratch = scratch;
+        if let Some(key) = waiting.take_if(|_| first.is_ready()) {
+            shard.io.timers.arrivals.end(key);
+        }
         first
     })
+}
+
+impl Io {
+    /// Has `cx` woken after `head_timeout`; by then the wait is over.
+    fn await_first<T>(&mut self, waiting: &mut Option<Key>, cx: &Context<'_>) -> Poll<Option<T>> {
+        let arrivals = &mut self.timers.arrivals;
+        let key = waiting.get_or_insert_with(|| arrivals.wait(self.now + self.config.head_timeout, cx.waker().clone()));
+        if arrivals.is_waiting(*key) { Poll::Pending } else { Poll::Ready(None) }
+    }
 }
 
 /// Writes what a response has left, for a peer that takes it.

@@ -25,7 +25,7 @@ pub(super) struct Conn {
     /// In the list of connections to flush at the end of the turn.
     pub(super) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.
-    pub(super) probe: Option<Probe>,
+    pub(super) probe: Option<Box<Probe>>,
     /// Counts it among the sessions of the server.
     pub(super) _place: Place,
 }

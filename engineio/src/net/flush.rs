@@ -6,7 +6,7 @@ use tokio::io::AsyncWrite;
 
 use super::{
     conn::{Conn, End, Link, Phase, PollLink, WsLink},
-    outq::PollBody,
+    outq::{PollBody, PollForm},
     shard::Io,
     timers::Due,
 };
@@ -32,14 +32,14 @@ impl Io {
     pub(super) fn flush_conn(&mut self, key: ConnKey) {
         let max_payload = self.config.max_payload;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
-        let form = conn.poll_form();
         match &mut conn.link {
-            Link::Polling(PollLink { waiting, last, .. }) => {
+            Link::Polling(PollLink { waiting, last, takes_binary }) => {
                 if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
                 let Some(poll) = waiting.take() else { return };
                 conn.session.end_poll();
+                let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
                 let body = match last.take_if(|_| conn.out.is_empty()) {
                     Some(last) => PollBody::of(last, form),
                     None => conn.out.take_polling(form, max_payload),

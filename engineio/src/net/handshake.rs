@@ -35,7 +35,7 @@ pub(super) enum First {
     /// It is for hyper to read.
     Http(Bytes),
     /// A handshake, answered.
-    Answered(Box<Answer>),
+    Answered(Answer),
 }
 
 /// The answer to a handshake, and what follows it: without a [`Takeover`] the connection's end.
@@ -73,8 +73,8 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
         return First::Http(bytes);
     }
     let early = bytes.get(len..).unwrap_or_default();
-    match headers(&head, &bytes).and_then(|headers| answer(shard, uri, &query, headers, early, remote)) {
-        Some(answer) => First::Answered(Box::new(answer)),
+    match headers(&head, &bytes).and_then(|headers| answer(shard, &uri, &query, headers, early, remote)) {
+        Some(answer) => First::Answered(answer),
         None => First::Http(bytes),
     }
 }
@@ -105,19 +105,19 @@ fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
 /// Answers a correct handshake; `None` for anything else, if the application was not asked.
 fn answer<H: Handler>(
     shard: &mut Shard<H>,
-    uri: Uri,
-    query: &Query,
+    uri: &Uri,
+    query: &Query<'_>,
     headers: HeaderMap,
     early: &[u8],
     remote: SocketAddr,
 ) -> Option<Answer> {
     let config = Rc::clone(&shard.io.config);
-    check_head(&uri, &headers, Version::HTTP_11).ok()?;
+    check_head(uri, &headers, Version::HTTP_11).ok()?;
     let route = route_query(query, &Method::GET, &headers, &config).ok()?;
     let accept = ws::handshake::check(&Method::GET, &headers).ok()?;
     let (mut response, takeover) = match route {
         Route::Open(Transport::WebSocket) => {
-            let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+            let handshake = Handshake { transport: Transport::WebSocket, uri, headers: &headers, remote };
             match shard.admit(&handshake, query) {
                 Ok(admitted) => {
                     let (wire, extensions) = PeerWire::negotiate(&config, query, admitted.protocol, &headers);
@@ -140,7 +140,7 @@ fn answer<H: Handler>(
     finish(&config, &headers, &mut response);
     let response = encode(&response, shard.io.date.now());
     let takeover = match takeover {
-        Ok((admitted, wire)) => Some(Takeover::Open { admitted, wire, opening: Box::new((uri, headers)) }),
+        Ok((admitted, wire)) => Some(Takeover::Open { admitted, wire, opening: Box::new((uri.clone(), headers)) }),
         Err(takeover) => takeover,
     };
     Some(Answer { response, takeover, early: early.to_vec() })

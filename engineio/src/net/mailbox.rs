@@ -35,6 +35,9 @@ pub(super) enum Letter {
     Visit(Box<dyn FnOnce(&mut Io) + Send>),
     /// A body that was posted to a session on another shard.
     Packets(Box<Packets>),
+    /// A request that another server passes on.
+    #[cfg(feature = "tower")]
+    Request(Box<super::tower::Passed>),
     /// Every session of a server that shuts down is gone.
     Drained,
     /// End every session at its transport; stop once all are gone, or after this time.
@@ -71,12 +74,15 @@ pub(super) struct Packets {
 }
 
 impl Letter {
-    fn cost(&self) -> usize {
+    /// What it counts for among what lies in front of a shard.
+    pub(super) fn cost(&self) -> usize {
         LETTER_COST
             + match self {
                 Self::Remote(remote) => remote.weight(),
                 Self::Stream(handover) => handover.early.len(),
                 Self::Packets(packets) => packets.body.len(),
+                #[cfg(feature = "tower")]
+                Self::Request(_) => 0,
                 Self::Visit(_) | Self::Drained | Self::Shutdown { .. } => 0,
             }
     }
@@ -89,6 +95,8 @@ impl std::fmt::Debug for Letter {
             Self::Stream(_) => "Stream",
             Self::Visit(_) => "Visit",
             Self::Packets(_) => "Packets",
+            #[cfg(feature = "tower")]
+            Self::Request(_) => "Request",
             Self::Drained => "Drained",
             Self::Shutdown { .. } => "Shutdown",
         })
@@ -219,16 +227,12 @@ impl<'a> Progress<'a> {
         Self { mailbox, cost: 0 }
     }
 
-    /// The letter that cost so much, by [`Progress::cost`], is dealt with.
+    /// A letter of this cost is dealt with.
     pub(super) fn add(&mut self, cost: usize) {
         self.cost += cost;
         if self.cost > FULL / 16 {
             self.mailbox.done(std::mem::take(&mut self.cost));
         }
-    }
-
-    pub(super) fn cost(letter: &Letter) -> usize {
-        letter.cost()
     }
 }
 
@@ -372,7 +376,7 @@ mod tests {
             mailboxes[0].take(&mut taken, &driver.into());
             assert!(!mailboxes[0].has_room_for(7, &waker), "taken is not dealt with");
             let mut progress = Progress::new(&mailboxes[0]);
-            taken.drain(..).for_each(|letter| progress.add(Progress::cost(&letter)));
+            taken.drain(..).for_each(|letter| progress.add(letter.cost()));
             drop(progress);
             assert_eq!(sender.get(), 1);
             assert!(mailboxes[0].has_room_for(7, &waker));

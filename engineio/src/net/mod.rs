@@ -9,6 +9,7 @@
 //! | `handshake` | a WebSocket handshake in the first bytes, answered without hyper |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
 //! | `hooked` | the application's hooks |
+//! | `tower` | requests that another server passes on |
 //! | `patient` | a time limit for peers that do not read a response |
 //! | `opening` | from a handshake to a session |
 //! | `owner` | the way from a request to the shard of its session |
@@ -44,6 +45,8 @@ mod polling;
 mod probe;
 mod shard;
 mod timers;
+#[cfg(feature = "tower")]
+mod tower;
 mod websocket;
 
 use std::{
@@ -61,6 +64,9 @@ use hooked::{Hooked, HooksFactory};
 use http::{Response, StatusCode, request::Parts};
 use mailbox::Letter;
 use shard::ShardRef;
+
+#[cfg(feature = "tower")]
+pub use tower::EngineService;
 
 use crate::{Config, Handler, hooks::Hooks};
 
@@ -145,7 +151,8 @@ impl Server {
     /// each shard's hooks, on the shard's own thread; a request meets those of the shard its connection is on. Default:
     /// none, and then most WebSocket handshakes are answered without the HTTP library.
     ///
-    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is.
+    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is. What a hook awaits
+    /// has no time limit but the client's patience.
     #[must_use]
     pub fn hooks<K: Hooks + 'static>(mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> Self {
         self.hooks = Some(HooksFactory(Arc::new(move || Box::new(factory()))));
@@ -163,14 +170,38 @@ impl Server {
         listener: std::net::TcpListener,
         factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
+        let local_addr = listener.local_addr()?;
+        self.start(local_addr, Some(listener), factory)
+    }
+
+    /// Starts serving the requests that an application with a listener of its own passes on; see [`EngineService`].
+    /// [`Running::local_addr`] says nothing then.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    #[cfg(feature = "tower")]
+    pub fn attach<H: Handler + 'static>(
+        self,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<(Running, EngineService)> {
+        let running = self.start((std::net::Ipv4Addr::UNSPECIFIED, 0).into(), None, factory)?;
+        let service = EngineService::new(Arc::clone(&running.common));
+        Ok((running, service))
+    }
+
+    fn start<H: Handler + 'static>(
+        self,
+        local_addr: SocketAddr,
+        mut listener: Option<std::net::TcpListener>,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<Running> {
         if let Some(cookie) = &self.config.cookie {
             cookie.set_cookie("sid").map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
-        let local_addr = listener.local_addr()?;
         let common = Arc::new(Common::new(self.shards));
         let mut running = Running { local_addr, common, threads: Vec::new() };
         let (started, ready) = mpsc::channel();
-        let (factory, mut listener) = (Arc::new(factory), Some(listener));
+        let factory = Arc::new(factory);
         for id in 0..self.shards {
             let seat = Seat {
                 id,

@@ -38,7 +38,7 @@ pub(super) struct Admitted {
 
 impl<H: Handler> Shard<H> {
     /// All checks of a handshake that need no hooks.
-    pub(super) fn admit(&mut self, handshake: &Handshake<'_>, query: &Query) -> Result<Admitted, HandshakeError> {
+    pub(super) fn admit(&mut self, handshake: &Handshake<'_>, query: &Query<'_>) -> Result<Admitted, HandshakeError> {
         let place = self.reserve()?;
         let protocol = self.ask_handler(handshake, query)?;
         Ok(Admitted { place, protocol, id: None })
@@ -53,7 +53,11 @@ impl<H: Handler> Shard<H> {
 
     /// The handler's say, then the version. When the handler panics, nobody knows what it would have said, and the client
     /// may come back.
-    pub(super) fn ask_handler(&mut self, handshake: &Handshake<'_>, query: &Query) -> Result<Protocol, HandshakeError> {
+    pub(super) fn ask_handler(
+        &mut self,
+        handshake: &Handshake<'_>,
+        query: &Query<'_>,
+    ) -> Result<Protocol, HandshakeError> {
         let Self { handler, io, .. } = self;
         match catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))) {
             Ok(Ok(())) => query.check_protocol(&io.config),

@@ -42,10 +42,51 @@ impl PollBody {
     }
 }
 
+/// Frames in order. Mostly there is one at a time, and an idle connection has none: only more than one need memory of
+/// their own.
+#[derive(Debug, Default)]
+struct Frames {
+    first: Option<SharedFrame>,
+    /// Never empty.
+    #[expect(clippy::box_collection, reason = "a pointer is all that an idle connection pays for it")]
+    rest: Option<Box<VecDeque<SharedFrame>>>,
+}
+
+impl Frames {
+    fn push(&mut self, frame: SharedFrame) {
+        match &mut self.first {
+            first @ None => *first = Some(frame),
+            Some(_) => self.rest.get_or_insert_default().push_back(frame),
+        }
+    }
+
+    fn pop(&mut self) -> Option<SharedFrame> {
+        let rest = self.rest.as_mut();
+        let first = std::mem::replace(&mut self.first, rest.and_then(|rest| rest.pop_front()));
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
+            self.rest = None;
+        }
+        first
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &SharedFrame> + Clone {
+        self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
+    }
+
+    /// All but the first.
+    fn rest(&self) -> impl Iterator<Item = &SharedFrame> {
+        self.rest.iter().flat_map(|rest| rest.iter())
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+}
+
 /// An ordered queue of encoded frames.
 #[derive(Debug, Default)]
 pub(super) struct OutQueue {
-    frames: VecDeque<SharedFrame>,
+    frames: Frames,
     /// Bytes of the first frame that are written already.
     written: usize,
     bytes: usize,
@@ -61,7 +102,7 @@ impl OutQueue {
 
     pub(super) fn push(&mut self, frame: SharedFrame) {
         self.bytes += frame.websocket().len();
-        self.frames.push_back(frame);
+        self.frames.push(frame);
     }
 
     /// What waits, as the limits count it: bytes in their WebSocket form, and a little for every frame.
@@ -70,7 +111,7 @@ impl OutQueue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.frames.first.is_none()
     }
 
     /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is lent.
@@ -79,14 +120,14 @@ impl OutQueue {
         gather: &mut Vec<u8>,
         mut write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<bool> {
-        while let Some(first) = self.frames.front() {
+        while let Some(first) = &self.frames.first {
             let first = first.websocket().get(self.written..).unwrap_or_default();
-            let written = if self.frames.len() == 1 || first.len() >= GATHER {
+            let written = if self.frames.rest.is_none() || first.len() >= GATHER {
                 write(first)
             } else {
                 gather.clear();
                 gather.extend_from_slice(first);
-                for frame in self.frames.iter().skip(1) {
+                for frame in self.frames.rest() {
                     if gather.len() + frame.websocket().len() > GATHER {
                         break;
                     }
@@ -102,22 +143,18 @@ impl OutQueue {
                 Err(error) => return Err(error),
             }
         }
-        // A queue that once was long does not keep its memory.
-        if self.frames.capacity() > 64 {
-            self.frames = VecDeque::new();
-        }
         Ok(true)
     }
 
     fn advance(&mut self, count: usize) {
         self.bytes = self.bytes.saturating_sub(count);
         self.written += count;
-        while let Some(first) = self.frames.front().map(|frame| frame.websocket().len()) {
+        while let Some(first) = self.frames.first.as_ref().map(|frame| frame.websocket().len()) {
             if self.written < first {
                 break;
             }
             self.written -= first;
-            self.frames.pop_front();
+            self.frames.pop();
         }
     }
 
@@ -135,7 +172,7 @@ impl OutQueue {
             }
         };
         let mut compress = false;
-        for frame in self.frames.drain(..taken.min(self.frames.len())) {
+        for frame in (0..taken).map_while(|_| self.frames.pop()) {
             self.bytes = self.bytes.saturating_sub(frame.websocket().len());
             compress |= frame.may_compress();
         }
@@ -144,10 +181,8 @@ impl OutQueue {
 
     /// Makes every frame what a WebSocket whose peer wants them as `wire` says is sent. Nothing may be written yet.
     pub(super) fn adapt(&mut self, wire: Wire) {
-        self.bytes = 0;
-        for frame in &mut self.frames {
-            *frame = frame.adapt(wire);
-            self.bytes += frame.websocket().len();
+        for frame in std::mem::take(self).frames.iter() {
+            self.push(frame.adapt(wire));
         }
     }
 }

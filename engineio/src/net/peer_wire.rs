@@ -25,7 +25,7 @@ impl PeerWire {
     /// What a handshake settles for its WebSocket, and the extensions that its answer names. `protocol` is the session's.
     pub(super) fn negotiate(
         config: &Config,
-        query: &Query,
+        query: &Query<'_>,
         protocol: Protocol,
         headers: &HeaderMap,
     ) -> (Self, Option<HeaderValue>) {

@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::oneshot;
 
 use super::{
@@ -79,11 +79,11 @@ pub(super) async fn poll<H: Handler>(owner: &Owner<'_, H>, visit: Visit) -> Resu
 }
 
 /// Takes the packets of a body in. `form` says how it is to be read; `None`: it has no place in this session.
-pub(super) async fn post<H: Handler>(
+pub(super) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     owner: &Owner<'_, H>,
     visit: Visit,
     form: Option<PostBody>,
-    body: Incoming,
+    body: B,
     config: &Config,
 ) -> Result<(), Refused> {
     let max = config.max_payload;
@@ -123,7 +123,7 @@ pub(super) async fn post<H: Handler>(
     result
 }
 
-async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
+async fn read(mut body: impl Body<Data = Bytes> + Unpin, max: usize) -> Result<Bytes, Refused> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refused::BadRequest)?.into_data() else { continue };

@@ -35,7 +35,7 @@ impl Io {
         let (now, timeout, id) = (self.now, self.config.upgrade_timeout, self.next_probe());
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(UpgradeError::Taken)?;
         conn.session.begin_upgrade(now, timeout)?;
-        conn.probe = Some(ProbeSlot { id, task: None });
+        conn.probe = Some(Box::new(ProbeSlot { id, task: None }));
         self.look_at(key, now + timeout);
         Ok(id)
     }

@@ -235,6 +235,7 @@ impl<H: Handler> Shard<H> {
 
     /// Runs what is due: deadlines of connections, then the handler's.
     pub(super) fn run_timers(&mut self) {
+        self.io.timers.arrivals.expire(self.io.now);
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }

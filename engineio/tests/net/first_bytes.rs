@@ -1,6 +1,10 @@
 //! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
 
-use engineio::http::{Cors, CorsOrigins, Origins};
+use engineio::{
+    Message,
+    http::{Cors, CorsOrigins, Origins},
+    ws::deflate::PerMessageDeflate,
+};
 
 use super::support::{Event, Http, Response, TestServer, frame, sid_of, upgrade_request};
 
@@ -26,7 +30,7 @@ struct Answer {
 }
 
 async fn answer(http: &mut Http) -> Answer {
-    let Response { status, head, body } = http.response().await;
+    let Response { status, head, body, .. } = http.response().await;
     let head: Vec<_> = head.split("\r\n").filter(|line| !line.starts_with("date: ")).collect();
     let head = head.join("\r\n");
     let hide = |text: String| if text.contains("\"sid\"") { text.replace(&sid_of(&text), "SID") } else { text };
@@ -157,6 +161,22 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
     let (whole, split) = whole_and_split(&server, upgrade_request(GOOD).as_bytes()).await;
     assert_eq!(whole, split);
     assert!(whole.head.contains("retry-after: 1\r\n"), "{}", whole.head);
+}
+
+#[tokio::test]
+async fn what_a_handshake_settles_is_the_same_both_ways() {
+    let server = TestServer::start(|config| {
+        config.allow_eio3 = true;
+        config.per_message_deflate = Some(PerMessageDeflate::default());
+        config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into()));
+    });
+    let deflate = with_line("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10");
+    for request in [with("EIO=4", "EIO=3"), with("EIO=4&", ""), with("EIO=4", "EIO=4&b64=1"), deflate] {
+        let (whole, split) = whole_and_split(&server, request.as_bytes()).await;
+        assert_eq!(whole, split);
+        let agreed = whole.head.contains("\r\nsec-websocket-extensions: permessage-deflate; ");
+        assert_eq!(agreed, request.contains("permessage"), "{}", whole.head);
+    }
 }
 
 #[tokio::test]

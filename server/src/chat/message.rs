@@ -74,12 +74,11 @@ impl Chat {
             None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing")),
         };
         if let Some(asker) = self.asker(io, socket, ack) {
-            let home = self.home_of(io, &room);
-            if home == io.shard() {
-                self.publish(io, &asker, &room, &request);
-            } else {
+            if io.shards() > 1 {
                 let message = OwnedMessage::of(&request);
-                self.deliver(io, home, Post::Message { asker, room, message });
+                self.deliver_home(io, &room.clone(), Post::Message { asker, room, message });
+            } else {
+                self.publish(io, &asker, &room, &request);
             }
         }
         Ok(Outcome::Asked)
@@ -91,29 +90,27 @@ impl Chat {
         if let Some(client_id) = &request.client_id
             && let Some(receipt) = self.store.receipt(now, room, user, client_id)
         {
-            let receipt = receipt.clone();
-            return self.acknowledge(io, asker, &receipt);
+            return self.acknowledge(io, asker, receipt);
         }
         let mut random = [0; 10];
         io.fill_random(&mut random);
         let (id, millis) = self.ids.next(wall_clock(), random);
-        let time = std::time::UNIX_EPOCH + std::time::Duration::from_millis(millis);
-        let receipt =
-            Receipt { id: id.hyphenated().to_string(), timestamp: humantime::format_rfc3339_millis(time).to_string() };
-        let payload = payload(&asker.account.fields(), &receipt, request);
+        let receipt = Receipt { id, millis };
+        let payload = self.payload(&asker.account.fields(), receipt, request);
         // Stored first: what nobody can find again later is not delivered either.
         self.store.append(now, room, id, &payload, request.attachments);
         let frame = encode::event("/", None, "message", &payload, request.attachments);
         self.fan_out(io, &asker.account, room, &frame);
-        self.acknowledge(io, asker, &receipt);
+        self.acknowledge(io, asker, receipt);
         if let Some(client_id) = &request.client_id {
             self.store.remember(now, room, user, client_id, receipt);
         }
     }
 
-    fn acknowledge(&mut self, io: &mut Io<'_>, asker: &Asker, receipt: &Receipt) {
+    fn acknowledge(&mut self, io: &mut Io<'_>, asker: &Asker, receipt: Receipt) {
         if let Some(ack) = asker.ack {
-            let reply = Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, receipt.timestamp));
+            let Receipt { id, millis } = receipt;
+            let reply = Reply::from(format!(r#","id":"{id}","timestamp":"{}""#, self.clock.format(millis)));
             self.reply(io, asker, "message", ack, reply);
         }
     }
@@ -136,27 +133,28 @@ impl Chat {
         io.of("/").local().to(room.name()).emit_frame(frame);
         self.end_typing_of_user(io, account, room);
     }
-}
 
-/// The event's payload. What the client sent is spliced in as it was sent.
-fn payload(fields: &str, receipt: &Receipt, request: &MessageRequest<'_>) -> String {
-    let context = request.context.unwrap_or_default();
-    let size = Hyphenated::LENGTH + receipt.timestamp.len() + request.message.len() + context.len() + fields.len();
-    let mut payload = String::with_capacity(size + 64);
-    payload.push_str(r#"{"id":""#);
-    payload.push_str(&receipt.id);
-    payload.push_str(r#"","message":"#);
-    payload.push_str(request.message);
-    payload.push_str(r#","timestamp":""#);
-    payload.push_str(&receipt.timestamp);
-    payload.push('"');
-    if !context.is_empty() {
-        payload.push_str(r#","context":"#);
-        payload.push_str(context);
+    /// The event's payload. What the client sent is spliced in as it was sent.
+    fn payload(&mut self, fields: &str, receipt: Receipt, request: &MessageRequest<'_>) -> String {
+        let context = request.context.unwrap_or_default();
+        let timestamp = self.clock.format(receipt.millis);
+        let size = Hyphenated::LENGTH + timestamp.len() + request.message.len() + context.len() + fields.len();
+        let mut payload = String::with_capacity(size + 64);
+        payload.push_str(r#"{"id":""#);
+        payload.push_str(receipt.id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]));
+        payload.push_str(r#"","message":"#);
+        payload.push_str(request.message);
+        payload.push_str(r#","timestamp":""#);
+        payload.push_str(timestamp);
+        payload.push('"');
+        if !context.is_empty() {
+            payload.push_str(r#","context":"#);
+            payload.push_str(context);
+        }
+        payload.push(',');
+        payload.push_str(fields);
+        payload.push('}');
+        debug_assert!(json::check(&payload, &json::Limits::default()).is_ok(), "{payload}");
+        payload
     }
-    payload.push(',');
-    payload.push_str(fields);
-    payload.push('}');
-    debug_assert!(json::check(&payload, &json::Limits::default()).is_ok(), "{payload}");
-    payload
 }

@@ -59,6 +59,7 @@ use crate::{
     limits::Addresses,
     message_id::MessageIds,
     store::MemoryStore,
+    timestamp::Clock,
 };
 
 /// The room of everybody.
@@ -94,6 +95,7 @@ pub(crate) struct Chat {
     quiet: HashSet<Room>,
     store: MemoryStore,
     ids: MessageIds,
+    clock: Clock,
     lobby: Room,
     idle: Alarms,
     expiry: Alarms,
@@ -158,6 +160,7 @@ impl Chat {
             quiet: HashSet::new(),
             store: MemoryStore::new(config.store.max_age, config.store.max_count, shared.shards),
             ids: MessageIds::default(),
+            clock: Clock::default(),
             lobby: Room::new(LOBBY),
             idle: Alarms::default(),
             expiry: Alarms::default(),

@@ -2,8 +2,8 @@
 //!
 //! Each room has a home, the shard that its name hashes to. The home alone numbers the room's messages and keeps them, and
 //! knows who is in it; so a room has one order, everywhere. A socket's own shard checks what the socket sends, asks the homes
-//! of its rooms, and hears their answers in the order in which they were given. Where home and socket share a shard, nothing
-//! is posted: the same functions are called at once.
+//! of its rooms, and hears their answers in the order in which they were given. With one shard nothing is posted: the same
+//! functions are called at once.
 
 use std::{hash::BuildHasher, sync::Arc, time::Instant};
 
@@ -108,10 +108,16 @@ impl Chat {
         }
     }
 
-    /// Hands a post to a room's home.
+    /// Hands a post to a room's home. Where there are several shards it takes the way of a letter even to this one: what
+    /// others sent before it may lie unread in front of the home, and whoever heard that a socket is connected must
+    /// reach it.
     pub(super) fn deliver_home(&mut self, io: &mut Io<'_>, room: &Room, post: Post) {
-        let home = self.home_of(io, room);
-        self.deliver(io, home, post);
+        if io.shards() > 1 {
+            let weight = post.weight();
+            io.post(self.home_of(io, room), Remote::new(post).weighing(weight));
+        } else {
+            self.on_post(io, post);
+        }
     }
 
     /// Hands a post to every shard, to this one last.

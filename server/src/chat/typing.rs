@@ -97,6 +97,10 @@ impl Chat {
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
     pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, account: &Account, room: &Room) {
+        // Whoever types has an alarm; mostly nobody does.
+        if self.typing.next().is_none() {
+            return;
+        }
         let sockets = self.users.get(&account.id).cloned().unwrap_or_default();
         for socket in sockets {
             self.end_typing_in(io, socket, room);

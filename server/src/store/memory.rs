@@ -25,8 +25,7 @@ pub(crate) struct Stored {
     /// The event's payload, as JSON.
     pub(crate) json: Box<str>,
     /// What the placeholders in it stand for.
-    pub(crate) attachments: Vec<Bytes>,
-    at: Instant,
+    pub(crate) attachments: Box<[Bytes]>,
 }
 
 impl Stored {
@@ -36,11 +35,12 @@ impl Stored {
     }
 }
 
-/// What the first message with a `clientId` was acknowledged with.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a message was stamped with, and is acknowledged with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Receipt {
-    pub(crate) id: String,
-    pub(crate) timestamp: String,
+    pub(crate) id: Uuid,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) millis: u64,
 }
 
 /// A `clientId` in its room and of its user.
@@ -55,8 +55,8 @@ struct ClientKey {
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     rooms: HashMap<Room, VecDeque<Stored>>,
-    /// The rooms of all messages, oldest message first: whose front is to go next.
-    order: VecDeque<Room>,
+    /// When each message was stored, oldest first, and its room: whose front is to go next.
+    order: VecDeque<(Instant, Room)>,
     bytes: usize,
     max_age: Duration,
     max_count: usize,
@@ -83,18 +83,17 @@ impl MemoryStore {
 
     /// Keeps a message as the newest of its room.
     pub(crate) fn append(&mut self, now: Instant, room: &Room, id: Uuid, json: &str, attachments: &[Bytes]) {
-        let stored = Stored { id, json: json.into(), attachments: attachments.to_vec(), at: now };
+        let stored = Stored { id, json: json.into(), attachments: attachments.into() };
         self.bytes += stored.bytes();
         self.rooms.entry(room.clone()).or_default().push_back(stored);
-        self.order.push_back(room.clone());
+        self.order.push_back((now, room.clone()));
         self.expire(now);
     }
 
     /// Forgets what is too old or too much.
     pub(crate) fn expire(&mut self, now: Instant) {
-        while let Some(room) = self.order.front() {
-            let oldest = self.rooms.get(room).and_then(VecDeque::front).map(|stored| stored.at);
-            let stale = oldest.is_none_or(|at| !self.max_age.is_zero() && now.duration_since(at) > self.max_age);
+        while let Some((oldest, _)) = self.order.front() {
+            let stale = !self.max_age.is_zero() && now.duration_since(*oldest) > self.max_age;
             if !stale && self.order.len() <= self.max_count && self.bytes <= self.max_bytes {
                 break;
             }
@@ -111,7 +110,7 @@ impl MemoryStore {
     }
 
     fn forget_oldest(&mut self) {
-        let Some(room) = self.order.pop_front() else { return };
+        let Some((_, room)) = self.order.pop_front() else { return };
         let Some(messages) = self.rooms.get_mut(&room) else { return };
         if let Some(gone) = messages.pop_front() {
             self.bytes = self.bytes.saturating_sub(gone.bytes());
@@ -141,9 +140,11 @@ impl MemoryStore {
     }
 
     /// What a message with this `clientId` was acknowledged with, if there was one in the last ten minutes.
-    pub(crate) fn receipt(&mut self, now: Instant, room: &Room, user: &Arc<str>, client_id: &str) -> Option<&Receipt> {
+    pub(crate) fn receipt(&mut self, now: Instant, room: &Room, user: &Arc<str>, client_id: &str) -> Option<Receipt> {
         self.expire(now);
-        self.receipts.get(&ClientKey { room: room.clone(), user: Arc::clone(user), client_id: client_id.into() })
+        self.receipts
+            .get(&ClientKey { room: room.clone(), user: Arc::clone(user), client_id: client_id.into() })
+            .copied()
     }
 
     /// Remembers what a message with this `clientId` was acknowledged with.
@@ -234,13 +235,13 @@ mod tests {
         let [a, b] = ["a", "b"].map(Room::new);
         let [alice, bob]: [Arc<str>; 2] = ["alice", "bob"].map(Into::into);
         let mut store = MemoryStore::new(Duration::ZERO, 100, 1);
-        let receipt = Receipt { id: "1".into(), timestamp: "t".into() };
-        store.remember(now, &a, &alice, "x", receipt.clone());
-        assert_eq!(store.receipt(now, &a, &alice, "x"), Some(&receipt));
+        let receipt = Receipt { id: Uuid::from_u128(1), millis: 1 };
+        store.remember(now, &a, &alice, "x", receipt);
+        assert_eq!(store.receipt(now, &a, &alice, "x"), Some(receipt));
         assert_eq!(store.receipt(now, &b, &alice, "x"), None);
         assert_eq!(store.receipt(now, &a, &bob, "x"), None);
         assert_eq!(store.receipt(now, &a, &alice, "y"), None);
-        assert_eq!(store.receipt(now + REMEMBERED, &a, &alice, "x"), Some(&receipt));
+        assert_eq!(store.receipt(now + REMEMBERED, &a, &alice, "x"), Some(receipt));
         assert_eq!(store.receipt(now + REMEMBERED + Duration::from_secs(1), &a, &alice, "x"), None);
         assert_eq!((store.receipts.len(), store.receipt_order.len()), (0, 0));
     }

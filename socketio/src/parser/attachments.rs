@@ -100,6 +100,9 @@ pub fn has_placeholders(valid: &str) -> bool {
 /// Whether a checked text has a place for each of this many attachments.
 #[must_use]
 pub fn all_placed(valid: &str, attachments: usize) -> bool {
+    if attachments == 0 {
+        return true;
+    }
     let found = placeholders(valid);
     (0..attachments).all(|num| found.iter().flatten().any(|placed| placed.value == Some(num)))
 }

@@ -51,8 +51,8 @@ pub(super) const MAX_HEADERS: usize = 100;
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
 
-/// The service of one connection.
-struct Edge<H> {
+/// The service of one connection, or of one request that another server passes on.
+pub(super) struct Edge<H> {
     shard: ShardRef<H>,
     config: Rc<Config>,
     remote: SocketAddr,
@@ -81,7 +81,7 @@ pub(super) async fn serve<H: Handler + 'static>(
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let takeover = Rc::default();
     let patience = config.close_timeout;
-    let edge = Edge { shard: shard.clone(), config, remote, takeover: Rc::clone(&takeover) };
+    let edge = Edge::new(shard.clone(), config, remote, Rc::clone(&takeover));
     let (stream, early) = serve_http(edge, stream, early).await?;
     match takeover.take() {
         Some(takeover) => takeover.go_on(shard, stream, early, remote).await,
@@ -136,9 +136,16 @@ async fn serve_http<H: Handler + 'static>(
 }
 
 /// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
-struct Speaking<H: Handler>(ShardRef<H>);
+pub(super) struct Speaking<H: Handler>(ShardRef<H>);
 
 impl<H: Handler> Speaking<H> {
+    /// For a request that another server passes on: that server's own shutdown decides whether it comes.
+    #[cfg(feature = "tower")]
+    pub(super) fn one(shard: &ShardRef<H>) -> Self {
+        shard.turn(|shard| shard.io.http += 1);
+        Self(shard.clone())
+    }
+
     /// `None` when the server is shutting down.
     fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
         let drain = shard.turn(|shard| {
@@ -187,7 +194,7 @@ enum Served {
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     parts: &'a Parts,
-    query: &'a Query,
+    query: &'a Query<'a>,
     remote: SocketAddr,
 }
 
@@ -209,7 +216,19 @@ impl<'a> Asked<'a> {
 }
 
 impl<H: Handler + 'static> Edge<H> {
-    async fn answer(self, request: Request<Incoming>) -> Response<Bytes> {
+    pub(super) const fn new(
+        shard: ShardRef<H>,
+        config: Rc<Config>,
+        remote: SocketAddr,
+        takeover: Rc<RefCell<Option<Takeover>>>,
+    ) -> Self {
+        Self { shard, config, remote, takeover }
+    }
+
+    pub(super) async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let (parts, body) = request.into_parts();
         if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
             let mut response = answer::empty(status);
@@ -242,7 +261,10 @@ impl<H: Handler + 'static> Edge<H> {
         response::refused(refused, &asked.parts.headers)
     }
 
-    async fn serve(&self, asked: Asked<'_>, body: Incoming) -> Result<Served, Refused> {
+    async fn serve<B>(&self, asked: Asked<'_>, body: B) -> Result<Served, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let Parts { method, headers, .. } = asked.parts;
         match engine::route::route_query(asked.query, method, headers, &self.config)? {
             Route::Preflight => Ok(Served::Apart(answer::preflight(headers, &self.config))),
@@ -282,7 +304,7 @@ impl<H: Handler + 'static> Edge<H> {
         Ok(answer::handshake(poll, &sid.to_string(), headers, &self.config))
     }
 
-    async fn open_websocket(&self, asked: Asked<'_>, body: &Incoming) -> Result<Response<Bytes>, Refused> {
+    async fn open_websocket(&self, asked: Asked<'_>, body: &impl Body) -> Result<Response<Bytes>, Refused> {
         let accept = check_websocket(asked.parts, !body.is_end_stream())?;
         let admitted = self.admit(asked, Transport::WebSocket).await?;
         let Parts { uri, headers, .. } = asked.parts;
@@ -292,7 +314,10 @@ impl<H: Handler + 'static> Edge<H> {
         Ok(answer::switching_protocols(&accept, extensions))
     }
 
-    async fn session(&self, asked: Asked<'_>, body: Incoming, visit: Visit) -> Result<Response<Bytes>, Refused> {
+    async fn session<B>(&self, asked: Asked<'_>, body: B, visit: Visit) -> Result<Response<Bytes>, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let headers = &asked.parts.headers;
         let owner = Owner::of(&visit.sid, &self.shard).ok_or(Refused::UNKNOWN)?;
         match visit.action {
@@ -319,7 +344,7 @@ impl<H: Handler + 'static> Edge<H> {
         &self,
         owner: &Owner<'_, H>,
         asked: Asked<'_>,
-        body: &Incoming,
+        body: &impl Body,
         visit: Visit,
     ) -> Result<Response<Bytes>, Refused> {
         let checked = check_websocket(asked.parts, !body.is_end_stream());
@@ -346,7 +371,7 @@ impl<H: Handler + 'static> Edge<H> {
 pub(super) fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
-    if hosts > 1 || (hosts == 0 && version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());

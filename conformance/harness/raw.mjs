@@ -6,6 +6,7 @@ import WebSocket from 'ws';
 
 import { DEADLINE, Inbox, withDeadline } from './inbox.mjs';
 
+/** Where the server is, unless it has a `path` of its own. */
 export const PATH = '/socket.io/';
 const SEPARATOR = '\x1e';
 
@@ -35,14 +36,15 @@ export function assertRefusal(response, status, code, message) {
 
 export class PollingSession {
   static async open(server, { headers } = {}) {
-    const response = await http(server, `${PATH}?EIO=4&transport=polling`, { headers });
+    const path = server.path ?? PATH;
+    const response = await http(server, `${path}?EIO=4&transport=polling`, { headers });
     assert.equal(response.status, 200, response.text);
     const session = new PollingSession();
     session.server = server;
     session.response = response;
     assert.equal(response.text[0], '0');
     session.handshake = JSON.parse(response.text.slice(1));
-    session.path = `${PATH}?EIO=4&transport=polling&sid=${session.handshake.sid}`;
+    session.path = `${path}?EIO=4&transport=polling&sid=${session.handshake.sid}`;
     session.packets = [];
     return session;
   }
@@ -99,7 +101,7 @@ export class RawWebSocket {
   static async open(t, server, { sid, headers } = {}) {
     const raw = new RawWebSocket();
     const query = sid === undefined ? '' : `&sid=${sid}`;
-    raw.ws = new WebSocket(`${server.url.replace('http', 'ws')}${PATH}?EIO=4&transport=websocket${query}`, { headers });
+    raw.ws = new WebSocket(`${server.url.replace('http', 'ws')}${server.path ?? PATH}?EIO=4&transport=websocket${query}`, { headers });
     t.after(() => raw.ws.terminate());
     raw.ws.on('error', () => {});
     raw.ws.on('message', (data, isBinary) => raw.inbox.push(isBinary ? data : data.toString()));
@@ -142,7 +144,7 @@ export class RawWebSocket {
 
 /** The HTTP answer to a WebSocket handshake that is refused: `{ status, headers, text }`. */
 export function refusedWebSocket(server, query, { headers } = {}) {
-  const ws = new WebSocket(`${server.url.replace('http', 'ws')}${PATH}?${query}`, { headers });
+  const ws = new WebSocket(`${server.url.replace('http', 'ws')}${server.path ?? PATH}?${query}`, { headers });
   const answer = new Promise((resolve, reject) => {
     ws.once('open', () => {
       ws.terminate();

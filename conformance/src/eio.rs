@@ -2,7 +2,9 @@
 
 use std::net::TcpListener;
 
-use engineio::{CloseReason, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound};
+use engineio::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound,
+};
 
 struct Echo;
 
@@ -18,7 +20,7 @@ impl Handler for Echo {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
-    Server::new(crate::engine()).serve(listener, || Echo)?.join();
+pub(crate) fn serve(listener: TcpListener, config: Config, shards: u16) -> anyhow::Result<()> {
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
     Ok(())
 }

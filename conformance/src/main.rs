@@ -1,9 +1,14 @@
 //! The fixture servers of the official suites: small programs on the crates, as the suites' own fixtures are on Node.
 //!
-//! `CONF_FIXTURE` names the fixture, `PORT` the port. `conformance/official` starts them.
+//! `CONF_FIXTURE` names the fixture, `PORT` the port; with `ALLOW_EIO3=1` protocol v3 is served too. `eio` has as
+//! many shards as `SHARDS` says (default 1); `DELAY_OPEN=1` puts [`relay`] before it. `conformance/official`,
+//! `conformance/rfc6455` and the tests beside them start the fixtures.
 
+mod client_eio;
 mod eio;
+mod relay;
 mod sio;
+mod ws_echo;
 
 use std::{env, net::TcpListener, time::Duration};
 
@@ -12,19 +17,32 @@ use anyhow::Context as _;
 fn main() -> anyhow::Result<()> {
     let port = env::var("PORT").context("PORT")?.parse::<u16>().context("PORT")?;
     let fixture = env::var("CONF_FIXTURE").context("CONF_FIXTURE")?;
+    let shards = env::var("SHARDS").ok().map_or(Ok(1), |shards| shards.parse::<u16>()).context("SHARDS")?;
+    let allow_eio3 = env::var("ALLOW_EIO3").is_ok_and(|value| value == "1");
     // Both address families, where the machine has both: `localhost` may be either.
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
+    // What starts a fixture on port 0 learns the port from this line. Connections wait in the backlog meanwhile.
+    println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
-        "eio" => eio::serve(listener),
-        "sio" => sio::serve(listener),
-        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio and sio"),
+        "eio" if env::var("DELAY_OPEN").is_ok_and(|value| value == "1") => {
+            let server = TcpListener::bind(("127.0.0.1", 0))?;
+            let addr = server.local_addr()?;
+            std::thread::spawn(move || relay::serve(&listener, addr));
+            eio::serve(server, engine(allow_eio3), shards)
+        }
+        "eio" => eio::serve(listener, engine(allow_eio3), shards),
+        "sio" => sio::serve(listener, engine(allow_eio3)),
+        "client-eio" => client_eio::serve(listener, allow_eio3),
+        "ws-echo" => ws_echo::serve(listener),
+        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio and ws-echo"),
     }
 }
 
 /// What both protocol suites expect of the engine: heartbeats they can wait for, and any origin.
-fn engine() -> engineio::Config {
+fn engine(allow_eio3: bool) -> engineio::Config {
     let mut config = engineio::Config::default();
-    config.cors = true;
+    config.allow_eio3 = allow_eio3;
+    config.cors = Some(engineio::http::Cors::default());
     config.ping_interval = Duration::from_millis(300);
     config.ping_timeout = Duration::from_millis(200);
     config

@@ -36,8 +36,7 @@ impl Handler for Protocol {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
-    let mut engine = crate::engine();
+pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config) -> anyhow::Result<()> {
     engine.path = "/socket.io/".to_owned();
     let mut config = Config::default();
     config.namespaces = vec!["/".to_owned(), "/custom".to_owned()];

@@ -6,7 +6,8 @@
 use std::{env, net::TcpListener, time::Duration};
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, net::Server, packet::Outbound,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame, http::Cors, net::Server,
+    packet::Outbound,
 };
 
 struct Echo;
@@ -29,7 +30,7 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut config = Config::default();
-    config.cors = true;
+    config.cors = Some(Cors::default());
     config.ping_interval = Duration::from_millis(number("PING_INTERVAL", 25_000));
     config.ping_timeout = Duration::from_millis(number("PING_TIMEOUT", 20_000));
     let port = u16::try_from(number("PORT", 3000))?;
@@ -37,4 +38,30 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let shards = u16::try_from(number("SHARDS", 1))?;
     Server::new(config).shards(shards).serve(listener, || Echo)?.join();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{SinkExt, StreamExt};
+    use tokio_tungstenite::{client_async, tungstenite};
+
+    #[tokio::test]
+    async fn a_message_comes_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let running = Server::new(Config::default()).serve(listener, || Echo).unwrap();
+        let addr = running.local_addr();
+        let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
+        let url = format!("ws://{addr}/engine.io/?EIO=4&transport=websocket");
+        let (mut ws, _) = client_async(url, stream).await.unwrap();
+        assert!(ws.next().await.unwrap().unwrap().to_text().unwrap().starts_with("0{"));
+        for (sent, echoed) in [
+            (tungstenite::Message::text("4a"), tungstenite::Message::text("4a")),
+            (tungstenite::Message::binary(vec![1]), tungstenite::Message::binary(vec![1])),
+        ] {
+            ws.send(sent).await.unwrap();
+            assert_eq!(ws.next().await.unwrap().unwrap(), echoed);
+        }
+        running.shutdown(Duration::ZERO);
+    }
 }

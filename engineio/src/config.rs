@@ -1,22 +1,40 @@
-//! [`Config`]: the limits and intervals of an Engine.IO server, with the reference's names and defaults.
+//! [`Config`]: the options, limits and intervals of an Engine.IO server, with the reference's names and defaults.
 
 use std::time::Duration;
 
-use crate::http::Origins;
+use crate::{
+    Message, SharedFrame,
+    http::{Cookie, Cors, HttpCompression, Origins},
+    packet::Outbound,
+    session::{Intervals, Transport},
+    ws::deflate::PerMessageDeflate,
+};
 
-/// Limits and intervals. The defaults are those of Node's `engine.io` 6.6; sizes are in bytes.
+/// Options, limits and intervals. The defaults are those of Node's `engine.io` 6.6; sizes are in bytes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The path prefix that belongs to the engine. Default `/engine.io/`.
+    /// The path prefix that belongs to the engine. Whether it ends with a slash makes no difference, see
+    /// `add_trailing_slash`. Default `/engine.io/`.
     pub path: String,
+    /// Whether the slash at the end of `path` belongs to it (`addTrailingSlash`): then `/engine.io/` and what is below are
+    /// the engine's, and `/engine.io` is not. Default true.
+    pub add_trailing_slash: bool,
+    /// The transports that are served; one that is not is unknown (code 0). Default both.
+    pub transports: Vec<Transport>,
+    /// Whether the handshake of a polling session names WebSocket as an upgrade (`allowUpgrades`). A client that upgrades
+    /// all the same is served, as by the reference. Default true.
+    pub allow_upgrades: bool,
+    /// Whether protocol v3, of version 2 clients of Socket.IO, is spoken too (`allowEIO3`). Default false.
+    pub allow_eio3: bool,
     /// Time between a pong (or the handshake) and the next ping. Default 25 s.
     pub ping_interval: Duration,
-    /// How long a pong may take. Default 20 s.
+    /// How long a pong may take; in v3, how long after `ping_interval` a ping may still come. Default 20 s.
     pub ping_timeout: Duration,
     /// How long an upgrade may take from the second transport's handshake to packet `5`. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// The largest HTTP body, and the largest WebSocket message, that is accepted. Default 1,000,000.
+    /// The largest HTTP body, and the largest WebSocket message, that is accepted (`maxHttpBufferSize`); of a compressed
+    /// message both before and after it is inflated. Default 1,000,000.
     pub max_payload: usize,
     /// Queued bytes (and 32 for every frame, which costs more than its bytes) above which volatile packets are dropped and the peer is no longer read from. Default 64 KiB.
     pub outbound_soft: usize,
@@ -30,16 +48,49 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Which origins may talk to this server; enforced on every request and upgrade. Default: every origin.
     pub origins: Origins,
-    /// Whether allowed origins get CORS headers and preflights are answered. Default false.
-    pub cors: bool,
+    /// What browsers are told about who may read the answers; with it, preflights are answered. Default `None`.
+    pub cors: Option<Cors>,
+    /// The cookie that a polling handshake sets. Default `None`.
+    pub cookie: Option<Cookie>,
+    /// A message that every session gets right behind its handshake (`initialPacket`). Default `None`.
+    pub initial_packet: Option<Message<'static>>,
+    /// Compression of the bodies that answer polls, for clients that take it. Default on, from 1024 bytes.
+    pub http_compression: Option<HttpCompression>,
+    /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`: it costs time, memory and
+    /// the one encoding that serves all.
+    pub per_message_deflate: Option<PerMessageDeflate>,
     /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
     pub max_sessions: usize,
+    /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
+    /// types; there is no OPEN packet, and no heartbeat, so a peer that vanishes is noticed only when something is sent to
+    /// it. For an application with a protocol of its own, and for suites that know WebSocket alone. What is sent is to be
+    /// made by [`SharedFrame::websocket_message`]. Not together with `allow_eio3`, nor with polling among `transports`.
+    /// Default false.
+    pub plain_websockets: bool,
+}
+
+impl Config {
+    /// The intervals of the heartbeat.
+    #[must_use]
+    pub const fn intervals(&self) -> Intervals {
+        Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
+    }
+
+    /// `initial_packet` as a frame: to be made once, and sent behind every OPEN packet.
+    #[must_use]
+    pub fn initial_frame(&self) -> Option<SharedFrame> {
+        self.initial_packet.as_ref().map(|message| SharedFrame::packet(&Outbound::Message(message.clone())))
+    }
 }
 
 impl Default for Config {
     fn default() -> Self {
         Self {
             path: "/engine.io/".to_owned(),
+            add_trailing_slash: true,
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            allow_upgrades: true,
+            allow_eio3: false,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
@@ -50,8 +101,28 @@ impl Default for Config {
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             origins: Origins::Any,
-            cors: false,
+            cors: None,
+            cookie: None,
+            initial_packet: None,
+            http_compression: Some(HttpCompression::default()),
+            per_message_deflate: None,
             max_sessions: 0,
+            plain_websockets: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_initial_packet_stands_behind_the_handshake() {
+        let mut config = Config::default();
+        assert!(config.initial_frame().is_none());
+        config.initial_packet = Some(Message::Text("hi".into()));
+        assert_eq!(config.initial_frame().unwrap().polling(), b"4hi");
+        config.initial_packet = Some(Message::Binary(vec![1].into()));
+        assert_eq!(config.initial_frame().unwrap().websocket(), b"\x82\x01\x01");
     }
 }

@@ -1,6 +1,8 @@
 //! Refusals of a request before it reaches a session.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use crate::http::json;
 
 /// A request that cannot be served, with the code and message the protocol gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +17,14 @@ pub enum HandshakeError {
     /// A request without `sid` that is no GET.
     #[error("Bad handshake method")]
     BadHandshakeMethod,
-    /// Transport `websocket` without an upgrade, or a transport that is not the session's.
+    /// Transport `websocket` without an upgrade; a transport or a revision of the protocol that is not the session's; an
+    /// application that cannot make an id.
     #[error("Bad request")]
     BadRequest,
     /// The application or the origin rule refused the request.
     #[error("Forbidden")]
     Forbidden,
-    /// `EIO` is not `4`.
+    /// `EIO` is not `4`, and v3 is not allowed.
     #[error("Unsupported protocol version")]
     UnsupportedProtocolVersion,
     /// A limit on connections was reached; the client may try again.
@@ -60,9 +63,86 @@ impl HandshakeError {
     /// The body of the refusal, `{"code":N,"message":"..."}`.
     #[must_use]
     pub fn body(self) -> String {
-        format!(r#"{{"code":{},"message":"{self}"}}"#, self.code())
+        self.body_with(None)
+    }
+
+    /// The body with a message of the application instead of the protocol's.
+    #[must_use]
+    pub fn body_with(self, message: Option<&str>) -> String {
+        let mut body = format!(r#"{{"code":{},"message":"#, self.code());
+        match message {
+            Some(message) => json::push_string(message, &mut body),
+            None => json::push_string(&self.to_string(), &mut body),
+        }
+        body.push('}');
+        body
+    }
+
+    /// The same with the context that tells apart what has one code.
+    #[must_use]
+    pub const fn within(self, context: ErrorContext) -> ConnectionError {
+        ConnectionError { error: self, context: Some(context) }
     }
 }
+
+/// What was being done when a request was refused: for the application, never for the client (A12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorContext {
+    /// The origin is not allowed.
+    InvalidOrigin,
+    /// The request's transport is not the session's.
+    TransportMismatch,
+    /// Transport `websocket` without an upgrade.
+    TransportHandshakeError,
+    /// The application could not make an id.
+    IdGenerationError,
+    /// Something between server and engine refused the request.
+    MiddlewareFailure,
+    /// The request's revision of the protocol is not the session's.
+    ProtocolMismatch,
+}
+
+impl ErrorContext {
+    /// The reference's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InvalidOrigin => "INVALID_ORIGIN",
+            Self::TransportMismatch => "TRANSPORT_MISMATCH",
+            Self::TransportHandshakeError => "TRANSPORT_HANDSHAKE_ERROR",
+            Self::IdGenerationError => "ID_GENERATION_ERROR",
+            Self::MiddlewareFailure => "MIDDLEWARE_FAILURE",
+            Self::ProtocolMismatch => "PROTOCOL_MISMATCH",
+        }
+    }
+}
+
+/// A refusal with what the application may want to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionError {
+    /// What the client is told.
+    pub error: HandshakeError,
+    /// What the application is told besides; `None` where the error says it all.
+    pub context: Option<ErrorContext>,
+}
+
+impl From<HandshakeError> for ConnectionError {
+    fn from(error: HandshakeError) -> Self {
+        Self { error, context: None }
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.context {
+            Some(context) => write!(f, "{} ({})", self.error, context.name()),
+            None => self.error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectionError {}
 
 #[cfg(test)]
 mod tests {
@@ -75,5 +155,13 @@ mod tests {
         assert_eq!(HandshakeError::Forbidden.status(), 403);
         let busy = HandshakeError::Unavailable { retry_after: Duration::from_secs(1) };
         assert_eq!((busy.status(), busy.code()), (503, 4));
+        let own = HandshakeError::Forbidden.body_with(Some("\"no\"\n"));
+        assert_eq!(own, r#"{"code":4,"message":"\"no\"\n"}"#);
+    }
+
+    #[test]
+    fn a_context_is_named_as_the_reference_names_it() {
+        let error = HandshakeError::BadRequest.within(ErrorContext::ProtocolMismatch);
+        assert_eq!(error.to_string(), "Bad request (PROTOCOL_MISMATCH)");
     }
 }

@@ -1,4 +1,4 @@
-//! Engine.IO v4 server.
+//! Engine.IO server, protocol v4 and, where allowed, v3.
 //!
 //! Without features this crate is *sans-IO*: bytes, time and random bytes come in as arguments, events and bytes go
 //! out as return values. No tokio, no hyper, no clock, no entropy, no logging. The feature `net` (on by default) adds
@@ -6,12 +6,14 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | [`protocol`] | which revision a session speaks |
 //! | [`packet`] | one Engine.IO packet |
 //! | [`payload`] | several packets in one HTTP body |
 //! | [`ws`] | the RFC 6455 codec of the server side |
-//! | [`http`] | from a request's query and headers to a [`http::Route`] |
+//! | [`http`] | from a request to a [`http::Route`], and from what came of it to the answer |
 //! | [`session`] | the state machine of one session |
 //! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
+//! | [`hooks`] | what an application may say about connections and headers |
 //! | [`handler`] | the traits between a session and the layer above |
 //! | [`remote`] | what handlers of different shards tell each other |
 
@@ -21,9 +23,11 @@ pub mod config;
 pub mod deadlines;
 pub mod error;
 pub mod handler;
+pub mod hooks;
 pub mod http;
 pub mod packet;
 pub mod payload;
+pub mod protocol;
 pub mod remote;
 pub mod session;
 pub mod shared_frame;
@@ -39,6 +43,7 @@ pub use close::CloseReason;
 pub use config::Config;
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use packet::Message;
+pub use protocol::Protocol;
 pub use remote::Remote;
-pub use shared_frame::SharedFrame;
+pub use shared_frame::{SharedFrame, Wire};
 pub use sid::Sid;

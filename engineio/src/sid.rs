@@ -1,16 +1,23 @@
 //! [`Sid`]: the id of an Engine.IO session.
 //!
 //! A sid is a bearer secret: whoever knows it may poll the session. It carries where the session lives (shard and slab
-//! index, so that any shard can route a request without a global map) and 120 random bits that prove the right to it.
+//! index, so that any shard can route a request without a global map) and 120 random bits that prove the right to it. In
+//! the place of those an application may put a text of its own ([`SidPart`]), which is kept as its hash.
 
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha1::{Digest as _, Sha1};
+
+use crate::hooks::SidPart;
 
 /// How many random bytes a sid carries: 15, that is 120 bits.
 pub const RANDOM_LEN: usize = 15;
-const LEN: usize = 2 + 4 + RANDOM_LEN;
+const PLACE_LEN: usize = 2 + 4;
+const LEN: usize = PLACE_LEN + RANDOM_LEN;
 const TEXT_LEN: usize = LEN.div_ceil(3) * 4;
+/// The characters of the place: six bytes are eight of them exactly, so the rest of the text is the secret alone.
+const PLACE_TEXT_LEN: usize = PLACE_LEN / 3 * 4;
 
 /// The id of a session: shard, slab index and 120 random bits; as text 28 characters of base64url.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,7 +28,7 @@ impl Sid {
     #[must_use]
     pub fn new(shard: u16, index: u32, random: [u8; RANDOM_LEN]) -> Self {
         let mut bytes = [0; LEN];
-        let (place, secret) = bytes.split_at_mut(6);
+        let (place, secret) = bytes.split_at_mut(PLACE_LEN);
         let (shard_bytes, index_bytes) = place.split_at_mut(2);
         shard_bytes.copy_from_slice(&shard.to_be_bytes());
         index_bytes.copy_from_slice(&index.to_be_bytes());
@@ -38,6 +45,27 @@ impl Sid {
             return None;
         }
         (URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) == Ok(LEN)).then_some(Self(bytes))
+    }
+
+    /// Reads a sid whose secret may be a text that the application chose.
+    #[must_use]
+    pub fn parse_chosen(text: &str) -> Option<Self> {
+        if let Some(sid) = Self::parse(text) {
+            return Some(sid);
+        }
+        let (place_text, part) = text.split_at_checked(PLACE_TEXT_LEN)?;
+        let secret = secret_of(&SidPart::new(part).ok()?);
+        let mut bytes = [0; LEN];
+        let (place, rest) = bytes.split_at_mut(PLACE_LEN);
+        (URL_SAFE_NO_PAD.decode_slice(place_text, place) == Ok(PLACE_LEN)).then_some(())?;
+        rest.copy_from_slice(&secret);
+        Some(Self(bytes))
+    }
+
+    /// The secret part.
+    #[must_use]
+    pub fn secret(&self) -> [u8; RANDOM_LEN] {
+        self.0.last_chunk().copied().unwrap_or_default()
     }
 
     /// The shard that owns the session.
@@ -74,9 +102,78 @@ impl fmt::Debug for Sid {
     }
 }
 
+/// The secret that stands for a text: the text itself where it is what random bits look like, so that it reads back the
+/// same way; its hash otherwise.
+fn secret_of(part: &SidPart) -> [u8; RANDOM_LEN] {
+    let mut secret = [0; RANDOM_LEN];
+    let text = part.as_str();
+    let plain =
+        text.len() == TEXT_LEN - PLACE_TEXT_LEN && URL_SAFE_NO_PAD.decode_slice(text, &mut secret) == Ok(RANDOM_LEN);
+    if !plain {
+        let hash = Sha1::digest(text);
+        secret.iter_mut().zip(hash).for_each(|(secret, byte)| *secret = byte);
+    }
+    secret
+}
+
+/// A sid as the client gets it: with the application's text where there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedSid {
+    sid: Sid,
+    part: Option<SidPart>,
+}
+
+impl IssuedSid {
+    /// The sid of the session at `index` of shard `shard`, with random bits.
+    #[must_use]
+    pub fn random(shard: u16, index: u32, random: [u8; RANDOM_LEN]) -> Self {
+        Self { sid: Sid::new(shard, index, random), part: None }
+    }
+
+    /// The sid of the session at `index` of shard `shard`, with a text that the application chose.
+    #[must_use]
+    pub fn chosen(shard: u16, index: u32, part: SidPart) -> Self {
+        Self { sid: Sid::new(shard, index, secret_of(&part)), part: Some(part) }
+    }
+
+    /// What requests with this sid are compared to.
+    #[must_use]
+    pub const fn sid(&self) -> Sid {
+        self.sid
+    }
+}
+
+impl fmt::Display for IssuedSid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(part) = &self.part else { return self.sid.fmt(f) };
+        let text = self.sid.to_string();
+        f.write_str(text.get(..PLACE_TEXT_LEN).unwrap_or_default())?;
+        f.write_str(part.as_str())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chosen_text_reads_back_and_proves_the_right_to_its_session_only() {
+        for text in ["alice-1", "x", &"y".repeat(128), &"A".repeat(20), "-._~-._~-._~-._~-._~"] {
+            let issued = IssuedSid::chosen(3, 70_000, SidPart::new(text).unwrap());
+            let shown = issued.to_string();
+            assert!(shown.ends_with(text) && shown.len() == 8 + text.len(), "{shown}");
+            let back = Sid::parse_chosen(&shown).unwrap();
+            assert_eq!((back, back.shard(), back.index()), (issued.sid(), 3, 70_000), "{text}");
+            assert!(back.proves(&issued.sid().secret()));
+            let other = IssuedSid::chosen(3, 70_000, SidPart::new(format!("{text}z").get(1..).unwrap()).unwrap());
+            assert!(!other.sid().proves(&back.secret()), "{text}");
+        }
+        let random = IssuedSid::random(3, 70_000, [9; RANDOM_LEN]);
+        assert_eq!(Sid::parse_chosen(&random.to_string()), Some(random.sid()));
+        for text in ["", "AAMAARFw", "AAMAARF", "!AMAARFwx", "AAMAARFwa b", &"é".repeat(9), &"A".repeat(200)] {
+            assert_eq!(Sid::parse_chosen(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn text_round_trips_and_carries_the_place() {

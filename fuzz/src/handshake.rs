@@ -6,8 +6,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use engineio::{
     Config, Sid,
-    error::HandshakeError,
-    http::{self as engine, Action, Origins, Route},
+    error::{ConnectionError, HandshakeError},
+    http::{self as engine, Action, Cors, Origins, Route},
     session::Transport,
     ws::handshake as websocket,
 };
@@ -31,14 +31,16 @@ pub fn handshake(data: &[u8]) {
     }
 
     routes(&method, &uri, &headers);
-    let _ = engine::check_version(&uri);
+    let _ = engine::Query::parse(&uri).check_protocol(&Config::default());
     upgrades(&method, &headers);
     origins(&headers);
 }
 
 fn routes(method: &Method, uri: &Uri, headers: &HeaderMap) {
-    let route = engine::route(method, uri, headers, false);
-    let with_cors = engine::route(method, uri, headers, true);
+    let mut config = Config::default();
+    let route = engine::route(method, uri, headers, &config);
+    config.cors = Some(Cors::default());
+    let with_cors = engine::route(method, uri, headers, &config);
     assert!(with_cors == route || (with_cors == Ok(Route::Preflight) && method == Method::OPTIONS));
     let upgrade = websocket::is_upgrade(headers);
     match route {
@@ -65,7 +67,7 @@ fn routes(method: &Method, uri: &Uri, headers: &HeaderMap) {
             }
         }
         Ok(Route::Preflight) => panic!("no preflight without CORS"),
-        Err(error) => {
+        Err(ConnectionError { error, .. }) => {
             assert!(error.code() <= 3, "{error}");
             assert!(error != HandshakeError::BadHandshakeMethod || method != Method::GET);
             assert!(serde_json::from_str::<serde_json::Value>(&error.body()).is_ok());

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
-    http::Origins,
+    http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -94,12 +94,15 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
     engine.max_sessions = config.limits.connections;
-    engine.cors = true;
-    engine.origins = if config.http.allow_origin.iter().any(|origin| origin == "*") {
-        Origins::Any
+    if config.http.allow_origin.iter().any(|origin| origin == "*") {
+        engine.origins = Origins::Any;
+        engine.cors = Some(Cors::default());
     } else {
-        Origins::Listed { origins: config.http.allow_origin.clone(), own: true, loopback: config.development }
-    };
+        engine.origins =
+            Origins::Listed { origins: config.http.allow_origin.clone(), own: true, loopback: config.development };
+        // Who may talk to the server may read its answers.
+        engine.cors = Some(Cors::with_origins(CorsOrigins::Reflect));
+    }
     engine
 }
 

@@ -67,9 +67,18 @@ pub(super) fn take_over<H: Handler + 'static>(shard: &ShardRef<H>, handover: Han
     let shard = shard.clone();
     let stage = Stage::Arriving(match errand {
         Errand::Serve => Box::pin(begin(shard, stream, remote, early)),
-        Errand::Probe(key, id) => Box::pin(Probing::new(shard, key, id, stream, early.into()).run()),
+        Errand::Probe(key, id, wire) => Box::pin(Probing::new(shard, (key, id), wire, stream, early.into()).run()),
     });
     tokio::task::spawn_local(Connection { stage, _connected: connected });
+}
+
+/// Runs the task of a connection whose first part is `arriving`.
+#[cfg(feature = "tower")]
+pub(super) fn spawn<H: Handler + 'static>(
+    connected: Connected,
+    arriving: impl Future<Output = Option<ReadLoop<H>>> + 'static,
+) {
+    tokio::task::spawn_local(Connection { stage: Stage::Arriving(Box::pin(arriving)), _connected: connected });
 }
 
 /// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.

@@ -4,8 +4,12 @@ use std::{task::Waker, time::Instant};
 
 use tokio::{net::TcpStream, sync::oneshot};
 
-use super::{counts::Place, outq::OutQueue};
-use crate::{CloseReason, SharedFrame, session::Session, sid::RANDOM_LEN};
+use super::{
+    counts::Place,
+    outq::{OutQueue, PollBody, PollForm},
+    peer_wire::PeerWire,
+};
+use crate::{CloseReason, Config, SharedFrame, session::Session, sid::RANDOM_LEN};
 
 /// One session and the transport under it.
 #[derive(Debug)]
@@ -72,18 +76,31 @@ pub(super) enum Link {
     WebSocket(WsLink),
 }
 
+impl Link {
+    /// The frame as it is queued for this peer.
+    pub(super) fn adapt(&self, frame: &SharedFrame, config: &Config) -> SharedFrame {
+        match self {
+            Self::WebSocket(ws) if !ws.wire.is_plain() => frame.adapt(ws.wire.wire(config)),
+            _ => frame.clone(),
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PollLink {
     /// The GET that waits for packets; it gets the body of its answer.
-    pub(super) waiting: Option<oneshot::Sender<Vec<u8>>>,
+    pub(super) waiting: Option<oneshot::Sender<PollBody>>,
     /// What ends the session, in a body of its own after the queue: official clients act on a close packet at once, but
     /// on the messages before it in the same body only later, and so would lose them.
     pub(super) last: Option<SharedFrame>,
+    /// The answers to polls may be binary (v3).
+    pub(super) takes_binary: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct WsLink {
     pub(super) stream: TcpStream,
+    pub(super) wire: PeerWire,
     /// The connection's read loop, to be woken when it must look at the connection again.
     pub(super) task: Option<Waker>,
     /// Since when the peer has taken no byte although some wait for it.
@@ -99,8 +116,8 @@ pub(super) struct WsLink {
 }
 
 impl WsLink {
-    pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { stream, task: None, blocked: None, watched: false, paused: false, held: false, finished: false }
+    pub(super) const fn new(stream: TcpStream, wire: PeerWire) -> Self {
+        Self { stream, wire, task: None, blocked: None, watched: false, paused: false, held: false, finished: false }
     }
 
     pub(super) fn wake(&self) {
@@ -121,5 +138,11 @@ pub(super) struct Probe {
 impl Conn {
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// How the bodies of its polls are written.
+    pub(super) const fn poll_form(&self) -> PollForm {
+        let takes_binary = matches!(self.link, Link::Polling(PollLink { takes_binary: true, .. }));
+        PollForm { protocol: self.session.protocol(), takes_binary }
     }
 }

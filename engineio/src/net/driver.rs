@@ -106,6 +106,8 @@ impl<H: Handler + 'static> Driver<H> {
             Letter::Packets(packets) => {
                 tokio::task::spawn_local(polling::deliver_for_another(self.shard.clone(), packets));
             }
+            #[cfg(feature = "tower")]
+            Letter::Request(passed) => super::tower::serve(&self.shard, *passed),
             Letter::Drained => self.shard.turn(|shard| shard.io.end_http_if_drained()),
             Letter::Shutdown { within } => {
                 self.drain = Some(Instant::now() + within);

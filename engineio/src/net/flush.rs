@@ -6,6 +6,7 @@ use tokio::io::AsyncWrite;
 
 use super::{
     conn::{Conn, End, Link, Phase, PollLink, WsLink},
+    outq::{PollBody, PollForm},
     shard::Io,
     timers::Due,
 };
@@ -32,16 +33,16 @@ impl Io {
         let max_payload = self.config.max_payload;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match &mut conn.link {
-            Link::Polling(PollLink { waiting, last }) => {
+            Link::Polling(PollLink { waiting, last, takes_binary }) => {
                 if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
                 let Some(poll) = waiting.take() else { return };
                 conn.session.end_poll();
-                let body = if conn.out.is_empty() {
-                    last.take().map(|last| last.polling().to_vec()).unwrap_or_default()
-                } else {
-                    conn.out.take_polling(max_payload)
+                let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
+                let body = match last.take_if(|_| conn.out.is_empty()) {
+                    Some(last) => PollBody::of(last, form),
+                    None => conn.out.take_polling(form, max_payload),
                 };
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
                 let _ = poll.send(body);

@@ -14,13 +14,15 @@ use httparse::{Request, Status};
 use super::{
     http_edge::{
         MAX_HEAD, MAX_HEADERS, Takeover, check_head,
-        response::{encode, finish, refusal, switching_protocols},
+        response::{encode, finish, refused},
     },
+    peer_wire::PeerWire,
+    polling::Visit,
     shard::Shard,
 };
 use crate::{
     Handler, Handshake,
-    http::{Action, Route, named_sid, route},
+    http::{Action, Query, Route, answer::switching_protocols, matches_path, route::route_query},
     session::Transport,
     ws,
 };
@@ -58,15 +60,20 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     let Some(uri) = target.and_then(|target| Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()) else {
         return First::Http(bytes);
     };
-    if !uri.path().starts_with(&shard.io.config.path) {
+    if !matches_path(&shard.io.config, uri.path()) {
         return First::Http(bytes);
     }
-    let owner = named_sid(&uri).map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
+    let query = Query::parse(&uri);
+    let owner = query.named_sid().map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
     if let Some(owner) = owner.filter(|owner| *owner < shard.io.common.shards()) {
         return First::Elsewhere(owner, bytes);
     }
+    // The application's hooks may take their time.
+    if shard.hooks.is_some() {
+        return First::Http(bytes);
+    }
     let early = bytes.get(len..).unwrap_or_default();
-    match headers(&head, &bytes).and_then(|headers| answer(shard, uri, headers, early, remote)) {
+    match headers(&head, &bytes).and_then(|headers| answer(shard, &uri, &query, headers, early, remote)) {
         Some(answer) => First::Answered(answer),
         None => First::Http(bytes),
     }
@@ -98,38 +105,42 @@ fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
 /// Answers a correct handshake; `None` for anything else, if the application was not asked.
 fn answer<H: Handler>(
     shard: &mut Shard<H>,
-    uri: Uri,
+    uri: &Uri,
+    query: &Query<'_>,
     headers: HeaderMap,
     early: &[u8],
     remote: SocketAddr,
 ) -> Option<Answer> {
     let config = Rc::clone(&shard.io.config);
-    check_head(&uri, &headers, Version::HTTP_11).ok()?;
-    if !config.origins.allow(&headers) {
-        return None;
-    }
-    let route = route(&Method::GET, &uri, &headers, config.cors).ok()?;
+    check_head(uri, &headers, Version::HTTP_11).ok()?;
+    let route = route_query(query, &Method::GET, &headers, &config).ok()?;
     let accept = ws::handshake::check(&Method::GET, &headers).ok()?;
     let (mut response, takeover) = match route {
         Route::Open(Transport::WebSocket) => {
-            let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
-            match shard.admit(&handshake) {
-                Ok(place) => (switching_protocols(&accept), Ok(place)),
-                Err(error) => (refusal(error), Err(None)),
+            let handshake = Handshake { transport: Transport::WebSocket, uri, headers: &headers, remote };
+            match shard.admit(&handshake, query) {
+                Ok(admitted) => {
+                    let (wire, extensions) = PeerWire::negotiate(&config, query, admitted.protocol, &headers);
+                    (switching_protocols(&accept, extensions), Ok((admitted, wire)))
+                }
+                Err(error) => (refused(error.into(), &headers), Err(None)),
             }
         }
-        Route::Session(sid, Action::Upgrade) => {
-            let key = shard.io.lookup(&sid, Action::Upgrade)?;
+        Route::Session(sid, action @ Action::Upgrade) => {
+            let protocol = query.protocol();
+            let key = shard.io.visited(Visit { sid, action, protocol }).ok()?;
+            let (wire, extensions) = PeerWire::negotiate(&config, query, protocol, &headers);
             let owner = shard.io.id;
-            let probe = shard.io.begin_probe(key).map_or(Takeover::Refuse, |id| Takeover::Probe { owner, key, id });
-            (switching_protocols(&accept), Err(Some(probe)))
+            let probe =
+                shard.io.begin_probe(key).map_or(Takeover::Refuse, |id| Takeover::Probe { owner, key, id, wire });
+            (switching_protocols(&accept, extensions), Err(Some(probe)))
         }
         _ => return None,
     };
     finish(&config, &headers, &mut response);
     let response = encode(&response, shard.io.date.now());
     let takeover = match takeover {
-        Ok(place) => Some(Takeover::Open { place, opening: Box::new((uri, headers)) }),
+        Ok((admitted, wire)) => Some(Takeover::Open { admitted, wire, opening: Box::new((uri.clone(), headers)) }),
         Err(takeover) => takeover,
     };
     Some(Answer { response, takeover, early: early.to_vec() })

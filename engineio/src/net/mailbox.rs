@@ -16,8 +16,8 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{counts::Connected, polling::Refused, shard::Io};
-use crate::{ConnKey, Remote};
+use super::{counts::Connected, peer_wire::PeerWire, polling::Refused, shard::Io};
+use crate::{ConnKey, Remote, payload::Form};
 
 /// What may lie in front of a shard, in bytes as [`Letter::cost`] counts them.
 const FULL: usize = 4 << 20;
@@ -35,6 +35,9 @@ pub(super) enum Letter {
     Visit(Box<dyn FnOnce(&mut Io) + Send>),
     /// A body that was posted to a session on another shard.
     Packets(Box<Packets>),
+    /// A request that another server passes on.
+    #[cfg(feature = "tower")]
+    Request(Box<super::tower::Passed>),
     /// Every session of a server that shuts down is gone.
     Drained,
     /// End every session at its transport; stop once all are gone, or after this time.
@@ -58,13 +61,14 @@ pub(super) enum Errand {
     /// Nothing yet: it is to be served from its first byte.
     Serve,
     /// The WebSocket of probe number so-and-so, answered 101.
-    Probe(ConnKey, u64),
+    Probe(ConnKey, u64, PeerWire),
 }
 
 /// The body of a POST whose session is another shard's.
 #[derive(Debug)]
 pub(super) struct Packets {
     pub(super) key: ConnKey,
+    pub(super) form: Form,
     pub(super) body: Bytes,
     pub(super) done: oneshot::Sender<Result<(), Refused>>,
 }
@@ -77,6 +81,8 @@ impl Letter {
                 Self::Remote(remote) => remote.weight(),
                 Self::Stream(handover) => handover.early.len(),
                 Self::Packets(packets) => packets.body.len(),
+                #[cfg(feature = "tower")]
+                Self::Request(_) => 0,
                 Self::Visit(_) | Self::Drained | Self::Shutdown { .. } => 0,
             }
     }
@@ -89,6 +95,8 @@ impl std::fmt::Debug for Letter {
             Self::Stream(_) => "Stream",
             Self::Visit(_) => "Visit",
             Self::Packets(_) => "Packets",
+            #[cfg(feature = "tower")]
+            Self::Request(_) => "Request",
             Self::Drained => "Drained",
             Self::Shutdown { .. } => "Shutdown",
         })

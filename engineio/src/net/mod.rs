@@ -8,11 +8,14 @@
 //! | `listener`, `arrival` | accepts, backs off, and places; a connection's first bytes, and its task |
 //! | `handshake` | a WebSocket handshake in the first bytes, answered without hyper |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
+//! | `hooked` | the application's hooks |
+//! | `tower` | requests that another server passes on |
 //! | `patient` | a time limit for peers that do not read a response |
+//! | `opening` | from a handshake to a session |
 //! | `owner` | the way from a request to the shard of its session |
 //! | `polling` | GET and POST of long-polling |
 //! | `probe` | the WebSocket of an upgrade |
-//! | `websocket` | the read loop of a WebSocket |
+//! | `websocket`, `peer_wire` | the read loop of a WebSocket; how its peer wants its frames |
 //! | `shard`, `conn` | who owns what; events to the handler, closes |
 //! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the writes at the end of a turn |
 //! | `driver`, `timers` | the task that ends turns; deadlines |
@@ -28,17 +31,22 @@ mod driver;
 mod entropy;
 mod flush;
 mod handshake;
+mod hooked;
 mod http_edge;
 mod listener;
 mod mailbox;
+mod opening;
 mod outbox;
 mod outq;
 mod owner;
 mod patient;
+mod peer_wire;
 mod polling;
 mod probe;
 mod shard;
 mod timers;
+#[cfg(feature = "tower")]
+mod tower;
 mod websocket;
 
 use std::{
@@ -52,11 +60,15 @@ use std::{
 use bytes::Bytes;
 use counts::Common;
 use driver::Driver;
+use hooked::{Hooked, HooksFactory};
 use http::{Response, StatusCode, request::Parts};
 use mailbox::Letter;
 use shard::ShardRef;
 
-use crate::{Config, Handler};
+#[cfg(feature = "tower")]
+pub use tower::EngineService;
+
+use crate::{Config, Handler, hooks::Hooks};
 
 /// The exit code of a process whose shard's state is broken (`EX_SOFTWARE`).
 const BROKEN: i32 = 70;
@@ -104,6 +116,7 @@ impl std::ops::Deref for Fallback {
 pub struct Server {
     config: Config,
     fallback: Fallback,
+    hooks: Option<HooksFactory>,
     shards: u16,
 }
 
@@ -116,7 +129,7 @@ impl Server {
             *response.status_mut() = StatusCode::NOT_FOUND;
             response
         };
-        Self { config, fallback: Fallback(Arc::new(not_found)), shards: 1 }
+        Self { config, fallback: Fallback(Arc::new(not_found)), hooks: None, shards: 1 }
     }
 
     /// How many shards, that is threads, serve. Default 1; 0 counts as 1. One more than the machine has processors gains
@@ -134,27 +147,68 @@ impl Server {
         self
     }
 
+    /// Lets the application say who may connect and with which id, change headers, and hear of refusals. `factory` makes
+    /// each shard's hooks, on the shard's own thread; a request meets those of the shard its connection is on. Default:
+    /// none, and then most WebSocket handshakes are answered without the HTTP library.
+    ///
+    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is. What a hook awaits
+    /// has no time limit but the client's patience.
+    #[must_use]
+    pub fn hooks<K: Hooks + 'static>(mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> Self {
+        self.hooks = Some(HooksFactory(Arc::new(move || Box::new(factory()))));
+        self
+    }
+
     /// Starts serving; connections are accepted when this returns. `factory` makes each shard's handler, on the shard's
     /// own thread.
     ///
     /// # Errors
-    /// When the operating system gives no runtime or no thread, `listener` cannot be used, or `factory` panics.
+    /// When the operating system gives no runtime or no thread, `listener` cannot be used, a factory panics, or the
+    /// configured cookie cannot stand in a header ([`io::ErrorKind::InvalidInput`]).
     pub fn serve<H: Handler + 'static>(
         self,
         listener: std::net::TcpListener,
         factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
         let local_addr = listener.local_addr()?;
+        self.start(local_addr, Some(listener), factory)
+    }
+
+    /// Starts serving the requests that an application with a listener of its own passes on; see [`EngineService`].
+    /// [`Running::local_addr`] says nothing then.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    #[cfg(feature = "tower")]
+    pub fn attach<H: Handler + 'static>(
+        self,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<(Running, EngineService)> {
+        let running = self.start((std::net::Ipv4Addr::UNSPECIFIED, 0).into(), None, factory)?;
+        let service = EngineService::new(Arc::clone(&running.common));
+        Ok((running, service))
+    }
+
+    fn start<H: Handler + 'static>(
+        self,
+        local_addr: SocketAddr,
+        mut listener: Option<std::net::TcpListener>,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<Running> {
+        if let Some(cookie) = &self.config.cookie {
+            cookie.set_cookie("sid").map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        }
         let common = Arc::new(Common::new(self.shards));
         let mut running = Running { local_addr, common, threads: Vec::new() };
         let (started, ready) = mpsc::channel();
-        let (factory, mut listener) = (Arc::new(factory), Some(listener));
+        let factory = Arc::new(factory);
         for id in 0..self.shards {
             let seat = Seat {
                 id,
                 common: Arc::clone(&running.common),
                 config: self.config.clone(),
                 fallback: self.fallback.clone(),
+                hooks: self.hooks.clone(),
                 listener: listener.take(),
                 started: started.clone(),
             };
@@ -183,6 +237,7 @@ struct Seat {
     common: Arc<Common>,
     config: Config,
     fallback: Fallback,
+    hooks: Option<HooksFactory>,
     /// The first shard has it.
     listener: Option<std::net::TcpListener>,
     started: mpsc::Sender<io::Result<()>>,
@@ -190,7 +245,7 @@ struct Seat {
 
 impl Seat {
     fn run<H: Handler + 'static>(self, factory: &impl Fn() -> H) {
-        let Self { id, common, config, fallback, listener, started } = self;
+        let Self { id, common, config, fallback, hooks, listener, started } = self;
         let mut builder = tokio::runtime::Builder::new_current_thread();
         // How many visits to busy peers may pass before the others are looked at: with tokio's own 61, a peer that
         // floods one core makes everybody wait for 61 of its budgets.
@@ -208,7 +263,8 @@ impl Seat {
                     return Ok(());
                 }
             };
-            let shard = ShardRef::new(id, Arc::clone(&common), config, fallback, factory());
+            let hooks = Hooked::new(hooks.as_ref());
+            let shard = ShardRef::new(id, Arc::clone(&common), config, fallback, hooks, factory());
             let accepting = listener
                 .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
             let _ = started.send(Ok(()));

@@ -37,6 +37,7 @@ impl Outbox for Io {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
             return Err(SendError::Closed);
         };
+        let frame = conn.link.adapt(frame, &self.config);
         let mut queued = conn.out.cost();
         if queued > 0 && queued + frame.websocket().len() > hard {
             // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
@@ -51,7 +52,7 @@ impl Outbox for Io {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else {
             return Err(SendError::Closed);
         };
-        conn.out.push(frame.clone());
+        conn.out.push(frame);
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push(key);
         }
@@ -61,7 +62,7 @@ impl Outbox for Io {
     fn send_batch(&mut self, key: ConnKey, batch: &Batch, first: usize) {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         let next = match &conn.link {
-            Link::WebSocket(ws) if conn.out.is_empty() && ws.blocked.is_none() => {
+            Link::WebSocket(ws) if conn.out.is_empty() && ws.blocked.is_none() && ws.wire.is_plain() => {
                 match ws.stream.try_write(batch.websocket(first)) {
                     Ok(written) => {
                         let (next, part) = batch.after(first, written);

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, io};
 
-use crate::{SharedFrame, payload::Encoder};
+use crate::{
+    Protocol, SharedFrame, Wire,
+    payload::{self, Encoder},
+};
 
 /// Frames up to this many bytes together are copied into one buffer for one write; a larger frame is written from where
 /// it lies. (A copy of a few hundred bytes costs less than an entry of a vectored write.)
@@ -11,6 +14,33 @@ const GATHER: usize = 16 * 1024;
 /// What a queued frame costs beside its bytes, so that a flood of tiny ones (an empty pong has 2 bytes) meets the limits
 /// before it fills memory. About a third of the allocations' true size: a frame is often shared by many queues.
 const FRAME_COST: usize = 32;
+
+/// How the bodies of a session's polls are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PollForm {
+    pub(super) protocol: Protocol,
+    /// They may be binary (v3).
+    pub(super) takes_binary: bool,
+}
+
+/// The payload that answers a poll.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PollBody {
+    pub(super) bytes: Vec<u8>,
+    /// It is of v3's binary form.
+    pub(super) binary: bool,
+    /// Some packet in it may be compressed.
+    pub(super) compress: bool,
+}
+
+impl PollBody {
+    /// The packets of `frame` alone.
+    pub(super) fn of(frame: SharedFrame, form: PollForm) -> Self {
+        let mut queue = OutQueue::default();
+        queue.push(frame);
+        queue.take_polling(form, usize::MAX)
+    }
+}
 
 /// Frames in order. Mostly there is one at a time, and an idle connection has none: only more than one need memory of
 /// their own.
@@ -30,12 +60,17 @@ impl Frames {
         }
     }
 
-    fn pop(&mut self) {
+    fn pop(&mut self) -> Option<SharedFrame> {
         let rest = self.rest.as_mut();
-        self.first = rest.and_then(|rest| rest.pop_front());
+        let first = std::mem::replace(&mut self.first, rest.and_then(|rest| rest.pop_front()));
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty()) {
             self.rest = None;
         }
+        first
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &SharedFrame> + Clone {
+        self.first.iter().chain(self.rest.iter().flat_map(|rest| rest.iter()))
     }
 
     /// All but the first.
@@ -123,17 +158,32 @@ impl OutQueue {
         }
     }
 
-    /// Takes packets for one polling body of at most `max` bytes (one packet at least).
-    pub(super) fn take_polling(&mut self, max: usize) -> Vec<u8> {
-        let mut body = Encoder::new(max);
-        while let Some(frame) = &self.frames.first {
-            if !body.push(frame.polling()) {
-                break;
+    /// Takes packets for one polling body of at most `max` bytes (one frame at least).
+    pub(super) fn take_polling(&mut self, form: PollForm, max: usize) -> PollBody {
+        let (bytes, binary, taken) = match form.protocol {
+            Protocol::V4 => {
+                let mut body = Encoder::new(max);
+                let taken = self.frames.iter().take_while(|frame| body.push(frame.polling())).count();
+                (body.finish(), false, taken)
             }
+            Protocol::V3 => {
+                let body = payload::v3::encode(self.frames.iter(), form.takes_binary, max);
+                (body.bytes, body.binary, body.taken)
+            }
+        };
+        let mut compress = false;
+        for frame in (0..taken).map_while(|_| self.frames.pop()) {
             self.bytes = self.bytes.saturating_sub(frame.websocket().len());
-            self.frames.pop();
+            compress |= frame.may_compress();
         }
-        body.finish()
+        PollBody { bytes, binary, compress }
+    }
+
+    /// Makes every frame what a WebSocket whose peer wants them as `wire` says is sent. Nothing may be written yet.
+    pub(super) fn adapt(&mut self, wire: Wire) {
+        for frame in std::mem::take(self).frames.iter() {
+            self.push(frame.adapt(wire));
+        }
     }
 }
 
@@ -182,8 +232,38 @@ mod tests {
     fn a_polling_body_stops_at_the_cap_but_takes_one_packet() {
         let mut queue = OutQueue::default();
         [text(3), text(3), text(30)].into_iter().for_each(|frame| queue.push(frame));
-        assert_eq!(queue.take_polling(10), b"4xxx\x1e4xxx");
-        assert_eq!(queue.take_polling(10).len(), 31);
+        let v4 = PollForm { protocol: Protocol::V4, takes_binary: true };
+        assert_eq!(queue.take_polling(v4, 10).bytes, b"4xxx\x1e4xxx");
+        assert_eq!(queue.take_polling(v4, 10).bytes.len(), 31);
         assert_eq!((queue.cost(), queue.is_empty()), (0, true));
+    }
+
+    #[test]
+    fn a_polling_body_of_v3_has_its_form_and_says_whether_it_may_be_compressed() {
+        let binary = SharedFrame::packet(&crate::packet::Outbound::Message(crate::Message::Binary(vec![1, 2].into())));
+        for (takes_binary, expected) in
+            [(true, &b"\x00\x02\xff4x\x01\x03\xff\x04\x01\x02"[..]), (false, b"2:4x6:b4AQI=")]
+        {
+            let mut queue = OutQueue::default();
+            [text(1), binary.clone()].into_iter().for_each(|frame| queue.push(frame.without_compression()));
+            let body = queue.take_polling(PollForm { protocol: Protocol::V3, takes_binary }, 100);
+            assert_eq!(body, PollBody { bytes: expected.to_vec(), binary: takes_binary, compress: false });
+            assert_eq!((queue.cost(), queue.is_empty()), (0, true));
+        }
+        let v3 = PollForm { protocol: Protocol::V3, takes_binary: true };
+        let close = PollBody { bytes: b"1:1".to_vec(), binary: false, compress: true };
+        assert_eq!(PollBody::of(SharedFrame::close(None), v3), close);
+    }
+
+    #[test]
+    fn frames_that_move_to_a_websocket_are_counted_as_they_go_there() {
+        let mut queue = OutQueue::default();
+        let bytes = crate::Message::Binary(vec![7; 300].into());
+        queue.push(SharedFrame::packet(&crate::packet::Outbound::Message(bytes)));
+        queue.adapt(Wire { base64: true, ..Wire::default() });
+        assert_eq!(queue.cost(), 4 + 1 + 400 + FRAME_COST);
+        let (written, out) = drain(&mut queue, 1000, 1000);
+        assert!(written.unwrap() && out.starts_with(b"\x81\x7e\x01\x91b"));
+        assert_eq!(queue.cost(), 0);
     }
 }

@@ -6,27 +6,34 @@
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use tokio::sync::oneshot;
 
 use super::{
     conn::{End, Link, Phase, PollLink},
     mailbox::{Letter, Packets},
+    outq::PollBody,
     owner::Owner,
     shard::{Io, Shard, ShardRef},
 };
-use crate::{CloseReason, Config, ConnKey, Handler, Sid, http::Action, payload, session::Transport};
+use crate::{
+    CloseReason, Config, ConnKey, Handler, Protocol, Sid,
+    error::{ConnectionError, HandshakeError},
+    http::{Action, PostBody, check_session, jsonp},
+    payload::Form,
+    ws,
+};
 
 /// How many packets of one body are handed on before the others have their turn.
 const BUDGET: usize = 64;
 
-/// Why a request is refused that names a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a request is refused.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// There is no such session.
-    Unknown,
-    /// The session is on WebSocket and has nothing to say over HTTP (A10).
-    NotPolling,
+    /// With a code, and the application's message if it gave one.
+    Coded(ConnectionError, Option<String>),
+    /// It asks for a WebSocket, and not as RFC 6455 says.
+    WebSocket(ws::handshake::HandshakeError),
     /// 400 without a body.
     BadRequest,
     /// 408: the body did not come within `body_timeout`.
@@ -35,14 +42,35 @@ pub(super) enum Refused {
     TooLarge,
 }
 
+impl Refused {
+    /// There is no such session.
+    pub(super) const UNKNOWN: Self =
+        Self::Coded(ConnectionError { error: HandshakeError::SidUnknown, context: None }, None);
+}
+
+impl<E: Into<ConnectionError>> From<E> for Refused {
+    fn from(error: E) -> Self {
+        Self::Coded(error.into(), None)
+    }
+}
+
+/// A request that names a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visit {
+    pub(super) sid: Sid,
+    pub(super) action: Action,
+    /// The revision that the request speaks.
+    pub(super) protocol: Protocol,
+}
+
 /// Waits for packets: the body of the answer.
-pub(super) async fn poll<H: Handler>(owner: &Owner<'_, H>, sid: Sid) -> Result<Vec<u8>, Refused> {
-    let guard = Guard { owner, sid, armed: true };
+pub(super) async fn poll<H: Handler>(owner: &Owner<'_, H>, visit: Visit) -> Result<PollBody, Refused> {
+    let guard = Guard { owner, sid: visit.sid, armed: true };
     let begun = owner.visit(move |io| {
-        let key = io.polling(&sid, Action::Poll)?;
+        let key = io.visited(visit)?;
         io.begin_poll(key)
     });
-    let result = match begun.await.unwrap_or(Err(Refused::Unknown)) {
+    let result = match begun.await.unwrap_or(Err(Refused::UNKNOWN)) {
         Ok(waiting) => waiting.await.map_err(|_| Refused::BadRequest),
         Err(refused) => Err(refused),
     };
@@ -50,32 +78,32 @@ pub(super) async fn poll<H: Handler>(owner: &Owner<'_, H>, sid: Sid) -> Result<V
     result
 }
 
-/// Takes the packets of a body in.
-pub(super) async fn post<H: Handler>(
+/// Takes the packets of a body in. `form` says how it is to be read; `None`: it has no place in this session.
+pub(super) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     owner: &Owner<'_, H>,
-    sid: Sid,
-    octets: bool,
-    body: Incoming,
+    visit: Visit,
+    form: Option<PostBody>,
+    body: B,
     config: &Config,
 ) -> Result<(), Refused> {
     let max = config.max_payload;
     let declared = body.size_hint().lower();
-    let guard = Guard { owner, sid, armed: true };
+    let guard = Guard { owner, sid: visit.sid, armed: true };
     let begun = owner.visit(move |io| {
-        let key = io.polling(&sid, Action::Post)?;
+        let key = io.visited(visit)?;
         // Engine.IO v4 bodies are text; the reference closes the session on v3's binary type (A28).
-        if octets {
+        let Some(form) = form else {
             io.end(key, CloseReason::TransportError, End::Fault(None));
             return Err(Refused::BadRequest);
-        }
+        };
         // Too large by its own word: refused before a byte is read, and the session lives (A29).
         if declared > max as u64 {
             return Err(Refused::TooLarge);
         }
-        io.begin_post(key).map(|()| key)
+        io.begin_post(key).map(|()| (key, form))
     });
-    let key = match begun.await.unwrap_or(Err(Refused::Unknown)) {
-        Ok(key) => key,
+    let (key, form) = match begun.await.unwrap_or(Err(Refused::UNKNOWN)) {
+        Ok(begun) => begun,
         Err(refused) => {
             guard.disarm();
             return Err(refused);
@@ -83,7 +111,7 @@ pub(super) async fn post<H: Handler>(
     };
     let body = tokio::time::timeout(config.body_timeout, read(body, max)).await.unwrap_or(Err(Refused::TimedOut));
     let result = match body {
-        Ok(body) => hand_on(owner, key, body).await,
+        Ok(body) => hand_on(owner, key, form, body).await,
         Err(Refused::TooLarge) => {
             owner.visit(move |io| io.end_post(key)).await;
             Err(Refused::TooLarge)
@@ -95,7 +123,7 @@ pub(super) async fn post<H: Handler>(
     result
 }
 
-async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
+async fn read(mut body: impl Body<Data = Bytes> + Unpin, max: usize) -> Result<Bytes, Refused> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refused::BadRequest)?.into_data() else { continue };
@@ -111,25 +139,32 @@ async fn read(mut body: Incoming, max: usize) -> Result<Bytes, Refused> {
 }
 
 /// Gives the body of a POST that has begun to the session's shard; the POST is over when that has dealt with it.
-async fn hand_on<H: Handler>(owner: &Owner<'_, H>, key: ConnKey, body: Bytes) -> Result<(), Refused> {
+async fn hand_on<H: Handler>(owner: &Owner<'_, H>, key: ConnKey, form: PostBody, body: Bytes) -> Result<(), Refused> {
+    let (form, body) = match form {
+        PostBody::Payload(form) => (form, body),
+        PostBody::Jsonp => match jsonp::form_data(&body) {
+            Some(payload) => (Form::V3Text, payload.into()),
+            None => return owner.visit(move |io| Err(io.fail_post(key))).await.unwrap_or(Err(Refused::BadRequest)),
+        },
+    };
     if let Some(shard) = owner.here() {
-        return deliver(shard, key, &body).await;
+        return deliver(shard, key, form, &body).await;
     }
     let (done, answer) = oneshot::channel();
-    owner.post(Letter::Packets(Box::new(Packets { key, body, done })));
+    owner.post(Letter::Packets(Box::new(Packets { key, form, body, done })));
     answer.await.unwrap_or(Err(Refused::BadRequest))
 }
 
 /// [`deliver`], for a connection on another shard.
 pub(super) async fn deliver_for_another<H: Handler>(shard: ShardRef<H>, packets: Box<Packets>) {
-    let Packets { key, body, done } = *packets;
+    let Packets { key, form, body, done } = *packets;
     // Whoever posted it may be gone; then a letter follows that ends the session.
-    let _ = done.send(deliver(&shard, key, &body).await);
+    let _ = done.send(deliver(&shard, key, form, &body).await);
 }
 
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
-async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> Result<(), Refused> {
-    let Ok(mut packets) = payload::decode(body) else {
+async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body: &[u8]) -> Result<(), Refused> {
+    let Ok(mut packets) = form.decode(body) else {
         return Err(shard.turn(|shard| shard.io.fail_post(key)));
     };
     loop {
@@ -159,14 +194,16 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, body: &[u8]) -> 
 }
 
 impl Io {
-    /// The session, if it may be spoken to over HTTP.
-    pub(super) fn polling(&mut self, sid: &Sid, action: Action) -> Result<ConnKey, Refused> {
-        let key = self.lookup(sid, action).ok_or(Refused::Unknown)?;
-        let transport = self.conn(key).map(|conn| conn.session.transport());
-        if transport == Some(Transport::Polling) { Ok(key) } else { Err(Refused::NotPolling) }
+    /// The session that a request names, if the request has a place there.
+    pub(super) fn visited(&mut self, visit: Visit) -> Result<ConnKey, Refused> {
+        let Visit { sid, action, protocol } = visit;
+        let key = self.lookup(&sid, action).ok_or(Refused::UNKNOWN)?;
+        let session = &self.conn(key).ok_or(Refused::UNKNOWN)?.session;
+        check_session(action, protocol, session.transport(), session.protocol())?;
+        Ok(key)
     }
 
-    fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<Vec<u8>>, Refused> {
+    fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<PollBody>, Refused> {
         let conn = self.conn(key).ok_or(Refused::BadRequest)?;
         let Link::Polling(PollLink { waiting, .. }) = &mut conn.link else { return Err(Refused::BadRequest) };
         if let Err(reason) = conn.session.begin_poll() {

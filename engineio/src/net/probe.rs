@@ -14,12 +14,14 @@ use tokio::{
 
 use super::{
     conn::{Link, PollLink, Probe as ProbeSlot, WsLink},
+    outq::PollBody,
+    peer_wire::PeerWire,
     shard::{Io, ShardRef},
     websocket::ReadLoop,
 };
 use crate::{
     ConnKey, Handler, SharedFrame,
-    packet::{self, Inbound, Outbound},
+    packet::{Inbound, Outbound},
     session::{Probe, UpgradeError},
     ws::{Decoder, Item},
 };
@@ -69,15 +71,19 @@ impl Io {
     }
 
     /// Moves the session to the WebSocket that completed its upgrade. What is queued goes out there, in order.
-    fn adopt(&mut self, key: ConnKey, stream: TcpStream) -> bool {
-        let Some(conn) = self.conn(key).filter(|conn| conn.is_open()) else { return false };
+    fn adopt(&mut self, key: ConnKey, stream: TcpStream, wire: PeerWire) -> bool {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return false };
         conn.probe = None;
+        let form = conn.poll_form();
+        if !wire.is_plain() {
+            conn.out.adapt(wire.wire(&self.config));
+        }
         if let Link::Polling(PollLink { waiting: Some(poll), .. }) =
-            std::mem::replace(&mut conn.link, Link::WebSocket(WsLink::new(stream)))
+            std::mem::replace(&mut conn.link, Link::WebSocket(WsLink::new(stream, wire)))
         {
             conn.session.end_poll();
             // A poll that still waits is answered with a close packet (gotcha 45); a client that upgrades has none.
-            let _ = poll.send(b"1".to_vec());
+            let _ = poll.send(PollBody::of(SharedFrame::close(None), form));
         }
         self.mark_dirty(key);
         true
@@ -101,15 +107,22 @@ pub(super) struct Probing<H> {
     key: ConnKey,
     id: u64,
     stream: TcpStream,
+    wire: PeerWire,
     decoder: Decoder,
     /// Bytes that were read and not decoded yet.
     pending: Vec<u8>,
 }
 
 impl<H: Handler> Probing<H> {
-    pub(super) fn new(shard: ShardRef<H>, key: ConnKey, id: u64, stream: TcpStream, pending: Vec<u8>) -> Self {
-        let decoder = Decoder::new(shard.turn(|shard| shard.io.config.max_payload));
-        Self { shard, key, id, stream, decoder, pending }
+    pub(super) fn new(
+        shard: ShardRef<H>,
+        (key, id): (ConnKey, u64),
+        wire: PeerWire,
+        stream: TcpStream,
+        pending: Vec<u8>,
+    ) -> Self {
+        let decoder = shard.turn(|shard| wire.decoder(&shard.io.config));
+        Self { shard, key, id, stream, wire, decoder, pending }
     }
 
     /// Runs the probe; after an upgrade, the session's read loop is to be run.
@@ -123,8 +136,8 @@ impl<H: Handler> Probing<H> {
                     }
                 }
                 Probe::Upgraded => {
-                    let Self { shard, key, stream, decoder, pending, .. } = self;
-                    let adopted = shard.turn(|shard| shard.io.adopt(key, stream));
+                    let Self { shard, key, stream, wire, decoder, pending, .. } = self;
+                    let adopted = shard.turn(|shard| shard.io.adopt(key, stream, wire));
                     return adopted.then(|| ReadLoop::new(shard, key, decoder, pending));
                 }
             }
@@ -151,7 +164,7 @@ impl<H: Handler> Probing<H> {
                 }
             };
             let probe = text.map(|text| {
-                let packet = packet::decode(&text).ok()?;
+                let packet = self.wire.protocol().decode_text(&text).ok()?;
                 self.shard.turn(|shard| shard.io.probe(self.key, self.id, &packet))
             });
             self.pending = rest;

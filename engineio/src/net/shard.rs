@@ -19,18 +19,19 @@ use super::{
     Fallback,
     congestion::Congestion,
     conn::{Conn, End, Link, Phase, PollLink},
-    counts::{Common, Place},
+    counts::Common,
     date::Date,
     entropy::Entropy,
+    hooked::Hooked,
     mailbox::Outgoing,
+    outq::PollBody,
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Outbox, Refusal, Remote, SharedFrame,
-    error::HandshakeError,
-    http::{Action, check_version},
+    CloseReason, Config, ConnKey, Handler, Message, Outbox, Protocol, Remote, SharedFrame,
+    http::Action,
     packet::{Inbound, Outbound},
-    session::{Event, Intervals, Session, Transport},
+    session::{Event, Transport},
     sid::Sid,
     slab::Slab,
 };
@@ -40,9 +41,6 @@ const SCRATCH: usize = 64 * 1024;
 
 /// How many packets are taken in, at most, before what they led to is written.
 const HEARD: usize = 1024;
-
-/// When a client that was refused for a reason of our own may come back.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A shard as its tasks hold it.
 #[derive(Debug)]
@@ -57,6 +55,7 @@ impl<H> Clone for ShardRef<H> {
 #[derive(Debug)]
 pub(super) struct Shard<H> {
     pub(super) handler: H,
+    pub(super) hooks: Hooked,
     pub(super) io: Io,
     /// The buffer every socket of the shard is read into: an idle connection owns none.
     pub(super) scratch: Vec<u8>,
@@ -84,6 +83,8 @@ pub(super) struct Io {
     pub(super) entropy: Entropy,
     pub(super) date: Date,
     ping: SharedFrame,
+    /// What every session gets behind its OPEN packet.
+    pub(super) initial: Option<SharedFrame>,
     pub(super) noop: SharedFrame,
     /// The driver's task, and the deadline it sleeps to.
     pub(super) driver: Option<Waker>,
@@ -101,8 +102,16 @@ pub(super) struct Io {
 }
 
 impl<H: Handler> ShardRef<H> {
-    pub(super) fn new(id: u16, common: Arc<Common>, config: Config, fallback: Fallback, handler: H) -> Self {
+    pub(super) fn new(
+        id: u16,
+        common: Arc<Common>,
+        config: Config,
+        fallback: Fallback,
+        hooks: Hooked,
+        handler: H,
+    ) -> Self {
         let io = Io {
+            initial: config.initial_frame(),
             config: Rc::new(config),
             fallback,
             id,
@@ -126,7 +135,7 @@ impl<H: Handler> ShardRef<H> {
             gather: Vec::new(),
             probes: 0,
         };
-        Self(Rc::new(RefCell::new(Shard { handler, io, scratch: vec![0; SCRATCH], heard: 0 })))
+        Self(Rc::new(RefCell::new(Shard { handler, hooks, io, scratch: vec![0; SCRATCH], heard: 0 })))
     }
 
     /// One synchronous visit. Afterwards every close is settled and the driver knows what is to be flushed.
@@ -157,33 +166,6 @@ impl<H: Handler> ShardRef<H> {
 }
 
 impl<H: Handler> Shard<H> {
-    /// Whether there is room, the application's say, then the version: the last checks of a handshake. When the handler
-    /// panics, nobody knows what it would have said, and the client may come back.
-    pub(super) fn admit(&mut self, handshake: &Handshake<'_>) -> Result<Place, HandshakeError> {
-        let Self { handler, io, .. } = self;
-        let unavailable = HandshakeError::Unavailable { retry_after: RETRY_AFTER };
-        let place = if io.draining { None } else { io.common.reserve(io.config.max_sessions) };
-        let place = place.ok_or(unavailable)?;
-        match catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake))) {
-            Ok(Ok(())) => {}
-            Ok(Err(Refusal::Forbidden)) => return Err(HandshakeError::Forbidden),
-            Ok(Err(Refusal::Unavailable { retry_after })) => return Err(HandshakeError::Unavailable { retry_after }),
-            Err(_) => {
-                tracing::error!("the handler panicked in a handshake; it is refused");
-                return Err(unavailable);
-            }
-        }
-        check_version(handshake.uri)?;
-        Ok(place)
-    }
-
-    /// Opens a session: its OPEN packet is queued first, then the handler is told.
-    pub(super) fn open(&mut self, place: Place, link: Link, handshake: &Handshake<'_>) -> ConnKey {
-        let key = self.io.insert(place, link, handshake.transport);
-        self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
-        key
-    }
-
     /// Hands one packet of a session's transport to its state machine, and what comes of it to the handler.
     pub(super) fn receive(&mut self, key: ConnKey, packet: Inbound<'_>) {
         let now = self.io.now;
@@ -197,6 +179,10 @@ impl<H: Handler> Shard<H> {
             Ok(Some(Event::Pong)) => {
                 self.io.timers.pings.push(conn.session.next_beat(), key);
             }
+            Ok(Some(Event::Answer(data))) => {
+                // A full queue closes the connection; a closed one needs no pong.
+                let _ = self.io.send(key, &SharedFrame::packet(&Outbound::Pong(data)));
+            }
             Ok(_) => {}
             Err(CloseReason::TransportClose) if via == Transport::Polling => {
                 self.io.end(key, CloseReason::TransportClose, End::Noop);
@@ -204,6 +190,12 @@ impl<H: Handler> Shard<H> {
             Err(CloseReason::TransportClose) => self.io.end(key, CloseReason::TransportClose, End::Close(None)),
             Err(reason) => self.io.end(key, reason, End::Fault(None)),
         }
+    }
+
+    /// Hands on a message of a plain WebSocket, which has no packets.
+    pub(super) fn receive_plain(&mut self, key: ConnKey, message: Message<'_>) {
+        self.heard += 1;
+        self.guarded(key, |handler, io| handler.on_message(io, key, message));
     }
 
     /// Hands the handler what another shard's posted.
@@ -215,7 +207,7 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Calls the handler; a panic in it ends this connection and no other.
-    fn guarded(&mut self, key: ConnKey, call: impl FnOnce(&mut H, &mut Io)) {
+    pub(super) fn guarded(&mut self, key: ConnKey, call: impl FnOnce(&mut H, &mut Io)) {
         let Self { handler, io, .. } = self;
         if catch_unwind(AssertUnwindSafe(|| call(handler, io))).is_err() {
             tracing::error!(index = key.index(), "the handler panicked; its connection is closed");
@@ -284,33 +276,6 @@ impl Io {
         self.draining && self.common.is_drained() && self.http == 0
     }
 
-    fn insert(&mut self, place: Place, link: Link, transport: Transport) -> ConnKey {
-        let mut random = [0; crate::sid::RANDOM_LEN];
-        self.entropy.fill(&mut random);
-        let intervals = Intervals { ping_interval: self.config.ping_interval, ping_timeout: self.config.ping_timeout };
-        let session = Session::new(self.now, transport, intervals);
-        let ping_at = session.next_beat();
-        let conn = Conn {
-            session,
-            random,
-            out: super::outq::OutQueue::default(),
-            link,
-            phase: Phase::Open,
-            look_at: None,
-            dirty: false,
-            probe: None,
-            _place: place,
-        };
-        let key = ConnKey(self.conns.insert(conn));
-        self.timers.pings.push(ping_at, key);
-        let json = crate::http::open_json(&Sid::new(self.id, key.index(), random), transport, &self.config);
-        if let Some(conn) = self.conn(key) {
-            conn.out.push(SharedFrame::packet(&Outbound::Open(&json)));
-            self.mark_dirty(key);
-        }
-        key
-    }
-
     /// The session this sid names, if it is open; one that closed is known only to the poll that shall hear of it.
     pub(super) fn lookup(&self, sid: &Sid, action: Action) -> Option<ConnKey> {
         let key = self.conns.key_at(sid.index()).filter(|_| sid.shard() == self.id)?;
@@ -327,10 +292,15 @@ impl Io {
         self.conns.get(key.0).is_some_and(Conn::is_open)
     }
 
-    /// What is queued, as the body of the polling handshake's answer.
-    pub(super) fn take_body(&mut self, key: ConnKey) -> Vec<u8> {
+    /// The revision that an open session speaks.
+    pub(super) fn open_protocol(&self, key: ConnKey) -> Option<Protocol> {
+        self.conns.get(key.0).filter(|conn| conn.is_open()).map(|conn| conn.session.protocol())
+    }
+
+    /// What is queued, as the body of the polling handshake's answer; `None` when the session is gone already.
+    pub(super) fn take_body(&mut self, key: ConnKey) -> Option<PollBody> {
         let max = self.config.max_payload;
-        self.conn(key).map(|conn| conn.out.take_polling(max)).unwrap_or_default()
+        self.conn(key).map(|conn| conn.out.take_polling(conn.poll_form(), max))
     }
 
     /// A number for the next probing WebSocket.
@@ -460,8 +430,9 @@ impl Io {
                     }
                 }
                 Ok(_) => {
-                    // Pings and regular pongs have queues of their own; this is an upgrade, or a pong with more time.
-                    if conn.session.is_upgrading() || (conn.session.awaits_pong() && !pinged) {
+                    // Pings and regular pongs have queues of their own; this is an upgrade, a pong with more time, or v3.
+                    let more_time = conn.session.awaits_pong() && !pinged;
+                    if conn.session.is_upgrading() || more_time || conn.session.protocol() == Protocol::V3 {
                         let at = conn.session.poll_timeout();
                         self.look_at(key, at);
                     }

@@ -12,7 +12,8 @@ use super::{
     shard::{Io, Shard, ShardRef},
 };
 use crate::{
-    CloseReason, ConnKey, Handler, Outbox, SharedFrame, packet,
+    CloseReason, ConnKey, Handler, Message, Outbox, Protocol, SharedFrame,
+    packet::{DecodeError, Inbound},
     ws::{Decoder, Item},
 };
 
@@ -126,14 +127,14 @@ fn take_in<H: Handler>(
     pending: &mut Vec<u8>,
     budget: &mut usize,
 ) {
-    while shard.io.is_open(key) {
+    while let Some(protocol) = shard.io.open_protocol(key) {
         if *budget == 0 || shard.io.pauses(key) {
             pending.extend_from_slice(bytes);
             return;
         }
         *budget -= 1;
         match decoder.decode(&mut bytes) {
-            Ok(Some(item)) => on_item(shard, key, item),
+            Ok(Some(item)) => on_item(shard, key, protocol, item),
             Ok(None) => return,
             // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
             Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
@@ -155,14 +156,12 @@ impl Io {
     }
 }
 
-fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
+fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, protocol: Protocol, item: Item<'_>) {
     match item {
-        Item::Text(text) => match packet::decode(&text) {
-            Ok(packet) => shard.receive(key, packet),
-            // Not an Engine.IO packet: the reference closes without a code (A30, gotcha 11).
-            Err(_) => shard.io.end(key, CloseReason::ParseError, End::Fault(None)),
-        },
-        Item::Binary(bytes) => shard.receive(key, packet::binary(&bytes)),
+        Item::Text(text) if shard.io.config.plain_websockets => shard.receive_plain(key, Message::Text(text)),
+        Item::Binary(bytes) if shard.io.config.plain_websockets => shard.receive_plain(key, Message::Binary(bytes)),
+        Item::Text(text) => on_packet(shard, key, protocol.decode_text(&text)),
+        Item::Binary(bytes) => on_packet(shard, key, protocol.decode_binary(&bytes)),
         Item::Ping(payload) => {
             // A full queue closes the connection; a closed one needs no pong.
             let _ = shard.io.send(key, &SharedFrame::websocket_pong(&payload));
@@ -173,5 +172,13 @@ fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, item: Item<'_>) {
             let code = frame.map(|(code, _)| code);
             shard.io.end(key, CloseReason::TransportClose, End::Close(code));
         }
+    }
+}
+
+fn on_packet<H: Handler>(shard: &mut Shard<H>, key: ConnKey, packet: Result<Inbound<'_>, DecodeError>) {
+    match packet {
+        Ok(packet) => shard.receive(key, packet),
+        // Not an Engine.IO packet: the reference closes without a code (A30, gotcha 11).
+        Err(_) => shard.io.end(key, CloseReason::ParseError, End::Fault(None)),
     }
 }

@@ -1,4 +1,4 @@
-//! The heartbeat of one session: the server pings, the client answers (Engine.IO protocol v4, "Heartbeat").
+//! The heartbeat of one session. In v4 the server pings, the client answers (Engine.IO protocol v4, "Heartbeat"):
 //!
 //! ```text
 //!   handshake          ping_interval           pong
@@ -7,10 +7,15 @@
 //!                                        v
 //!                                      over
 //! ```
+//! In v3 the client pings, and the server only minds that it does: `Listening` until `ping_interval` and `ping_timeout`
+//! together have passed since the handshake or the last ping.
+//!
 //! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so that a timer that
 //! is a little late does not lengthen a session's life.
 
 use std::time::{Duration, Instant};
+
+use crate::Protocol;
 
 /// The intervals, shared by all sessions of a server.
 #[derive(Debug, Clone, Copy)]
@@ -38,17 +43,23 @@ pub(super) enum Heartbeat {
     Resting { ping_at: Instant },
     /// A ping is out; the pong must come by then.
     Awaiting { pong_by: Instant, refreshed: bool },
+    /// The client's next ping must come by then (v3).
+    Listening { ping_by: Instant },
 }
 
 impl Heartbeat {
-    pub(super) fn start(now: Instant, intervals: Intervals) -> Self {
-        Self::Resting { ping_at: now + intervals.ping_interval }
+    pub(super) fn start(now: Instant, intervals: Intervals, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::V3 => Self::Listening { ping_by: now + intervals.ping_interval + intervals.ping_timeout },
+            Protocol::V4 => Self::Resting { ping_at: now + intervals.ping_interval },
+        }
     }
 
     pub(super) const fn deadline(&self) -> Instant {
         match *self {
             Self::Resting { ping_at } => ping_at,
             Self::Awaiting { pong_by, .. } => pong_by,
+            Self::Listening { ping_by } => ping_by,
         }
     }
 
@@ -57,12 +68,17 @@ impl Heartbeat {
     pub(super) fn on_pong(&mut self, now: Instant, intervals: Intervals) -> bool {
         let awaited = matches!(self, Self::Awaiting { .. });
         if awaited {
-            *self = Self::start(now, intervals);
+            *self = Self::start(now, intervals, Protocol::V4);
         }
         awaited
     }
 
-    /// Any packet is a sign of life, once per ping (the reference since 6.6.12): a big upload may hold up the pong.
+    /// A client's ping (v3).
+    pub(super) fn on_ping(&mut self, now: Instant, intervals: Intervals) {
+        *self = Self::start(now, intervals, Protocol::V3);
+    }
+
+    /// Any packet is a sign of life, once per ping (the reference since 6.6.11): a big upload may hold up the pong.
     pub(super) fn on_packet(&mut self, now: Instant, intervals: Intervals) {
         if let Self::Awaiting { pong_by, refreshed: refreshed @ false } = self {
             *pong_by = now + intervals.ping_timeout;
@@ -70,10 +86,13 @@ impl Heartbeat {
         }
     }
 
-    /// The peer cannot answer just now for a reason of our own (we do not read from it): the pong gets more time.
+    /// The peer cannot be heard just now for a reason of our own (we do not read from it): its pong, or ping, gets more
+    /// time.
     pub(super) fn excuse(&mut self, now: Instant, intervals: Intervals) {
-        if let Self::Awaiting { pong_by, .. } = self {
-            *pong_by = now + intervals.ping_timeout;
+        match self {
+            Self::Resting { .. } => {}
+            Self::Awaiting { pong_by, .. } => *pong_by = now + intervals.ping_timeout,
+            Self::Listening { ping_by } => *ping_by = (*ping_by).max(now + intervals.ping_timeout),
         }
     }
 
@@ -88,7 +107,7 @@ impl Heartbeat {
                 *self = Self::Awaiting { pong_by, refreshed: false };
                 Beat::Ping
             }
-            Self::Awaiting { .. } => Beat::Over,
+            Self::Awaiting { .. } | Self::Listening { .. } => Beat::Over,
         }
     }
 }

@@ -23,7 +23,7 @@ use upgrade::{Due, Upgrade};
 pub use heartbeat::Intervals;
 pub use upgrade::{Probe, UpgradeError};
 
-use crate::{CloseReason, Message, packet::Inbound};
+use crate::{CloseReason, Message, Protocol, packet::Inbound};
 
 /// How a session's packets travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +54,8 @@ pub enum Event<'i> {
     Pong,
     /// Send a ping on the session's transport.
     Ping,
+    /// Answer the client's ping with a pong of the same data (v3); its next one is due at [`Session::next_beat`].
+    Answer(&'i str),
     /// Release a waiting poll with a noop packet; without one nothing is to be done.
     Noop,
     /// The probing WebSocket took too long: close it, the session lives on.
@@ -63,6 +65,7 @@ pub enum Event<'i> {
 /// One session. See the module's diagram and contract.
 #[derive(Debug)]
 pub struct Session {
+    protocol: Protocol,
     transport: Transport,
     intervals: Intervals,
     heartbeat: Heartbeat,
@@ -72,17 +75,30 @@ pub struct Session {
 }
 
 impl Session {
-    /// A session that starts on `transport` at the moment of its handshake.
+    /// A session of protocol v4 that starts on `transport` at the moment of its handshake.
     #[must_use]
     pub fn new(now: Instant, transport: Transport, intervals: Intervals) -> Self {
+        Self::with_protocol(now, transport, intervals, Protocol::V4)
+    }
+
+    /// A session that speaks `protocol`.
+    #[must_use]
+    pub fn with_protocol(now: Instant, transport: Transport, intervals: Intervals, protocol: Protocol) -> Self {
         Self {
+            protocol,
             transport,
             intervals,
-            heartbeat: Heartbeat::start(now, intervals),
+            heartbeat: Heartbeat::start(now, intervals, protocol),
             upgrade: Upgrade::Idle,
             polling: false,
             posting: false,
         }
+    }
+
+    /// The revision of the protocol that was settled by the handshake.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// The transport the session's packets travel on.
@@ -98,7 +114,8 @@ impl Session {
         self.upgrade.deadline().map_or(heartbeat, |upgrade| upgrade.min(heartbeat))
     }
 
-    /// When the heartbeat is due, an upgrade left aside: the next ping, or the latest moment of the awaited pong.
+    /// When the heartbeat is due, an upgrade left aside: the next ping, or the latest moment of the awaited pong; in v3
+    /// the latest moment of the client's next ping.
     #[must_use]
     pub const fn next_beat(&self) -> Instant {
         self.heartbeat.deadline()
@@ -112,6 +129,12 @@ impl Session {
         self.heartbeat.on_packet(now, self.intervals);
         match packet {
             Inbound::Message(message) => Ok(Some(Event::Message(message))),
+            // Engine.IO protocol v3, "ping": the client pings, and gets its data back.
+            Inbound::Ping(data) if self.protocol == Protocol::V3 => {
+                self.heartbeat.on_ping(now, self.intervals);
+                Ok(Some(Event::Answer(data)))
+            }
+            Inbound::Pong(_) if self.protocol == Protocol::V3 => Err(CloseReason::TransportError),
             Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(Event::Pong)),
             // Known packets that mean nothing here are ignored (A31).
             Inbound::Upgrade | Inbound::Noop => Ok(None),
@@ -138,12 +161,13 @@ impl Session {
         })
     }
 
-    /// The caller does not read from the peer just now (back-pressure), so a missing pong is not the peer's fault.
+    /// The caller does not read from the peer just now (back-pressure), so a missing pong, or ping, is not the peer's
+    /// fault.
     pub fn excuse_pong(&mut self, now: Instant) {
         self.heartbeat.excuse(now, self.intervals);
     }
 
-    /// Whether a ping is out whose pong has not come.
+    /// Whether a ping is out whose pong has not come; never in v3.
     #[must_use]
     pub const fn awaits_pong(&self) -> bool {
         matches!(self.heartbeat, Heartbeat::Awaiting { .. })

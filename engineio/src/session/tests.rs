@@ -16,6 +16,11 @@ impl Bench {
         Self { session: Session::new(now, transport, intervals), now }
     }
 
+    fn v3(transport: Transport) -> Self {
+        let Self { session, now } = Self::new(transport);
+        Self { session: Session::with_protocol(now, transport, session.intervals, Protocol::V3), now }
+    }
+
     fn advance(&mut self, ms: u64) -> &mut Self {
         self.now += Duration::from_millis(ms);
         self
@@ -113,6 +118,39 @@ fn packets_of_an_open_session() {
     ] {
         assert_eq!(Bench::new(Transport::WebSocket).receive(text), expected, "{text}");
     }
+}
+
+#[test]
+fn in_v3_the_client_pings_and_gets_its_data_back() {
+    let mut bench = Bench::v3(Transport::WebSocket);
+    assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(500));
+    assert_eq!(bench.advance(300).timeout(), Ok(None), "the server does not ping");
+    assert_eq!(bench.advance(199).receive("2"), Ok(Some(Event::Answer(""))));
+    assert_eq!(bench.advance(499).receive("2data"), Ok(Some(Event::Answer("data"))));
+    assert_eq!(bench.advance(499).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
+fn in_v3_only_a_ping_is_a_sign_of_life() {
+    let mut bench = Bench::v3(Transport::Polling);
+    assert!(bench.advance(400).receive("4a").is_ok());
+    assert_eq!(bench.advance(100).timeout(), Err(CloseReason::PingTimeout));
+    assert_eq!(Bench::v3(Transport::Polling).receive("3"), Err(CloseReason::TransportError));
+}
+
+#[test]
+fn in_v3_a_peer_that_is_not_read_from_is_excused_and_an_upgrade_moves_no_deadline() {
+    let mut bench = Bench::v3(Transport::Polling);
+    bench.session.excuse_pong(bench.now);
+    assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(500));
+    bench.upgrade().unwrap();
+    assert_eq!(bench.probe("2probe"), Ok(Probe::Pong));
+    assert_eq!(bench.probe("5"), Ok(Probe::Upgraded));
+    bench.advance(450);
+    bench.session.excuse_pong(bench.now);
+    assert_eq!(bench.advance(199).timeout(), Ok(None));
+    assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::header::{self, FrameHeader, MAX_LEN, Opcode};
 use super::utf8::TextBuffer;
-use super::{ProtocolError, close, mask};
+use super::{ProtocolError, close, deflate, mask};
 
 /// How many fragments a message may have. Fragments may be empty, so the limit on bytes does not bound their number.
 /// 4 MiB in fragments of 64 bytes, as the usual conformance suite sends, is half of it.
@@ -38,6 +38,8 @@ pub struct Decoder {
     partial: Option<Box<Partial>>,
     /// After a close frame or an error nothing counts any more (5.5.1, 7.1.7).
     closed: bool,
+    /// The bits of a header that must be 0.
+    reserved: u8,
 }
 
 /// What has arrived of a header, a frame or a message that is not complete.
@@ -75,13 +77,25 @@ struct Gathering {
 enum Body {
     Text(TextBuffer),
     Binary(Vec<u8>),
+    /// Compressed, and inflated when it is whole: nobody keeps the state of an inflater meanwhile.
+    Compressed {
+        text: bool,
+        bytes: Vec<u8>,
+    },
 }
 
 impl Decoder {
     /// A decoder for messages of at most `max_message` bytes, all fragments counted.
     #[must_use]
     pub const fn new(max_message: usize) -> Self {
-        Self { max_message, partial: None, closed: false }
+        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS }
+    }
+
+    /// A decoder for a connection on which permessage-deflate was agreed. A compressed message may have `max_message`
+    /// bytes as it comes, and as many when it is inflated.
+    #[must_use]
+    pub const fn with_deflate(max_message: usize) -> Self {
+        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS_DEFLATE }
     }
 
     /// Takes the next item out of `input`, which is unmasked in place and left with what follows the item. `None`:
@@ -111,7 +125,7 @@ impl Decoder {
         self.partial.as_ref().map_or(0, |partial| {
             let message = partial.message.as_ref().map_or(0, |message| match &message.body {
                 Body::Text(text) => text.capacity(),
-                Body::Binary(bytes) => bytes.capacity(),
+                Body::Binary(bytes) | Body::Compressed { bytes, .. } => bytes.capacity(),
             });
             size_of::<Partial>() + partial.control.capacity() + message
         })
@@ -129,6 +143,9 @@ impl Decoder {
                 {
                     mask::unmask(payload, header.key, 0);
                     self.release();
+                    if header.compressed {
+                        return inflated(header.opcode == Opcode::Text, payload, self.max_message).map(Some);
+                    }
                     return borrowed(header.opcode, payload).map(Some);
                 }
                 self.begin(&header, len);
@@ -148,7 +165,7 @@ impl Decoder {
         if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.head.is_empty()) {
             let kept = partial.head.len();
             partial.head.extend_from_slice(input.get(..MAX_LEN.saturating_sub(kept)).unwrap_or(input));
-            if let Some((header, size)) = header::decode(&partial.head)? {
+            if let Some((header, size)) = header::decode_with(&partial.head, self.reserved)? {
                 partial.head.clear();
                 advance(input, size.saturating_sub(kept));
                 return Ok(Some(header));
@@ -159,7 +176,7 @@ impl Decoder {
         if input.is_empty() {
             return Ok(None);
         }
-        if let Some((header, size)) = header::decode(input)? {
+        if let Some((header, size)) = header::decode_with(input, self.reserved)? {
             advance(input, size);
             return Ok(Some(header));
         }
@@ -170,7 +187,7 @@ impl Decoder {
 
     /// Refuses a frame that may not follow, or is too long, although its key has not arrived.
     fn check_declared(&self) -> Result<(), ProtocolError> {
-        match self.partial.as_ref().and_then(|partial| header::declared(&partial.head)) {
+        match self.partial.as_ref().and_then(|partial| header::declared(&partial.head, self.reserved)) {
             Some((opcode, len)) => self.admit(opcode, len).map(|_| ()),
             None => Ok(()),
         }
@@ -208,6 +225,7 @@ impl Decoder {
         if !header.opcode.is_control() {
             let message = partial.message.get_or_insert_with(|| Gathering {
                 body: match header.opcode {
+                    opcode if header.compressed => Body::Compressed { text: opcode == Opcode::Text, bytes: Vec::new() },
                     Opcode::Text => Body::Text(TextBuffer::new()),
                     _ => Body::Binary(Vec::new()),
                 },
@@ -242,7 +260,7 @@ impl Decoder {
         if let Some(message) = &mut partial.message {
             match &mut message.body {
                 Body::Text(text) => text.push(payload)?,
-                Body::Binary(bytes) => bytes.extend_from_slice(payload),
+                Body::Binary(bytes) | Body::Compressed { bytes, .. } => bytes.extend_from_slice(payload),
             }
         }
         if !(complete && fin) {
@@ -251,6 +269,7 @@ impl Decoder {
         Ok(match partial.message.take().map(|message| message.body) {
             Some(Body::Text(text)) => Some(Item::Text(Cow::Owned(text.finish()?))),
             Some(Body::Binary(bytes)) => Some(Item::Binary(Cow::Owned(bytes))),
+            Some(Body::Compressed { text, bytes }) => Some(inflated(text, &bytes, self.max_message)?),
             None => None,
         })
     }
@@ -283,6 +302,16 @@ fn borrowed(opcode: Opcode, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
         Opcode::Pong => Item::Pong,
         Opcode::Close => Item::Close(close::decode(payload)?.map(|(code, reason)| (code, Cow::Borrowed(reason)))),
     })
+}
+
+/// A compressed message.
+#[cold]
+fn inflated<'i>(text: bool, payload: &[u8], max: usize) -> Result<Item<'i>, ProtocolError> {
+    let message = deflate::inflate(payload, max)?;
+    if !text {
+        return Ok(Item::Binary(Cow::Owned(message)));
+    }
+    String::from_utf8(message).map(|text| Item::Text(Cow::Owned(text))).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
 /// A control frame whose payload had to be gathered.

@@ -1,8 +1,8 @@
 //! The opening handshake of a WebSocket, on headers already parsed.
 //!
 //! Says whether a request is a correct handshake and what key answers it. Routing, Origin and the writing of the
-//! response are left to [`crate::http`]. No extension and no subprotocol is ever agreed to, so an offer of extensions
-//! is not even read. RFC 6455 section 4.2.
+//! response are left to [`crate::http`]. No subprotocol is ever agreed to; offers of extensions are for
+//! [`super::extensions`]. RFC 6455 section 4.2.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -12,6 +12,8 @@ use http::header::{
 };
 use http::{HeaderValue, Method};
 use sha1::{Digest as _, Sha1};
+
+use super::extensions::is_token;
 
 /// What RFC 6455 section 1.3 appends to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -122,11 +124,6 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
 
 fn items(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     value.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(item: &[u8]) -> bool {
-    !item.is_empty() && item.iter().all(|&byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 #[cfg(test)]

@@ -15,7 +15,14 @@ pub const MAX_LEN: usize = 14;
 pub const MAX_CONTROL_PAYLOAD: usize = 125;
 
 const FIN: u8 = 0x80;
-const RESERVED_BITS: u8 = 0x70;
+const RSV1: u8 = 0x40;
+
+/// The reserved bits that must be 0: all three, unless an extension has given one a meaning.
+pub(super) const RESERVED_BITS: u8 = 0x70;
+
+/// Those that must be 0 with permessage-deflate: RSV1 says that a message is compressed (RFC 7692, 6).
+pub(super) const RESERVED_BITS_DEFLATE: u8 = 0x30;
+
 const MASK: u8 = 0x80;
 
 /// What a frame carries. RFC 6455 section 5.2; the other ten values are reserved.
@@ -93,11 +100,21 @@ pub fn encode(opcode: Opcode, len: usize) -> Header {
     Header { bytes, len: used }
 }
 
+/// [`encode`] for a data frame whose payload is compressed (RFC 7692, 6: RSV1 on the first frame of the message).
+#[must_use]
+pub(crate) fn encode_compressed(opcode: Opcode, len: usize) -> Header {
+    let mut header = encode(opcode, len);
+    header.bytes[0] |= RSV1;
+    header
+}
+
 /// A decoded header of a client's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
     /// Whether this frame ends its message; always set on a control frame.
     pub fin: bool,
+    /// Whether the message that begins with this frame is compressed; never set unless that was agreed.
+    pub compressed: bool,
     /// What the frame carries.
     pub opcode: Opcode,
     /// The declared length of the payload in bytes, below 2^63. Declared, not proven: never allocate by it.
@@ -111,32 +128,38 @@ pub struct FrameHeader {
 /// # Errors
 /// When no client may send these bytes; also when only a part of the header is there and already proves it.
 pub fn decode(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
-    let Some(head) = head(input)? else { return Ok(None) };
+    decode_with(input, RESERVED_BITS)
+}
+
+/// [`decode`], with the bits that are reserved on this connection.
+#[inline]
+pub(super) fn decode_with(input: &[u8], reserved: u8) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+    let Some(head) = head(input, reserved)? else { return Ok(None) };
     let Some(&key) = input.get(head.size..).and_then(<[u8]>::first_chunk::<4>) else { return Ok(None) };
-    Ok(Some((FrameHeader { fin: head.fin, opcode: head.opcode, len: head.len, key }, head.size + key.len())))
+    let Head { fin, compressed, opcode, len, size } = head;
+    Ok(Some((FrameHeader { fin, compressed, opcode, len, key }, size + key.len())))
 }
 
 /// The opcode and payload length of a header that lacks at most its key; `None` when the length is not complete. Lets a
 /// frame that is too long be refused before a peer that never sends the key pins anything.
-pub(super) fn declared(input: &[u8]) -> Option<(Opcode, u64)> {
-    head(input).ok().flatten().map(|head| (head.opcode, head.len))
+pub(super) fn declared(input: &[u8], reserved: u8) -> Option<(Opcode, u64)> {
+    head(input, reserved).ok().flatten().map(|head| (head.opcode, head.len))
 }
 
 /// A header up to its key.
 struct Head {
     fin: bool,
+    compressed: bool,
     opcode: Opcode,
     len: u64,
     /// How many bytes precede the key.
     size: usize,
 }
 
-fn head(input: &[u8]) -> Result<Option<Head>, ProtocolError> {
+fn head(input: &[u8], reserved: u8) -> Result<Option<Head>, ProtocolError> {
     let Some(&first) = input.first() else { return Ok(None) };
-    // 5.2: "MUST be 0 unless an extension is negotiated"; none is.
-    if first & RESERVED_BITS != 0 {
-        return Err(ProtocolError::ReservedBits);
-    }
+    // 5.2: "MUST be 0 unless an extension is negotiated".
+    let compressed = first & RESERVED_BITS != 0 && is_compressed(first, reserved)?;
     let fin = first & FIN != 0;
     let opcode = Opcode::decode(first & 0x0f).ok_or(ProtocolError::ReservedOpcode)?;
     // 5.5: control frames "MUST NOT be fragmented".
@@ -174,7 +197,17 @@ fn head(input: &[u8]) -> Result<Option<Head>, ProtocolError> {
     if (size == 4 && len < 126) || (size == 10 && len <= u64::from(u16::MAX)) {
         return Err(ProtocolError::NonMinimalLength);
     }
-    Ok(Some(Head { fin, opcode, len, size }))
+    Ok(Some(Head { fin, compressed, opcode, len, size }))
+}
+
+/// What a first byte with reserved bits says: that the message is compressed, or nothing that it may.
+#[cold]
+const fn is_compressed(first: u8, reserved: u8) -> Result<bool, ProtocolError> {
+    // RFC 7692, 6.1: on control frames and on all but the first fragment RSV1 "MUST NOT" be set.
+    match Opcode::decode(first & 0x0f) {
+        Some(Opcode::Text | Opcode::Binary) if first & reserved == 0 => Ok(first & RSV1 != 0),
+        _ => Err(ProtocolError::ReservedBits),
+    }
 }
 
 #[cfg(test)]
@@ -218,14 +251,27 @@ mod tests {
         for (head, fin, opcode, len) in table {
             let bytes = [head, &KEY[..], b"payload"].concat();
             let size = head.len() + 4;
-            let header = FrameHeader { fin: *fin, opcode: *opcode, len: *len, key: KEY };
+            let header = FrameHeader { fin: *fin, compressed: false, opcode: *opcode, len: *len, key: KEY };
             assert_eq!(decode(&bytes), Ok(Some((header, size))), "{head:?}");
             for cut in 0..size {
                 assert_eq!(decode(&bytes[..cut]), Ok(None), "{head:?} cut at {cut}");
             }
-            assert_eq!(declared(head), Some((*opcode, *len)));
-            assert_eq!(declared(&head[..head.len() - 1]), None);
+            assert_eq!(declared(head, RESERVED_BITS), Some((*opcode, *len)));
+            assert_eq!(declared(&head[..head.len() - 1], RESERVED_BITS), None);
         }
+    }
+
+    #[test]
+    fn rsv1_may_stand_where_it_was_agreed_and_a_message_begins() {
+        let decode = |first| decode_with(&[first, 0x80, 1, 2, 3, 4], RESERVED_BITS_DEFLATE);
+        for first in [0xc1, 0xc2, 0x41, 0x42] {
+            assert!(decode(first).unwrap().is_some_and(|(header, _)| header.compressed), "{first:02x}");
+        }
+        assert!(decode(0x81).unwrap().is_some_and(|(header, _)| !header.compressed));
+        for first in [0xc0, 0x40, 0xc8, 0xc9, 0xca, 0xa1, 0x91, 0xe1] {
+            assert_eq!(decode(first), Err(ProtocolError::ReservedBits), "{first:02x}");
+        }
+        assert_eq!(&*encode_compressed(Opcode::Text, 300), &[0xc1, 126, 1, 44]);
     }
 
     #[test]
@@ -266,7 +312,8 @@ mod tests {
             let mut bytes = encode(Opcode::Binary, len).to_vec();
             bytes[1] |= MASK;
             bytes.extend(KEY);
-            let header = FrameHeader { fin: true, opcode: Opcode::Binary, len: len as u64, key: KEY };
+            let header =
+                FrameHeader { fin: true, compressed: false, opcode: Opcode::Binary, len: len as u64, key: KEY };
             prop_assert_eq!(decode(&bytes), Ok(Some((header, bytes.len()))));
         }
 

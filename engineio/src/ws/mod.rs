@@ -1,12 +1,14 @@
 //! The RFC 6455 codec of the server side.
 //!
 //! Works on slices: bytes of a client go into [`Decoder`], messages and control frames come out; frames of a server
-//! are a [`header`] in front of bytes. No extension is spoken. Answering pings and closes, and what a message means,
-//! is left to the session.
+//! are a [`header`] in front of bytes. One extension is spoken where it was agreed, permessage-deflate. Answering pings
+//! and closes, and what a message means, is left to the session.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`handshake`] | from request headers to the accept key |
+//! | [`extensions`] | from a client's offers to what is agreed |
+//! | [`deflate`] | messages compressed (RFC 7692) |
 //! | [`header`] | the frame header, both ways |
 //! | [`mask`] | undoing a client's mask |
 //! | [`utf8`] | text that arrives in pieces |
@@ -14,6 +16,8 @@
 
 pub mod close;
 mod decoder;
+pub mod deflate;
+pub mod extensions;
 pub mod handshake;
 pub mod header;
 pub mod mask;
@@ -71,6 +75,9 @@ pub enum ProtocolError {
     /// A message in more than [`MAX_FRAGMENTS`] fragments.
     #[error("message has too many fragments")]
     TooManyFragments,
+    /// A compressed message that does not inflate.
+    #[error("compressed message is not of the deflate format")]
+    InvalidDeflate,
 }
 
 impl ProtocolError {
@@ -78,7 +85,7 @@ impl ProtocolError {
     #[must_use]
     pub const fn close_code(self) -> u16 {
         match self {
-            Self::InvalidUtf8 => 1007,
+            Self::InvalidUtf8 | Self::InvalidDeflate => 1007,
             Self::MessageTooBig | Self::TooManyFragments => 1009,
             Self::ReservedBits
             | Self::ReservedOpcode

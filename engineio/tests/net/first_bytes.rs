@@ -1,6 +1,10 @@
 //! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
 
-use engineio::http::Origins;
+use engineio::{
+    Message,
+    http::{Cors, CorsOrigins, Origins},
+    ws::deflate::PerMessageDeflate,
+};
 
 use super::support::{Event, Http, Response, TestServer, frame, sid_of, upgrade_request};
 
@@ -26,7 +30,7 @@ struct Answer {
 }
 
 async fn answer(http: &mut Http) -> Answer {
-    let Response { status, head, body } = http.response().await;
+    let Response { status, head, body, .. } = http.response().await;
     let head: Vec<_> = head.split("\r\n").filter(|line| !line.starts_with("date: ")).collect();
     let head = head.join("\r\n");
     let hide = |text: String| if text.contains("\"sid\"") { text.replace(&sid_of(&text), "SID") } else { text };
@@ -82,8 +86,8 @@ fn requests() -> Vec<(&'static str, String, u16)> {
         ("EIO=3", with("EIO=4", "EIO=3"), 400),
         ("no EIO", with("EIO=4&", ""), 400),
         ("escaped", with("EIO=4", "%45IO=%34"), 101),
-        ("denied", with("EIO=4", "EIO=4&deny"), 403),
-        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 403),
+        ("denied", with("EIO=4", "EIO=4&deny"), 400),
+        ("denied and EIO=3", with("EIO=4", "EIO=3&deny"), 400),
         ("a panic", with("EIO=4", "EIO=4&panic"), 503),
         ("unknown sid", with("EIO=4", "EIO=4&sid=zzz"), 400),
         ("unknown sid of another shard", with("EIO=4", "EIO=4&sid=AAEAAAAAr0JcijVcbBqQroWYYB1d"), 400),
@@ -129,7 +133,7 @@ fn requests() -> Vec<(&'static str, String, u16)> {
 async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
     for cors in [true, false] {
         let server = TestServer::start(|config| {
-            config.cors = cors;
+            config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });
@@ -146,7 +150,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
 #[tokio::test]
 async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
     let server = TestServer::start(|config| {
-        config.cors = true;
+        config.cors = Some(Cors::default());
         config.max_sessions = 2;
     });
     let (whole, split) = whole_and_split(&server, with_line("Origin: https://any.example").as_bytes()).await;
@@ -160,10 +164,26 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 }
 
 #[tokio::test]
+async fn what_a_handshake_settles_is_the_same_both_ways() {
+    let server = TestServer::start(|config| {
+        config.allow_eio3 = true;
+        config.per_message_deflate = Some(PerMessageDeflate::default());
+        config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into()));
+    });
+    let deflate = with_line("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=10");
+    for request in [with("EIO=4", "EIO=3"), with("EIO=4&", ""), with("EIO=4", "EIO=4&b64=1"), deflate] {
+        let (whole, split) = whole_and_split(&server, request.as_bytes()).await;
+        assert_eq!(whole, split);
+        let agreed = whole.head.contains("\r\nsec-websocket-extensions: permessage-deflate; ");
+        assert_eq!(agreed, request.contains("permessage"), "{}", whole.head);
+    }
+}
+
+#[tokio::test]
 async fn the_application_is_asked_once_whatever_it_says() {
     let mut server = TestServer::start(|_| {});
     let mut held = Vec::new();
-    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 403), ("EIO=3&transport=websocket", 400)] {
+    for (query, status) in [(GOOD, 101), ("EIO=4&transport=websocket&deny", 400), ("EIO=3&transport=websocket", 400)] {
         let mut http = server.connect().await;
         http.send(upgrade_request(&format!("{query}&count")).as_bytes()).await;
         assert_eq!(http.response().await.status, status);

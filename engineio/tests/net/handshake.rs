@@ -1,6 +1,6 @@
 //! Handshakes, and the refusals with their order (Engine.IO server errors 0 to 5).
 
-use engineio::http::Origins;
+use engineio::http::{Cors, CorsOrigins, Origins};
 
 use super::support::{TestServer, request, upgrade_request};
 
@@ -45,14 +45,15 @@ async fn refusals_carry_their_code_and_come_in_order() {
 async fn a_websocket_handshake_is_refused_before_the_101_and_the_connection_closed() {
     let server = TestServer::start(|_| {});
     for (query, status, body) in [
-        ("EIO=3&transport=websocket", 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
-        ("EIO=4&transport=websocket&deny", 403, r#"{"code":4,"message":"Forbidden"}"#),
-        ("EIO=4&transport=websocket&sid=zzz", 400, r#"{"code":1,"message":"Session ID unknown"}"#),
+        ("EIO=3&transport=websocket", 400, "Unsupported protocol version"),
+        ("EIO=4&transport=websocket&deny", 400, "Forbidden"),
+        ("EIO=4&transport=websocket&sid=zzz", 400, "Session ID unknown"),
     ] {
         let mut http = server.connect().await;
         http.send(upgrade_request(query).as_bytes()).await;
         let response = http.response().await;
         assert_eq!((response.status, response.body.as_str()), (status, body), "{query}");
+        assert!(response.head.contains("content-type: text/html\r\n"), "{}", response.head);
         assert!(http.ended().await);
     }
 }
@@ -98,7 +99,7 @@ async fn another_path_is_not_found_and_keeps_the_connection() {
 
 #[tokio::test]
 async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_asked() {
-    let server = TestServer::start(|config| config.cors = true);
+    let server = TestServer::start(|config| config.cors = Some(Cors::default()));
     for (method, query, status) in [
         ("GET", "EIO=4&transport=polling", 200),
         ("GET", "EIO=4&transport=none", 400),
@@ -119,7 +120,7 @@ async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_ask
 #[tokio::test]
 async fn a_foreign_origin_is_refused_on_every_request_and_upgrade() {
     let server = TestServer::start(|config| {
-        config.cors = true;
+        config.cors = Some(Cors::with_origins(CorsOrigins::Reflect));
         config.origins =
             Origins::Listed { origins: vec!["https://good.example".to_owned()], own: false, loopback: false };
     });

@@ -1,14 +1,18 @@
 //! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
 
 mod congestion;
+mod deflate;
 mod first_bytes;
 mod handshake;
+mod hooks;
 mod lifecycle;
+mod options;
 mod polling;
 mod shards;
 mod slow_peers;
 mod support;
 mod upgrade;
+mod v3;
 mod websocket;
 
 /// How many shards the servers of the tests in this module have.
@@ -20,12 +24,15 @@ const SETTLED: bool = false;
 #[expect(clippy::duplicate_mod, reason = "with other constants")]
 #[path = "."]
 mod four_shards {
+    mod deflate;
     mod handshake;
+    mod hooks;
     mod lifecycle;
     mod polling;
     #[expect(dead_code, reason = "not every module is here")]
     mod support;
     mod upgrade;
+    mod v3;
     mod websocket;
 
     const SHARDS: u16 = 4;

@@ -148,7 +148,7 @@ async fn a_sid_of_no_shard_and_a_stale_one_are_unknown_wherever_they_come() {
                 http.settle().await;
             }
             http.send(upgrade_request(&websocket(sid)).as_bytes()).await;
-            assert_eq!(http.response().await.body, UNKNOWN);
+            assert_eq!(http.response().await.body, "Session ID unknown");
         }
     }
 }

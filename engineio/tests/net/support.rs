@@ -31,6 +31,8 @@ pub(crate) enum Event {
 struct Commands {
     events: UnboundedSender<Event>,
     conns: Vec<ConnKey>,
+    /// Its WebSockets are plain: it echoes, and takes no commands.
+    plain: bool,
 }
 
 pub(crate) fn frame_of(text: &str) -> SharedFrame {
@@ -89,6 +91,9 @@ impl Handler for Commands {
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
         match message {
+            message if self.plain => {
+                let _ = outbox.send(conn, &SharedFrame::websocket_message(&message));
+            }
             Message::Text(text) => {
                 let _ = self.events.send(Event::Message(text.clone().into_owned()));
                 self.run(outbox, conn, &text);
@@ -113,6 +118,15 @@ impl Handler for Commands {
     }
 }
 
+/// Says nothing.
+pub(crate) struct Silent;
+
+impl Handler for Silent {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+    fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: Message<'_>) {}
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+}
+
 /// A running server; it is told to stop when dropped.
 pub(crate) struct TestServer {
     running: Option<Running>,
@@ -126,12 +140,21 @@ impl TestServer {
     }
 
     pub(crate) fn start_shards(shards: u16, adjust: impl FnOnce(&mut Config)) -> Self {
+        Self::start_server(shards, adjust, |server| server)
+    }
+
+    pub(crate) fn start_server(
+        shards: u16,
+        adjust: impl FnOnce(&mut Config),
+        build: impl FnOnce(Server) -> Server,
+    ) -> Self {
         let mut config = Config::default();
         adjust(&mut config);
         let (sender, events) = unbounded_channel();
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let handler = move || Commands { events: sender.clone(), conns: Vec::new() };
-        let running = Server::new(config).shards(shards).serve(listener, handler).unwrap();
+        let plain = config.plain_websockets;
+        let handler = move || Commands { events: sender.clone(), conns: Vec::new(), plain };
+        let running = build(Server::new(config)).shards(shards).serve(listener, handler).unwrap();
         Self { addr: running.local_addr(), running: Some(running), events }
     }
 
@@ -244,6 +267,11 @@ pub(crate) fn upgrade_request(query: &str) -> String {
     request("GET", query, headers, "")
 }
 
+/// A handshake with more headers.
+pub(crate) fn upgrade_request_with(query: &str, extra: &str) -> String {
+    upgrade_request(query).replace("Host:", &format!("{extra}\r\nHost:"))
+}
+
 /// A masked frame of a client; `first` is the byte with FIN and opcode.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [7, 1, 200, 33];
@@ -268,7 +296,9 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
+    /// The body; empty when it is no text.
     pub(crate) body: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// A TCP connection: bytes out, responses or frames in.
@@ -325,20 +355,27 @@ impl Http {
         let len = head
             .split_once("content-length: ")
             .map_or(0, |(_, rest)| rest.split("\r\n").next().and_then(|digits| digits.parse().ok()).expect("a length"));
-        let body = String::from_utf8(self.take(len).await).unwrap();
+        let bytes = self.take(len).await;
+        let body = String::from_utf8(bytes.clone()).unwrap_or_default();
         let status = head.get(9..12).and_then(|digits| digits.parse().ok()).expect("a status");
-        Response { status, head, body }
+        Response { status, head, body, bytes }
     }
 
     /// One frame of the server: opcode and payload.
     pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        let (first, payload) = self.whole_frame().await;
+        (first & 0x0f, payload)
+    }
+
+    /// One frame of the server: the byte with FIN, RSV1 and opcode, and payload.
+    pub(crate) async fn whole_frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.take(2).await;
         let len = match head[1] {
             126 => u16::from_be_bytes(self.take(2).await.try_into().unwrap()).into(),
             127 => usize::try_from(u64::from_be_bytes(self.take(8).await.try_into().unwrap())).unwrap(),
             short => usize::from(short),
         };
-        (head[0] & 0x0f, self.take(len).await)
+        (head[0], self.take(len).await)
     }
 
     /// Discards what was read and not looked at.

@@ -201,3 +201,23 @@ async fn many_frames_in_one_segment_are_handled_in_order() {
         assert_eq!(http.frame().await.1, format!("4{n}").into_bytes());
     }
 }
+
+#[tokio::test]
+async fn a_plain_websocket_has_no_packets_and_no_heartbeat() {
+    let server = TestServer::start(|config| {
+        config.plain_websockets = true;
+        // A heartbeat would begin, and end the session, at once.
+        config.ping_interval = Duration::ZERO;
+        config.ping_timeout = Duration::ZERO;
+    });
+    let mut http = server.connect().await;
+    http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
+    assert_eq!(http.response().await.status, 101);
+    // `1` would be a packet that closes, and `x` none at all.
+    for (first, payload) in [(0x81, &b"1"[..]), (0x81, b"x"), (0x81, b""), (0x82, b"\x00\xff")] {
+        http.send(&frame(first, payload)).await;
+        assert_eq!(http.frame().await, (first & 0x0f, payload.to_vec()));
+    }
+    http.send(&frame(0x89, b"!")).await;
+    assert_eq!(http.frame().await, (10, b"!".to_vec()));
+}

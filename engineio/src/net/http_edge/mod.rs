@@ -26,19 +26,21 @@ use tokio::{net::TcpStream, sync::Notify};
 
 use super::{
     conn::{Link, PollLink},
+    opening::{Admitted, UNAVAILABLE},
+    outq::PollBody,
     owner::Owner,
     patient::Patient,
-    polling::{self, Refused},
+    peer_wire::PeerWire,
+    polling::{self, Refused, Visit},
     shard::ShardRef,
     websocket::ReadLoop,
 };
 use crate::{
-    Config, Handler, Handshake, Sid,
-    error::HandshakeError,
-    http::{self as engine, Action, Route},
+    Config, Handler, Handshake, Protocol, hooks,
+    http::{self as engine, Action, Query, Route, answer},
     session::Transport,
 };
-use response::{check_websocket, empty, finish, preflight, refusal, refused, switching_protocols, text, with_type};
+use response::{check_websocket, finish};
 
 pub(super) use takeover::{Takeover, hand_over, linger};
 
@@ -49,8 +51,8 @@ pub(super) const MAX_HEADERS: usize = 100;
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
 
-/// The service of one connection.
-struct Edge<H> {
+/// The service of one connection, or of one request that another server passes on.
+pub(super) struct Edge<H> {
     shard: ShardRef<H>,
     config: Rc<Config>,
     remote: SocketAddr,
@@ -79,7 +81,7 @@ pub(super) async fn serve<H: Handler + 'static>(
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let takeover = Rc::default();
     let patience = config.close_timeout;
-    let edge = Edge { shard: shard.clone(), config, remote, takeover: Rc::clone(&takeover) };
+    let edge = Edge::new(shard.clone(), config, remote, Rc::clone(&takeover));
     let (stream, early) = serve_http(edge, stream, early).await?;
     match takeover.take() {
         Some(takeover) => takeover.go_on(shard, stream, early, remote).await,
@@ -134,9 +136,16 @@ async fn serve_http<H: Handler + 'static>(
 }
 
 /// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
-struct Speaking<H: Handler>(ShardRef<H>);
+pub(super) struct Speaking<H: Handler>(ShardRef<H>);
 
 impl<H: Handler> Speaking<H> {
+    /// For a request that another server passes on: that server's own shutdown decides whether it comes.
+    #[cfg(feature = "tower")]
+    pub(super) fn one(shard: &ShardRef<H>) -> Self {
+        shard.turn(|shard| shard.io.http += 1);
+        Self(shard.clone())
+    }
+
     /// `None` when the server is shutting down.
     fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
         let drain = shard.turn(|shard| {
@@ -171,84 +180,162 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
     }
 }
 
+/// An answer that is no refusal, and what it is to a session: that decides which hooks see it.
+enum Served {
+    /// The first of a session.
+    First(Response<Bytes>),
+    /// Another one.
+    More(Response<Bytes>),
+    /// It concerns none.
+    Apart(Response<Bytes>),
+}
+
+/// A request for the engine.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    parts: &'a Parts,
+    query: &'a Query<'a>,
+    remote: SocketAddr,
+}
+
+impl<'a> Asked<'a> {
+    const fn request(self) -> hooks::Request<'a> {
+        let Self { parts: Parts { method, uri, headers, .. }, query, remote } = self;
+        hooks::Request { method, uri, query, headers, remote }
+    }
+
+    const fn handshake(self, transport: Transport) -> Handshake<'a> {
+        Handshake { transport, uri: &self.parts.uri, headers: &self.parts.headers, remote: self.remote }
+    }
+
+    /// The answer to a GET that speaks `protocol`.
+    fn poll(self, body: PollBody, protocol: Protocol) -> answer::Poll<'a> {
+        let PollBody { bytes, binary, compress } = body;
+        answer::Poll { body: bytes, binary, compress, jsonp: self.query.jsonp_for(protocol) }
+    }
+}
+
 impl<H: Handler + 'static> Edge<H> {
-    async fn answer(self, request: Request<Incoming>) -> Response<Bytes> {
+    pub(super) const fn new(
+        shard: ShardRef<H>,
+        config: Rc<Config>,
+        remote: SocketAddr,
+        takeover: Rc<RefCell<Option<Takeover>>>,
+    ) -> Self {
+        Self { shard, config, remote, takeover }
+    }
+
+    pub(super) async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         let (parts, body) = request.into_parts();
         if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
-            let mut response = empty(status);
+            let mut response = answer::empty(status);
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             return response;
         }
-        if !parts.uri.path().starts_with(&self.config.path) {
+        if !engine::matches_path(&self.config, parts.uri.path()) {
             let fallback = self.shard.turn(|shard| shard.io.fallback.clone());
             return fallback(&parts, self.remote);
         }
-        let mut response = if self.config.origins.allow(&parts.headers) {
-            match engine::route(&parts.method, &parts.uri, &parts.headers, self.config.cors) {
-                Ok(Route::Preflight) => preflight(&parts.headers),
-                Ok(Route::Open(Transport::Polling)) => self.open_polling(&parts),
-                Ok(Route::Open(Transport::WebSocket)) => self.open_websocket(&parts, &body),
-                Ok(Route::Session(sid, action)) => {
-                    self.session(&parts, body, sid, action).await.unwrap_or_else(refused)
-                }
-                Err(error) => refusal(error),
-            }
-        } else {
-            refusal(HandshakeError::Forbidden)
+        let query = Query::parse(&parts.uri);
+        let asked = Asked { parts: &parts, query: &query, remote: self.remote };
+        let (mut response, hooked) = match self.serve(asked, body).await {
+            Ok(Served::First(response)) => (response, Some(true)),
+            Ok(Served::More(response)) => (response, Some(false)),
+            Ok(Served::Apart(response)) => (response, None),
+            Err(refused) => (self.refuse(asked, refused), None),
         };
         finish(&self.config, &parts.headers, &mut response);
+        if let Some(first) = hooked {
+            self.shard.change_headers(response.headers_mut(), &asked.request(), first);
+        }
         response
     }
 
-    fn open_polling(&self, parts: &Parts) -> Response<Bytes> {
-        let handshake = self.handshake(parts, Transport::Polling);
-        let opened = self.shard.turn(|shard| {
-            let place = shard.admit(&handshake)?;
-            let key = shard.open(place, Link::Polling(PollLink::default()), &handshake);
-            Ok(shard.io.take_body(key))
-        });
-        opened.map_or_else(refusal, text)
+    fn refuse(&self, asked: Asked<'_>, refused: Refused) -> Response<Bytes> {
+        if let Refused::Coded(error, message) = &refused {
+            self.shard.connection_error(*error, message.as_deref(), asked.request());
+        }
+        response::refused(refused, &asked.parts.headers)
     }
 
-    fn open_websocket(&self, parts: &Parts, body: &Incoming) -> Response<Bytes> {
-        let accept = match check_websocket(parts, !body.is_end_stream()) {
-            Ok(accept) => accept,
-            Err(refused) => return refused,
-        };
-        let handshake = self.handshake(parts, Transport::WebSocket);
-        let place = match self.shard.turn(|shard| shard.admit(&handshake)) {
-            Ok(place) => place,
-            Err(error) => return refusal(error),
-        };
-        let opening = Box::new((parts.uri.clone(), parts.headers.clone()));
-        self.takeover.replace(Some(Takeover::Open { place, opening }));
-        switching_protocols(&accept)
+    async fn serve<B>(&self, asked: Asked<'_>, body: B) -> Result<Served, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Parts { method, headers, .. } = asked.parts;
+        match engine::route::route_query(asked.query, method, headers, &self.config)? {
+            Route::Preflight => Ok(Served::Apart(answer::preflight(headers, &self.config))),
+            Route::Open(Transport::Polling) => self.open_polling(asked).await.map(Served::First),
+            Route::Open(Transport::WebSocket) => self.open_websocket(asked, &body).await.map(Served::First),
+            Route::Session(sid, action) => {
+                let visit = Visit { sid, action, protocol: asked.query.protocol() };
+                self.session(asked, body, visit).await.map(Served::More)
+            }
+        }
     }
 
-    const fn handshake<'a>(&self, parts: &'a Parts, transport: Transport) -> Handshake<'a> {
-        Handshake { transport, uri: &parts.uri, headers: &parts.headers, remote: self.remote }
+    /// Whether this handshake may become a session.
+    async fn admit(&self, asked: Asked<'_>, transport: Transport) -> Result<Admitted, Refused> {
+        let (shard, request) = (&self.shard, asked.request());
+        let place = shard.turn(|shard| shard.reserve())?;
+        shard.allow_request(&request).await?;
+        let protocol = shard.turn(|shard| shard.ask_handler(&asked.handshake(transport), asked.query))?;
+        let id = shard.generate_id(&request).await?;
+        Ok(Admitted { place, protocol, id })
     }
 
-    async fn session(
-        &self,
-        parts: &Parts,
-        body: Incoming,
-        sid: Sid,
-        action: Action,
-    ) -> Result<Response<Bytes>, Refused> {
-        let owner = Owner::of(&sid, &self.shard).ok_or(Refused::Unknown)?;
-        match action {
-            Action::Upgrade => self.begin_upgrade(&owner, parts, &body, sid).await,
-            Action::Poll => polling::poll(&owner, sid).await.map(text),
+    async fn open_polling(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Refused> {
+        let admitted = self.admit(asked, Transport::Polling).await?;
+        let protocol = admitted.protocol;
+        let (sid, body) = self.shard.turn(|shard| {
+            // The server may have begun to drain while the application was asked.
+            if shard.io.draining {
+                return Err(UNAVAILABLE);
+            }
+            let link = PollLink { takes_binary: asked.query.takes_binary(), ..PollLink::default() };
+            let (key, sid) = shard.open(admitted, Link::Polling(link), &asked.handshake(Transport::Polling));
+            let body = shard.io.take_body(key).ok_or(UNAVAILABLE)?;
+            Ok((sid, body))
+        })?;
+        let (poll, headers) = (asked.poll(body, protocol), &asked.parts.headers);
+        Ok(answer::handshake(poll, &sid.to_string(), headers, &self.config))
+    }
+
+    async fn open_websocket(&self, asked: Asked<'_>, body: &impl Body) -> Result<Response<Bytes>, Refused> {
+        let accept = check_websocket(asked.parts, !body.is_end_stream())?;
+        let admitted = self.admit(asked, Transport::WebSocket).await?;
+        let Parts { uri, headers, .. } = asked.parts;
+        let (wire, extensions) = PeerWire::negotiate(&self.config, asked.query, admitted.protocol, headers);
+        let opening = Box::new((uri.clone(), headers.clone()));
+        self.takeover.replace(Some(Takeover::Open { admitted, wire, opening }));
+        Ok(answer::switching_protocols(&accept, extensions))
+    }
+
+    async fn session<B>(&self, asked: Asked<'_>, body: B, visit: Visit) -> Result<Response<Bytes>, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let headers = &asked.parts.headers;
+        let owner = Owner::of(&visit.sid, &self.shard).ok_or(Refused::UNKNOWN)?;
+        match visit.action {
+            Action::Upgrade => self.begin_upgrade(&owner, asked, &body, visit).await,
+            Action::Poll => {
+                let body = polling::poll(&owner, visit).await?;
+                Ok(asked.poll(body, visit.protocol).answer(headers, &self.config))
+            }
             Action::Post => {
-                let octets = is_octet_stream(&parts.headers);
-                polling::post(&owner, sid, octets, body, &self.config).await?;
-                Ok(with_type("text/html", Bytes::from_static(b"ok")))
+                let form = engine::post_body(headers, asked.query, visit.protocol);
+                polling::post(&owner, visit, form, body, &self.config).await?;
+                Ok(answer::posted(headers))
             }
             Action::WebSocketWithoutUpgrade | Action::Other => {
-                let found = owner.visit(move |io| io.polling(&sid, action)).await;
-                found.unwrap_or(Err(Refused::Unknown))?;
-                Err(if action == Action::Other { Refused::BadRequest } else { Refused::NotPolling })
+                let found = owner.visit(move |io| io.visited(visit)).await;
+                found.unwrap_or(Err(Refused::UNKNOWN))?;
+                // `WebSocketWithoutUpgrade` has no place in any session.
+                Err(Refused::BadRequest)
             }
         }
     }
@@ -256,29 +343,26 @@ impl<H: Handler + 'static> Edge<H> {
     async fn begin_upgrade(
         &self,
         owner: &Owner<'_, H>,
-        parts: &Parts,
-        body: &Incoming,
-        sid: Sid,
+        asked: Asked<'_>,
+        body: &impl Body,
+        visit: Visit,
     ) -> Result<Response<Bytes>, Refused> {
-        let checked = check_websocket(parts, !body.is_end_stream());
+        let checked = check_websocket(asked.parts, !body.is_end_stream());
         let valid = checked.is_ok();
         let found = owner.visit(move |io| {
-            let key = io.lookup(&sid, Action::Upgrade).ok_or(Refused::Unknown)?;
+            let key = io.visited(visit)?;
             Ok(valid.then(|| (key, io.begin_probe(key))))
         });
-        let reserved = found.await.unwrap_or(Err(Refused::Unknown))?;
-        Ok(match (checked, reserved) {
-            (Ok(accept), Some((key, probe))) => {
-                let takeover = match probe {
-                    Ok(id) => Takeover::Probe { owner: owner.shard(), key, id },
-                    Err(_) => Takeover::Refuse,
-                };
-                self.takeover.replace(Some(takeover));
-                switching_protocols(&accept)
-            }
-            (Err(refused), _) => refused,
-            (Ok(_), None) => refusal(HandshakeError::BadRequest),
-        })
+        let reserved = found.await.unwrap_or(Err(Refused::UNKNOWN))?;
+        let accept = checked?;
+        let headers = &asked.parts.headers;
+        let (wire, extensions) = PeerWire::negotiate(&self.config, asked.query, visit.protocol, headers);
+        let takeover = match reserved {
+            Some((key, Ok(id))) => Takeover::Probe { owner: owner.shard(), key, id, wire },
+            _ => Takeover::Refuse,
+        };
+        self.takeover.replace(Some(takeover));
+        Ok(answer::switching_protocols(&accept, extensions))
     }
 }
 
@@ -287,13 +371,9 @@ impl<H: Handler + 'static> Edge<H> {
 pub(super) fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
-    if hosts > 1 || (hosts == 0 && version >= Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
-}
-
-fn is_octet_stream(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes() == b"application/octet-stream")
 }

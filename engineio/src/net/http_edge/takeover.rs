@@ -11,13 +11,14 @@ use tokio::{
 
 use super::super::{
     conn::{Link, WsLink},
-    counts::Place,
     mailbox::{Errand, Handover, Letter},
+    opening::Admitted,
+    peer_wire::PeerWire,
     probe::{self, Probing},
     shard::ShardRef,
     websocket::ReadLoop,
 };
-use crate::{ConnKey, Handler, Handshake, session::Transport, ws};
+use crate::{ConnKey, Handler, Handshake, session::Transport};
 
 /// The most that is read, and thrown away, of a connection that has been answered and closed.
 const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
@@ -26,9 +27,9 @@ const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(in crate::net) enum Takeover {
     /// A new session, and the request that opened it.
-    Open { place: Place, opening: Box<(Uri, HeaderMap)> },
+    Open { admitted: Admitted, wire: PeerWire, opening: Box<(Uri, HeaderMap)> },
     /// The probe of an upgrade, on the shard that owns the session.
-    Probe { owner: u16, key: ConnKey, id: u64 },
+    Probe { owner: u16, key: ConnKey, id: u64, wire: PeerWire },
     /// A WebSocket too many: closed at once (A37).
     Refuse,
 }
@@ -43,12 +44,15 @@ impl Takeover {
         remote: SocketAddr,
     ) -> Option<ReadLoop<H>> {
         match self {
-            Self::Open { place, opening } => open(shard, place, stream, early, &opening, remote),
-            Self::Probe { owner, key, id } => {
+            Self::Open { admitted, wire, opening } => {
+                let link = WsLink::new(stream, wire);
+                open(shard, admitted, link, early, &opening, remote)
+            }
+            Self::Probe { owner, key, id, wire } => {
                 if owner == shard.turn(|shard| shard.io.id) {
-                    return Box::pin(Probing::new(shard, key, id, stream, early).run()).await;
+                    return Box::pin(Probing::new(shard, (key, id), wire, stream, early).run()).await;
                 }
-                hand_over(&shard, stream, early.into(), remote, owner, Errand::Probe(key, id));
+                hand_over(&shard, stream, early.into(), remote, owner, Errand::Probe(key, id, wire));
                 None
             }
             Self::Refuse => {
@@ -81,8 +85,8 @@ pub(in crate::net) fn hand_over<H: Handler>(
 /// The first WebSocket of a new session: OPEN packet, then the handler.
 fn open<H: Handler>(
     shard: ShardRef<H>,
-    place: Place,
-    stream: TcpStream,
+    admitted: Admitted,
+    link: WsLink,
     early: Vec<u8>,
     (uri, headers): &(Uri, HeaderMap),
     remote: SocketAddr,
@@ -93,10 +97,11 @@ fn open<H: Handler>(
         if shard.io.draining {
             return None;
         }
-        let key = shard.open(place, Link::WebSocket(WsLink::new(stream)), &handshake);
+        let decoder = link.wire.decoder(&shard.io.config);
+        let (key, _) = shard.open(admitted, Link::WebSocket(link), &handshake);
         // At once: nothing can come that it could be sent together with.
         shard.io.flush_conn(key);
-        Some((key, ws::Decoder::new(shard.io.config.max_payload)))
+        Some((key, decoder))
     })?;
     Some(ReadLoop::new(shard, key, decoder, early))
 }

@@ -1,5 +1,7 @@
 //! The decoder against scripts of frames, hostile bytes and every way of cutting them.
 
+mod deflate;
+
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 

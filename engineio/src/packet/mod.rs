@@ -4,7 +4,9 @@
 //! send. The form is the text form, which both transports share: a type digit followed by the data, or `b` followed
 //! by base64 for a binary message. What a packet means in the state a session is in is left to [`crate::session`];
 //! several packets in one HTTP body are left to [`crate::payload`]. Engine.IO protocol v4, "Packet encoding" and
-//! "Packet types".
+//! "Packet types"; what v3 does otherwise is in [`v3`].
+
+pub mod v3;
 
 use std::borrow::Cow;
 
@@ -52,7 +54,8 @@ impl Message<'_> {
 pub enum Inbound<'a> {
     /// `1`: the client ends the session.
     Close,
-    /// `2`: with the data `probe` it asks for the upgrade; on an open session of v4 a client must not send it.
+    /// `2`: with the data `probe` it asks for the upgrade; on an open session it is the heartbeat of v3, and a fault in
+    /// v4.
     Ping(&'a str),
     /// `3`: the answer to a ping, with the data that stood after the type.
     Pong(&'a str),
@@ -77,6 +80,12 @@ pub enum DecodeError {
     /// The data after `b` is not base64 of the standard alphabet with padding, or has stray bits.
     #[error("invalid base64 in a binary packet")]
     Base64,
+    /// The length before a packet of a v3 payload is no number, or not the length of what follows.
+    #[error("invalid length of a packet in a payload")]
+    Length,
+    /// A string of a binary v3 payload is not UTF-8.
+    #[error("a string in a binary payload is not UTF-8")]
+    Utf8,
 }
 
 /// Decodes one packet in text form: a WebSocket text frame, or one item of a polling payload. On both transports a

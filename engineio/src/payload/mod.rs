@@ -2,11 +2,60 @@
 //!
 //! Packets in text form stand one after the other with 0x1e between them: [`decode`] walks the body of a POST,
 //! [`Encoder`] builds the answer to a poll. What one packet is, [`crate::packet`] knows. Engine.IO protocol v4,
-//! "Packet encoding", "Payload".
+//! "Packet encoding", "Payload". The bodies of v3 are in [`v3`]; [`Form`] tells them apart.
+
+pub mod v3;
 
 use std::iter::FusedIterator;
 
 use crate::packet::{self, Inbound};
+
+/// How the body of a POST is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Protocol v4: packets with 0x1e between them.
+    V4,
+    /// Protocol v3: packets in text form, each after its length.
+    V3Text,
+    /// Protocol v3 with the content type `application/octet-stream`.
+    V3Binary,
+}
+
+impl Form {
+    /// Decodes a body of this form.
+    ///
+    /// # Errors
+    /// When the body as a whole is refused; a packet's fault shows at the packet.
+    pub fn decode(self, body: &[u8]) -> Result<AnyPackets<'_>, DecodeError> {
+        match self {
+            Self::V4 => decode(body).map(AnyPackets::V4),
+            Self::V3Text => v3::decode_text(body).map(AnyPackets::V3),
+            Self::V3Binary => v3::decode_binary(body).map(AnyPackets::V3),
+        }
+    }
+}
+
+/// The packets of a payload of either revision, in order; see [`Packets`].
+#[derive(Debug, Clone)]
+pub enum AnyPackets<'a> {
+    /// Protocol v4.
+    V4(Packets<'a>),
+    /// Protocol v3.
+    V3(v3::Packets<'a>),
+}
+
+impl<'a> Iterator for AnyPackets<'a> {
+    type Item = Result<Inbound<'a>, packet::DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::V4(packets) => packets.next(),
+            Self::V3(packets) => packets.next(),
+        }
+    }
+}
+
+impl FusedIterator for AnyPackets<'_> {}
 
 /// The byte between two packets: U+001E, record separator.
 pub const SEPARATOR: u8 = 0x1e;

@@ -1,0 +1,29 @@
+// Rewrites the package.json of a copy of packages/engine.io-client so that npm installs it alone:
+// official-client.mjs CHECKOUT PACKAGE_JSON. Every package that its sources and tests use, in the version that the
+// checkout's own lock file names; those that live in the checkout, in the version they have there.
+
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const [checkout, path] = process.argv.slice(2);
+const read = (...parts) => JSON.parse(readFileSync(join(...parts), 'utf8'));
+const { packages } = read(checkout, 'package-lock.json');
+const own = 'packages/engine.io-client';
+const client = read(path);
+
+/** What the build and the tests need beside the client's own dependencies; the root of the checkout has them for all. */
+const TOOLS = ['typescript', '@types/node', '@types/debug', 'mocha', 'expect.js', '@sinonjs/fake-timers'];
+
+function version(name) {
+  const entry = packages[`${own}/node_modules/${name}`] ?? packages[`node_modules/${name}`];
+  const found = entry?.link ? read(checkout, entry.resolved, 'package.json').version : entry?.version;
+  if (!found) {
+    throw new Error(`the checkout names no version of ${name}`);
+  }
+  return found;
+}
+
+const pinned = (names) => Object.fromEntries(names.map((name) => [name, version(name)]));
+client.dependencies = pinned(Object.keys(client.dependencies));
+client.devDependencies = pinned(TOOLS);
+writeFileSync(path, `${JSON.stringify(client, null, 2)}\n`);

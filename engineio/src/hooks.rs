@@ -1,0 +1,211 @@
+//! What an application may say about a connection before it is a session, and about the headers of answers.
+//!
+//! The types only: [`crate::net`] calls the hooks. In the order in which a handshake meets them: [`Hooks::allow_request`],
+//! the check of the protocol's revision, [`Hooks::generate_id`], [`Hooks::initial_headers`], [`Hooks::headers`]; whatever
+//! is refused on the way, [`Hooks::on_connection_error`].
+
+use std::{fmt, future::Future, net::SocketAddr, pin::Pin, time::Duration};
+
+use http::{HeaderMap, Method, Uri};
+
+use crate::{
+    error::{ConnectionError, HandshakeError},
+    http::Query,
+};
+
+/// A request as the hooks see it.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The method.
+    pub method: &'a Method,
+    /// Path and query.
+    pub uri: &'a Uri,
+    /// The query's parameters that the protocol defines.
+    pub query: &'a Query<'a>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The peer of the TCP connection.
+    pub remote: SocketAddr,
+}
+
+/// An answer that is there at once, or comes later. While it is awaited nothing is kept for the connection but its
+/// request, and the limits on handshakes count it.
+pub enum Outcome<T> {
+    /// At once.
+    Ready(T),
+    /// When the future is done.
+    Pending(Pin<Box<dyn Future<Output = T>>>),
+}
+
+impl<T> Outcome<T> {
+    /// One that comes later.
+    #[must_use]
+    pub fn pending(future: impl Future<Output = T> + 'static) -> Self {
+        Self::Pending(Box::pin(future))
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Outcome<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready(outcome) => f.debug_tuple("Ready").field(outcome).finish(),
+            Self::Pending(_) => f.write_str("Pending"),
+        }
+    }
+}
+
+/// What the application says of a handshake (`allowRequest`, A13).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// It may become a session.
+    Allow,
+    /// 403 with code 4 (400 for a WebSocket) and this message, by default `Forbidden`.
+    Refuse {
+        /// The message.
+        message: Option<String>,
+    },
+    /// 503 with `Retry-After`: the client may come back.
+    Unavailable {
+        /// When to come back.
+        retry_after: Duration,
+    },
+}
+
+impl Verdict {
+    /// What the client is told: `Err` with the error and the application's message.
+    ///
+    /// # Errors
+    /// When the handshake is refused.
+    pub fn check(&self) -> Result<(), (ConnectionError, Option<&str>)> {
+        match self {
+            Self::Allow => Ok(()),
+            Self::Refuse { message } => Err((HandshakeError::Forbidden.into(), message.as_deref())),
+            Self::Unavailable { retry_after } => {
+                Err((HandshakeError::Unavailable { retry_after: *retry_after }.into(), None))
+            }
+        }
+    }
+}
+
+/// The longest part of a sid that an application may choose, in bytes.
+pub const MAX_SID_PART: usize = 128;
+
+/// The part of a sid that the application chooses (`generateId`, A20). It stands behind the part that says where the
+/// session lives, so it need not be unique, but it is all that keeps others from the session: it must not be guessable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SidPart(String);
+
+/// A text that cannot be part of a sid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 1 to {MAX_SID_PART} of the characters A-Z a-z 0-9 - . _ ~")]
+pub struct InvalidSidPart;
+
+impl SidPart {
+    /// Takes a text of 1 to [`MAX_SID_PART`] characters that stand in a query as they are (RFC 3986, 2.3).
+    ///
+    /// # Errors
+    /// When it has others, none or too many.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidSidPart> {
+        let text = text.into();
+        let unreserved = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+        if unreserved && (1..=MAX_SID_PART).contains(&text.len()) { Ok(Self(text)) } else { Err(InvalidSidPart) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SidPart {
+    /// Not the text: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SidPart")
+    }
+}
+
+/// The application could not make an id: the client gets code 3, and the hook for errors
+/// [`crate::error::ErrorContext::IdGenerationError`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no id: {0}")]
+pub struct IdGenerationError(pub String);
+
+/// A connection that was refused (`connection_error`, A12). [`ConnectionError::error`] has the code,
+/// [`ConnectionError::context`] the context's name.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionErrorEvent<'a> {
+    /// What is wrong.
+    pub error: ConnectionError,
+    /// The message that the client got.
+    pub message: &'a str,
+    /// The request that was refused.
+    pub request: Request<'a>,
+}
+
+/// What an application may say. Each hook has a default that changes nothing; calls never overlap.
+pub trait Hooks {
+    /// May this request, which names no session, become one?
+    fn allow_request(&mut self, request: &Request<'_>) -> Outcome<Verdict> {
+        let _ = request;
+        Outcome::Ready(Verdict::Allow)
+    }
+
+    /// Chooses the part of the new session's sid that proves the right to it; `None`: 120 random bits.
+    fn generate_id(&mut self, request: &Request<'_>) -> Outcome<Result<Option<SidPart>, IdGenerationError>> {
+        let _ = request;
+        Outcome::Ready(Ok(None))
+    }
+
+    /// Changes the headers of the answer to the first request of a session: of a polling handshake, or of the 101 of a
+    /// session that begins on WebSocket.
+    fn initial_headers(&mut self, headers: &mut HeaderMap, request: &Request<'_>) {
+        let _ = (headers, request);
+    }
+
+    /// Changes the headers of every answer of a session that is no refusal, and of every 101.
+    fn headers(&mut self, headers: &mut HeaderMap, request: &Request<'_>) {
+        let _ = (headers, request);
+    }
+
+    /// A connection was refused.
+    fn on_connection_error(&mut self, event: &ConnectionErrorEvent<'_>) {
+        let _ = event;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_sid_stands_in_a_query_as_it_is() {
+        for (text, ok) in [
+            ("a", true),
+            ("user-1.2_3~", true),
+            (&"x".repeat(MAX_SID_PART), true),
+            ("", false),
+            ("a b", false),
+            ("a+b", false),
+            ("a\"b", false),
+            ("é", false),
+            (&"x".repeat(MAX_SID_PART + 1), false),
+        ] {
+            assert_eq!(SidPart::new(text).is_ok(), ok, "{text}");
+        }
+        assert_eq!(format!("{:?}", SidPart::new("secret")), "Ok(SidPart)");
+    }
+
+    #[test]
+    fn a_verdict_says_what_the_client_is_told() {
+        assert_eq!(Verdict::Allow.check(), Ok(()));
+        let refused = Verdict::Refuse { message: Some("no".into()) };
+        assert_eq!(refused.check(), Err((HandshakeError::Forbidden.into(), Some("no"))));
+        let retry_after = Duration::from_secs(1);
+        assert_eq!(
+            Verdict::Unavailable { retry_after }.check(),
+            Err((HandshakeError::Unavailable { retry_after }.into(), None))
+        );
+    }
+}

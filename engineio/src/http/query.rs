@@ -1,0 +1,141 @@
+//! [`Query`]: the parameters of a request that the protocol defines.
+
+use std::borrow::Cow;
+
+use http::Uri;
+
+#[cfg(feature = "net")]
+use crate::Sid;
+use crate::{Config, Protocol, error::HandshakeError};
+
+/// The parameters of one request, decoded. Of a repeated key the last one counts, as in the reference.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// `transport`.
+    pub transport: Option<Cow<'a, str>>,
+    /// `sid`; an empty one is none, as in the reference (A8).
+    pub sid: Option<Cow<'a, str>>,
+    /// `EIO`.
+    pub version: Option<Cow<'a, str>>,
+    /// The digits in `j`: the number of the function that a JSONP answer calls. Only v3 has JSONP.
+    pub jsonp: Option<String>,
+    /// `b64` is there and not empty: the client takes no binary.
+    pub base64: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Decodes the query of a request.
+    #[must_use]
+    pub fn parse(uri: &'a Uri) -> Self {
+        let mut query = Self::default();
+        for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+            match &*key {
+                "transport" => query.transport = Some(value),
+                "sid" => query.sid = Some(value).filter(|sid| !sid.is_empty()),
+                "EIO" => query.version = Some(value),
+                "j" => query.jsonp = Some(value.chars().filter(char::is_ascii_digit).collect()),
+                "b64" => query.base64 = !value.is_empty(),
+                _ => {}
+            }
+        }
+        query
+    }
+
+    /// The sid, if it is one that a server may have issued.
+    #[cfg(feature = "net")]
+    pub(crate) fn named_sid(&self) -> Option<Sid> {
+        self.sid.as_deref().and_then(Sid::parse_chosen)
+    }
+
+    /// The revision that the request speaks, allowed or not.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        Protocol::from_query(self.version.as_deref())
+    }
+
+    /// The last check of a handshake: the revision must be allowed.
+    ///
+    /// # Errors
+    /// [`HandshakeError::UnsupportedProtocolVersion`].
+    pub fn check_protocol(&self, config: &Config) -> Result<Protocol, HandshakeError> {
+        match self.protocol() {
+            Protocol::V3 if !config.allow_eio3 => Err(HandshakeError::UnsupportedProtocolVersion),
+            protocol => Ok(protocol),
+        }
+    }
+
+    /// The number for a JSONP answer, if this is a JSONP request of a session that speaks `protocol`: v4 has none, and `j`
+    /// means nothing there.
+    #[must_use]
+    pub fn jsonp_for(&self, protocol: Protocol) -> Option<&str> {
+        self.jsonp.as_deref().filter(|_| protocol == Protocol::V3)
+    }
+
+    /// Whether a poll's answer may be binary (v3 only): the client says nothing else, and no script holds bytes.
+    #[must_use]
+    pub fn takes_binary(&self) -> bool {
+        !self.base64 && self.jsonp.is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(query: &str) -> Query<'static> {
+        let uri = Box::leak(Box::new(format!("/engine.io/?{query}").parse().unwrap()));
+        Query::parse(uri)
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_key_counts_and_all_is_decoded() {
+        let query = parse("transport=websocket&transport=poll%69ng&sid=a&sid=&EIO=3&EIO=4&__proto__=x");
+        assert_eq!(
+            query,
+            Query {
+                transport: Some("polling".into()),
+                sid: None,
+                version: Some("4".into()),
+                jsonp: None,
+                base64: false
+            }
+        );
+        assert_eq!(parse("sid=%2B%20+").sid.as_deref(), Some("+  "));
+    }
+
+    #[test]
+    fn v3_is_refused_unless_allowed() {
+        let mut config = Config::default();
+        for (query, expected) in [
+            ("EIO=4", Ok(Protocol::V4)),
+            ("EIO=3", Err(HandshakeError::UnsupportedProtocolVersion)),
+            ("EIO=", Err(HandshakeError::UnsupportedProtocolVersion)),
+            ("", Err(HandshakeError::UnsupportedProtocolVersion)),
+            ("EIO=3&EIO=4", Ok(Protocol::V4)),
+        ] {
+            assert_eq!(parse(query).check_protocol(&config), expected, "{query}");
+        }
+        config.allow_eio3 = true;
+        for (query, expected) in
+            [("EIO=4", Protocol::V4), ("EIO=3", Protocol::V3), ("", Protocol::V3), ("EIO=5", Protocol::V3)]
+        {
+            assert_eq!(parse(query).check_protocol(&config), Ok(expected), "{query}");
+        }
+    }
+
+    #[test]
+    fn jsonp_is_v3_only_and_keeps_digits_only() {
+        let query = parse("j=1%29%3Balert(2)");
+        assert_eq!(query.jsonp_for(Protocol::V3), Some("12"));
+        assert_eq!(query.jsonp_for(Protocol::V4), None);
+        assert_eq!(parse("j=").jsonp_for(Protocol::V3), Some(""));
+        assert_eq!(parse("").jsonp_for(Protocol::V3), None);
+    }
+
+    #[test]
+    fn binary_is_taken_unless_said_otherwise() {
+        for (query, expected) in [("", true), ("b64=1", false), ("b64=0", false), ("b64=", true), ("j=0", false)] {
+            assert_eq!(parse(query).takes_binary(), expected, "{query}");
+        }
+    }
+}

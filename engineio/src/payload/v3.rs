@@ -1,0 +1,230 @@
+//! Several packets in one HTTP body, as Engine.IO protocol v3 writes them: each after its length.
+//!
+//! | form | a record |
+//! |---|---|
+//! | text | the length of the packet in UTF-16 code units, in digits; `:`; the packet in text form |
+//! | binary (`application/octet-stream`) | 0 for a string or 1 for bytes; the decimal digits of the length in bytes, a byte (0 to 9) each; 0xff; the packet |
+//!
+//! The text form is for bodies without binary, and for peers that cannot take it: there a binary packet is `b4` and
+//! base64. A length that lies is found before its packet is looked at, and nothing is allocated by it. Engine.IO
+//! protocol v3, "Payload".
+
+use std::iter::FusedIterator;
+
+use crate::{
+    SharedFrame,
+    packet::{self, DecodeError, Inbound},
+    payload,
+};
+
+/// The most digits of a length: more than any body has bytes.
+const MAX_DIGITS: usize = 10;
+
+/// What begins a record of the binary form that holds text.
+const STRING: u8 = 0;
+
+/// What begins a record of the binary form that holds bytes.
+const BINARY: u8 = 1;
+
+/// What ends the length in the binary form.
+const END_OF_LENGTH: u8 = 0xff;
+
+/// One record: what stands behind its length.
+#[derive(Debug, Clone, Copy)]
+enum Record<'a> {
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl Record<'_> {
+    /// Whether the packet keeps the server busy for nothing: a ping is answered, but an honest client sends one a
+    /// heartbeat.
+    fn is_idle(&self) -> bool {
+        matches!(self, Self::Text(text) if text.is_empty() || text.starts_with(['0', '2', '3', '5', '6']))
+    }
+}
+
+/// What has not been decoded of a body.
+#[derive(Debug, Clone, Copy)]
+enum Rest<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Rest<'a> {
+    const fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Binary(bytes) => bytes.is_empty(),
+        }
+    }
+
+    /// Takes the next record off the front.
+    fn next(&mut self) -> Result<Record<'a>, DecodeError> {
+        match self {
+            Self::Text(rest) => {
+                let (length, after) = rest.split_once(':').ok_or(DecodeError::Length)?;
+                let units = number(length.bytes().map(|byte| byte.wrapping_sub(b'0')))?;
+                let (packet, next) = split_units(after, units).ok_or(DecodeError::Length)?;
+                *rest = next;
+                Ok(Record::Text(packet))
+            }
+            Self::Binary(rest) => {
+                let (kind, after) = rest.split_first().ok_or(DecodeError::Empty)?;
+                // The marker must come within the digits that a length may have.
+                let digits = after.iter().take(MAX_DIGITS + 1).position(|byte| *byte == END_OF_LENGTH);
+                let (length, after) = digits.and_then(|at| after.split_at_checked(at)).ok_or(DecodeError::Length)?;
+                let length = number(length.iter().copied())?;
+                let (packet, next) =
+                    after.get(1..).and_then(|after| after.split_at_checked(length)).ok_or(DecodeError::Length)?;
+                *rest = next;
+                match *kind {
+                    STRING => std::str::from_utf8(packet).map(Record::Text).map_err(|_| DecodeError::Utf8),
+                    BINARY => Ok(Record::Bytes(packet)),
+                    _ => Err(DecodeError::Length),
+                }
+            }
+        }
+    }
+}
+
+/// The number that `digits` (values, not characters) make. The reference takes whatever JavaScript reads as a number,
+/// `1e1` and `0x2` too; no encoder writes such.
+fn number(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, DecodeError> {
+    if digits.len() == 0 || digits.len() > MAX_DIGITS {
+        return Err(DecodeError::Length);
+    }
+    let number = digits.map(|digit| (digit <= 9).then_some(u64::from(digit))).try_fold(0_u64, |number, digit| {
+        // At most ten digits: no overflow.
+        digit.map(|digit| number * 10 + digit)
+    });
+    number.and_then(|number| usize::try_from(number).ok()).ok_or(DecodeError::Length)
+}
+
+/// Splits `text` after so many UTF-16 code units, which is what JavaScript counts: a character beyond the basic plane
+/// is two. `None` when it is shorter, or the place is within such a character.
+fn split_units(text: &str, units: usize) -> Option<(&str, &str)> {
+    let mut left = units;
+    for (at, character) in text.char_indices() {
+        if left == 0 {
+            return text.split_at_checked(at);
+        }
+        left = left.checked_sub(character.len_utf16())?;
+    }
+    (left == 0).then_some((text, ""))
+}
+
+/// Decodes a body of the text form.
+///
+/// # Errors
+/// When the body is not UTF-8, or is a flood of packets that cause nothing.
+pub fn decode_text(body: &[u8]) -> Result<Packets<'_>, payload::DecodeError> {
+    Packets::new(Rest::Text(std::str::from_utf8(body).map_err(|_| payload::DecodeError::Utf8)?))
+}
+
+/// Decodes a body of the binary form.
+///
+/// # Errors
+/// When the body is a flood of packets that cause nothing.
+pub fn decode_binary(body: &[u8]) -> Result<Packets<'_>, payload::DecodeError> {
+    Packets::new(Rest::Binary(body))
+}
+
+/// The packets of one v3 payload, in order. Ends after the first packet that is at fault (those before it have been
+/// given out), and after a close packet. A record of length 0 is passed over, as in the reference.
+#[derive(Debug, Clone)]
+pub struct Packets<'a> {
+    rest: Option<Rest<'a>>,
+}
+
+impl<'a> Packets<'a> {
+    fn new(rest: Rest<'a>) -> Result<Self, payload::DecodeError> {
+        let (mut records, mut idle) = (rest, 0);
+        while let Ok(record) = records.next() {
+            idle += usize::from(record.is_idle());
+            if idle > payload::MAX_IDLE_PACKETS {
+                return Err(payload::DecodeError::TooManyIdlePackets);
+            }
+        }
+        Ok(Self { rest: Some(rest) })
+    }
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Result<Inbound<'a>, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut rest = self.rest.take()?;
+            let packet = match rest.next() {
+                Ok(Record::Text("")) if !rest.is_empty() => {
+                    self.rest = Some(rest);
+                    continue;
+                }
+                // The whole of an honest body: what a client sends that has nothing to say.
+                Ok(Record::Text("")) => return None,
+                Ok(Record::Text(text)) => packet::v3::decode(text),
+                Ok(Record::Bytes(bytes)) => packet::v3::binary(bytes),
+                Err(error) => Err(error),
+            };
+            if !matches!(packet, Err(_) | Ok(Inbound::Close)) && !rest.is_empty() {
+                self.rest = Some(rest);
+            }
+            return Some(packet);
+        }
+    }
+}
+
+impl FusedIterator for Packets<'_> {}
+
+/// The answer to a poll in v3.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether they are of the binary form, and so `application/octet-stream`.
+    pub binary: bool,
+    /// How many of the frames are in it.
+    pub taken: usize,
+}
+
+/// Builds the answer to a poll from the frames at the front of a queue: at most `max` bytes, but one frame at least. It
+/// is of the binary form when the peer takes that and any of `frames` holds binary, else of the text form.
+#[must_use]
+pub fn encode<'a>(frames: impl Iterator<Item = &'a SharedFrame> + Clone, takes_binary: bool, max: usize) -> Body {
+    let binary = takes_binary && frames.clone().any(SharedFrame::has_binary);
+    let mut body = Body { bytes: Vec::new(), binary, taken: 0 };
+    for frame in frames {
+        let packets = if binary { frame.polling_v3_binary() } else { frame.polling_v3() };
+        if body.taken > 0 && body.bytes.len().saturating_add(packets.len()) > max {
+            break;
+        }
+        body.bytes.extend_from_slice(packets);
+        body.taken += 1;
+    }
+    body
+}
+
+/// Appends one packet in the text form.
+pub(crate) fn push_text(packet: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(utf16_len(packet).to_string().as_bytes());
+    out.push(b':');
+    out.extend_from_slice(packet);
+}
+
+/// Appends one packet in the binary form; `packet` in pieces.
+pub(crate) fn push_binary(is_text: bool, packet: [&[u8]; 2], out: &mut Vec<u8>) {
+    let len: usize = packet.iter().map(|piece| piece.len()).sum();
+    out.push(if is_text { STRING } else { BINARY });
+    out.extend(len.to_string().bytes().map(|digit| digit.wrapping_sub(b'0')));
+    out.push(END_OF_LENGTH);
+    packet.iter().for_each(|piece| out.extend_from_slice(piece));
+}
+
+/// How many UTF-16 code units the UTF-8 text has: one for each character, two for those of four bytes.
+fn utf16_len(text: &[u8]) -> usize {
+    text.iter().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0)).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! The reference's options: cookie, CORS, compression, initial packet, transports, upgrades, path.
+
+use std::io::Read as _;
+
+use engineio::{
+    Config, Message,
+    http::{Cookie, Cors, CorsOrigins},
+    net::Server,
+    session::Transport,
+};
+use flate2::read::{GzDecoder, ZlibDecoder};
+use futures_util::{SinkExt, StreamExt};
+use tokio_tungstenite::tungstenite;
+
+use super::support::{Response, TestServer, next_text, request, sid_of, soon, upgrade_request};
+
+const OPEN: &str = "EIO=4&transport=polling";
+const WEBSOCKET: &str = "EIO=4&transport=websocket";
+
+async fn get(server: &TestServer, query: &str, headers: &str) -> Response {
+    let mut http = server.connect().await;
+    http.send(request("GET", query, headers, "").as_bytes()).await;
+    http.response().await
+}
+
+#[tokio::test]
+async fn only_a_polling_handshake_sets_the_cookie() {
+    let server = TestServer::start(|config| config.cookie = Some(Cookie::default()));
+    let answer = server.get(OPEN).await;
+    let sid = sid_of(&answer.body);
+    let cookie = format!("set-cookie: io={}; path=/; httponly; samesite=lax\r\n", sid.to_ascii_lowercase());
+    assert!(answer.head.contains(&cookie), "{}", answer.head);
+    let query = format!("{OPEN}&sid={sid}");
+    let posted = server.post(&query, "4a").await;
+    let polled = server.get(&query).await;
+    let mut http = server.connect().await;
+    http.send(upgrade_request(WEBSOCKET).as_bytes()).await;
+    for answer in [posted, polled, http.response().await] {
+        assert!(!answer.head.contains("set-cookie"), "{}", answer.head);
+    }
+}
+
+#[test]
+fn a_cookie_that_cannot_stand_in_a_header_is_an_error_at_the_start() {
+    let mut config = Config::default();
+    let mut cookie = Cookie::default();
+    cookie.name = "a b".to_owned();
+    config.cookie = Some(cookie);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let error = Server::new(config).serve(listener, || -> super::support::Silent { unreachable!() }).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[tokio::test]
+async fn a_preflight_is_answered_without_a_body_and_a_simple_request_named() {
+    let mut cors = Cors::with_origins(CorsOrigins::Listed(vec![http::HeaderValue::from_static("https://a.example")]));
+    cors.credentials = true;
+    let server = TestServer::start(|config| config.cors = Some(cors));
+    for (origin, named) in [("https://a.example", true), ("https://b.example", false)] {
+        let mut http = server.connect().await;
+        let headers = format!("Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n");
+        http.send(request("OPTIONS", OPEN, &headers, "").as_bytes()).await;
+        let preflight = http.response().await;
+        assert_eq!((preflight.status, preflight.body.as_str()), (204, ""));
+        // RFC 9110, 8.6: no length in a 204.
+        assert!(!preflight.head.contains("content-length"), "{}", preflight.head);
+        assert!(preflight.head.contains("access-control-allow-methods: get,head,put,patch,post,delete\r\n"));
+        // The connection goes on: nothing waits for a body.
+        http.send(request("GET", OPEN, &headers, "").as_bytes()).await;
+        let simple = http.response().await;
+        assert_eq!(simple.status, 200);
+        for answer in [preflight, simple] {
+            let allowed = answer.head.contains("access-control-allow-origin: https://a.example\r\n");
+            assert_eq!(allowed, named, "{}", answer.head);
+            assert!(answer.head.contains("access-control-allow-credentials: true\r\n"));
+            assert!(
+                answer.head.lines().any(|line| line.starts_with("vary: ") && line.contains("origin")),
+                "{}",
+                answer.head
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_long_poll_body_is_compressed_for_a_client_that_takes_it() {
+    let server = TestServer::start(|_| {});
+    let query = format!("{OPEN}&sid={}", server.open().await);
+    let message = format!("4{}", "abc".repeat(1000));
+    for (accepted, coding) in [("gzip, deflate", "gzip"), ("deflate", "deflate"), ("br", ""), ("gzip;q=0", "")] {
+        assert_eq!(server.post(&query, &message).await.body, "ok");
+        let answer = get(&server, &query, &format!("Accept-Encoding: {accepted}\r\n")).await;
+        let mut read = String::new();
+        match coding {
+            "gzip" => GzDecoder::new(&*answer.bytes).read_to_string(&mut read).unwrap(),
+            "deflate" => ZlibDecoder::new(&*answer.bytes).read_to_string(&mut read).unwrap(),
+            _ => (&*answer.bytes).read_to_string(&mut read).unwrap(),
+        };
+        assert_eq!(read, message, "{accepted}");
+        let header = format!("content-encoding: {coding}\r\n");
+        assert_eq!(answer.head.contains(&header), !coding.is_empty(), "{}", answer.head);
+        assert_eq!(answer.bytes.len() < 200, !coding.is_empty());
+    }
+    assert_eq!(server.post(&query, "4short").await.body, "ok");
+    let answer = get(&server, &query, "Accept-Encoding: gzip\r\n").await;
+    assert_eq!(answer.body, "4short");
+}
+
+#[tokio::test]
+async fn a_websocket_whose_client_takes_no_binary_gets_base64() {
+    let server = TestServer::start(|_| {});
+    let mut ws = server.websocket_at(&format!("{WEBSOCKET}&b64=1")).await;
+    assert!(next_text(&mut ws).await.starts_with("0{"));
+    ws.send(tungstenite::Message::binary(vec![1, 2, 3])).await.unwrap();
+    assert_eq!(next_text(&mut ws).await, "bAQID");
+    ws.send(tungstenite::Message::text("4a")).await.unwrap();
+    assert_eq!(next_text(&mut ws).await, "4a");
+}
+
+#[tokio::test]
+async fn the_initial_packet_stands_behind_the_handshake_on_both_transports() {
+    let server = TestServer::start(|config| config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into())));
+    let answer = server.get(OPEN).await;
+    assert!(answer.body.starts_with("0{") && answer.body.ends_with("}\u{1e}bAQID"), "{}", answer.body);
+    let mut ws = server.websocket_at(WEBSOCKET).await;
+    assert!(next_text(&mut ws).await.starts_with("0{"));
+    assert_eq!(soon(ws.next()).await.unwrap().unwrap(), tungstenite::Message::binary(vec![1, 2, 3]));
+    let mut ws = server.websocket_at(&format!("{WEBSOCKET}&b64=1")).await;
+    assert!(next_text(&mut ws).await.starts_with("0{"));
+    assert_eq!(next_text(&mut ws).await, "bAQID");
+}
+
+#[tokio::test]
+async fn a_transport_that_is_switched_off_is_unknown() {
+    let server = TestServer::start(|config| config.transports = vec![Transport::Polling]);
+    let answer = server.get(OPEN).await;
+    assert!(answer.body.contains(r#""upgrades":[],"#), "{}", answer.body);
+    let sid = sid_of(&answer.body);
+    for query in [WEBSOCKET.to_owned(), format!("{WEBSOCKET}&sid={sid}")] {
+        let mut http = server.connect().await;
+        http.send(upgrade_request(&query).as_bytes()).await;
+        let answer = http.response().await;
+        assert_eq!((answer.status, answer.body.as_str()), (400, "Transport unknown"));
+    }
+    let server = TestServer::start(|config| config.transports = vec![Transport::WebSocket]);
+    assert_eq!(server.get(OPEN).await.body, r#"{"code":0,"message":"Transport unknown"}"#);
+    server.websocket().await;
+}
+
+#[tokio::test]
+async fn without_allow_upgrades_none_is_named() {
+    let server = TestServer::start(|config| config.allow_upgrades = false);
+    assert!(server.get(OPEN).await.body.contains(r#""upgrades":[],"#));
+}
+
+#[tokio::test]
+async fn the_slash_at_the_end_of_the_path_may_be_left_out_when_configured() {
+    for (with_slash, status) in [(true, 404), (false, 200)] {
+        let server = TestServer::start(|config| config.add_trailing_slash = with_slash);
+        let mut http = server.connect().await;
+        http.send(request("GET", OPEN, "", "").replace("/engine.io/?", "/engine.io?").as_bytes()).await;
+        assert_eq!(http.response().await.status, status);
+        let mut http = server.connect().await;
+        http.send(upgrade_request(WEBSOCKET).replace("/engine.io/?", "/engine.io?").as_bytes()).await;
+        assert_eq!(http.response().await.status, if with_slash { 404 } else { 101 });
+        server.open().await;
+    }
+}

@@ -59,6 +59,11 @@ pub struct Config {
     /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`: it costs time, memory and
     /// the one encoding that serves all.
     pub per_message_deflate: Option<PerMessageDeflate>,
+    /// Whether the OPEN packet of a session that begins on WebSocket may leave in one write with the answer 101, where the
+    /// server's own short way answers the handshake: a system call and a segment less for each connection. Official clients
+    /// do not mind; a script that begins to listen for messages only once its WebSocket says that it is open may miss a
+    /// packet that comes in the same read. The reference writes twice. Default false.
+    pub open_with_101: bool,
     /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
     pub max_sessions: usize,
     /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
@@ -106,6 +111,7 @@ impl Default for Config {
             initial_packet: None,
             http_compression: Some(HttpCompression::default()),
             per_message_deflate: None,
+            open_with_101: false,
             max_sessions: 0,
             plain_websockets: false,
         }

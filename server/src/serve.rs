@@ -94,6 +94,7 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
     engine.max_sessions = config.limits.connections;
+    engine.open_with_101 = true;
     if config.http.allow_origin.iter().any(|origin| origin == "*") {
         engine.origins = Origins::Any;
         engine.cors = Some(Cors::default());

@@ -104,7 +104,7 @@ async fn begin<H: Handler + 'static>(
         }
         First::Http(early) => Box::pin(http_edge::serve(shard, stream, early, remote)).await,
         First::Answered(Answer { response, takeover, early }) => {
-            let written = stream.try_write(&response).unwrap_or_default();
+            let written = if response.is_empty() { 0 } else { stream.try_write(&response).unwrap_or_default() };
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
                 Box::pin(write_rest(&shard, &mut stream, rest)).await?;
             }

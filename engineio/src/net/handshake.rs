@@ -41,6 +41,7 @@ pub(super) enum First {
 /// The answer to a handshake, and what follows it: without a [`Takeover`] the connection's end.
 #[derive(Debug)]
 pub(super) struct Answer {
+    /// Empty when the [`Takeover`] has it.
     pub(super) response: Vec<u8>,
     pub(super) takeover: Option<Takeover>,
     /// What was read behind the handshake.
@@ -138,9 +139,15 @@ fn answer<H: Handler>(
         _ => return None,
     };
     finish(&config, &headers, &mut response);
-    let response = encode(&response, shard.io.date.now());
+    let mut response = encode(&response, shard.io.date.now());
     let takeover = match takeover {
-        Ok((admitted, wire)) => Some(Takeover::Open { admitted, wire, opening: Box::new((uri.clone(), headers)) }),
+        Ok((mut admitted, wire)) => {
+            // A frame that is to be changed for its peer has nothing in front of it; a plain WebSocket has no OPEN packet.
+            if config.open_with_101 && wire.is_plain() && !config.plain_websockets {
+                admitted.answer = Some(std::mem::take(&mut response));
+            }
+            Some(Takeover::Open { admitted, wire, opening: Box::new((uri.clone(), headers)) })
+        }
         Err(takeover) => takeover,
     };
     Some(Answer { response, takeover, early: early.to_vec() })

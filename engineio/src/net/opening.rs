@@ -34,6 +34,8 @@ pub(super) struct Admitted {
     pub(super) protocol: Protocol,
     /// What the application chose of the sid.
     pub(super) id: Option<SidPart>,
+    /// The 101, where it is to go out in one write with the OPEN packet.
+    pub(super) answer: Option<Vec<u8>>,
 }
 
 impl<H: Handler> Shard<H> {
@@ -41,7 +43,7 @@ impl<H: Handler> Shard<H> {
     pub(super) fn admit(&mut self, handshake: &Handshake<'_>, query: &Query<'_>) -> Result<Admitted, HandshakeError> {
         let place = self.reserve()?;
         let protocol = self.ask_handler(handshake, query)?;
-        Ok(Admitted { place, protocol, id: None })
+        Ok(Admitted { place, protocol, id: None, answer: None })
     }
 
     /// Whether there is room.
@@ -80,7 +82,7 @@ impl<H: Handler> Shard<H> {
 
 impl Io {
     fn insert(&mut self, admitted: Admitted, link: Link, transport: Transport) -> (ConnKey, IssuedSid) {
-        let Admitted { place, protocol, id } = admitted;
+        let Admitted { place, protocol, id, answer } = admitted;
         let session = Session::with_protocol(self.now, transport, self.config.intervals(), protocol);
         let beat_at = session.next_beat();
         let conn = Conn {
@@ -105,7 +107,11 @@ impl Io {
             Protocol::V3 => self.look_at(key, beat_at),
         }
         let json = crate::http::open_json(&sid, transport, &self.config);
-        self.push(key, &SharedFrame::packet(&Outbound::Open(&json)));
+        let open = Outbound::Open(&json);
+        self.push(
+            key,
+            &answer.map_or_else(|| SharedFrame::packet(&open), |answer| SharedFrame::behind_101(answer, &open)),
+        );
         if let Some(first) = self.initial.clone() {
             self.push(key, &first);
         }

@@ -134,6 +134,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
     for cors in [true, false] {
         let server = TestServer::start(|config| {
             config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
+            config.open_with_101 = !cors;
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });
@@ -167,6 +168,7 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 async fn what_a_handshake_settles_is_the_same_both_ways() {
     let server = TestServer::start(|config| {
         config.allow_eio3 = true;
+        config.open_with_101 = true;
         config.per_message_deflate = Some(PerMessageDeflate::default());
         config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into()));
     });
@@ -176,6 +178,24 @@ async fn what_a_handshake_settles_is_the_same_both_ways() {
         assert_eq!(whole, split);
         let agreed = whole.head.contains("\r\nsec-websocket-extensions: permessage-deflate; ");
         assert_eq!(agreed, request.contains("permessage"), "{}", whole.head);
+    }
+}
+
+#[tokio::test]
+async fn with_the_option_a_session_opens_in_one_read() {
+    let server = TestServer::start(|config| config.open_with_101 = true);
+    // A frame that comes with the handshake is heard behind it.
+    let request = [upgrade_request(GOOD).as_bytes(), &frame(0x81, b"4early")].concat();
+    for (request, early) in [(&request[..request.len() - 12], false), (&request, true)] {
+        let mut http = server.connect().await;
+        http.send(request).await;
+        let read = http.read_once().await;
+        assert!(read.starts_with(b"HTTP/1.1 101 ") && read.windows(6).any(|bytes| bytes == b"0{\"sid"), "{read:?}");
+        assert_eq!(http.response().await.status, 101);
+        assert!(http.frame().await.1.starts_with(b"0{\"sid"));
+        if early {
+            assert_eq!(http.frame().await.1, b"4early");
+        }
     }
 }
 

@@ -337,6 +337,13 @@ impl Http {
         soon(self.stream.read_buf(&mut self.buffer)).await.is_ok_and(|count| count > 0)
     }
 
+    /// Reads once, and gives all that was read but not taken.
+    pub(crate) async fn read_once(&mut self) -> &[u8] {
+        self.buffer.reserve(4096);
+        assert!(self.fill().await, "the stream ended");
+        &self.buffer
+    }
+
     async fn take(&mut self, len: usize) -> Vec<u8> {
         while self.buffer.len() < len {
             assert!(self.fill().await, "the stream ended after {:?}", String::from_utf8_lossy(&self.buffer));

@@ -284,7 +284,7 @@ impl<H: Handler + 'static> Edge<H> {
         shard.allow_request(&request).await?;
         let protocol = shard.turn(|shard| shard.ask_handler(&asked.handshake(transport), asked.query))?;
         let id = shard.generate_id(&request).await?;
-        Ok(Admitted { place, protocol, id })
+        Ok(Admitted { place, protocol, id, answer: None })
     }
 
     async fn open_polling(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Refused> {

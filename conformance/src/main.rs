@@ -1,12 +1,11 @@
 //! The fixture servers of the official suites: small programs on the crates, as the suites' own fixtures are on Node.
 //!
 //! `CONF_FIXTURE` names the fixture, `PORT` the port; with `ALLOW_EIO3=1` protocol v3 is served too. `eio` has as
-//! many shards as `SHARDS` says (default 1); `DELAY_OPEN=1` puts [`relay`] before it. `conformance/official`,
-//! `conformance/rfc6455` and the tests beside them start the fixtures.
+//! many shards as `SHARDS` says (default 1). `conformance/official`, `conformance/rfc6455` and the tests beside them start
+//! the fixtures.
 
 mod client_eio;
 mod eio;
-mod relay;
 mod sio;
 mod ws_echo;
 
@@ -24,12 +23,6 @@ fn main() -> anyhow::Result<()> {
     // What starts a fixture on port 0 learns the port from this line. Connections wait in the backlog meanwhile.
     println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
-        "eio" if env::var("DELAY_OPEN").is_ok_and(|value| value == "1") => {
-            let server = TcpListener::bind(("127.0.0.1", 0))?;
-            let addr = server.local_addr()?;
-            std::thread::spawn(move || relay::serve(&listener, addr));
-            eio::serve(server, engine(allow_eio3), shards)
-        }
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
         "sio" => sio::serve(listener, engine(allow_eio3)),
         "client-eio" => client_eio::serve(listener, allow_eio3),

@@ -59,11 +59,8 @@ pub struct Config {
     /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`: it costs time, memory and
     /// the one encoding that serves all.
     pub per_message_deflate: Option<PerMessageDeflate>,
-    /// Whether the OPEN packet of a session that begins on WebSocket may leave in one write with the answer 101, where the
-    /// server's own short way answers the handshake: a system call and a segment less for each connection. Official clients
-    /// do not mind; a script that begins to listen for messages only once its WebSocket says that it is open may miss a
-    /// packet that comes in the same read. The reference writes twice. Default false.
-    pub open_with_101: bool,
+    /// How the OPEN packet of a session that begins on WebSocket follows the answer 101. Default [`OpenPacket::Apart`].
+    pub open_packet: OpenPacket,
     /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
     pub max_sessions: usize,
     /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
@@ -72,6 +69,20 @@ pub struct Config {
     /// made by [`SharedFrame::websocket_message`]. Not together with `allow_eio3`, nor with polling among `transports`.
     /// Default false.
     pub plain_websockets: bool,
+}
+
+/// How the OPEN packet of a session that begins on WebSocket follows the answer 101.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OpenPacket {
+    /// In a write of its own right after it, as by the reference.
+    #[default]
+    Apart,
+    /// In the same write, where the server's own short way answers the handshake: a system call and a segment less for each
+    /// connection. Official clients do not mind; see [`OpenPacket::Delayed`] for who does.
+    WithAnswer,
+    /// That much later. For scripts that begin to listen for messages only once they have heard that their WebSocket is
+    /// open, and miss a packet that they read together with the answer.
+    Delayed(Duration),
 }
 
 impl Config {
@@ -111,7 +122,7 @@ impl Default for Config {
             initial_packet: None,
             http_compression: Some(HttpCompression::default()),
             per_message_deflate: None,
-            open_with_101: false,
+            open_packet: OpenPacket::Apart,
             max_sessions: 0,
             plain_websockets: false,
         }

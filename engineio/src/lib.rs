@@ -40,7 +40,7 @@ pub mod net;
 
 pub use batch::Batch;
 pub use close::CloseReason;
-pub use config::Config;
+pub use config::{Config, OpenPacket};
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use packet::Message;
 pub use protocol::Protocol;

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
+    OpenPacket,
     http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
@@ -94,7 +95,7 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
     engine.max_sessions = config.limits.connections;
-    engine.open_with_101 = true;
+    engine.open_packet = OpenPacket::WithAnswer;
     if config.http.allow_origin.iter().any(|origin| origin == "*") {
         engine.origins = Origins::Any;
         engine.cors = Some(Cors::default());

@@ -21,7 +21,7 @@ use super::{
     shard::Shard,
 };
 use crate::{
-    Handler, Handshake,
+    Handler, Handshake, OpenPacket,
     http::{Action, Query, Route, answer::switching_protocols, matches_path, route::route_query},
     session::Transport,
     ws,
@@ -143,7 +143,7 @@ fn answer<H: Handler>(
     let takeover = match takeover {
         Ok((mut admitted, wire)) => {
             // A frame that is to be changed for its peer has nothing in front of it; a plain WebSocket has no OPEN packet.
-            if config.open_with_101 && wire.is_plain() && !config.plain_websockets {
+            if config.open_packet == OpenPacket::WithAnswer && wire.is_plain() && !config.plain_websockets {
                 admitted.answer = Some(std::mem::take(&mut response));
             }
             Some(Takeover::Open { admitted, wire, opening: Box::new((uri.clone(), headers)) })

@@ -1,7 +1,9 @@
 //! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
 
+use std::time::{Duration, Instant};
+
 use engineio::{
-    Message,
+    Message, OpenPacket,
     http::{Cors, CorsOrigins, Origins},
     ws::deflate::PerMessageDeflate,
 };
@@ -134,7 +136,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
     for cors in [true, false] {
         let server = TestServer::start(|config| {
             config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
-            config.open_with_101 = !cors;
+            config.open_packet = if cors { OpenPacket::Apart } else { OpenPacket::WithAnswer };
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });
@@ -168,7 +170,7 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 async fn what_a_handshake_settles_is_the_same_both_ways() {
     let server = TestServer::start(|config| {
         config.allow_eio3 = true;
-        config.open_with_101 = true;
+        config.open_packet = OpenPacket::WithAnswer;
         config.per_message_deflate = Some(PerMessageDeflate::default());
         config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into()));
     });
@@ -183,7 +185,7 @@ async fn what_a_handshake_settles_is_the_same_both_ways() {
 
 #[tokio::test]
 async fn with_the_option_a_session_opens_in_one_read() {
-    let server = TestServer::start(|config| config.open_with_101 = true);
+    let server = TestServer::start(|config| config.open_packet = OpenPacket::WithAnswer);
     // A frame that comes with the handshake is heard behind it.
     let request = [upgrade_request(GOOD).as_bytes(), &frame(0x81, b"4early")].concat();
     for (request, early) in [(&request[..request.len() - 12], false), (&request, true)] {
@@ -196,6 +198,21 @@ async fn with_the_option_a_session_opens_in_one_read() {
         if early {
             assert_eq!(http.frame().await.1, b"4early");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_session_may_open_later_than_its_websocket() {
+    let delay = Duration::from_millis(500);
+    let server = TestServer::start(|config| config.open_packet = OpenPacket::Delayed(delay));
+    let slow = with("Connection: Upgrade", "Connection: close, Upgrade");
+    for request in [upgrade_request(GOOD), slow] {
+        let (mut http, start) = (server.connect().await, Instant::now());
+        http.send(request.as_bytes()).await;
+        assert!(http.read_once().await.ends_with(b"\r\n\r\n"));
+        assert_eq!(http.response().await.status, 101);
+        assert!(http.frame().await.1.starts_with(b"0{\"sid"));
+        assert!(start.elapsed() >= delay);
     }
 }
 

@@ -18,7 +18,7 @@ use super::super::{
     shard::ShardRef,
     websocket::ReadLoop,
 };
-use crate::{ConnKey, Handler, Handshake, session::Transport};
+use crate::{ConnKey, Handler, Handshake, OpenPacket, session::Transport};
 
 /// The most that is read, and thrown away, of a connection that has been answered and closed.
 const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
@@ -45,6 +45,9 @@ impl Takeover {
     ) -> Option<ReadLoop<H>> {
         match self {
             Self::Open { admitted, wire, opening } => {
+                if let OpenPacket::Delayed(delay) = shard.turn(|shard| shard.io.config.open_packet) {
+                    Box::pin(tokio::time::sleep(delay)).await;
+                }
                 let link = WsLink::new(stream, wire);
                 open(shard, admitted, link, early, &opening, remote)
             }

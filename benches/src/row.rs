@@ -14,7 +14,7 @@ use crate::crowd::Crowd;
 use crate::error::Error;
 use crate::handshake::{Opened, polling, token};
 use crate::load::{Offer, Plan, Rooms};
-use crate::meter::{GENERATOR_BUSY, GENERATOR_US, Meter, PER_SECOND, SERVER_US};
+use crate::meter::{GENERATOR_BUSY, GENERATOR_US, Meter, PER_SECOND, SERVER_US, SERVER_USER};
 use crate::outcome::{Account, Column, Figures, Outcome, Place, Sample};
 use crate::report;
 use crate::running::{Cores, Running};
@@ -69,7 +69,11 @@ pub trait Row: clap::Args + Serialize {
 
     /// The figure it is about, and others for the table. CPU per delivery, if it says nothing else.
     fn columns(&self) -> (Column, Vec<Column>) {
-        let others = [(PER_SECOND, "deliveries/s", 0), (GENERATOR_US, "generator us/delivery", 3)];
+        let others = [
+            (SERVER_USER, "of it in user space", 2),
+            (PER_SECOND, "deliveries/s", 0),
+            (GENERATOR_US, "generator us/delivery", 3),
+        ];
         let others = others.map(|(figure, label, digits)| Column::new(figure, label, digits));
         let busy = Column::new(GENERATOR_BUSY, "generator core busy", 2);
         (Column::new(SERVER_US, "CPU us/delivery", 3), [&others[..], &[busy]].concat())

@@ -89,6 +89,17 @@ impl Running {
         cpu(self.clock)
     }
 
+    /// What of its CPU time so far was spent in user space, and what in the kernel, in the system's ticks: coarse, but good
+    /// for a share over a second or more.
+    ///
+    /// # Errors
+    /// As [`Self::pss`].
+    pub fn user_and_kernel_ticks(&self) -> Result<(u64, u64), Error> {
+        let text =
+            fs::read_to_string(format!("/proc/{}/stat", self.child.id())).map_err(Error::io("read its ticks"))?;
+        parse_own_ticks(&text).ok_or(Error::Proc { what: "its ticks", text })
+    }
+
     /// Its proportional set size in bytes: resident memory, with pages shared with others counted in part.
     ///
     /// # Errors
@@ -163,6 +174,12 @@ pub fn core_ticks(core: usize) -> Result<(u64, u64), Error> {
     parse_ticks(&text, core).ok_or(Error::Proc { what: "a core's ticks", text })
 }
 
+/// `utime` and `stime` of a line of `/proc/PID/stat`: fields 14 and 15, of which the second, the name, may hold anything.
+fn parse_own_ticks(text: &str) -> Option<(u64, u64)> {
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 fn cpu(clock: ClockId) -> Result<Duration, Error> {
     clock.now().map(Duration::from).map_err(|errno| Error::Io { what: "read a CPU clock", source: errno.into() })
 }
@@ -213,6 +230,13 @@ fn parse_ticks(stat: &str, core: usize) -> Option<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_its_ticks_whatever_its_name() {
+        let line = "12 (a) b) S 1 2 3 0 -1 4194560 10 0 0 0 17 29 0 0 20 0 1";
+        assert_eq!(parse_own_ticks(line), Some((17, 29)));
+        assert_eq!(parse_own_ticks("12 (a) S 1 2"), None);
+    }
 
     #[test]
     fn reads_the_listening_line_and_names_another() {

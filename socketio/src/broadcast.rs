@@ -27,6 +27,13 @@ enum Target {
     Socket(Member),
 }
 
+/// Where a room is on this shard, as [`Broadcast::to_known`] found it. Stale once the room is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomPlace {
+    nsp: NspIndex,
+    room: RoomKey,
+}
+
 /// A broadcast on its way to another shard: names instead of keys, which mean nothing there.
 #[derive(Debug, Clone)]
 pub(crate) struct Relay(Arc<Relayed>);
@@ -177,6 +184,28 @@ impl<'a> Broadcast<'a> {
         self
     }
 
+    /// Like [`to`](Self::to), for whoever broadcasts to a room often: `place`, kept for this room by the caller, spares the
+    /// look for its name as long as the room exists.
+    pub fn to_known(mut self, room: &str, place: &mut Option<RoomPlace>) -> Self {
+        let exists = |place: &RoomPlace| {
+            let rooms = self.core.namespaces.get(place.nsp).map(|nsp| &nsp.rooms);
+            Some(place.nsp) == self.nsp && rooms.is_some_and(|rooms| rooms.exists(place.room))
+        };
+        let Some(known) = place.filter(exists) else {
+            *place = self.nsp.and_then(|nsp| match self.target(room)? {
+                Target::Room(room) => Some(RoomPlace { nsp, room }),
+                Target::Socket(_) => None,
+            });
+            return self.to(room);
+        };
+        self.narrowed = true;
+        if self.names.wanted {
+            self.names.to.push(room.into());
+        }
+        self.to.push(Target::Room(known.room));
+        self
+    }
+
     /// Leaves out the members of a room, or the socket whose id is `room`.
     pub fn except(mut self, room: &str) -> Self {
         if self.names.wanted {
@@ -254,11 +283,14 @@ impl<'a> Broadcast<'a> {
         let one_room = if let [Target::Room(room)] = &*self.to { Some(*room) } else { None };
         let Self { core, outbox, to, except, except_rooms, volatile, narrowed, .. } = self;
         let mut rooms = core.rooms(outbox);
-        // One room and nobody left out, the common case: its members get it together at the end of the turn.
-        if let (Some(room), false, true, true) = (one_room, volatile, except.is_empty(), except_rooms.is_empty())
-            && rooms.gather(nsp_index, room, frame)
-        {
-            return rooms.members(nsp_index, room).len();
+        // One room and nobody left out, the common case: nobody can be reached twice.
+        if let (Some(room), true, true) = (one_room, except.is_empty(), except_rooms.is_empty()) {
+            // Its members get it together at the end of the turn.
+            if !volatile && rooms.gather(nsp_index, room, frame) {
+                return rooms.members(nsp_index, room).len();
+            }
+            let members = SmallVec::<[Member; 2]>::from_slice(rooms.members(nsp_index, room));
+            return members.iter().filter(|member| rooms.send(member, frame, volatile)).count();
         }
         let reached = rooms.reach(nsp_index, narrowed.then_some(&to), &except_rooms, &except);
         reached.iter().filter(|member| rooms.send(member, frame, volatile)).count()

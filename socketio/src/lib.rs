@@ -61,6 +61,7 @@ mod room;
 pub mod server;
 pub mod socket;
 
+pub use broadcast::RoomPlace;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 pub use handler::{ConnectRequest, Handler};

@@ -126,8 +126,9 @@ mod tests {
         let mut store = MemoryStore::new(Duration::ZERO, 1000, 1);
         let room = Room::new("r");
         for (n, (json, attachments)) in (1..).zip(messages) {
-            let attachments = vec![Bytes::from_static(b"x"); *attachments];
-            store.append(Instant::now(), &room, Uuid::from_u128(n), json, &attachments);
+            let attachments = vec![Bytes::from_static(b"x"); *attachments].into();
+            let stored = Stored { id: Uuid::from_u128(n), json: (*json).into(), attachments };
+            store.append(Instant::now(), &room, &mut None, stored);
         }
         store
     }

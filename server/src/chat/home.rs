@@ -8,7 +8,7 @@ use std::{
 
 use indexmap::IndexMap;
 use smallvec::SmallVec;
-use socketio::Io;
+use socketio::{Io, RoomPlace};
 
 use super::{
     Chat, Reply,
@@ -16,6 +16,7 @@ use super::{
     post::{Asker, Post, Question},
     room::Room,
 };
+use crate::store::LogKey;
 
 /// A user as known in a room: with sockets in it, or without any but not forgotten.
 #[derive(Debug)]
@@ -45,9 +46,24 @@ pub(super) struct Home {
     present: usize,
     /// How many sockets each shard has in it; a shard without any is not listed.
     shards: SmallVec<[(u16, u32); 2]>,
+    /// Where to go with the room's messages.
+    pub(super) ways: Ways,
+}
+
+/// Where a room's messages are kept, and where its sockets are on the home's own shard: found with one look for the room,
+/// where three would each touch memory that nothing else of the message is near.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Ways {
+    pub(super) log: Option<LogKey>,
+    pub(super) place: Option<RoomPlace>,
 }
 
 impl Home {
+    /// The shards that have members of the room.
+    pub(super) fn shards(&self) -> SmallVec<[u16; 8]> {
+        self.shards.iter().map(|(shard, _)| *shard).collect()
+    }
+
     fn sockets(&self) -> usize {
         self.shards.iter().map(|(_, sockets)| *sockets as usize).sum()
     }
@@ -122,7 +138,7 @@ impl Home {
 impl Chat {
     /// The shards that have members of a room.
     pub(super) fn shards_of(&self, room: &Room) -> SmallVec<[u16; 8]> {
-        self.homes.get(room).into_iter().flat_map(|home| &home.shards).map(|(shard, _)| *shard).collect()
+        self.homes.get(room).map(Home::shards).unwrap_or_default()
     }
 
     /// A socket comes in: it is told who is there, and the others of its user.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use engineio::SharedFrame;
-use socketio::{AckId, Args, Io, SocketKey, json, parser::encode};
+use socketio::{AckId, Args, Io, RoomPlace, SocketKey, json, parser::encode};
 use uuid::fmt::Hyphenated;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     room::Room,
     wall_clock,
 };
-use crate::store::Receipt;
+use crate::store::{Receipt, Stored};
 
 /// A checked `message` on its way to another shard.
 #[derive(Debug)]
@@ -97,10 +97,19 @@ impl Chat {
         let (id, millis) = self.ids.next(wall_clock(), random);
         let receipt = Receipt { id, millis };
         let payload = self.payload(&asker.account.fields(), receipt, request);
-        // Stored first: what nobody can find again later is not delivered either.
-        self.store.append(now, room, id, &payload, request.attachments);
         let frame = encode::event("/", None, "message", &payload, request.attachments);
-        self.fan_out(io, &asker.account, room, &frame);
+        // A room that everybody has left meanwhile has no home.
+        let (shards, known) = self.homes.get(room).map(|home| (home.shards(), home.ways)).unwrap_or_default();
+        let mut ways = known;
+        // Stored first: what nobody can find again later is not delivered either.
+        let stored = Stored { id, json: payload.into(), attachments: request.attachments.into() };
+        self.store.append(now, room, &mut ways.log, stored);
+        self.fan_out(io, &asker.account, room, &shards, &mut ways.place, &frame);
+        if ways != known
+            && let Some(home) = self.homes.get_mut(room)
+        {
+            home.ways = ways;
+        }
         self.acknowledge(io, asker, receipt);
         if let Some(client_id) = &request.client_id {
             self.store.remember(now, room, user, client_id, receipt);
@@ -115,12 +124,20 @@ impl Chat {
         }
     }
 
-    /// Sends a message to the room's members on every shard that has some.
-    fn fan_out(&mut self, io: &mut Io<'_>, account: &Arc<Account>, room: &Room, frame: &SharedFrame) {
+    /// Sends a message to the room's members on the shards that have some.
+    fn fan_out(
+        &mut self,
+        io: &mut Io<'_>,
+        account: &Arc<Account>,
+        room: &Room,
+        shards: &[u16],
+        place: &mut Option<RoomPlace>,
+        frame: &SharedFrame,
+    ) {
         let here = io.shard();
-        for shard in self.shards_of(room) {
+        for &shard in shards {
             if shard == here {
-                self.fan_out_here(io, account, room, frame);
+                self.fan_out_here(io, account, room, place, frame);
             } else {
                 let post = Post::Fanout { account: Arc::clone(account), room: room.clone(), frame: frame.clone() };
                 self.deliver(io, shard, post);
@@ -129,31 +146,26 @@ impl Chat {
     }
 
     /// Sends a message to the room's members on this shard. Its user has finished typing there.
-    pub(super) fn fan_out_here(&mut self, io: &mut Io<'_>, account: &Account, room: &Room, frame: &SharedFrame) {
-        io.of("/").local().to(room.name()).emit_frame(frame);
+    pub(super) fn fan_out_here(
+        &mut self,
+        io: &mut Io<'_>,
+        account: &Account,
+        room: &Room,
+        place: &mut Option<RoomPlace>,
+        frame: &SharedFrame,
+    ) {
+        io.of("/").local().to_known(room.name(), place).emit_frame(frame);
         self.end_typing_of_user(io, account, room);
     }
 
     /// The event's payload. What the client sent is spliced in as it was sent.
     fn payload(&mut self, fields: &str, receipt: Receipt, request: &MessageRequest<'_>) -> String {
-        let context = request.context.unwrap_or_default();
-        let timestamp = self.clock.format(receipt.millis);
-        let size = Hyphenated::LENGTH + timestamp.len() + request.message.len() + context.len() + fields.len();
-        let mut payload = String::with_capacity(size + 64);
-        payload.push_str(r#"{"id":""#);
-        payload.push_str(receipt.id.hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH]));
-        payload.push_str(r#"","message":"#);
-        payload.push_str(request.message);
-        payload.push_str(r#","timestamp":""#);
-        payload.push_str(timestamp);
-        payload.push('"');
-        if !context.is_empty() {
-            payload.push_str(r#","context":"#);
-            payload.push_str(context);
-        }
-        payload.push(',');
-        payload.push_str(fields);
-        payload.push('}');
+        let (id, timestamp) = (&mut [0; Hyphenated::LENGTH], self.clock.format(receipt.millis));
+        let id = &*receipt.id.hyphenated().encode_lower(id);
+        let [key, context] = request.context.map_or(["", ""], |context| [r#","context":"#, context]);
+        let (open, text, stamp) = (r#"{"id":""#, r#"","message":"#, r#","timestamp":""#);
+        let parts = [open, id, text, request.message, stamp, timestamp, "\"", key, context, ",", fields, "}"];
+        let payload = parts.concat();
         debug_assert!(json::check(&payload, &json::Limits::default()).is_ok(), "{payload}");
         payload
     }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use engineio::slab::{Key, Slab};
 use uuid::Uuid;
 
 use crate::chat::Room;
@@ -51,12 +52,24 @@ struct ClientKey {
     client_id: Box<str>,
 }
 
+/// Where a room's messages are kept; stale once all of them are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LogKey(Key);
+
+/// A room's messages, oldest first. One without any does not exist.
+#[derive(Debug)]
+struct Log {
+    room: Room,
+    messages: VecDeque<Stored>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
-    rooms: HashMap<Room, VecDeque<Stored>>,
-    /// When each message was stored, oldest first, and its room: whose front is to go next.
-    order: VecDeque<(Instant, Room)>,
+    rooms: HashMap<Room, LogKey>,
+    logs: Slab<Log>,
+    /// When each message was stored, oldest first, and where: whose front is to go next.
+    order: VecDeque<(Instant, LogKey)>,
     bytes: usize,
     max_age: Duration,
     max_count: usize,
@@ -71,6 +84,7 @@ impl MemoryStore {
     pub(crate) fn new(max_age: Duration, max_count: usize, shards: usize) -> Self {
         Self {
             rooms: HashMap::new(),
+            logs: Slab::default(),
             order: VecDeque::new(),
             bytes: 0,
             max_age,
@@ -81,13 +95,21 @@ impl MemoryStore {
         }
     }
 
-    /// Keeps a message as the newest of its room.
-    pub(crate) fn append(&mut self, now: Instant, room: &Room, id: Uuid, json: &str, attachments: &[Bytes]) {
-        let stored = Stored { id, json: json.into(), attachments: attachments.into() };
+    /// Keeps a message as the newest of its room. `log`, kept by the caller for this room, spares the look for its name.
+    pub(crate) fn append(&mut self, now: Instant, room: &Room, log: &mut Option<LogKey>, stored: Stored) {
+        let key = log.filter(|key| self.logs.get(key.0).is_some()).unwrap_or_else(|| self.log_of(room));
+        *log = Some(key);
         self.bytes += stored.bytes();
-        self.rooms.entry(room.clone()).or_default().push_back(stored);
-        self.order.push_back((now, room.clone()));
+        if let Some(log) = self.logs.get_mut(key.0) {
+            log.messages.push_back(stored);
+        }
+        self.order.push_back((now, key));
         self.expire(now);
+    }
+
+    fn log_of(&mut self, room: &Room) -> LogKey {
+        let make = || LogKey(self.logs.insert(Log { room: room.clone(), messages: VecDeque::new() }));
+        *self.rooms.entry(room.clone()).or_insert_with(make)
     }
 
     /// Forgets what is too old or too much.
@@ -110,13 +132,14 @@ impl MemoryStore {
     }
 
     fn forget_oldest(&mut self) {
-        let Some((_, room)) = self.order.pop_front() else { return };
-        let Some(messages) = self.rooms.get_mut(&room) else { return };
-        if let Some(gone) = messages.pop_front() {
+        let Some((_, key)) = self.order.pop_front() else { return };
+        let Some(log) = self.logs.get_mut(key.0) else { return };
+        if let Some(gone) = log.messages.pop_front() {
             self.bytes = self.bytes.saturating_sub(gone.bytes());
         }
-        if messages.is_empty() {
-            self.rooms.remove(&room);
+        if log.messages.is_empty() {
+            self.rooms.remove(&log.room);
+            self.logs.remove(key.0);
         }
     }
 
@@ -127,7 +150,7 @@ impl MemoryStore {
         after: Option<Uuid>,
         before: Option<Uuid>,
     ) -> impl DoubleEndedIterator<Item = &'a Stored> + use<'a> {
-        let messages = self.rooms.get(room);
+        let messages = self.rooms.get(room).and_then(|key| self.logs.get(key.0)).map(|log| &log.messages);
         // Ids grow within a room, so its messages are sorted.
         let position = |id: Uuid, found: usize| {
             messages.map_or(0, |messages| {
@@ -164,7 +187,8 @@ mod tests {
     }
 
     fn append(store: &mut MemoryStore, now: Instant, room: &Room, text: &str, attachments: &[Bytes]) {
-        store.append(now, room, Uuid::from_u128(text.parse().unwrap()), text, attachments);
+        let id = Uuid::from_u128(text.parse().unwrap());
+        store.append(now, room, &mut None, Stored { id, json: text.into(), attachments: attachments.into() });
     }
 
     #[test]
@@ -208,7 +232,23 @@ mod tests {
         store.expire(now + Duration::from_secs(10));
         assert_eq!(texts(&store, "a"), ["1"]);
         store.expire(now + Duration::from_secs(11));
-        assert_eq!((store.rooms.len(), store.order.len(), store.bytes), (0, 0, 0));
+        assert_eq!((store.rooms.len(), store.logs.len(), store.order.len(), store.bytes), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn a_log_that_was_forgotten_is_begun_anew() {
+        let now = Instant::now();
+        let [a, b] = ["a", "b"].map(Room::new);
+        let mut store = MemoryStore::new(Duration::from_secs(10), 100, 1);
+        let stored = |id| Stored { id: Uuid::from_u128(id), json: id.to_string().into(), attachments: Box::default() };
+        let mut log = None;
+        store.append(now, &a, &mut log, stored(1));
+        store.append(now, &a, &mut log, stored(2));
+        store.expire(now + Duration::from_secs(11));
+        // Another room has the place now.
+        store.append(now + Duration::from_secs(11), &b, &mut None, stored(3));
+        store.append(now + Duration::from_secs(11), &a, &mut log, stored(4));
+        assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".to_owned()], vec!["3".to_owned()]));
     }
 
     #[test]

@@ -2,4 +2,4 @@
 
 mod memory;
 
-pub(crate) use memory::{MemoryStore, Receipt, Stored};
+pub(crate) use memory::{LogKey, MemoryStore, Receipt, Stored};

@@ -53,6 +53,10 @@ impl RoomTable {
         self.names.get(name).copied()
     }
 
+    pub(crate) fn exists(&self, room: RoomKey) -> bool {
+        self.rooms.get(room.0).is_some()
+    }
+
     pub(crate) fn members(&self, room: RoomKey) -> &[Member] {
         self.rooms.get(room.0).map_or(&[], |room| &room.members)
     }

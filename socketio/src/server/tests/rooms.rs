@@ -146,3 +146,30 @@ fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to("b").emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").except_socket(sockets[0]).emit("x", "", &[])), "123");
 }
+
+#[test]
+fn a_room_that_is_known_is_found_again_and_a_stale_place_leads_to_nobody_else() {
+    let (mut bench, conns, sockets) = four();
+    let mut place = None;
+    let mut check = |bench: &mut Bench, expected: &str, room: &str, nsp: &str| {
+        let found = reached(bench, conns, |io| io.of(nsp).to_known(room, &mut place).emit("x", "", &[]));
+        assert_eq!(found, expected, "{room}");
+        place
+    };
+    let first = check(&mut bench, "01", "a", "/");
+    assert!(first.is_some());
+    assert_eq!(check(&mut bench, "01", "a", "/"), first);
+    // Its slot is another room's now.
+    bench.io(|io| {
+        assert!(io.leave(sockets[0], "a") && io.leave(sockets[1], "a"));
+        assert!(io.join(sockets[3], "c"));
+    });
+    assert_eq!(check(&mut bench, "", "a", "/"), None);
+    bench.io(|io| assert!(io.join(sockets[2], "a")));
+    assert!(check(&mut bench, "2", "a", "/").is_some_and(|place| Some(place) != first));
+    // Of another namespace, where no room has the name.
+    assert_eq!(check(&mut bench, "", "a", "/chat"), None);
+    // A socket's id stands for the socket, and is looked up each time.
+    let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
+    assert_eq!(check(&mut bench, "3", &id, "/"), None);
+}

@@ -22,7 +22,7 @@ pub enum Subject {
     LimitBatch,
     /// A task for each connection, on tokio-tungstenite.
     TaskPerConnection,
-    /// socketioxide on axum.
+    /// socketioxide on hyper.
     Socketioxide,
     /// socket.io on Node with its default WebSocket engine.
     Node,

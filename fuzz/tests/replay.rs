@@ -115,8 +115,23 @@ fn ws_frames() {
 }
 
 #[test]
+fn ws_deflate() {
+    replay("ws_deflate");
+}
+
+#[test]
 fn payload() {
     replay("payload");
+}
+
+#[test]
+fn payload_v3() {
+    replay("payload_v3");
+}
+
+#[test]
+fn jsonp() {
+    replay("jsonp");
 }
 
 #[test]

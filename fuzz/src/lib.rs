@@ -22,6 +22,7 @@ mod handshake;
 mod input;
 mod json;
 mod jsonp;
+mod negotiation;
 mod parser;
 mod payload;
 mod payload_v3;

@@ -184,7 +184,7 @@ fn outwards(input: &mut Input<'_>, threshold: usize) {
 }
 
 /// A peer that has no larger window; in small steps, or the output serves as one.
-fn inflate_by_steps(payload: &[u8], window_bits: u8) -> Vec<u8> {
+pub(crate) fn inflate_by_steps(payload: &[u8], window_bits: u8) -> Vec<u8> {
     let mut inflater = Decompress::new_with_window_bits(false, window_bits);
     let (mut rest, mut out) = (&*[payload, &TAIL].concat(), Vec::new());
     loop {

@@ -14,7 +14,7 @@ use fuzz::{TARGETS, Target};
 
 /// Of changed copies of the corpus, and of random bytes: runs of each target.
 const ROUNDS: usize = 4_000;
-const MAX_FILES: usize = 300;
+const MAX_FILES: usize = 450;
 const MAX_BYTES: usize = 1_000_000;
 
 /// SplitMix64.

@@ -196,7 +196,7 @@ async fn a_sid_serves_its_own_revision_only_and_the_session_lives() {
         assert_eq!(server.post(&other, "4a").await.body, refused);
         assert_eq!(server.post(query, if *query == v3 { "2:4a" } else { "4a" }).await.body, "ok");
         let mut http = server.connect().await;
-        http.send(super::support::upgrade_request(&other.replace("polling", "websocket")).as_bytes()).await;
+        http.send(upgrade_request(&other.replace("polling", "websocket")).as_bytes()).await;
         let answer = http.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (400, "Bad request"));
     }

@@ -6,6 +6,7 @@
 //! was sent is then read by other implementations, tungstenite and serde_json.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{HashMap, HashSet},
     net::{Ipv4Addr, SocketAddr},
@@ -14,11 +15,15 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, ConnKey, Handler as _, Handshake, Outbox, SendError, SharedFrame,
-    packet::{self, Inbound, Outbound},
+    CloseReason, ConnKey, Handler as _, Handshake, Outbox, Protocol, SendError, SharedFrame, Wire,
+    packet::{Inbound, Outbound},
     session::{Event as SessionEvent, Intervals, Session, Transport},
     slab::Slab,
-    ws::{Decoder, Item, header::MAX_CONTROL_PAYLOAD},
+    ws::{
+        Decoder, Item,
+        deflate::Deflate,
+        header::{self, MAX_CONTROL_PAYLOAD, Opcode},
+    },
 };
 use http::{HeaderMap, Uri};
 use serde_json::value::RawValue;
@@ -28,7 +33,7 @@ use socketio::{
 };
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
-use crate::{input::Input, wire};
+use crate::{input::Input, wire, ws_deflate};
 
 const CLIENTS: usize = 4;
 const MAX_MESSAGE: usize = 600;
@@ -62,6 +67,8 @@ struct Book {
 struct Link {
     decoder: Decoder,
     session: Session,
+    /// The revision, base64, compression.
+    wire: Wire,
     /// Until a close, after which nothing comes and nothing goes.
     open: bool,
     queued: usize,
@@ -123,6 +130,7 @@ impl Outbox for Engine {
             self.end(conn, CloseReason::SlowConsumer, None);
             return Err(SendError::Full);
         }
+        let frame = frame.adapt(link.wire);
         link.queued += frame.websocket().len();
         link.sent.extend_from_slice(frame.websocket());
         Ok(())
@@ -260,12 +268,12 @@ impl World {
         Self { engine, server: Server::new(config, App(book)), clients: [None; CLIENTS] }
     }
 
-    /// One operation: a byte says which and for whom.
+    /// One operation: a byte says which and for whom; of a connection that opens also how it speaks, see [`wire_of`].
     fn step(&mut self, input: &mut Input<'_>) {
         let choice = input.byte();
         let slot = usize::from(choice >> 4) % CLIENTS;
         match choice % 8 {
-            0 => self.open(slot),
+            0 => self.open(slot, wire_of(choice)),
             // Text or binary, whole, masked; a packet of Engine.IO may be in it or not.
             1 => self.frame(slot, 0x81, input.record()),
             2 => self.frame(slot, 0x82, input.record()),
@@ -292,13 +300,14 @@ impl World {
         }
     }
 
-    fn open(&mut self, slot: usize) {
+    fn open(&mut self, slot: usize, wire: Wire) {
         if self.clients[slot].is_some_and(|conn| self.engine.link(conn).is_some()) {
             return;
         }
         let link = Link {
-            decoder: Decoder::new(MAX_MESSAGE),
-            session: Session::new(self.engine.now, Transport::WebSocket, INTERVALS),
+            decoder: if wire.deflate.is_some() { Decoder::with_deflate } else { Decoder::new }(MAX_MESSAGE),
+            session: Session::with_protocol(self.engine.now, Transport::WebSocket, INTERVALS, wire.protocol),
+            wire,
             open: true,
             queued: 0,
             sent: Vec::new(),
@@ -342,16 +351,24 @@ impl World {
     }
 
     fn item(&mut self, conn: ConnKey, item: Item<'_>) {
+        let Some(protocol) = self.engine.link(conn).map(|link| link.wire.protocol) else { return };
+        let packet = match &item {
+            Item::Text(text) => protocol.decode_text(text),
+            Item::Binary(bytes) => protocol.decode_binary(bytes),
+            _ => return self.control(conn, item),
+        };
+        match packet {
+            Ok(packet) => self.packet(conn, packet),
+            Err(_) => self.engine.end(conn, CloseReason::ParseError, Some(&SharedFrame::close(None))),
+        }
+    }
+
+    fn control(&mut self, conn: ConnKey, item: Item<'_>) {
         match item {
-            Item::Text(text) => match packet::decode(&text) {
-                Ok(packet) => self.packet(conn, packet),
-                Err(_) => self.engine.end(conn, CloseReason::ParseError, Some(&SharedFrame::close(None))),
-            },
-            Item::Binary(bytes) => self.packet(conn, packet::binary(&bytes)),
             Item::Ping(payload) => {
                 let _ = self.engine.send(conn, &SharedFrame::websocket_pong(&payload));
             }
-            Item::Pong => {}
+            Item::Text(_) | Item::Binary(_) | Item::Pong => {}
             Item::Close(frame) => {
                 let goodbye = SharedFrame::close(frame.map(|(code, _)| code));
                 self.engine.end(conn, CloseReason::TransportClose, Some(&goodbye));
@@ -365,6 +382,9 @@ impl World {
         match link.session.handle_packet(now, packet) {
             Ok(Some(SessionEvent::Message(message))) => self.server.on_message(&mut self.engine, conn, message),
             Ok(Some(SessionEvent::Pong) | None) => {}
+            Ok(Some(SessionEvent::Answer(data))) => {
+                let _ = self.engine.send(conn, &SharedFrame::packet(&Outbound::Pong(data)));
+            }
             Ok(Some(event)) => panic!("no packet brings {event:?}"),
             Err(reason) => self.engine.end(conn, reason, Some(&SharedFrame::close(None))),
         }
@@ -375,7 +395,8 @@ impl World {
         while let Some((conn, reason)) = self.engine.closing.pop() {
             self.server.on_close(&mut self.engine, conn, reason);
             let link = self.engine.keys.remove(&conn).and_then(|key| self.engine.links.remove(key));
-            reads_well(&link.expect("closed once").sent);
+            let link = link.expect("closed once");
+            reads_well(&link.sent, link.wire);
         }
     }
 
@@ -438,22 +459,29 @@ impl World {
     }
 }
 
+/// How a connection speaks: revision 3 or 4, binary as it is or as base64, compressed or not.
+fn wire_of(choice: u8) -> Wire {
+    let protocol = if choice & 0x40 == 0 { Protocol::V4 } else { Protocol::V3 };
+    let deflate = (choice & 0x80 != 0).then_some(Deflate { window_bits: 15, threshold: 20, level: 6 });
+    Wire { protocol, base64: choice & 8 != 0, deflate }
+}
+
 /// All that was sent to a client is whole packets; a packet's attachments follow it at once.
-fn reads_well(sent: &[u8]) {
-    let (messages, error) = wire::tungstenite(Role::Client, usize::MAX, sent);
+fn reads_well(sent: &[u8], wire: Wire) {
+    let (messages, error) = wire::tungstenite(Role::Client, usize::MAX, &inflated(sent, wire.deflate.is_some()));
     assert_eq!(error, None);
     let mut due = 0;
     let mut over = false;
     for message in messages {
         assert!(!over, "nothing comes after a close frame");
-        if let Message::Binary(_) = message {
+        if is_attachment(&message, wire) {
             assert!(due > 0, "an attachment that no packet announced");
             due -= 1;
             continue;
         }
         assert_eq!(due, 0, "something between a packet and its attachments");
         match message {
-            Message::Text(text) => due = attachments_of(&text),
+            Message::Text(text) => due = attachments_of(&text, wire.protocol),
             Message::Close(_) => over = true,
             Message::Pong(_) => {}
             other => panic!("a server sends no {other:?}"),
@@ -462,12 +490,49 @@ fn reads_well(sent: &[u8]) {
     assert_eq!(due, 0, "an attachment is missing");
 }
 
+/// The frames without the extension, which tungstenite does not speak.
+fn inflated(sent: &[u8], agreed: bool) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(sent.len());
+    for (first, payload) in wire::server_frames(sent) {
+        let payload = if first & 0x40 == 0 {
+            Cow::Borrowed(payload)
+        } else {
+            assert!(agreed, "compressed, and nobody asked for it");
+            Cow::Owned(ws_deflate::inflate_by_steps(payload, 15))
+        };
+        let start = plain.len();
+        plain.extend_from_slice(&header::encode(Opcode::Text, payload.len()));
+        plain[start] = first & !0x40;
+        plain.extend_from_slice(&payload);
+    }
+    plain
+}
+
+/// Whether this is a binary packet in the form that the client takes.
+fn is_attachment(message: &Message, Wire { protocol, base64, .. }: Wire) -> bool {
+    match message {
+        Message::Binary(bytes) => {
+            assert!(!base64 && (protocol == Protocol::V4 || bytes.first() == Some(&4)), "{bytes:?}");
+            true
+        }
+        Message::Text(text) if text.starts_with('b') => {
+            assert!(base64 && protocol.decode_text(text).is_ok(), "{text}");
+            true
+        }
+        _ => false,
+    }
+}
+
 /// How many attachments must follow a text, which must be a packet of both protocols.
-fn attachments_of(text: &str) -> usize {
-    if text == "2" {
+fn attachments_of(text: &str, protocol: Protocol) -> usize {
+    let heartbeat = match protocol {
+        Protocol::V3 => text.starts_with('3'),
+        Protocol::V4 => text == "2",
+    };
+    if heartbeat {
         return 0;
     }
-    let packet = text.strip_prefix('4').expect("a ping or a message");
+    let packet = text.strip_prefix('4').expect("a heartbeat or a message");
     let (kind, rest) = packet.split_at(1);
     let (count, rest) = match kind {
         "5" | "6" => {

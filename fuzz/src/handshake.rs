@@ -14,6 +14,8 @@ use engineio::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::negotiation;
+
 /// See the module.
 pub fn handshake(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
@@ -31,9 +33,12 @@ pub fn handshake(data: &[u8]) {
     }
 
     routes(&method, &uri, &headers);
-    let _ = engine::Query::parse(&uri).check_protocol(&Config::default());
     upgrades(&method, &headers);
     origins(&headers);
+    negotiation::query(&uri, &headers);
+    negotiation::extensions(&headers);
+    negotiation::codings(&uri, &headers);
+    negotiation::cors(&headers);
 }
 
 fn routes(method: &Method, uri: &Uri, headers: &HeaderMap) {

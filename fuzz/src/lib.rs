@@ -7,8 +7,11 @@
 //! | body | what is under test | against what |
 //! |---|---|---|
 //! | `ws_frames` | `engineio::ws` | any cutting, memory, tungstenite |
+//! | `ws_deflate` | `engineio::ws::deflate`, with the decoder | any cutting, memory, miniz_oxide |
 //! | `payload` | `engineio::{payload, packet, shared_frame}` | the way there and back |
-//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::handshake` | rules, tungstenite's accept key |
+//! | `payload_v3` | `engineio::payload::v3`, `engineio::packet::v3` | a second reading, the way there and back |
+//! | `jsonp` | `engineio::http::jsonp` | serde_json as the script's reader, the encoding of the official client |
+//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second readings, tungstenite's accept key |
 //! | `parser` | `socketio::parser` | limits, the way there and back, serde_json |
 //! | `json` | `socketio::json` | serde_json |
 //! | `session` | `engineio::session` | a model of its deadlines |
@@ -18,18 +21,25 @@ mod connection;
 mod handshake;
 mod input;
 mod json;
+mod jsonp;
+mod negotiation;
 mod parser;
 mod payload;
+mod payload_v3;
 mod session;
 mod wire;
+mod ws_deflate;
 mod ws_frames;
 
 pub use connection::connection;
 pub use handshake::handshake;
 pub use json::json;
+pub use jsonp::jsonp;
 pub use parser::parser;
 pub use payload::payload;
+pub use payload_v3::payload_v3;
 pub use session::session;
+pub use ws_deflate::ws_deflate;
 pub use ws_frames::ws_frames;
 
 /// A fuzz target: its name, which is that of its binary and of its folder in the corpus, and its body.
@@ -42,9 +52,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 10] = [
     Target { name: "ws_frames", run: ws_frames },
+    Target { name: "ws_deflate", run: ws_deflate },
     Target { name: "payload", run: payload },
+    Target { name: "payload_v3", run: payload_v3 },
+    Target { name: "jsonp", run: jsonp },
     Target { name: "handshake", run: handshake },
     Target { name: "parser", run: parser },
     Target { name: "json", run: json },

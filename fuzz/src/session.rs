@@ -1,11 +1,11 @@
 //! `engineio::session`: operations in any order on a fake clock, beside a model of its contract.
 //!
-//! The first byte chooses the transport; then each operation is a byte, with a second one where it needs a value.
+//! The first byte chooses the transport and the revision; then each operation is a byte, with a second one where it needs a value.
 
 use std::time::{Duration, Instant};
 
 use engineio::{
-    CloseReason, Message,
+    CloseReason, Message, Protocol,
     packet::Inbound,
     session::{Event, Intervals, Probe, Session, Transport, UpgradeError},
 };
@@ -28,10 +28,12 @@ enum Upgrade {
 #[derive(Debug)]
 struct Model {
     now: Instant,
+    protocol: Protocol,
     transport: Transport,
     upgrade: Upgrade,
     upgrade_by: Instant,
-    /// When the next ping is due, or, while one is out, the latest moment of its pong.
+    /// When the next ping is due, or, while one is out, the latest moment of its pong; in v3 the latest moment of the
+    /// client's next ping.
     beat: Instant,
     awaits_pong: bool,
     /// A packet has bought time since the ping.
@@ -43,15 +45,20 @@ struct Model {
 /// See the module.
 pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
-    let transport = if input.byte().is_multiple_of(2) { Transport::Polling } else { Transport::WebSocket };
+    let choice = input.byte();
+    let transport = if choice & 1 == 0 { Transport::Polling } else { Transport::WebSocket };
+    let protocol = if choice & 2 == 0 { Protocol::V4 } else { Protocol::V3 };
     let now = Instant::now();
-    let mut session = Session::new(now, transport, INTERVALS);
+    let mut session = Session::with_protocol(now, transport, INTERVALS, protocol);
     let mut model = Model {
         now,
+        protocol,
         transport,
         upgrade: Upgrade::Idle,
         upgrade_by: now,
-        beat: now + INTERVALS.ping_interval,
+        beat: now
+            + INTERVALS.ping_interval
+            + if protocol == Protocol::V3 { INTERVALS.ping_timeout } else { Duration::ZERO },
         awaits_pong: false,
         refreshed: false,
         polling: false,
@@ -81,8 +88,11 @@ impl Model {
             }
             3 => {
                 session.excuse_pong(self.now);
-                if self.awaits_pong {
-                    self.beat = self.now + INTERVALS.ping_timeout;
+                let later = self.now + INTERVALS.ping_timeout;
+                match self.protocol {
+                    Protocol::V3 => self.beat = self.beat.max(later),
+                    Protocol::V4 if self.awaits_pong => self.beat = later,
+                    Protocol::V4 => {}
                 }
                 false
             }
@@ -138,14 +148,15 @@ impl Model {
                     return false;
                 }
                 Ok(Some(Event::Ping)) => {
-                    assert!(beat && !self.awaits_pong, "one ping a pong");
+                    assert!(beat && !self.awaits_pong && self.protocol == Protocol::V4, "one ping a pong");
                     let half = self.now + INTERVALS.ping_timeout / 2;
                     self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
                     (self.awaits_pong, self.refreshed) = (true, false);
                 }
                 Err(reason) => {
                     assert_eq!(reason, CloseReason::PingTimeout);
-                    assert!(beat && self.awaits_pong, "a session lives as long as its pong may take");
+                    let owed = self.awaits_pong || self.protocol == Protocol::V3;
+                    assert!(beat && owed, "a session lives as long as its pong, or ping, may take");
                     return true;
                 }
                 Ok(Some(Event::Noop)) => {
@@ -170,6 +181,14 @@ impl Model {
         }
         match packet {
             Inbound::Message(message) => assert_eq!(result, Ok(Some(Event::Message(message)))),
+            Inbound::Ping(data) if self.protocol == Protocol::V3 => {
+                assert_eq!(result, Ok(Some(Event::Answer(data))));
+                self.beat = self.now + INTERVALS.ping_interval + INTERVALS.ping_timeout;
+            }
+            Inbound::Pong(_) if self.protocol == Protocol::V3 => {
+                assert_eq!(result, Err(CloseReason::TransportError));
+                return true;
+            }
             Inbound::Pong(_) if self.awaits_pong => {
                 assert_eq!(result, Ok(Some(Event::Pong)));
                 self.awaits_pong = false;
@@ -207,7 +226,7 @@ impl Model {
     }
 
     fn check(&self, session: &Session) {
-        assert_eq!(session.transport(), self.transport);
+        assert_eq!((session.transport(), session.protocol()), (self.transport, self.protocol));
         assert_eq!(session.is_upgrading(), self.upgrade != Upgrade::Idle);
         assert_eq!(session.awaits_pong(), self.awaits_pong);
         assert!(!session.is_upgrading() || session.transport() == Transport::Polling);

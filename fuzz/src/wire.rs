@@ -66,3 +66,18 @@ pub(crate) fn tungstenite(role: Role, max_message: usize, bytes: &[u8]) -> (Vec<
         return (messages, code);
     }
 }
+
+/// The frames of a server: FIN, RSV and opcode, and the payload.
+pub(crate) fn server_frames(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    std::iter::from_fn(move || {
+        let (first, len) = (*bytes.first()?, bytes[1]);
+        let (start, len) = match len {
+            126 => (4, usize::from(u16::from_be_bytes([bytes[2], bytes[3]]))),
+            127 => (10, u64::from_be_bytes(bytes[2..10].try_into().expect("eight bytes")) as usize),
+            len => (2, usize::from(len)),
+        };
+        let payload = &bytes[start..start + len];
+        bytes = &bytes[start + len..];
+        Some((first, payload))
+    })
+}

@@ -18,9 +18,9 @@ use crate::{input::Input, wire};
 
 /// What a stream was decoded to.
 #[derive(Debug, PartialEq)]
-struct Outcome {
-    items: Vec<Item<'static>>,
-    error: Option<ProtocolError>,
+pub(crate) struct Outcome {
+    pub(crate) items: Vec<Item<'static>>,
+    pub(crate) error: Option<ProtocolError>,
 }
 
 /// See the module.
@@ -30,14 +30,7 @@ pub fn ws_frames(data: &[u8]) {
     let max_message = if mode & 2 == 0 { 300 } else { 70_000 };
     let stream = if mode & 1 == 0 { input.rest().to_vec() } else { script(&mut input) };
 
-    let whole = decode(max_message, [&*stream]);
-    // At every byte; a long stream in a thousand pieces, or the run would take too long.
-    let least = (stream.len() / 1_000).max(1);
-    for size in [least, cut.max(least)] {
-        assert_eq!(decode(max_message, stream.chunks(size)), whole, "cut every {size} bytes");
-    }
-    let (start, end) = stream.split_at(cut.min(stream.len()));
-    assert_eq!(decode(max_message, [start, end]), whole, "cut once at {cut}");
+    let whole = decode_all(Decoder::new, max_message, &stream, cut);
     agrees_with_tungstenite(max_message, &stream, &whole);
     is_read_back(&whole.items);
 }
@@ -69,9 +62,25 @@ fn owned(item: Item<'_>) -> Item<'static> {
     }
 }
 
+/// What a stream is, the same however it is cut.
+pub(crate) fn decode_all(new: fn(usize) -> Decoder, max_message: usize, stream: &[u8], cut: usize) -> Outcome {
+    let whole = decode(new(max_message), max_message, [stream]);
+    // At every byte; a long stream in a thousand pieces, or the run would take too long.
+    let least = (stream.len() / 1_000).max(1);
+    for size in [least, cut.max(least)] {
+        assert_eq!(decode(new(max_message), max_message, stream.chunks(size)), whole, "cut every {size} bytes");
+    }
+    let (start, end) = stream.split_at(cut.min(stream.len()));
+    assert_eq!(decode(new(max_message), max_message, [start, end]), whole, "cut once at {cut}");
+    whole
+}
+
 /// Decodes the pieces one by one, and checks what the decoder promises about its memory and its end.
-fn decode<'a>(max_message: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> Outcome {
-    let mut decoder = Decoder::new(max_message);
+pub(crate) fn decode<'a>(
+    mut decoder: Decoder,
+    max_message: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> Outcome {
     let (mut items, mut error, mut fed) = (Vec::new(), None, 0);
     for piece in pieces {
         fed += piece.len();

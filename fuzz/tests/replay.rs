@@ -14,7 +14,7 @@ use fuzz::{TARGETS, Target};
 
 /// Of changed copies of the corpus, and of random bytes: runs of each target.
 const ROUNDS: usize = 4_000;
-const MAX_FILES: usize = 300;
+const MAX_FILES: usize = 450;
 const MAX_BYTES: usize = 1_000_000;
 
 /// SplitMix64.
@@ -115,8 +115,23 @@ fn ws_frames() {
 }
 
 #[test]
+fn ws_deflate() {
+    replay("ws_deflate");
+}
+
+#[test]
 fn payload() {
     replay("payload");
+}
+
+#[test]
+fn payload_v3() {
+    replay("payload_v3");
+}
+
+#[test]
+fn jsonp() {
+    replay("jsonp");
 }
 
 #[test]

@@ -22,6 +22,9 @@ pub(crate) const WINDOWS: usize = (MAX_WINDOW_BITS - MIN_WINDOW_BITS) as usize +
 /// What a flush leaves at the end, and the sender takes off (7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
+/// An empty block that is the last: what is whole ends with it.
+const LAST: [u8; 2] = [3, 0];
+
 /// The first room for an inflated message; more is made as it comes.
 const FIRST_ROOM: usize = 1024;
 
@@ -113,9 +116,14 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, ProtocolErr
             // 7.2.3.4: a final block ends with a byte 0, to which the tail belongs.
             return if matches!(rest, [] | [0]) { Ok(out) } else { Err(ProtocolError::InvalidDeflate) };
         }
-        // 7.2.2: append the tail, inflate.
-        inflate_some(decompressor, &TAIL, &mut out, max)?;
-        Ok(out)
+        // 7.2.2: append the tail, inflate. To a whole message it adds nothing, and a block can follow it. Where the message
+        // is cut short, it passes for data, and somebody would get what nobody sent.
+        let len = out.len();
+        let (mut rest, mut ended) = inflate_some(decompressor, &TAIL, &mut out, max)?;
+        if !ended {
+            (rest, ended) = inflate_some(decompressor, &LAST, &mut out, max)?;
+        }
+        if ended && rest.is_empty() && out.len() == len { Ok(out) } else { Err(ProtocolError::InvalidDeflate) }
     })
 }
 
@@ -182,6 +190,20 @@ mod tests {
         assert_eq!(inflate(&[&final_block[..], b"\x00more"].concat(), 100), Err(ProtocolError::InvalidDeflate));
         // The state is fit for the next message.
         assert_eq!(inflate(&final_block, 100).as_deref(), Ok(&b"Hello"[..]));
+    }
+
+    #[test]
+    fn a_message_that_is_cut_short_is_refused() {
+        let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
+        let whole = compress(b"a longer text, that is cut; a longer text", ALL).unwrap();
+        for message in [&stored[..], &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], &whole] {
+            assert!(inflate(message, 100).is_ok());
+            // One byte may be whole: an empty message.
+            for end in 2..message.len() {
+                let cut = message.get(..end).unwrap();
+                assert_eq!(inflate(cut, 100), Err(ProtocolError::InvalidDeflate), "{cut:02x?}");
+            }
+        }
     }
 
     #[test]

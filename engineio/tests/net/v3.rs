@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use engineio::CloseReason;
 use futures_util::{SinkExt, StreamExt};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::support::{Event, Response, TestServer, next_text, request, sid_of, soon};
+use super::support::{Event, Http, Response, TestServer, frame, next_text, request, sid_of, soon, upgrade_request};
 
 const OCTETS: &str = "Content-Type: application/octet-stream\r\n";
 
@@ -195,9 +196,87 @@ async fn a_sid_serves_its_own_revision_only_and_the_session_lives() {
         assert_eq!(server.post(&other, "4a").await.body, refused);
         assert_eq!(server.post(query, if *query == v3 { "2:4a" } else { "4a" }).await.body, "ok");
         let mut http = server.connect().await;
-        http.send(super::support::upgrade_request(&other.replace("polling", "websocket")).as_bytes()).await;
+        http.send(upgrade_request(&other.replace("polling", "websocket")).as_bytes()).await;
         let answer = http.response().await;
         assert_eq!((answer.status, answer.body.as_str()), (400, "Bad request"));
     }
     assert_eq!(server.get(&v4.replace("EIO=4&", "")).await.body, refused, "none is v3");
+}
+
+/// A WebSocket whose OPEN packet is read, and nothing after it.
+async fn raw_websocket(server: &TestServer) -> Http {
+    let mut http = server.connect().await;
+    http.send(upgrade_request("EIO=3&transport=websocket").as_bytes()).await;
+    assert_eq!(http.response().await.status, 101);
+    assert_eq!(http.frame().await.1.first(), Some(&b'0'));
+    http
+}
+
+/// Pings without end, and reads no pong, until the server gives up: how many bytes it took.
+async fn flood(http: &mut Http, ping: &[u8]) -> usize {
+    let pings = frame(0x81, ping).repeat(1_000);
+    let mut taken = 0;
+    while taken < 256 << 20 && soon(http.stream.write_all(&pings)).await.is_ok() {
+        taken += pings.len();
+    }
+    taken
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_from_a_peer_that_does_not_read_is_no_longer_read() {
+    let mut server = TestServer::start(|config| {
+        config.allow_eio3 = true;
+        config.ping_timeout = Duration::from_millis(300);
+        // Far away: it is the soft limit that holds.
+        config.outbound_hard = 1 << 30;
+    });
+    let mut http = raw_websocket(&server).await;
+    // What the sockets' buffers hold of pings and of pongs; long ones, that these are soon full.
+    let taken = flood(&mut http, &[b'2'; 500]).await;
+    assert!(taken < 64 << 20, "{taken} bytes of pings");
+    assert_eq!(server.closed().await, CloseReason::SlowConsumer);
+}
+
+#[tokio::test]
+async fn the_pongs_for_a_flood_of_pings_stop_at_the_hard_limit() {
+    let mut server = TestServer::start(|config| {
+        config.allow_eio3 = true;
+        // Without the soft limit the server reads on.
+        config.outbound_soft = usize::MAX;
+        config.outbound_hard = 100_000;
+    });
+    let mut http = raw_websocket(&server).await;
+    flood(&mut http, b"2").await;
+    // At once: `ping_timeout` is longer than anything waits here.
+    assert_eq!(server.closed().await, CloseReason::SlowConsumer);
+}
+
+#[tokio::test]
+async fn a_body_may_hold_64_pings_and_their_pongs_wait_within_the_hard_limit() {
+    let mut server = TestServer::start(|config| {
+        config.allow_eio3 = true;
+        config.outbound_hard = 100_000;
+    });
+    let query = open(&server, "").await;
+    assert_eq!(server.post(&query, &"1:2".repeat(65)).await.status, 400);
+    assert_eq!(server.closed().await, CloseReason::ParseError);
+    // The same in the binary form.
+    let query = open(&server, "").await;
+    assert_eq!(post(&server, &query, OCTETS, &b"\x00\x01\xff2".repeat(65)).await.status, 400);
+    assert_eq!(server.closed().await, CloseReason::ParseError);
+    // Who polls gets every pong, as often as it likes.
+    let query = open(&server, "").await;
+    let mut http = server.connect().await;
+    for _ in 0..100 {
+        assert_eq!(http.post(&query, &"1:2".repeat(64)).await.body, "ok");
+        assert_eq!(http.get(&query).await.body, "1:3".repeat(64));
+    }
+    // Who does not is closed at the limit: 3 bytes each, and what a frame costs beside.
+    let mut posts = 0;
+    while http.post(&query, &"1:2".repeat(64)).await.status == 200 {
+        posts += 1;
+    }
+    assert_eq!(posts, 100_000 / (64 * (3 + 32)) + 1, "the last of them closes the session");
+    assert_eq!(server.closed().await, CloseReason::SlowConsumer);
+    assert_eq!(http.get(&query).await.body, r#"{"code":1,"message":"Session ID unknown"}"#);
 }

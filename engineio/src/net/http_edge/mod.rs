@@ -311,7 +311,7 @@ impl<H: Handler + 'static> Edge<H> {
         let (wire, extensions) = PeerWire::negotiate(&self.config, asked.query, admitted.protocol, headers);
         let opening = Box::new((uri.clone(), headers.clone()));
         self.takeover.replace(Some(Takeover::Open { admitted, wire, opening }));
-        Ok(answer::switching_protocols(&accept, extensions))
+        Ok(answer::switching_protocols(&accept, extensions, headers))
     }
 
     async fn session<B>(&self, asked: Asked<'_>, body: B, visit: Visit) -> Result<Response<Bytes>, Refused>
@@ -362,7 +362,7 @@ impl<H: Handler + 'static> Edge<H> {
             _ => Takeover::Refuse,
         };
         self.takeover.replace(Some(takeover));
-        Ok(answer::switching_protocols(&accept, extensions))
+        Ok(answer::switching_protocols(&accept, extensions, headers))
     }
 }
 

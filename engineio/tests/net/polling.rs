@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engineio::CloseReason;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::{Event, TestServer, post_request, request, soon};
 
@@ -96,6 +96,24 @@ async fn overlapping_posts_end_the_session() {
     assert_eq!(first.response().await.status, 100);
     assert_eq!(server.post(&query, "4b").await.status, 400);
     assert_eq!(server.closed().await, CloseReason::TransportError);
+    // Nobody got the packets of the first, so it is not told that somebody did.
+    first.send(b"4abc").await;
+    assert_eq!(first.response().await.status, 400);
+}
+
+#[tokio::test]
+async fn a_poll_that_waits_while_a_post_is_aborted_gets_the_close_packet() {
+    // On one shard what was sent first begins first.
+    let mut server = TestServer::start_shards(1, |_| {});
+    let query = polling(&server.open().await);
+    let (mut poll, mut post) = (server.connect().await, server.connect().await);
+    poll.send(request("GET", &query, "", "").as_bytes()).await;
+    post.send(request("POST", &query, "Content-Length: 4\r\nExpect: 100-continue\r\n", "").as_bytes()).await;
+    assert_eq!(post.response().await.status, 100);
+    drop(post);
+    assert_eq!(poll.response().await.body, "1");
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
 }
 
 #[tokio::test]
@@ -111,6 +129,22 @@ async fn an_aborted_poll_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_whole_request_is_answered_although_its_peer_sends_no_more() {
+    // One shard: what concerns another takes longer than a peer is waited for that may be gone.
+    let server = TestServer::start_shards(1, |_| {});
+    for _ in 0..20 {
+        let query = polling(&server.open().await);
+        for (request, body) in [(post_request(&query, "4a"), "ok"), (request("GET", &query, "", ""), "4a")] {
+            let mut http = server.connect().await;
+            http.send(request.as_bytes()).await;
+            http.stream.shutdown().await.unwrap();
+            assert_eq!(http.response().await.body, body);
+            assert!(http.ended().await);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_aborted_post_ends_the_session() {
     let mut server = TestServer::start(|_| {});
     let query = polling(&server.open().await);
@@ -119,6 +153,23 @@ async fn an_aborted_post_ends_the_session() {
     drop(http);
     assert_eq!(server.event().await, Event::Opened);
     assert_eq!(server.event().await, Event::Closed(CloseReason::TransportError));
+}
+
+#[tokio::test]
+async fn a_body_whose_framing_breaks_gets_400_and_the_end_of_the_connection() {
+    let server = TestServer::start(|_| {});
+    for broken in ["-1\r\n4\r\n0\r\n\r\n", "1\r\n4abc\r\n0\r\n\r\n", "10000000000000002\r\n4a\r\n"] {
+        let query = polling(&server.open().await);
+        let mut http = server.connect().await;
+        let canary = request("GET", "canary", "", "");
+        let post = request("POST", &query, "Transfer-Encoding: chunked\r\n", &format!("{broken}{canary}"));
+        http.send(post.as_bytes()).await;
+        let response = http.response().await;
+        assert_eq!((response.status, response.body.as_str()), (400, ""), "{broken}");
+        assert!(response.head.contains("\r\nconnection: close"), "{broken}");
+        assert!(http.ended().await);
+        assert_eq!(server.get(&query).await.body, UNKNOWN);
+    }
 }
 
 #[tokio::test]

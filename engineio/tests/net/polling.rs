@@ -44,8 +44,11 @@ async fn a_body_over_the_limit_gets_413_and_the_session_lives() {
         request("POST", &query, "Transfer-Encoding: chunked\r\n", &chunks)
     };
     let mut http = server.connect().await;
-    http.send(chunked(&over).as_bytes()).await;
-    assert_eq!(http.response().await.status, 413);
+    http.send((chunked(&over) + &post_request(&query, "4canary")).as_bytes()).await;
+    let response = http.response().await;
+    assert_eq!(response.status, 413);
+    assert!(response.head.contains("\r\nconnection: close"), "{}", response.head);
+    assert!(http.ended().await);
     let mut http = server.connect().await;
     http.send(chunked(&fits).as_bytes()).await;
     assert_eq!(http.response().await.status, 200);

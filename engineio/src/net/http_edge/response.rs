@@ -47,7 +47,8 @@ pub(in crate::net) fn refused(refused: Refused, request: &HeaderMap) -> Response
         Refused::BadRequest => answer::empty(StatusCode::BAD_REQUEST),
         Refused::BrokenBody => closing(StatusCode::BAD_REQUEST),
         Refused::TimedOut => answer::empty(StatusCode::REQUEST_TIMEOUT),
-        Refused::TooLarge => answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
+        // What follows of the body is not read, so no request can follow it.
+        Refused::TooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE),
     }
 }
 

@@ -299,8 +299,14 @@ impl Io {
 
     /// What is queued, as the body of the polling handshake's answer; `None` when the session is gone already.
     pub(super) fn take_body(&mut self, key: ConnKey) -> Option<PollBody> {
-        let max = self.config.max_payload;
+        let max = self.max_poll_body();
         self.conn(key).map(|conn| conn.out.take_polling(conn.poll_form(), max))
+    }
+
+    /// The most that answers one poll, where it is more than one frame. `max_payload` says what a client may send; it gets
+    /// all that is queued, as from the reference, and the queue has a limit of its own.
+    pub(super) fn max_poll_body(&self) -> usize {
+        self.config.max_payload.max(self.config.outbound_hard)
     }
 
     /// A number for the next probing WebSocket.

@@ -42,7 +42,7 @@ impl Io {
                 let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
                 let body = match last.take_if(|_| conn.out.is_empty()) {
                     Some(last) => PollBody::of(last, form),
-                    None => conn.out.take_polling(form, max_body),
+                    None => conn.out.take_polling(form, max_body, usize::MAX),
                 };
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
                 let _ = poll.send(body);

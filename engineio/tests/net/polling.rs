@@ -5,7 +5,7 @@ use std::time::Duration;
 use engineio::CloseReason;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{Event, TestServer, post_request, request, soon};
+use super::support::{Event, TestServer, post_request, request, sid_of, soon};
 
 fn polling(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")
@@ -21,6 +21,14 @@ async fn messages_make_the_round_trip_in_order_text_and_binary() {
     assert_eq!((posted.status, posted.body.as_str()), (200, "ok"));
     assert!(posted.head.contains("content-type: text/html\r\n"));
     assert_eq!(server.get(&query).await.body, "4a\x1ebAQID\x1e4€");
+}
+
+#[tokio::test]
+async fn what_is_sent_when_a_session_opens_waits_for_the_first_poll() {
+    let server = TestServer::start(|_| {});
+    let open = server.get("EIO=4&transport=polling&greet").await.body;
+    assert!(open.ends_with('}'), "{open}");
+    assert_eq!(server.get(&polling(&sid_of(&open))).await.body, "4hello");
 }
 
 #[tokio::test]

@@ -86,7 +86,7 @@ struct Requests {
 impl Hooks for Requests {
     fn allow_request(&mut self, request: &Request<'_>) -> Outcome<Verdict> {
         let query = request.uri.query().unwrap_or_default();
-        let denied = query.split('&').any(|pair| pair.split('=').next() == Some("deny"));
+        let denied = form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "deny");
         Outcome::Ready(if denied { Verdict::Refuse { message: None } } else { Verdict::Allow })
     }
 

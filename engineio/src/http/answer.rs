@@ -87,7 +87,7 @@ fn add_polling_headers(request: &HeaderMap, answer: &mut HeaderMap) {
 /// The answer to a handshake that opens a WebSocket: `accept` and `extensions` as [`crate::ws::handshake::check`] and
 /// [`crate::ws::extensions::negotiate`] gave them.
 #[must_use]
-pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>) -> Response<Bytes> {
+pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>, request: &HeaderMap) -> Response<Bytes> {
     let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
     let headers = answer.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -97,6 +97,9 @@ pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>) -> Res
     }
     if let Some(extensions) = extensions {
         headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, extensions);
+    }
+    if let Some(subprotocol) = ws::handshake::subprotocol(request) {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
     answer
 }
@@ -253,7 +256,7 @@ mod tests {
         let answer = handshake(poll(b"0{}"), "sid", &HeaderMap::new(), &config);
         assert_eq!(answer.headers()[header::SET_COOKIE], "io=sid; Path=/; HttpOnly; SameSite=Lax");
         assert!(!poll(b"6").answer(&HeaderMap::new(), &config).headers().contains_key(header::SET_COOKIE));
-        assert!(!switching_protocols("x", None).headers().contains_key(header::SET_COOKIE));
+        assert!(!switching_protocols("x", None, &HeaderMap::new()).headers().contains_key(header::SET_COOKIE));
     }
 
     #[test]
@@ -300,7 +303,8 @@ mod tests {
 
     #[test]
     fn a_101_names_what_was_agreed() {
-        let answer = switching_protocols("key", Some(HeaderValue::from_static("permessage-deflate")));
+        let answer =
+            switching_protocols("key", Some(HeaderValue::from_static("permessage-deflate")), &HeaderMap::new());
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(answer.headers()[header::SEC_WEBSOCKET_ACCEPT], "key");
         assert_eq!(answer.headers()[header::SEC_WEBSOCKET_EXTENSIONS], "permessage-deflate");

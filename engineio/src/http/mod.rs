@@ -12,12 +12,14 @@
 //! | [`cors`] | what browsers are told about that |
 //! | [`cookie`] | the cookie of a polling handshake |
 //! | [`compression`] | gzip and deflate for poll bodies |
+//! | [`host`] | whether a request names its host |
 //! | [`jsonp`] | the script form of polling (v3) |
 
 pub mod answer;
 pub mod compression;
 pub mod cookie;
 pub mod cors;
+pub mod host;
 pub mod jsonp;
 pub mod origin;
 pub mod query;

@@ -30,7 +30,7 @@ impl Io {
 
     /// Writes what one connection has queued, as far as its peer takes it.
     pub(super) fn flush_conn(&mut self, key: ConnKey) {
-        let max_payload = self.config.max_payload;
+        let max_body = self.max_poll_body();
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match &mut conn.link {
             Link::Polling(PollLink { waiting, last, takes_binary }) => {
@@ -42,7 +42,7 @@ impl Io {
                 let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
                 let body = match last.take_if(|_| conn.out.is_empty()) {
                     Some(last) => PollBody::of(last, form),
-                    None => conn.out.take_polling(form, max_payload),
+                    None => conn.out.take_polling(form, max_body, usize::MAX),
                 };
                 // The poll may be gone already; then its own guard has ended the session, or is about to.
                 let _ = poll.send(body);

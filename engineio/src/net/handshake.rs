@@ -122,7 +122,7 @@ fn answer<H: Handler>(
             match shard.admit(&handshake, query) {
                 Ok(admitted) => {
                     let (wire, extensions) = PeerWire::negotiate(&config, query, admitted.protocol, &headers);
-                    (switching_protocols(&accept, extensions), Ok((admitted, wire)))
+                    (switching_protocols(&accept, extensions, &headers), Ok((admitted, wire)))
                 }
                 Err(error) => (refused(error.into(), &headers), Err(None)),
             }
@@ -134,7 +134,7 @@ fn answer<H: Handler>(
             let owner = shard.io.id;
             let probe =
                 shard.io.begin_probe(key).map_or(Takeover::Refuse, |id| Takeover::Probe { owner, key, id, wire });
-            (switching_protocols(&accept, extensions), Err(Some(probe)))
+            (switching_protocols(&accept, extensions, &headers), Err(Some(probe)))
         }
         _ => return None,
     };

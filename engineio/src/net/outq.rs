@@ -38,7 +38,7 @@ impl PollBody {
     pub(super) fn of(frame: SharedFrame, form: PollForm) -> Self {
         let mut queue = OutQueue::default();
         queue.push(frame);
-        queue.take_polling(form, usize::MAX)
+        queue.take_polling(form, usize::MAX, usize::MAX)
     }
 }
 
@@ -158,16 +158,16 @@ impl OutQueue {
         }
     }
 
-    /// Takes packets for one polling body of at most `max` bytes (one frame at least).
-    pub(super) fn take_polling(&mut self, form: PollForm, max: usize) -> PollBody {
+    /// Takes packets for one polling body of at most `max` bytes (one frame at least), and of so many frames.
+    pub(super) fn take_polling(&mut self, form: PollForm, max: usize, frames: usize) -> PollBody {
         let (bytes, binary, taken) = match form.protocol {
             Protocol::V4 => {
                 let mut body = Encoder::new(max);
-                let taken = self.frames.iter().take_while(|frame| body.push(frame.polling())).count();
+                let taken = self.frames.iter().take(frames).take_while(|frame| body.push(frame.polling())).count();
                 (body.finish(), false, taken)
             }
             Protocol::V3 => {
-                let body = payload::v3::encode(self.frames.iter(), form.takes_binary, max);
+                let body = payload::v3::encode(self.frames.iter().take(frames), form.takes_binary, max);
                 (body.bytes, body.binary, body.taken)
             }
         };
@@ -233,8 +233,8 @@ mod tests {
         let mut queue = OutQueue::default();
         [text(3), text(3), text(30)].into_iter().for_each(|frame| queue.push(frame));
         let v4 = PollForm { protocol: Protocol::V4, takes_binary: true };
-        assert_eq!(queue.take_polling(v4, 10).bytes, b"4xxx\x1e4xxx");
-        assert_eq!(queue.take_polling(v4, 10).bytes.len(), 31);
+        assert_eq!(queue.take_polling(v4, 10, usize::MAX).bytes, b"4xxx\x1e4xxx");
+        assert_eq!(queue.take_polling(v4, 10, usize::MAX).bytes.len(), 31);
         assert_eq!((queue.cost(), queue.is_empty()), (0, true));
     }
 
@@ -246,7 +246,7 @@ mod tests {
         {
             let mut queue = OutQueue::default();
             [text(1), binary.clone()].into_iter().for_each(|frame| queue.push(frame.without_compression()));
-            let body = queue.take_polling(PollForm { protocol: Protocol::V3, takes_binary }, 100);
+            let body = queue.take_polling(PollForm { protocol: Protocol::V3, takes_binary }, 100, usize::MAX);
             assert_eq!(body, PollBody { bytes: expected.to_vec(), binary: takes_binary, compress: false });
             assert_eq!((queue.cost(), queue.is_empty()), (0, true));
         }

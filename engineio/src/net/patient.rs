@@ -1,7 +1,10 @@
 //! A TCP stream whose peer must take bytes: a write that makes no progress for too long is an error. What was read of it
-//! before comes first.
+//! before comes first, and its end a little later than what came before it.
 //!
-//! hyper has a limit for heads, but waits for ever for a peer that does not read its response.
+//! hyper has a limit for heads, but waits for ever for a peer that does not read its response. And it drops a request the
+//! moment it reads the end of the stream behind it, whether or not the answer is there already: a peer that sends a whole
+//! request and shuts its side at once (`nc -N`, a page that is being closed) would get an answer or none as the segments
+//! fall. So would one that is gone lose the packets of its last POST.
 
 use std::{
     io::{self, IoSlice},
@@ -17,6 +20,10 @@ use tokio::{
     time::Sleep,
 };
 
+/// How many times the reader is polled once more before it hears of the end: the first time what was read before is dealt
+/// with, and whom it woke (the driver, which ends the turn) runs before the second.
+const LATE: u8 = 2;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Patient {
@@ -26,11 +33,13 @@ pub(super) struct Patient {
     patience: Duration,
     /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// How often the end of the stream was kept back.
+    kept_back: u8,
 }
 
 impl Patient {
     pub(super) const fn new(stream: TcpStream, early: Bytes, patience: Duration) -> Self {
-        Self { stream, early, patience, stalled: None }
+        Self { stream, early, patience, stalled: None, kept_back: 0 }
     }
 
     /// The stream, and what is to be read before it.
@@ -53,7 +62,14 @@ impl Patient {
 impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            if buffer.filled().len() == before && self.kept_back < LATE {
+                self.kept_back += 1;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            return Poll::Ready(Ok(()));
         }
         let count = self.early.len().min(buffer.remaining());
         buffer.put_slice(&self.early.split_to(count));

@@ -10,7 +10,7 @@ use hyper::body::Body;
 use tokio::sync::oneshot;
 
 use super::{
-    conn::{End, Link, Phase, PollLink},
+    conn::{Conn, End, Link, Phase, PollLink},
     mailbox::{Letter, Packets},
     outq::PollBody,
     owner::Owner,
@@ -36,6 +36,8 @@ pub(super) enum Refused {
     WebSocket(ws::handshake::HandshakeError),
     /// 400 without a body.
     BadRequest,
+    /// 400 without a body, and the end of the connection: nobody knows where the body ends.
+    BrokenBody,
     /// 408: the body did not come within `body_timeout`.
     TimedOut,
     /// 413; the session lives.
@@ -126,7 +128,7 @@ pub(super) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
 async fn read(mut body: impl Body<Data = Bytes> + Unpin, max: usize) -> Result<Bytes, Refused> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Refused::BadRequest)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Refused::BrokenBody)?.into_data() else { continue };
         if whole.len() + data.len() > max {
             return Err(Refused::TooLarge);
         }
@@ -164,6 +166,10 @@ pub(super) async fn deliver_for_another<H: Handler>(shard: ShardRef<H>, packets:
 
 /// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it (A30).
 async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body: &[u8]) -> Result<(), Refused> {
+    // Over since the POST began: its packets reach nobody, and it is not told that they did.
+    if !shard.turn(|shard| shard.io.is_open(key)) {
+        return Err(Refused::BadRequest);
+    }
     let Ok(mut packets) = form.decode(body) else {
         return Err(shard.turn(|shard| shard.io.fail_post(key)));
     };
@@ -221,11 +227,11 @@ impl Io {
 
     /// A request of this session was dropped. Once the session is on WebSocket, that is of no account.
     fn abort_polling(&mut self, sid: &Sid) {
-        if let Some(key) = self.lookup(sid, Action::Post)
-            && self.conn(key).is_some_and(|conn| matches!(conn.link, Link::Polling(_)))
-        {
-            self.end(key, CloseReason::TransportError, End::Gone);
-        }
+        let Some(key) = self.lookup(sid, Action::Post) else { return };
+        let Some(Conn { link: Link::Polling(PollLink { waiting, .. }), .. }) = self.conn(key) else { return };
+        // When a POST was dropped, a poll that still waits hears of it.
+        let waits = waiting.as_ref().is_some_and(|poll| !poll.is_closed());
+        self.end(key, CloseReason::TransportError, if waits { End::Fault(None) } else { End::Gone });
     }
 
     fn begin_post(&mut self, key: ConnKey) -> Result<(), Refused> {

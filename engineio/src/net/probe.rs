@@ -3,12 +3,12 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::TcpStream,
 };
 
@@ -127,51 +127,75 @@ impl<H: Handler> Probing<H> {
 
     /// Runs the probe; after an upgrade, the session's read loop is to be run.
     pub(super) async fn run(mut self) -> Option<ReadLoop<H>> {
-        while let Some(probe) = self.next().await {
-            match probe {
-                Probe::Pong => {
-                    let pong = SharedFrame::packet(&Outbound::Pong("probe"));
-                    if self.stream.write_all(pong.websocket()).await.is_err() {
-                        break;
+        let code = loop {
+            match self.next().await {
+                Ok(Probe::Pong) => {
+                    if let Err(code) = self.write(&SharedFrame::packet(&Outbound::Pong("probe"))).await {
+                        break code;
                     }
                 }
-                Probe::Upgraded => {
+                Ok(Probe::Upgraded) => {
                     let Self { shard, key, stream, wire, decoder, pending, .. } = self;
                     let adopted = shard.turn(|shard| shard.io.adopt(key, stream, wire));
                     return adopted.then(|| ReadLoop::new(shard, key, decoder, pending));
                 }
+                Err(code) => break code,
             }
-        }
+        };
         self.shard.turn(|shard| shard.io.abandon_probe(self.key, self.id));
-        refuse(self.stream, None).await;
+        refuse(self.stream, code).await;
         None
     }
 
-    /// The next step of the upgrade; `None` when it failed, expired, or the session is over.
-    async fn next(&mut self) -> Option<Probe> {
+    /// The next step of the upgrade. `Err`: it failed, expired, or the session is over; the code for the close frame.
+    async fn next(&mut self) -> Result<Probe, Option<u16>> {
         loop {
             let mut bytes = self.pending.as_mut_slice();
-            let item = self.decoder.decode(&mut bytes).ok()?;
+            // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
+            let item = self.decoder.decode(&mut bytes).map_err(|error| Some(error.close_code()))?;
             let rest = bytes.to_vec();
-            let text = match item {
-                Some(Item::Text(text)) => Some(text),
-                // Control frames are no packets; the probe does not live long enough to need pongs.
-                Some(Item::Ping(_) | Item::Pong) => None,
-                Some(Item::Binary(_) | Item::Close(_)) => return None,
+            let (mut probe, mut pong) = (None, None);
+            match item {
+                Some(Item::Text(text)) => {
+                    let packet = self.wire.protocol().decode_text(&text).map_err(|_| None)?;
+                    probe = Some(self.shard.turn(|shard| shard.io.probe(self.key, self.id, &packet)).ok_or(None)?);
+                }
+                // RFC 6455, 5.5.2: a ping must be answered, here too.
+                Some(Item::Ping(payload)) => pong = Some(SharedFrame::websocket_pong(&payload)),
+                Some(Item::Pong) => {}
+                Some(Item::Binary(_)) => return Err(None),
+                Some(Item::Close(frame)) => return Err(frame.map(|(code, _)| code)),
                 None => {
-                    self.pending = self.read().await?;
+                    self.pending = self.read().await.ok_or(None)?;
                     continue;
                 }
-            };
-            let probe = text.map(|text| {
-                let packet = self.wire.protocol().decode_text(&text).ok()?;
-                self.shard.turn(|shard| shard.io.probe(self.key, self.id, &packet))
-            });
+            }
             self.pending = rest;
+            if let Some(pong) = pong {
+                self.write(&pong).await?;
+            }
             if let Some(probe) = probe {
-                return probe;
+                return Ok(probe);
             }
         }
+    }
+
+    /// Writes a frame. A peer that does not take it has as long as the session holds this probe.
+    async fn write(&mut self, frame: &SharedFrame) -> Result<(), Option<u16>> {
+        let mut bytes = frame.websocket();
+        std::future::poll_fn(|cx| {
+            if !self.shard.turn(|shard| shard.io.watch_probe(self.key, self.id, cx)) {
+                return Poll::Ready(Err(None));
+            }
+            while !bytes.is_empty() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+                    Ok(count @ 1..) => bytes = bytes.get(count..).unwrap_or_default(),
+                    _ => return Poll::Ready(Err(None)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Reads more, as long as the session holds this probe.

@@ -297,10 +297,17 @@ impl Io {
         self.conns.get(key.0).filter(|conn| conn.is_open()).map(|conn| conn.session.protocol())
     }
 
-    /// What is queued, as the body of the polling handshake's answer; `None` when the session is gone already.
+    /// The body of the polling handshake's answer; `None` when the session is gone already. The OPEN packet, and the
+    /// configured message (A17, A19): what the handler has sent since waits for a poll, as in the reference.
     pub(super) fn take_body(&mut self, key: ConnKey) -> Option<PollBody> {
-        let max = self.config.max_payload;
-        self.conn(key).map(|conn| conn.out.take_polling(conn.poll_form(), max))
+        let (max, frames) = (self.max_poll_body(), 1 + usize::from(self.initial.is_some()));
+        self.conn(key).map(|conn| conn.out.take_polling(conn.poll_form(), max, frames))
+    }
+
+    /// The most that answers one poll, where it is more than one frame. `max_payload` says what a client may send; it gets
+    /// all that is queued, as from the reference, and the queue has a limit of its own.
+    pub(super) fn max_poll_body(&self) -> usize {
+        self.config.max_payload.max(self.config.outbound_hard)
     }
 
     /// A number for the next probing WebSocket.

@@ -79,6 +79,7 @@ impl<'a> Rest<'a> {
                     after.get(1..).and_then(|after| after.split_at_checked(length)).ok_or(DecodeError::Length)?;
                 *rest = next;
                 match *kind {
+                    STRING if packet.is_empty() => Err(DecodeError::Empty),
                     STRING => std::str::from_utf8(packet).map(Record::Text).map_err(|_| DecodeError::Utf8),
                     BINARY => Ok(Record::Bytes(packet)),
                     _ => Err(DecodeError::Length),
@@ -131,7 +132,8 @@ pub fn decode_binary(body: &[u8]) -> Result<Packets<'_>, payload::DecodeError> {
 }
 
 /// The packets of one v3 payload, in order. Ends after the first packet that is at fault (those before it have been
-/// given out), and after a close packet. A record of length 0 is passed over, as in the reference.
+/// given out), and after a close packet. A record of length 0 is passed over in
+/// the text form, and a fault in the binary one, as in the reference.
 #[derive(Debug, Clone)]
 pub struct Packets<'a> {
     rest: Option<Rest<'a>>,

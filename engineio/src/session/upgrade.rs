@@ -72,6 +72,8 @@ impl Upgrade {
                 *self = Self::Probed { deadline, noop_at: now + NOOP_INTERVAL };
                 Ok(Probe::Pong)
             }
+            // Asked again it answers again, as the reference does.
+            (Self::Probed { .. }, Inbound::Ping("probe")) => Ok(Probe::Pong),
             (Self::Probed { .. }, Inbound::Upgrade) => {
                 *self = Self::Idle;
                 Ok(Probe::Upgraded)

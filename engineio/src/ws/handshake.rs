@@ -1,8 +1,7 @@
 //! The opening handshake of a WebSocket, on headers already parsed.
 //!
 //! Says whether a request is a correct handshake and what key answers it. Routing, Origin and the writing of the
-//! response are left to [`crate::http`]. No subprotocol is ever agreed to; offers of extensions are for
-//! [`super::extensions`]. RFC 6455 section 4.2.
+//! response are left to [`crate::http`]; offers of extensions are for [`super::extensions`]. RFC 6455 section 4.2.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -94,11 +93,19 @@ pub fn check(method: &Method, headers: &HeaderMap) -> Result<String, HandshakeEr
     only(headers, &SEC_WEBSOCKET_VERSION)
         .filter(|version| *version == VERSION.as_bytes())
         .ok_or(HandshakeError::Version)?;
-    // None is ever chosen, but a malformed offer betrays a request that two parsers may read differently.
+    // A malformed offer betrays a request that two parsers may read differently.
     if !headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().flat_map(items).all(is_token) {
         return Err(HandshakeError::Protocol);
     }
     Ok(accept_key(key))
+}
+
+/// The subprotocol that the answer to a correct handshake names: the first one offered, as by the reference. The engine knows
+/// none, but a client that offers some takes an answer without one for a refusal.
+#[must_use]
+pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| items(value).next())?;
+    HeaderValue::from_bytes(offered).ok()
 }
 
 /// The value of a header that must stand exactly once.
@@ -184,6 +191,19 @@ mod tests {
         }
         let spare_bits = with("sec-websocket-key", &[b"dGhlIHNhbXBsZSBub25jZR=="]);
         assert!(check(&Method::GET, &spare_bits).is_ok());
+    }
+
+    #[test]
+    fn the_first_subprotocol_offered_is_agreed_to() {
+        for (offers, agreed) in [
+            (&[][..], None),
+            (&[&b"chat"[..]], Some("chat")),
+            (&[b" v2.chat , chat"], Some("v2.chat")),
+            (&[b"b", b"a"], Some("b")),
+        ] {
+            let headers = with("sec-websocket-protocol", offers);
+            assert_eq!(subprotocol(&headers), agreed.map(HeaderValue::from_static));
+        }
     }
 
     #[test]

@@ -95,6 +95,7 @@ fn requests() -> Vec<(&'static str, String, u16)> {
         ("unknown sid of another shard", with("EIO=4", "EIO=4&sid=AAEAAAAAr0JcijVcbBqQroWYYB1d"), 400),
         ("empty sid", with("EIO=4", "EIO=4&sid="), 101),
         ("two Host", with_line("Host: other"), 400),
+        ("a Host that is none", with("Host: localhost", "Host: local host"), 400),
         ("no Host", with("Host: localhost\r\n", ""), 400),
         ("HTTP/1.0", with("HTTP/1.1", "HTTP/1.0"), 400),
         ("HTTP/1.2", with("HTTP/1.1", "HTTP/1.2"), 400),

@@ -154,9 +154,13 @@ async fn a_head_that_is_too_long_or_not_http_is_refused() {
     let server = TestServer::start(|_| {});
     let long = format!("GET /engine.io/?EIO=4 HTTP/1.1\r\nHost: l\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     let many = format!("GET /engine.io/?EIO=4 HTTP/1.1\r\nHost: l\r\n{}\r\n", "X: y\r\n".repeat(101));
-    for (head, status) in
-        [(long.as_str(), 431), (&many, 431), ("\x16\x03\x01\r\n\r\n", 400), ("PRI * HTTP/2.0\r\n\r\n", 400)]
-    {
+    for (head, status) in [
+        (long.as_str(), 431),
+        (&many, 431),
+        ("\x16\x03\x01\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\n", 400),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
+    ] {
         let mut http = server.connect().await;
         http.send(head.as_bytes()).await;
         assert_eq!(http.response().await.status, status);
@@ -171,10 +175,16 @@ async fn a_head_that_two_parsers_may_read_differently_is_refused_and_nothing_beh
     for (head, status) in [
         (format!("GET {start}\r\n"), 400),
         (format!("GET {start}Host: a\r\nHost: b\r\n\r\n"), 400),
+        (format!("GET {start}Host: a b\r\n\r\n"), 400),
+        (format!("GET {start}Host: a/b\r\n\r\n"), 400),
+        (format!("GET {start}Host: user@a\r\n\r\n"), 400),
+        (format!("GET {start}Host: a:port\r\n\r\n"), 400),
         (
             format!("POST {start}Host: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
             400,
         ),
+        (format!("POST {start}Host: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"), 400),
+        (format!("POST {start}Host: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 400),
         (format!("POST {start}Host: a\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), 400),
         (format!("POST {start}Host: a\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nabcd"), 400),
         (format!("GET /engine.io/?{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(9000)), 414),

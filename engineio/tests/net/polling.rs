@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use engineio::CloseReason;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::support::{Event, TestServer, post_request, request, soon};
+use super::support::{Event, TestServer, post_request, request, sid_of, soon};
 
 fn polling(sid: &str) -> String {
     format!("EIO=4&transport=polling&sid={sid}")
@@ -21,6 +21,14 @@ async fn messages_make_the_round_trip_in_order_text_and_binary() {
     assert_eq!((posted.status, posted.body.as_str()), (200, "ok"));
     assert!(posted.head.contains("content-type: text/html\r\n"));
     assert_eq!(server.get(&query).await.body, "4a\x1ebAQID\x1e4€");
+}
+
+#[tokio::test]
+async fn what_is_sent_when_a_session_opens_waits_for_the_first_poll() {
+    let server = TestServer::start(|_| {});
+    let open = server.get("EIO=4&transport=polling&greet").await.body;
+    assert!(open.ends_with('}'), "{open}");
+    assert_eq!(server.get(&polling(&sid_of(&open))).await.body, "4hello");
 }
 
 #[tokio::test]
@@ -44,15 +52,17 @@ async fn a_body_over_the_limit_gets_413_and_the_session_lives() {
         request("POST", &query, "Transfer-Encoding: chunked\r\n", &chunks)
     };
     let mut http = server.connect().await;
-    http.send(chunked(&over).as_bytes()).await;
-    assert_eq!(http.response().await.status, 413);
+    http.send((chunked(&over) + &post_request(&query, "4canary")).as_bytes()).await;
+    let response = http.response().await;
+    assert_eq!(response.status, 413);
+    assert!(response.head.contains("\r\nconnection: close"), "{}", response.head);
+    assert!(http.ended().await);
     let mut http = server.connect().await;
     http.send(chunked(&fits).as_bytes()).await;
     assert_eq!(http.response().await.status, 200);
     assert_eq!(server.post(&query, &fits).await.status, 200);
-    // A polling body has the same limit, so each echo travels alone.
-    assert_eq!(server.get(&query).await.body, fits);
-    assert_eq!(server.get(&query).await.body, fits);
+    // The limit is for what a client sends.
+    assert_eq!(server.get(&query).await.body, format!("{fits}\x1e{fits}"));
 }
 
 #[tokio::test]
@@ -96,6 +106,24 @@ async fn overlapping_posts_end_the_session() {
     assert_eq!(first.response().await.status, 100);
     assert_eq!(server.post(&query, "4b").await.status, 400);
     assert_eq!(server.closed().await, CloseReason::TransportError);
+    // Nobody got the packets of the first, so it is not told that somebody did.
+    first.send(b"4abc").await;
+    assert_eq!(first.response().await.status, 400);
+}
+
+#[tokio::test]
+async fn a_poll_that_waits_while_a_post_is_aborted_gets_the_close_packet() {
+    // On one shard what was sent first begins first.
+    let mut server = TestServer::start_shards(1, |_| {});
+    let query = polling(&server.open().await);
+    let (mut poll, mut post) = (server.connect().await, server.connect().await);
+    poll.send(request("GET", &query, "", "").as_bytes()).await;
+    post.send(request("POST", &query, "Content-Length: 4\r\nExpect: 100-continue\r\n", "").as_bytes()).await;
+    assert_eq!(post.response().await.status, 100);
+    drop(post);
+    assert_eq!(poll.response().await.body, "1");
+    assert_eq!(server.closed().await, CloseReason::TransportError);
+    assert_eq!(server.get(&query).await.body, UNKNOWN);
 }
 
 #[tokio::test]
@@ -111,6 +139,22 @@ async fn an_aborted_poll_ends_the_session() {
 }
 
 #[tokio::test]
+async fn a_whole_request_is_answered_although_its_peer_sends_no_more() {
+    // One shard: what concerns another takes longer than a peer is waited for that may be gone.
+    let server = TestServer::start_shards(1, |_| {});
+    for _ in 0..20 {
+        let query = polling(&server.open().await);
+        for (request, body) in [(post_request(&query, "4a"), "ok"), (request("GET", &query, "", ""), "4a")] {
+            let mut http = server.connect().await;
+            http.send(request.as_bytes()).await;
+            http.stream.shutdown().await.unwrap();
+            assert_eq!(http.response().await.body, body);
+            assert!(http.ended().await);
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_aborted_post_ends_the_session() {
     let mut server = TestServer::start(|_| {});
     let query = polling(&server.open().await);
@@ -119,6 +163,23 @@ async fn an_aborted_post_ends_the_session() {
     drop(http);
     assert_eq!(server.event().await, Event::Opened);
     assert_eq!(server.event().await, Event::Closed(CloseReason::TransportError));
+}
+
+#[tokio::test]
+async fn a_body_whose_framing_breaks_gets_400_and_the_end_of_the_connection() {
+    let server = TestServer::start(|_| {});
+    for broken in ["-1\r\n4\r\n0\r\n\r\n", "1\r\n4abc\r\n0\r\n\r\n", "10000000000000002\r\n4a\r\n"] {
+        let query = polling(&server.open().await);
+        let mut http = server.connect().await;
+        let canary = request("GET", "canary", "", "");
+        let post = request("POST", &query, "Transfer-Encoding: chunked\r\n", &format!("{broken}{canary}"));
+        http.send(post.as_bytes()).await;
+        let response = http.response().await;
+        assert_eq!((response.status, response.body.as_str()), (400, ""), "{broken}");
+        assert!(response.head.contains("\r\nconnection: close"), "{broken}");
+        assert!(http.ended().await);
+        assert_eq!(server.get(&query).await.body, UNKNOWN);
+    }
 }
 
 #[tokio::test]

@@ -84,9 +84,12 @@ impl Handler for Commands {
         }
     }
 
-    fn on_open(&mut self, _: &mut dyn Outbox, conn: ConnKey, _: &Handshake<'_>) {
+    fn on_open(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, handshake: &Handshake<'_>) {
         self.conns.push(conn);
         let _ = self.events.send(Event::Opened);
+        if handshake.uri.query().is_some_and(|query| query.contains("greet")) {
+            let _ = outbox.send(conn, &frame_of("hello"));
+        }
     }
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {

@@ -119,6 +119,45 @@ async fn a_failed_probe_leaves_polling_alive_and_another_may_follow() {
 }
 
 #[tokio::test]
+async fn a_websocket_that_breaks_the_protocol_while_it_probes_is_told_the_code() {
+    let server = TestServer::start(|config| config.max_payload = 1000);
+    let sid = server.open().await;
+    for (wrong, code) in [
+        (frame(0xc1, b"2probe"), Some(1002)),
+        (frame(0x83, b""), Some(1002)),
+        (frame(0x81, b"\xff"), Some(1007)),
+        (frame(0x81, &[b'4'; 1001]), Some(1009)),
+        (frame(0x88, &1000_u16.to_be_bytes()), Some(1000)),
+        (frame(0x88, b""), None),
+    ] {
+        let mut http = server.connect().await;
+        http.send(upgrade_request(&websocket(&sid)).as_bytes()).await;
+        assert_eq!(http.response().await.status, 101);
+        http.send(&wrong).await;
+        let expected = code.map_or(vec![], |code: u16| code.to_be_bytes().to_vec());
+        assert_eq!(http.frame().await, (8, expected));
+        assert!(http.ended().await);
+        assert_eq!(server.post(&polling(&sid), "4a").await.body, "ok");
+        assert_eq!(server.get(&polling(&sid)).await.body, "4a");
+    }
+}
+
+#[tokio::test]
+async fn a_probing_websocket_gets_its_pongs_and_an_answer_to_each_probe() {
+    let server = TestServer::start(|_| {});
+    let sid = server.open().await;
+    let mut http = server.connect().await;
+    http.send(upgrade_request(&websocket(&sid)).as_bytes()).await;
+    assert_eq!(http.response().await.status, 101);
+    http.send(&[frame(0x89, b"a"), frame(0x81, b"2probe"), frame(0x89, b""), frame(0x81, b"2probe")].concat()).await;
+    for expected in [(10, &b"a"[..]), (1, b"3probe"), (10, b""), (1, b"3probe")] {
+        assert_eq!(http.frame().await, (expected.0, expected.1.to_vec()));
+    }
+    http.send(&[frame(0x81, b"5"), frame(0x81, b"4a")].concat()).await;
+    assert_eq!(http.frame().await, (1, b"4a".to_vec()));
+}
+
+#[tokio::test]
 async fn a_second_websocket_gets_101_and_a_close_frame_and_the_first_is_not_disturbed() {
     let server = TestServer::start(|_| {});
     let sid = server.open().await;

@@ -7,7 +7,21 @@ use futures_util::SinkExt;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::support::{Event, TestServer, frame, next_text, request, soon, upgrade_request};
+use super::support::{Event, TestServer, frame, next_text, request, soon, upgrade_request, upgrade_request_with};
+
+#[tokio::test]
+async fn a_client_that_offers_subprotocols_is_answered_with_the_first() {
+    let server = TestServer::start(|_| {});
+    for offer in
+        ["Sec-WebSocket-Protocol: v2.chat, chat", "Sec-WebSocket-Protocol: v2.chat\r\nSec-WebSocket-Protocol: chat"]
+    {
+        let mut http = server.connect().await;
+        http.send(upgrade_request_with("EIO=4&transport=websocket", offer).as_bytes()).await;
+        let response = http.response().await;
+        assert_eq!(response.status, 101);
+        assert!(response.head.contains("\r\nsec-websocket-protocol: v2.chat\r\n"), "{}", response.head);
+    }
+}
 
 #[tokio::test]
 async fn messages_make_the_round_trip_text_and_binary() {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -22,7 +22,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
 
 use super::{
     conn::{Link, PollLink},
@@ -47,6 +47,9 @@ pub(super) use takeover::{Takeover, hand_over, linger};
 /// The largest request head, and the most header fields of one.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 pub(super) const MAX_HEADERS: usize = 100;
+
+/// The answer to the preface of HTTP/2, which is not spoken. (RFC 9113, 3.4: it is made to fail with older servers.)
+const NOT_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
@@ -123,15 +126,18 @@ async fn serve_http<H: Handler + 'static>(
         }
         Pin::new(&mut http).poll(cx)
     });
-    if let Err(error) = speaking.await {
+    let ended = speaking.await;
+    let parts = http.into_parts();
+    let (mut stream, unread) = parts.io.into_inner().into_inner();
+    if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
-        // Such a request has been answered.
-        if !error.is_parse() {
+        if error.is_parse_version_h2() {
+            // The one head that hyper leaves unanswered.
+            stream.write_all(NOT_HTTP2).await.ok()?;
+        } else if !error.is_parse() {
             return None;
         }
     }
-    let parts = http.into_parts();
-    let (stream, unread) = parts.io.into_inner().into_inner();
     Some((stream, [&parts.read_buf, &*unread].concat()))
 }
 
@@ -231,9 +237,7 @@ impl<H: Handler + 'static> Edge<H> {
     {
         let (parts, body) = request.into_parts();
         if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
-            let mut response = answer::empty(status);
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return response;
+            return response::closing(status);
         }
         if !engine::matches_path(&self.config, parts.uri.path()) {
             let fallback = self.shard.turn(|shard| shard.io.fallback.clone());
@@ -311,7 +315,7 @@ impl<H: Handler + 'static> Edge<H> {
         let (wire, extensions) = PeerWire::negotiate(&self.config, asked.query, admitted.protocol, headers);
         let opening = Box::new((uri.clone(), headers.clone()));
         self.takeover.replace(Some(Takeover::Open { admitted, wire, opening }));
-        Ok(answer::switching_protocols(&accept, extensions))
+        Ok(answer::switching_protocols(&accept, extensions, headers))
     }
 
     async fn session<B>(&self, asked: Asked<'_>, body: B, visit: Visit) -> Result<Response<Bytes>, Refused>
@@ -362,16 +366,28 @@ impl<H: Handler + 'static> Edge<H> {
             _ => Takeover::Refuse,
         };
         self.takeover.replace(Some(takeover));
-        Ok(answer::switching_protocols(&accept, extensions))
+        Ok(answer::switching_protocols(&accept, extensions, headers))
     }
 }
 
-/// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`) and 6.1 (one
-/// `Transfer-Encoding`).
+/// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`, which names a host) and
+/// 6.1 (one `Transfer-Encoding`, and no coding but `chunked`, once: hyper looks at the last one only).
 pub(super) fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
     let count = |name| headers.get_all(name).iter().count();
     let hosts = count(header::HOST);
-    if hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || count(header::TRANSFER_ENCODING) > 1 {
+    let codings =
+        headers.get(header::TRANSFER_ENCODING).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    // RFC 9110, 5.6.1.2: empty elements of a list do not count.
+    let mut codings = codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    let chunked =
+        codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none();
+    let named = headers.get(header::HOST).is_none_or(|host| engine::host::is_valid(host.as_bytes()));
+    if !named
+        || !chunked
+        || hosts > 1
+        || (hosts == 0 && version == Version::HTTP_11)
+        || count(header::TRANSFER_ENCODING) > 1
+    {
         return Err(StatusCode::BAD_REQUEST);
     }
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());

@@ -30,6 +30,13 @@ pub(in crate::net) fn finish(config: &Config, request: &HeaderMap, response: &mu
     }
 }
 
+/// An answer without a body, and the end of the connection.
+pub(in crate::net) fn closing(status: StatusCode) -> Response<Bytes> {
+    let mut answer = answer::empty(status);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// The answer to a request that is not served.
 pub(in crate::net) fn refused(refused: Refused, request: &HeaderMap) -> Response<Bytes> {
     match refused {
@@ -38,8 +45,10 @@ pub(in crate::net) fn refused(refused: Refused, request: &HeaderMap) -> Response
         }
         Refused::WebSocket(error) => answer::websocket_refusal(error),
         Refused::BadRequest => answer::empty(StatusCode::BAD_REQUEST),
+        Refused::BrokenBody => closing(StatusCode::BAD_REQUEST),
         Refused::TimedOut => answer::empty(StatusCode::REQUEST_TIMEOUT),
-        Refused::TooLarge => answer::empty(StatusCode::PAYLOAD_TOO_LARGE),
+        // What follows of the body is not read, so no request can follow it.
+        Refused::TooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE),
     }
 }
 

@@ -99,6 +99,8 @@ fn walks_a_binary_body_up_to_its_first_fault() {
         (b"\x00\x02\xff4a\x00", vec![text("a"), length()]),
         (b"\x0012\xff4a", vec![length()]),
         (b"\x01\x00\xff", vec![Err(DecodeError::Empty)]),
+        (b"\x00\x00\xff", vec![Err(DecodeError::Empty)]),
+        (b"\x00\x00\xff\x00\x02\xff4a", vec![Err(DecodeError::Empty)]),
         (b"\x01\x02\xff4a", vec![Err(DecodeError::UnknownType)]),
         (b"\x00\x03\xff4\xff\xfe", vec![Err(DecodeError::Utf8)]),
         (b"\x00\x09\x09\x09\x09\x09\x09\x09\x09\x09\x09\xff4", vec![length()]),

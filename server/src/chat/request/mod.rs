@@ -219,7 +219,9 @@ fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<()
     if too_large(limits.context_bytes, raw.len()) {
         return Err(ChatError::new(Code::ContextTooLarge, "context is too large"));
     }
-    if too_large(limits.context_depth, json::depth(raw)) {
+    // Brackets first, wherever they stand: no value is deeper than it has opening ones, and counting them is cheap.
+    let brackets = raw.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    if too_large(limits.context_depth, brackets) && too_large(limits.context_depth, json::depth(raw)) {
         return Err(ChatError::new(Code::ContextTooLarge, "context is nested too deeply"));
     }
     let bytes = attachments.iter().map(Bytes::len).sum();

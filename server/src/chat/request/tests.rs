@@ -55,6 +55,7 @@ fn messages() {
         (context("[]"), Err(InvalidPayload)),
         (nested(8), Ok(())),
         (nested(9), Err(ContextTooLarge)),
+        (context(r#"{"a":[[],{},[],{},[],{},[],{},[]],"b":"[[[[[[[[["}"#), Ok(())),
         (sized(4096), Ok(())),
         (sized(4097), Err(ContextTooLarge)),
         (context(r#"{"s":"\ud800"}"#), Ok(())),

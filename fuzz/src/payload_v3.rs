@@ -75,7 +75,9 @@ fn read_binary(mut rest: &[u8]) -> (Vec<Record>, bool) {
         let Some(packet) = rest.get(end + 1..end + 1 + length) else { return (records, false) };
         if rest[0] == 1 {
             records.push(Record::Bytes(packet.to_vec()));
-        } else if let Ok(text) = String::from_utf8(packet.to_vec()) {
+        } else if let Ok(text) = String::from_utf8(packet.to_vec())
+            && !text.is_empty()
+        {
             records.push(Record::Text(text));
         } else {
             return (records, false);

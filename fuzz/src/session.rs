@@ -209,7 +209,7 @@ impl Model {
 
     fn probe(&mut self, session: &mut Session, packet: &Inbound<'_>) {
         let expected = match (self.upgrade, packet) {
-            (Upgrade::Opened, Inbound::Ping("probe")) => {
+            (Upgrade::Opened | Upgrade::Probed, Inbound::Ping("probe")) => {
                 self.upgrade = Upgrade::Probed;
                 Ok(Probe::Pong)
             }

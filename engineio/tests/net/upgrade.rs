@@ -78,7 +78,7 @@ async fn upgrade_under_traffic(server: Arc<TestServer>) {
 #[tokio::test]
 async fn nothing_is_lost_or_reordered_by_an_upgrade_under_traffic() {
     let server = Arc::new(TestServer::start(|_| {}));
-    for _ in 0..25 {
+    for _ in 0..125 {
         let clients: Vec<_> = (0..8).map(|_| tokio::spawn(upgrade_under_traffic(Arc::clone(&server)))).collect();
         for client in clients {
             client.await.unwrap();

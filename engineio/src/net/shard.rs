@@ -112,6 +112,7 @@ impl<H: Handler> ShardRef<H> {
     ) -> Self {
         let io = Io {
             initial: config.initial_frame(),
+            timers: Timers::new(config.ping_interval),
             config: Rc::new(config),
             fallback,
             id,
@@ -119,7 +120,6 @@ impl<H: Handler> ShardRef<H> {
             common,
             congestion: Congestion::default(),
             conns: Slab::default(),
-            timers: Timers::default(),
             dirty: Vec::new(),
             closing: Vec::new(),
             now: Instant::now(),

@@ -3,7 +3,10 @@
 //! A deadline is only a reason to look: [`super::shard::Io::on_deadline`] asks the connection what is due. Heartbeats
 //! come in order, so they are queues; everything else is rare and goes into the heap.
 
-use std::{task::Waker, time::Instant};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
 
 use crate::{
     deadlines::{Fifo, Heap},
@@ -22,8 +25,13 @@ pub(super) enum Due {
     Linger,
 }
 
-#[derive(Debug, Default)]
+/// How late a ping may be for the sake of others that are due soon: this part of its interval, and no longer than that.
+/// A waking costs more than a ping. The deadline of the pong counts from when the ping was due.
+const SLACK: (u32, Duration) = (100, Duration::from_millis(50));
+
+#[derive(Debug)]
 pub(super) struct Timers {
+    slack: Duration,
     /// Pings, each one `ping_interval` after a handshake or a pong.
     pub(super) pings: Fifo<ConnKey>,
     /// Pongs, each one `ping_timeout` after its ping.
@@ -34,11 +42,21 @@ pub(super) struct Timers {
 }
 
 impl Timers {
+    pub(super) fn new(ping_interval: Duration) -> Self {
+        let (part, longest) = SLACK;
+        Self {
+            slack: (ping_interval / part).min(longest),
+            pings: Fifo::default(),
+            pongs: Fifo::default(),
+            others: Heap::default(),
+            arrivals: Arrivals::default(),
+        }
+    }
+
+    /// When to wake up. Whoever is awake before sends the pings that are due by then.
     pub(super) fn next(&self) -> Option<Instant> {
-        [self.pings.next(), self.pongs.next(), self.others.next(), self.arrivals.deadlines.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        let pings = self.pings.next().and_then(|next| next.checked_add(self.slack));
+        [pings, self.pongs.next(), self.others.next(), self.arrivals.deadlines.next()].into_iter().flatten().min()
     }
 
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(ConnKey, Due)> {
@@ -82,5 +100,30 @@ impl Arrivals {
                 task.wake();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pings_that_are_due_soon_go_together_and_pongs_are_exact() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut conns = Slab::default();
+        let keys = [(); 4].map(|()| ConnKey(conns.insert(())));
+        let mut timers = Timers::new(Duration::from_secs(1));
+        for (key, after) in keys.into_iter().zip([0, 5, 20]) {
+            timers.pings.push(start + ms(after), key);
+        }
+        assert_eq!(timers.next(), Some(start + ms(10)));
+        // Whoever is awake before does not wait.
+        assert_eq!(timers.pop_due(start), Some((keys[0], Due::Session)));
+        assert_eq!(timers.next(), Some(start + ms(15)));
+        assert_eq!(timers.pop_due(start + ms(15)), Some((keys[1], Due::Session)));
+        assert_eq!(timers.pop_due(start + ms(15)), None);
+        timers.pongs.push(start + ms(21), keys[3]);
+        assert_eq!(timers.next(), Some(start + ms(21)));
+        assert_eq!(Timers::new(Duration::from_secs(25)).slack, ms(50));
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Due {
 
 /// How late a ping may be for the sake of others that are due soon: this part of its interval, and no longer than that.
 /// A waking costs more than a ping. The deadline of the pong counts from when the ping was due.
-const SLACK: (u32, Duration) = (100, Duration::from_millis(50));
+const SLACK: (u32, Duration) = (50, Duration::from_millis(50));
 
 #[derive(Debug)]
 pub(super) struct Timers {
@@ -113,17 +113,17 @@ mod tests {
         let mut conns = Slab::default();
         let keys = [(); 4].map(|()| ConnKey(conns.insert(())));
         let mut timers = Timers::new(Duration::from_secs(1));
-        for (key, after) in keys.into_iter().zip([0, 5, 20]) {
+        for (key, after) in keys.into_iter().zip([0, 10, 40]) {
             timers.pings.push(start + ms(after), key);
         }
-        assert_eq!(timers.next(), Some(start + ms(10)));
+        assert_eq!(timers.next(), Some(start + ms(20)));
         // Whoever is awake before does not wait.
         assert_eq!(timers.pop_due(start), Some((keys[0], Due::Session)));
-        assert_eq!(timers.next(), Some(start + ms(15)));
-        assert_eq!(timers.pop_due(start + ms(15)), Some((keys[1], Due::Session)));
-        assert_eq!(timers.pop_due(start + ms(15)), None);
-        timers.pongs.push(start + ms(21), keys[3]);
-        assert_eq!(timers.next(), Some(start + ms(21)));
+        assert_eq!(timers.next(), Some(start + ms(30)));
+        assert_eq!(timers.pop_due(start + ms(30)), Some((keys[1], Due::Session)));
+        assert_eq!(timers.pop_due(start + ms(30)), None);
+        timers.pongs.push(start + ms(41), keys[3]);
+        assert_eq!(timers.next(), Some(start + ms(41)));
         assert_eq!(Timers::new(Duration::from_secs(25)).slack, ms(50));
     }
 }

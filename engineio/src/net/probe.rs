@@ -109,8 +109,10 @@ pub(super) struct Probing<H> {
     stream: TcpStream,
     wire: PeerWire,
     decoder: Decoder,
-    /// Bytes that were read and not decoded yet.
+    /// Bytes that were read, of which the first `decoded` are decoded. (They may be many small frames: what is left of them is
+    /// not to be moved for each.)
     pending: Vec<u8>,
+    decoded: usize,
 }
 
 impl<H: Handler> Probing<H> {
@@ -122,7 +124,7 @@ impl<H: Handler> Probing<H> {
         pending: Vec<u8>,
     ) -> Self {
         let decoder = shard.turn(|shard| wire.decoder(&shard.io.config));
-        Self { shard, key, id, stream, wire, decoder, pending }
+        Self { shard, key, id, stream, wire, decoder, pending, decoded: 0 }
     }
 
     /// Runs the probe; after an upgrade, the session's read loop is to be run.
@@ -135,7 +137,8 @@ impl<H: Handler> Probing<H> {
                     }
                 }
                 Ok(Probe::Upgraded) => {
-                    let Self { shard, key, stream, wire, decoder, pending, .. } = self;
+                    let Self { shard, key, stream, wire, decoder, mut pending, decoded, .. } = self;
+                    pending.drain(..decoded.min(pending.len()));
                     let adopted = shard.turn(|shard| shard.io.adopt(key, stream, wire));
                     return adopted.then(|| ReadLoop::new(shard, key, decoder, pending));
                 }
@@ -150,10 +153,11 @@ impl<H: Handler> Probing<H> {
     /// The next step of the upgrade. `Err`: it failed, expired, or the session is over; the code for the close frame.
     async fn next(&mut self) -> Result<Probe, Option<u16>> {
         loop {
-            let mut bytes = self.pending.as_mut_slice();
+            let len = self.pending.len();
+            let mut bytes = self.pending.get_mut(self.decoded..).unwrap_or_default();
             // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
             let item = self.decoder.decode(&mut bytes).map_err(|error| Some(error.close_code()))?;
-            let rest = bytes.to_vec();
+            self.decoded = len - bytes.len();
             let (mut probe, mut pong) = (None, None);
             match item {
                 Some(Item::Text(text)) => {
@@ -167,10 +171,10 @@ impl<H: Handler> Probing<H> {
                 Some(Item::Close(frame)) => return Err(frame.map(|(code, _)| code)),
                 None => {
                     self.pending = self.read().await.ok_or(None)?;
+                    self.decoded = 0;
                     continue;
                 }
             }
-            self.pending = rest;
             if let Some(pong) = pong {
                 self.write(&pong).await?;
             }

@@ -128,16 +128,17 @@ async fn serve_http<H: Handler + 'static>(
     });
     let ended = speaking.await;
     let parts = http.into_parts();
-    let (mut stream, unread) = parts.io.into_inner().into_inner();
+    let mut stream = parts.io.into_inner();
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
         if error.is_parse_version_h2() {
-            // The one head that hyper leaves unanswered.
+            // The one head that hyper leaves unanswered. Its peer may not have read the answers before it.
             stream.write_all(NOT_HTTP2).await.ok()?;
         } else if !error.is_parse() {
             return None;
         }
     }
+    let (stream, unread) = stream.into_inner();
     Some((stream, [&parts.read_buf, &*unread].concat()))
 }
 

@@ -27,18 +27,45 @@ impl<'a> Query<'a> {
     /// Decodes the query of a request.
     #[must_use]
     pub fn parse(uri: &'a Uri) -> Self {
+        let text = uri.query().unwrap_or_default();
+        // As official clients write it, there is nothing to decode. Decoded all the same, it took an eighth of the
+        // instructions of a poll.
+        Self::plain(text).unwrap_or_else(|| {
+            let mut query = Self::default();
+            form_urlencoded::parse(text.as_bytes()).for_each(|(key, value)| query.take(&key, value));
+            query
+        })
+    }
+
+    /// Reads a query that is its own decoded form; `None` for another.
+    fn plain(text: &'a str) -> Option<Self> {
         let mut query = Self::default();
-        for (key, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
-            match &*key {
-                "transport" => query.transport = Some(value),
-                "sid" => query.sid = Some(value).filter(|sid| !sid.is_empty()),
-                "EIO" => query.version = Some(value),
-                "j" => query.jsonp = Some(value.chars().filter(char::is_ascii_digit).collect()),
-                "b64" => query.base64 = !value.is_empty(),
-                _ => {}
+        let (mut start, mut equals) = (0, None);
+        for at in 0..=text.len() {
+            match text.as_bytes().get(at) {
+                Some(b'%' | b'+') => return None,
+                Some(b'=') if equals.is_none() => equals = Some(at),
+                None | Some(b'&') => {
+                    let key = text.get(start..equals.unwrap_or(at))?;
+                    let value = equals.map_or(Some(""), |equals| text.get(equals + 1..at))?;
+                    query.take(key, value.into());
+                    (start, equals) = (at + 1, None);
+                }
+                Some(_) => {}
             }
         }
-        query
+        Some(query)
+    }
+
+    fn take(&mut self, key: &str, value: Cow<'a, str>) {
+        match key {
+            "transport" => self.transport = Some(value),
+            "sid" => self.sid = Some(value).filter(|sid| !sid.is_empty()),
+            "EIO" => self.version = Some(value),
+            "j" => self.jsonp = Some(value.chars().filter(char::is_ascii_digit).collect()),
+            "b64" => self.base64 = !value.is_empty(),
+            _ => {}
+        }
     }
 
     /// The sid, if it is one that a server may have issued.
@@ -101,6 +128,26 @@ mod tests {
             }
         );
         assert_eq!(parse("sid=%2B%20+").sid.as_deref(), Some("+  "));
+    }
+
+    #[test]
+    fn a_query_with_nothing_to_decode_reads_as_one_that_has_something() {
+        for query in [
+            "",
+            "&",
+            "=",
+            "sid",
+            "sid=",
+            "sid=a=b&&EIO=4&",
+            "EIO=3&EIO=4&transport=polling&t=x",
+            "b64&j=1",
+            "sid=é",
+            "=sid&sid==",
+            "sid=a?b#",
+        ] {
+            let (plain, decoded) = (parse(query), parse(&format!("{query}&t=%20")));
+            assert_eq!(plain, decoded, "{query}");
+        }
     }
 
     #[test]

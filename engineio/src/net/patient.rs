@@ -9,6 +9,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -19,6 +20,8 @@ use tokio::{
     net::TcpStream,
     time::Sleep,
 };
+
+use super::http_edge::head_wait::HeadWait;
 
 /// How many times the reader is polled once more before it hears of the end: the first time what was read before is dealt
 /// with, and whom it woke (the driver, which ends the turn) runs before the second.
@@ -33,13 +36,15 @@ pub(super) struct Patient {
     patience: Duration,
     /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Hears of blocked writes.
+    head: Rc<HeadWait>,
     /// How often the end of the stream was kept back.
     kept_back: u8,
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream, early: Bytes, patience: Duration) -> Self {
-        Self { stream, early, patience, stalled: None, kept_back: 0 }
+    pub(super) const fn new(stream: TcpStream, early: Bytes, patience: Duration, head: Rc<HeadWait>) -> Self {
+        Self { stream, early, patience, stalled: None, head, kept_back: 0 }
     }
 
     /// The stream, and what is to be read before it.
@@ -48,6 +53,7 @@ impl Patient {
     }
 
     fn judge<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.head.set_blocked(written.is_pending());
         if written.is_ready() {
             self.stalled = None;
             return written;

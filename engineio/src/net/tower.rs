@@ -155,7 +155,8 @@ async fn answer<H: Handler + 'static>(shard: ShardRef<H>, passed: Passed) -> Opt
     let edge = Edge::new(shard.clone(), shard.turn(|shard| Rc::clone(&shard.io.config)), remote, Rc::clone(&takeover));
     shard.uncongested().await;
     let response = {
-        let mut answering = pin!(edge.answer(request));
+        let (parts, body) = request.into_parts();
+        let mut answering = pin!(edge.answer(&parts, body));
         // Whoever asked may be gone before there is an answer: then the request is dropped, as hyper drops it.
         std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),

@@ -1,6 +1,7 @@
 //! One TCP connection as HTTP/1.1: hyper parses it, [`crate::http`] decides, and a WebSocket handshake takes the raw
 //! stream back ([`takeover`]).
 
+pub(super) mod head_wait;
 pub(super) mod response;
 mod takeover;
 
@@ -21,7 +22,7 @@ use hyper::{
     server::conn::http1,
     service::Service,
 };
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
 
 use super::{
@@ -40,6 +41,7 @@ use crate::{
     http::{self as engine, Action, Query, Route, answer},
     session::Transport,
 };
+use head_wait::HeadWait;
 use response::{check_websocket, finish};
 
 pub(super) use takeover::{Takeover, hand_over, linger};
@@ -50,6 +52,9 @@ pub(super) const MAX_HEADERS: usize = 100;
 
 /// The answer to the preface of HTTP/2, which is not spoken. (RFC 9113, 3.4: it is made to fail with older servers.)
 const NOT_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// The answer to a request whose head did not come to its end.
+const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
@@ -105,30 +110,51 @@ async fn serve_http<H: Handler + 'static>(
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
+    let head = Rc::new(HeadWait::new());
+    let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
     // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
-    let stream = Patient::new(stream, early, edge.config.ping_timeout);
+    let stream = Patient::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
     let mut http = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(edge.config.head_timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), edge);
+        .serve_connection(TokioIo::new(stream), Requests { edge, head: Rc::clone(&head) });
     let speaking = std::future::poll_fn(|cx| {
         if !told && drained.as_mut().poll(cx).is_ready() {
             told = true;
             Pin::new(&mut http).graceful_shutdown();
         }
+        if overdue.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         // hyper calls a connection done although its last response may not be written whole. Asked again it shuts the
         // stream down, which [`Patient`] leaves to us, and before that it writes.
         if !done {
-            ready!(Pin::new(&mut http).poll(cx))?;
+            if let Err(error) = ready!(Pin::new(&mut http).poll(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            }
             done = true;
         }
-        Pin::new(&mut http).poll(cx)
+        Pin::new(&mut http).poll(cx).map(Some)
     });
     let ended = speaking.await;
-    let parts = http.into_parts();
+    last_words(ended, http.into_parts()).await
+}
+
+/// What hyper leaves unsaid at the end of a connection that speaks HTTP; `ended` is `None` when a head was overdue.
+async fn last_words<S>(
+    ended: Option<hyper::Result<()>>,
+    parts: http1::Parts<TokioIo<Patient>, S>,
+) -> Option<(TcpStream, Vec<u8>)> {
     let mut stream = parts.io.into_inner();
+    let Some(ended) = ended else {
+        tracing::debug!("connection ended: no request within head_timeout");
+        if parts.read_buf.is_empty() {
+            return None;
+        }
+        // RFC 9110, 15.5.9: what has begun is answered.
+        stream.write_all(HEAD_TIMED_OUT).await.ok()?;
+        return Some((stream.into_inner().0, Vec::new()));
+    };
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
         if error.is_parse_version_h2() {
@@ -170,14 +196,26 @@ impl<H: Handler> Drop for Speaking<H> {
     }
 }
 
-impl<H: Handler + 'static> Service<Request<Incoming>> for Edge<H> {
+/// The requests of one connection, one after the other.
+struct Requests<H> {
+    edge: Edge<H>,
+    head: Rc<HeadWait>,
+}
+
+impl<H: Handler + 'static> Service<Request<Incoming>> for Requests<H> {
     type Response = Response<Full<Bytes>>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let edge = self.clone();
-        let mut answer: Self::Future = Box::pin(async move { Ok(edge.answer(request).await.map(Full::new)) });
+        let (edge, head) = (self.edge.clone(), Rc::clone(&self.head));
+        head.end();
+        let (parts, body) = request.into_parts();
+        let mut answer: Self::Future = Box::pin(async move {
+            let response = edge.answer(&parts, body).await;
+            head.begin();
+            Ok(response.map(Full::new))
+        });
         // hyper may see the end of the stream before it polls this for the first time, and drop it. A request that came
         // counts all the same: it begins now. (hyper polls again at once, with a waker.)
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
@@ -232,20 +270,20 @@ impl<H: Handler + 'static> Edge<H> {
         Self { shard, config, remote, takeover }
     }
 
-    pub(super) async fn answer<B>(self, request: Request<B>) -> Response<Bytes>
+    /// `parts` by reference: a future keeps what it was given beside what it makes of it.
+    pub(super) async fn answer<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let (parts, body) = request.into_parts();
         if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
             return response::closing(status);
         }
         if !engine::matches_path(&self.config, parts.uri.path()) {
             let fallback = self.shard.turn(|shard| shard.io.fallback.clone());
-            return fallback(&parts, self.remote);
+            return fallback(parts, self.remote);
         }
         let query = Query::parse(&parts.uri);
-        let asked = Asked { parts: &parts, query: &query, remote: self.remote };
+        let asked = Asked { parts, query: &query, remote: self.remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
             Ok(Served::First(response)) => (response, Some(true)),
             Ok(Served::More(response)) => (response, Some(false)),
@@ -273,8 +311,8 @@ impl<H: Handler + 'static> Edge<H> {
         let Parts { method, headers, .. } = asked.parts;
         match engine::route::route_query(asked.query, method, headers, &self.config)? {
             Route::Preflight => Ok(Served::Apart(answer::preflight(headers, &self.config))),
-            Route::Open(Transport::Polling) => self.open_polling(asked).await.map(Served::First),
-            Route::Open(Transport::WebSocket) => self.open_websocket(asked, &body).await.map(Served::First),
+            Route::Open(Transport::Polling) => Box::pin(self.open_polling(asked)).await.map(Served::First),
+            Route::Open(Transport::WebSocket) => Box::pin(self.open_websocket(asked, &body)).await.map(Served::First),
             Route::Session(sid, action) => {
                 let visit = Visit { sid, action, protocol: asked.query.protocol() };
                 self.session(asked, body, visit).await.map(Served::More)
@@ -326,14 +364,14 @@ impl<H: Handler + 'static> Edge<H> {
         let headers = &asked.parts.headers;
         let owner = Owner::of(&visit.sid, &self.shard).ok_or(Refused::UNKNOWN)?;
         match visit.action {
-            Action::Upgrade => self.begin_upgrade(&owner, asked, &body, visit).await,
+            Action::Upgrade => Box::pin(self.begin_upgrade(&owner, asked, &body, visit)).await,
             Action::Poll => {
                 let body = polling::poll(&owner, visit).await?;
                 Ok(asked.poll(body, visit.protocol).answer(headers, &self.config))
             }
             Action::Post => {
                 let form = engine::post_body(headers, asked.query, visit.protocol);
-                polling::post(&owner, visit, form, body, &self.config).await?;
+                Box::pin(polling::post(&owner, visit, form, body, &self.config)).await?;
                 Ok(answer::posted(headers))
             }
             Action::WebSocketWithoutUpgrade | Action::Other => {

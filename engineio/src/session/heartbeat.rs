@@ -96,16 +96,21 @@ impl Heartbeat {
         }
     }
 
+    /// A process that stood still must not blame its peers: half of the time is theirs in any case.
     pub(super) fn on_deadline(&mut self, now: Instant, intervals: Intervals) -> Beat {
-        if now < self.deadline() {
-            return Beat::Quiet;
-        }
-        match *self {
+        let Intervals { ping_timeout, .. } = intervals;
+        let Some(late) = now.checked_duration_since(self.deadline()) else { return Beat::Quiet };
+        // Seen so late, a deadline says nothing of the peer: what it sent in time may lie unread.
+        let stood_still = late > ping_timeout / 8;
+        match self {
             Self::Resting { ping_at } => {
-                // A process that stood still must not blame its peers: half of the time is theirs in any case.
-                let pong_by = (ping_at + intervals.ping_timeout).max(now + intervals.ping_timeout / 2);
+                let pong_by = (*ping_at + ping_timeout).max(now + ping_timeout / 2);
                 *self = Self::Awaiting { pong_by, refreshed: false };
                 Beat::Ping
+            }
+            Self::Awaiting { pong_by: by, .. } | Self::Listening { ping_by: by } if stood_still => {
+                *by = now + ping_timeout / 2;
+                Beat::Quiet
             }
             Self::Awaiting { .. } | Self::Listening { .. } => Beat::Over,
         }

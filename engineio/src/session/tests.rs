@@ -69,6 +69,22 @@ fn after_a_standstill_the_peer_still_has_half_the_timeout() {
 }
 
 #[test]
+fn after_a_standstill_a_pong_that_may_lie_unread_has_half_the_timeout_too() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    bench.advance(300).timeout().unwrap();
+    assert_eq!(bench.advance(60_000).timeout(), Ok(None));
+    assert_eq!(bench.advance(99).receive("3"), Ok(Some(Event::Pong)));
+    bench.advance(300).timeout().unwrap();
+    assert_eq!(bench.advance(226).timeout(), Ok(None), "an eighth of the timeout late");
+    assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(100));
+    assert_eq!(bench.advance(100).timeout(), Err(CloseReason::PingTimeout), "the time was its own");
+    let mut bench = Bench::v3(Transport::Polling);
+    assert_eq!(bench.advance(60_000).timeout(), Ok(None));
+    assert_eq!(bench.advance(99).receive("2"), Ok(Some(Event::Answer(""))));
+    assert_eq!(bench.advance(525).timeout(), Err(CloseReason::PingTimeout));
+}
+
+#[test]
 fn a_pong_restarts_the_interval() {
     let mut bench = Bench::new(Transport::WebSocket);
     assert_eq!(bench.advance(300).timeout(), Ok(Some(Event::Ping)));

@@ -62,7 +62,10 @@ impl Chat {
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
         let tell = Tell { account, rooms, named: room.is_some(), frame };
-        self.deliver_everywhere(io, || Post::Tell(tell.clone()));
+        match room {
+            Some(room) => self.deliver_home(io, room, Post::TellMembers { room: room.clone(), tell }),
+            None => self.deliver_everywhere(io, || Post::Tell(tell.clone())),
+        }
     }
 
     /// Ends what of a socket's typing `ends`, and says so.

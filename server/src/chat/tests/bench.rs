@@ -215,6 +215,11 @@ impl Bench {
         true
     }
 
+    /// Whether a shard is to get mail.
+    pub(super) fn awaits_mail(&self, shard: usize) -> bool {
+        self.mail.keys().any(|(_, to)| *to == shard)
+    }
+
     /// Carries what is under way from one shard to another now.
     pub(super) fn carry_between(&mut self, from: usize, to: usize) {
         for remote in self.mail.remove(&(from, to)).unwrap_or_default() {

@@ -93,6 +93,25 @@ fn typing_everywhere_ends_in_a_room_that_is_left() {
 }
 
 #[test]
+fn typing_in_a_room_disturbs_its_home_and_the_shards_with_members_only() {
+    let mut bench = Bench::with(3, &[("rooms.lobby", "false")]);
+    let [alice, bob, carol] = ["alice", "bob", "carol"].map(|sub| bench.join(sub));
+    let room = (0..).map(|n| format!("r{n}")).find(|room| bench.home(room) != carol.0).unwrap();
+    for conn in [alice, bob] {
+        bench.text(conn, &format!(r#"2["join",{{"roomId":"{room}"}}]"#));
+    }
+    bench.sent(bob);
+    bench.say(alice, &format!(r#"2["typing",true,{{"roomId":"{room}"}}]"#));
+    assert!(bench.awaits_mail(bench.home(&room)));
+    while bench.carry_one() {
+        bench.collect();
+        assert!(!bench.awaits_mail(carol.0), "nobody there is in the room");
+    }
+    let told = format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":true,"roomId":"{room}"}}]"#);
+    assert_eq!(bench.sent(bob), [told]);
+}
+
+#[test]
 fn whoever_left_the_lobby_hears_the_message_sent_to_it() {
     with(&[], |mut bench| {
         let alice = bench.join("alice");

@@ -42,7 +42,7 @@ pub struct Config {
     pub outbound_hard: usize,
     /// How long a closed connection may take to go: to take what is queued for it, and to close its side. Default 5 s.
     pub close_timeout: Duration,
-    /// How long a request head may take. Default 10 s.
+    /// How long a request head may take (408 if one has begun), and so how long a connection may be idle between requests. Default 10 s.
     pub head_timeout: Duration,
     /// How long a request body may take. Default 30 s.
     pub body_timeout: Duration,

@@ -38,6 +38,8 @@ struct Model {
     awaits_pong: bool,
     /// A packet has bought time since the ping.
     refreshed: bool,
+    /// A standstill has bought time since the ping.
+    forgiven: bool,
     polling: bool,
     posting: bool,
 }
@@ -61,6 +63,7 @@ pub fn session(data: &[u8]) {
             + if protocol == Protocol::V3 { INTERVALS.ping_timeout } else { Duration::ZERO },
         awaits_pong: false,
         refreshed: false,
+        forgiven: false,
         polling: false,
         posting: false,
     };
@@ -76,12 +79,18 @@ pub fn session(data: &[u8]) {
 impl Model {
     /// One operation; whether it ended the session.
     fn step(&mut self, session: &mut Session, input: &mut Input<'_>) -> bool {
-        match input.byte() % 11 {
+        let operation = input.byte();
+        match operation % 11 {
             0 => {
                 self.now += Duration::from_millis(input.byte().into());
                 false
             }
-            1 => self.timeouts(session),
+            1 => {
+                if operation >= 128 {
+                    self.forgive(session);
+                }
+                self.timeouts(session)
+            }
             2 => {
                 let choice = input.byte();
                 self.packet(session, choice)
@@ -137,30 +146,34 @@ impl Model {
         }
     }
 
+    /// A standstill gives a peer that is due half of the timeout more, once for each ping.
+    fn forgive(&mut self, session: &mut Session) {
+        session.forgive_standstill(self.now);
+        let owed = self.awaits_pong || self.protocol == Protocol::V3;
+        if owed && self.now >= self.beat && !std::mem::replace(&mut self.forgiven, true) {
+            self.beat = self.now + INTERVALS.ping_timeout / 2;
+        }
+    }
+
     /// Deadlines until nothing is due.
     fn timeouts(&mut self, session: &mut Session) -> bool {
         for _ in 0..4 {
             let due = self.now >= session.poll_timeout();
-            let owed = self.awaits_pong || self.protocol == Protocol::V3;
-            // Seen that late, the deadline is not held against the peer.
-            let excused = owed && self.now > self.beat + INTERVALS.ping_timeout / 8;
-            if excused {
-                self.beat = self.now + INTERVALS.ping_timeout / 2;
-            }
             let beat = self.now >= self.beat;
             match session.handle_timeout(self.now) {
                 Ok(None) => {
-                    assert!(!due || excused, "an early call is harmless, and a due one does something");
+                    assert!(!due, "an early call is harmless, and a due one does something");
                     return false;
                 }
                 Ok(Some(Event::Ping)) => {
                     assert!(beat && !self.awaits_pong && self.protocol == Protocol::V4, "one ping a pong");
                     let half = self.now + INTERVALS.ping_timeout / 2;
                     self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
-                    (self.awaits_pong, self.refreshed) = (true, false);
+                    (self.awaits_pong, self.refreshed, self.forgiven) = (true, false, false);
                 }
                 Err(reason) => {
                     assert_eq!(reason, CloseReason::PingTimeout);
+                    let owed = self.awaits_pong || self.protocol == Protocol::V3;
                     assert!(beat && owed, "a session lives as long as its pong, or ping, may take");
                     return true;
                 }
@@ -188,6 +201,7 @@ impl Model {
             Inbound::Message(message) => assert_eq!(result, Ok(Some(Event::Message(message)))),
             Inbound::Ping(data) if self.protocol == Protocol::V3 => {
                 assert_eq!(result, Ok(Some(Event::Answer(data))));
+                self.forgiven = false;
                 self.beat = self.now + INTERVALS.ping_interval + INTERVALS.ping_timeout;
             }
             Inbound::Pong(_) if self.protocol == Protocol::V3 => {

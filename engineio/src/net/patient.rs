@@ -1,7 +1,7 @@
 //! A TCP stream whose peer must take bytes: a write that makes no progress for too long is an error. What was read of it
 //! before comes first, and its end a little later than what came before it.
 //!
-//! hyper has a limit for heads, but waits for ever for a peer that does not read its response. And it drops a request the
+//! hyper waits for ever for a peer that does not read its response (and [`HeadWait`], which limits heads, must know of one). And it drops a request the
 //! moment it reads the end of the stream behind it, whether or not the answer is there already: a peer that sends a whole
 //! request and shuts its side at once (`nc -N`, a page that is being closed) would get an answer or none as the segments
 //! fall. So would one that is gone lose the packets of its last POST.

@@ -112,7 +112,7 @@ impl<H: Handler> ShardRef<H> {
     ) -> Self {
         let io = Io {
             initial: config.initial_frame(),
-            timers: Timers::new(config.ping_interval),
+            timers: Timers::new(config.intervals()),
             config: Rc::new(config),
             fallback,
             id,
@@ -235,6 +235,8 @@ impl<H: Handler> Shard<H> {
 
     /// Runs what is due: deadlines of connections, then the handler's.
     pub(super) fn run_timers(&mut self) {
+        let due = self.next_deadline();
+        self.io.timers.begin_run(due, self.io.now);
         self.io.timers.arrivals.expire(self.io.now);
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
@@ -421,6 +423,9 @@ impl Io {
             // read from nobody.
             if congested || (conn.out.cost() > self.config.outbound_soft && matches!(conn.link, Link::WebSocket(_))) {
                 conn.session.excuse_pong(now);
+            }
+            if self.timers.stood_still {
+                conn.session.forgive_standstill(now);
             }
             match conn.session.handle_timeout(now) {
                 Ok(Some(Event::Ping)) => {

@@ -11,6 +11,7 @@ use std::{
 use crate::{
     deadlines::{Fifo, Heap},
     handler::ConnKey,
+    session::Intervals,
     slab::{Key, Slab},
 };
 
@@ -32,6 +33,10 @@ const SLACK: (u32, Duration) = (50, Duration::from_millis(50));
 #[derive(Debug)]
 pub(super) struct Timers {
     slack: Duration,
+    /// How late a deadline may be seen before the shard counts as having stood still.
+    patience: Duration,
+    /// The run that is on began so late that sockets may hold what came in time.
+    pub(super) stood_still: bool,
     /// Pings, each one `ping_interval` after a handshake or a pong.
     pub(super) pings: Fifo<ConnKey>,
     /// Pongs, each one `ping_timeout` after its ping.
@@ -42,10 +47,12 @@ pub(super) struct Timers {
 }
 
 impl Timers {
-    pub(super) fn new(ping_interval: Duration) -> Self {
+    pub(super) fn new(Intervals { ping_interval, ping_timeout }: Intervals) -> Self {
         let (part, longest) = SLACK;
         Self {
             slack: (ping_interval / part).min(longest),
+            patience: ping_timeout / 8,
+            stood_still: false,
             pings: Fifo::default(),
             pongs: Fifo::default(),
             others: Heap::default(),
@@ -57,6 +64,12 @@ impl Timers {
     pub(super) fn next(&self) -> Option<Instant> {
         let pings = self.pings.next().and_then(|next| next.checked_add(self.slack));
         [pings, self.pongs.next(), self.others.next(), self.arrivals.deadlines.next()].into_iter().flatten().min()
+    }
+
+    /// A run begins; `due` is the first deadline it has to see.
+    pub(super) fn begin_run(&mut self, due: Option<Instant>, now: Instant) {
+        let late = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
+        self.stood_still = late > self.patience;
     }
 
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<(ConnKey, Due)> {
@@ -112,7 +125,8 @@ mod tests {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut conns = Slab::default();
         let keys = [(); 4].map(|()| ConnKey(conns.insert(())));
-        let mut timers = Timers::new(Duration::from_secs(1));
+        let intervals = |ping_interval| Intervals { ping_interval, ping_timeout: ms(800) };
+        let mut timers = Timers::new(intervals(ms(1000)));
         for (key, after) in keys.into_iter().zip([0, 10, 40]) {
             timers.pings.push(start + ms(after), key);
         }
@@ -124,6 +138,18 @@ mod tests {
         assert_eq!(timers.pop_due(start + ms(30)), None);
         timers.pongs.push(start + ms(41), keys[3]);
         assert_eq!(timers.next(), Some(start + ms(41)));
-        assert_eq!(Timers::new(Duration::from_secs(25)).slack, ms(50));
+        assert_eq!(Timers::new(intervals(ms(25_000))).slack, ms(50));
+    }
+
+    #[test]
+    fn a_shard_that_sees_its_first_deadline_an_eighth_of_the_timeout_late_stood_still() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut timers = Timers::new(Intervals { ping_interval: ms(1000), ping_timeout: ms(800) });
+        for (due, expected) in
+            [(None, false), (Some(start + ms(1)), false), (Some(start), true), (Some(start + ms(200)), false)]
+        {
+            timers.begin_run(due, start + ms(101));
+            assert_eq!(timers.stood_still, expected, "{due:?}");
+        }
     }
 }

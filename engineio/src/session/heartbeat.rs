@@ -42,15 +42,17 @@ pub(super) enum Heartbeat {
     /// The next ping is due then.
     Resting { ping_at: Instant },
     /// A ping is out; the pong must come by then.
-    Awaiting { pong_by: Instant, refreshed: bool },
+    Awaiting { pong_by: Instant, refreshed: bool, forgiven: bool },
     /// The client's next ping must come by then (v3).
-    Listening { ping_by: Instant },
+    Listening { ping_by: Instant, forgiven: bool },
 }
 
 impl Heartbeat {
     pub(super) fn start(now: Instant, intervals: Intervals, protocol: Protocol) -> Self {
         match protocol {
-            Protocol::V3 => Self::Listening { ping_by: now + intervals.ping_interval + intervals.ping_timeout },
+            Protocol::V3 => {
+                Self::Listening { ping_by: now + intervals.ping_interval + intervals.ping_timeout, forgiven: false }
+            }
             Protocol::V4 => Self::Resting { ping_at: now + intervals.ping_interval },
         }
     }
@@ -59,7 +61,7 @@ impl Heartbeat {
         match *self {
             Self::Resting { ping_at } => ping_at,
             Self::Awaiting { pong_by, .. } => pong_by,
-            Self::Listening { ping_by } => ping_by,
+            Self::Listening { ping_by, .. } => ping_by,
         }
     }
 
@@ -80,7 +82,7 @@ impl Heartbeat {
 
     /// Any packet is a sign of life, once per ping (the reference since 6.6.11): a big upload may hold up the pong.
     pub(super) fn on_packet(&mut self, now: Instant, intervals: Intervals) {
-        if let Self::Awaiting { pong_by, refreshed: refreshed @ false } = self {
+        if let Self::Awaiting { pong_by, refreshed: refreshed @ false, .. } = self {
             *pong_by = now + intervals.ping_timeout;
             *refreshed = true;
         }
@@ -92,25 +94,32 @@ impl Heartbeat {
         match self {
             Self::Resting { .. } => {}
             Self::Awaiting { pong_by, .. } => *pong_by = now + intervals.ping_timeout,
-            Self::Listening { ping_by } => *ping_by = (*ping_by).max(now + intervals.ping_timeout),
+            Self::Listening { ping_by, .. } => *ping_by = (*ping_by).max(now + intervals.ping_timeout),
         }
     }
 
-    /// A process that stood still must not blame its peers: half of the time is theirs in any case.
+    /// The process stood still, so what the peer sent in time may lie unread: a deadline that has passed gives half of
+    /// `ping_timeout` more, once; by then it is read.
+    pub(super) fn forgive(&mut self, now: Instant, intervals: Intervals) {
+        if let Self::Awaiting { pong_by: by, forgiven: forgiven @ false, .. }
+        | Self::Listening { ping_by: by, forgiven: forgiven @ false } = self
+            && now >= *by
+        {
+            *by = now + intervals.ping_timeout / 2;
+            *forgiven = true;
+        }
+    }
+
     pub(super) fn on_deadline(&mut self, now: Instant, intervals: Intervals) -> Beat {
-        let Intervals { ping_timeout, .. } = intervals;
-        let Some(late) = now.checked_duration_since(self.deadline()) else { return Beat::Quiet };
-        // Seen so late, a deadline says nothing of the peer: what it sent in time may lie unread.
-        let stood_still = late > ping_timeout / 8;
-        match self {
+        if now < self.deadline() {
+            return Beat::Quiet;
+        }
+        match *self {
             Self::Resting { ping_at } => {
-                let pong_by = (*ping_at + ping_timeout).max(now + ping_timeout / 2);
-                *self = Self::Awaiting { pong_by, refreshed: false };
+                // A process that stood still must not blame its peers: half of the time is theirs in any case.
+                let pong_by = (ping_at + intervals.ping_timeout).max(now + intervals.ping_timeout / 2);
+                *self = Self::Awaiting { pong_by, refreshed: false, forgiven: false };
                 Beat::Ping
-            }
-            Self::Awaiting { pong_by: by, .. } | Self::Listening { ping_by: by } if stood_still => {
-                *by = now + ping_timeout / 2;
-                Beat::Quiet
             }
             Self::Awaiting { .. } | Self::Listening { .. } => Beat::Over,
         }

@@ -167,6 +167,12 @@ impl Session {
         self.heartbeat.excuse(now, self.intervals);
     }
 
+    /// The caller stood still until now: a deadline of the peer's that passed meanwhile says nothing of the peer, whose
+    /// pong, or ping, may lie unread. It gets half of `ping_timeout` once more.
+    pub fn forgive_standstill(&mut self, now: Instant) {
+        self.heartbeat.forgive(now, self.intervals);
+    }
+
     /// Whether a ping is out whose pong has not come; never in v3.
     #[must_use]
     pub const fn awaits_pong(&self) -> bool {

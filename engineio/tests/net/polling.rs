@@ -269,24 +269,3 @@ async fn a_body_that_does_not_come_ends_request_and_session() {
     assert_eq!(http.response().await.status, 408);
     assert!(http.ended().await);
 }
-
-#[tokio::test]
-async fn a_head_that_does_not_come_and_an_idle_connection_are_closed() {
-    let server = TestServer::start(|config| config.head_timeout = Duration::from_millis(100));
-    for begun in ["", "G", "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: l"] {
-        let mut http = server.connect().await;
-        http.send(begun.as_bytes()).await;
-        let mut kept = server.connect().await;
-        assert_eq!(kept.get("EIO=4&transport=polling").await.status, 200);
-        assert!(kept.ended().await, "idle after a request");
-        if !begun.is_empty() {
-            assert_eq!(http.response().await.status, 408, "{begun}");
-        }
-        assert!(http.ended().await, "{begun}");
-    }
-    let mut kept = server.connect().await;
-    assert_eq!(kept.get("EIO=4&transport=polling").await.status, 200);
-    kept.send(b"GET /").await;
-    assert_eq!(kept.response().await.status, 408, "the head of a second request");
-    assert!(kept.ended().await);
-}

@@ -1,4 +1,5 @@
-//! How long a connection may take over the head of a request: `head_timeout`, from the end of the last response on.
+//! How long a connection may take over the head of a request: `head_timeout`, from when the last response was made, or from
+//! when the stream last took what it had refused of it.
 //!
 //! hyper has the same limit, by a timer of tokio's that is set anew for every request. Here it is one for each
 //! connection, looked at when it comes, which is seldom: a request only notes the time.
@@ -66,7 +67,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(10);
     const MS: Duration = Duration::from_millis(1);
 
-    /// Whether the limit is exceeded before `within` is over, by a timer that runs from the connection's beginning.
+    /// Whether the limit is exceeded within this time from now.
     async fn ends(exceeded: &mut (impl Future<Output = ()> + Unpin), within: Duration) -> bool {
         timeout(within, exceeded).await.is_ok()
     }

@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
@@ -49,12 +49,6 @@ pub(super) use takeover::{Takeover, hand_over, linger};
 /// The largest request head, and the most header fields of one.
 pub(super) const MAX_HEAD: usize = 16 * 1024;
 pub(super) const MAX_HEADERS: usize = 100;
-
-/// The answer to the preface of HTTP/2, which is not spoken. (RFC 9113, 3.4: it is made to fail with older servers.)
-const NOT_HTTP2: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-
-/// The answer to a request whose head did not come to its end.
-const HEAD_TIMED_OUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// The longest path and query.
 const MAX_TARGET: usize = 8 * 1024;
@@ -108,6 +102,7 @@ async fn serve_http<H: Handler + 'static>(
     early: Bytes,
 ) -> Option<(TcpStream, Vec<u8>)> {
     let (_speaking, drain) = Speaking::begin(&edge.shard)?;
+    let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
     let head = Rc::new(HeadWait::new());
@@ -123,46 +118,55 @@ async fn serve_http<H: Handler + 'static>(
             told = true;
             Pin::new(&mut http).graceful_shutdown();
         }
-        if overdue.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
         // hyper calls a connection done although its last response may not be written whole. Asked again it shuts the
         // stream down, which [`Patient`] leaves to us, and before that it writes.
         if !done {
-            if let Err(error) = ready!(Pin::new(&mut http).poll(cx)) {
-                return Poll::Ready(Some(Err(error)));
+            match Pin::new(&mut http).poll(cx) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Ok(())) => done = true,
+                Poll::Pending => {}
             }
-            done = true;
         }
-        Pin::new(&mut http).poll(cx).map(Some)
+        if done && let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        // After hyper: what came in time may have lain unread, because the process stood still.
+        overdue.as_mut().poll(cx).map(|()| None)
     });
     let ended = speaking.await;
-    last_words(ended, http.into_parts()).await
+    last_words(&shard, ended, http.into_parts()).await
 }
 
 /// What hyper leaves unsaid at the end of a connection that speaks HTTP; `ended` is `None` when a head was overdue.
-async fn last_words<S>(
+async fn last_words<H: Handler, S>(
+    shard: &ShardRef<H>,
     ended: Option<hyper::Result<()>>,
     parts: http1::Parts<TokioIo<Patient>, S>,
 ) -> Option<(TcpStream, Vec<u8>)> {
     let mut stream = parts.io.into_inner();
-    let Some(ended) = ended else {
-        tracing::debug!("connection ended: no request within head_timeout");
-        if parts.read_buf.is_empty() {
-            return None;
+    let refusal = match ended {
+        Some(Ok(())) => None,
+        Some(Err(error)) => {
+            tracing::debug!(%error, "connection ended");
+            match error {
+                // RFC 9113, 3.4: the preface of HTTP/2, which is not spoken, is made to fail. The one head that hyper
+                // leaves unanswered.
+                error if error.is_parse_version_h2() => Some(StatusCode::BAD_REQUEST),
+                error if error.is_parse() => None,
+                _ => return None,
+            }
         }
-        // RFC 9110, 15.5.9: what has begun is answered.
-        stream.write_all(HEAD_TIMED_OUT).await.ok()?;
-        return Some((stream.into_inner().0, Vec::new()));
+        None => {
+            tracing::debug!("connection ended: no request within head_timeout");
+            // RFC 9112, 2.2: empty lines begin no request. RFC 9110, 15.5.9: one that has begun is answered.
+            let begun = parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+            Some(begun.then_some(StatusCode::REQUEST_TIMEOUT)?)
+        }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "connection ended");
-        if error.is_parse_version_h2() {
-            // The one head that hyper leaves unanswered. Its peer may not have read the answers before it.
-            stream.write_all(NOT_HTTP2).await.ok()?;
-        } else if !error.is_parse() {
-            return None;
-        }
+    if let Some(status) = refusal {
+        let answer = shard.turn(|shard| response::encode(&response::closing(status), shard.io.date.now()));
+        // Its peer may not have read the answers before it.
+        stream.write_all(&answer).await.ok()?;
     }
     let (stream, unread) = stream.into_inner();
     Some((stream, [&parts.read_buf, &*unread].concat()))

@@ -107,3 +107,48 @@ fn run(seed: u64) {
 fn members_on_all_shards_see_the_order_of_the_history() {
     (1..60).for_each(run);
 }
+
+/// Alice types in a room on one of her two sockets, and stops in one of the ways there are, her mail delayed: whoever was told
+/// that she types is told last that she does not.
+fn type_and_stop(seed: u64) {
+    let mut bench = Bench::with(3, &[("rooms.lobby", "false")]);
+    bench.dice = seed;
+    let [alice, tab, bob, carol] = ["alice", "alice", "bob", "carol"].map(|sub| bench.join(sub));
+    let join = r#"2["join",{"roomId":"a"}]"#;
+    let message = r#"2["message",{"message":"x","context":{"roomId":"a"}}]"#;
+    [alice, tab, bob, carol].into_iter().for_each(|conn| bench.text(conn, join));
+    let mut told = 0;
+    for stop in [0, 1, 2, 3, bench.roll(4), 4] {
+        bench.say(alice, r#"2["typing",true,{"roomId":"a"}]"#);
+        (0..bench.roll(5)).for_each(|_| {
+            bench.carry_one();
+        });
+        match stop {
+            0 => bench.say(alice, r#"2["typing",false,{"roomId":"a"}]"#),
+            1 => bench.say(alice, message),
+            2 => bench.say(tab, message),
+            3 => bench.say(alice, r#"2["leave",{"roomId":"a"}]"#),
+            _ => bench.close(alice),
+        }
+        bench.carry();
+        for conn in [bob, carol] {
+            let sent = bench.sent(conn);
+            let typing = sent.iter().filter(|packet| packet.contains("userTyping")).collect::<Vec<_>>();
+            told += typing.len();
+            let last = typing.last().is_none_or(|packet| packet.contains(r#""isTyping":false"#));
+            assert!(last, "seed {seed}, stop {stop}: {sent:?}");
+        }
+        for conn in [alice, tab] {
+            assert!(!bench.sent(conn).iter().any(|packet| packet.contains("userTyping")), "of her own");
+        }
+        if stop == 3 {
+            bench.text(alice, join);
+        }
+    }
+    assert_eq!(told, 6 * 2 * 2, "seed {seed}: each time both, that she does and that she does not");
+}
+
+#[test]
+fn typing_in_a_room_ends_for_everyone_who_was_told_of_it() {
+    (1..100).for_each(type_and_stop);
+}

@@ -1,0 +1,113 @@
+//! How long the head of a request may take, and what does not count as waiting for one.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::support::{Http, TestServer, request, sid_of};
+
+const LIMIT: Duration = Duration::from_millis(300);
+const OPEN: &str = "EIO=4&transport=polling";
+
+fn server() -> TestServer {
+    TestServer::start(|config| config.head_timeout = LIMIT)
+}
+
+/// Comes back when [`LIMIT`] has passed on the server, seen from now.
+async fn limit_has_passed(server: &TestServer) {
+    let mut idle = server.connect().await;
+    assert_eq!(idle.get(OPEN).await.status, 200);
+    assert!(idle.ended().await);
+}
+
+/// A connection with a poll of its own session under way, and that session's query.
+async fn polling(server: &TestServer) -> (Http, String) {
+    let mut http = server.connect().await;
+    let sid = sid_of(&http.get(OPEN).await.body);
+    let query = format!("{OPEN}&sid={sid}");
+    http.send(request("GET", &query, "", "").as_bytes()).await;
+    (http, query)
+}
+
+#[tokio::test]
+async fn a_head_that_has_begun_gets_408_and_an_idle_connection_is_closed_without_a_word() {
+    let server = server();
+    for begun in ["", "\r\n", "G", "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: l"] {
+        let mut http = server.connect().await;
+        http.send(begun.as_bytes()).await;
+        let mut kept = server.connect().await;
+        assert_eq!(kept.get(OPEN).await.status, 200);
+        kept.send(begun.as_bytes()).await;
+        for connection in [&mut http, &mut kept] {
+            if !begun.trim().is_empty() {
+                let response = connection.response().await;
+                assert_eq!(response.status, 408, "{begun}");
+                assert!(response.head.contains("date: ") && response.head.contains("connection: close"), "{begun}");
+            }
+            assert!(connection.ended().await, "{begun}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_comes_byte_by_byte_has_no_more_time() {
+    let server = server();
+    let mut http = server.connect().await;
+    assert_eq!(http.get(OPEN).await.status, 200);
+    let (mut sender, limit) = (http, limit_has_passed(&server));
+    let mut limit = std::pin::pin!(limit);
+    // Until another connection, which waits as long, is closed.
+    loop {
+        tokio::select! {
+            () = &mut limit => break,
+            () = tokio::time::sleep(Duration::from_millis(1)) => {
+                // It may be closed before the other one is.
+                let _ = sender.stream.write_all(b"G").await;
+            }
+        }
+    }
+    assert_eq!(sender.response().await.status, 408);
+}
+
+#[tokio::test]
+async fn a_poll_and_a_body_may_take_longer_than_a_head() {
+    let server = server();
+    let (mut poll, query) = polling(&server).await;
+    let mut post = server.connect().await;
+    post.send(request("POST", &query, "Content-Length: 4\r\n", "4a").as_bytes()).await;
+    limit_has_passed(&server).await;
+    limit_has_passed(&server).await;
+    post.send(b"bc").await;
+    assert_eq!(post.response().await.status, 200);
+    assert_eq!(poll.response().await.body, "4abc");
+}
+
+#[tokio::test]
+async fn a_head_begun_behind_a_poll_is_due_when_that_is_answered() {
+    let server = server();
+    let (mut poll, query) = polling(&server).await;
+    poll.send(b"GET /x HT").await;
+    limit_has_passed(&server).await;
+    limit_has_passed(&server).await;
+    assert_eq!(server.post(&query, "4a").await.status, 200);
+    assert_eq!(poll.response().await.body, "4a");
+    assert_eq!(poll.response().await.status, 408);
+    assert!(poll.ended().await);
+}
+
+#[tokio::test]
+async fn a_response_that_is_read_slowly_is_read_to_its_end_and_the_connection_serves_on() {
+    let server = TestServer::start(|config| {
+        config.head_timeout = LIMIT;
+        (config.max_payload, config.outbound_hard) = (64 << 20, 64 << 20);
+    });
+    let query = format!("{OPEN}&sid={}", server.open().await);
+    assert_eq!(server.post(&query, "4burst 1000 20000").await.status, 200);
+    let mut poll = server.connect().await;
+    poll.send(request("GET", &query, "", "").as_bytes()).await;
+    for _ in 0..3 {
+        limit_has_passed(&server).await;
+    }
+    assert_eq!(poll.response().await.body.len(), 1000 * 20_002 - 1);
+    assert_eq!(poll.get(OPEN).await.status, 200);
+}

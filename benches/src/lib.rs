@@ -15,7 +15,7 @@
 //! | [`ledger`] | exactly-once and order of every delivery |
 //! | [`load`] | how messages are offered: a window in flight, or a fixed rate |
 //! | [`subject`], [`running`] | the server under test: how to start it; pin, CPU time, memory, stop |
-//! | [`meter`] | what server and generator paid for a stretch of load |
+//! | [`meter`], [`figure`] | what server and generator paid for a stretch of load; the names of the figures |
 //! | [`row`], [`rows`] | one benchmark: servers and runs interleaved; what each row does |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
@@ -26,6 +26,7 @@
 
 pub mod crowd;
 pub mod error;
+pub mod figure;
 pub mod frames;
 pub mod handshake;
 pub mod ledger;

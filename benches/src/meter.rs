@@ -3,23 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::outcome::Figures;
+use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US, SERVER_USER};
 use crate::running::{Running, core_ticks, generator_cpu};
-
-/// The generator's core counts as saturated above this share: then it may be what limits the deliveries per second.
-/// CPU per delivery stays the server's own.
-pub const SATURATED: f64 = 0.95;
-
-/// CPU of the server process, in microseconds per delivery.
-pub const SERVER_US: &str = "server_cpu_us_per_delivery";
-/// The share of the server's CPU that was spent in user space; the rest is the kernel's.
-pub const SERVER_USER: &str = "server_user_share";
-/// CPU of the generator, in microseconds per delivery.
-pub const GENERATOR_US: &str = "generator_cpu_us_per_delivery";
-/// Deliveries per second of wall-clock time.
-pub const PER_SECOND: &str = "deliveries_per_second";
-/// Share of the time in which the generator's core was busy, with whatever.
-pub const GENERATOR_BUSY: &str = "generator_core_busy";
 
 /// A measurement under way.
 #[derive(Debug)]

@@ -7,12 +7,9 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::figure::{Figures, GENERATOR_BUSY, SATURATED};
 use crate::ledger::Faults;
-use crate::meter::{GENERATOR_BUSY, SATURATED};
 use crate::report::{self, Spread};
-
-/// Figures by name.
-pub type Figures = BTreeMap<String, f64>;
 
 /// A figure that is shown.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -12,10 +12,11 @@ use serde_json::json;
 
 use crate::crowd::Crowd;
 use crate::error::Error;
+use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US, SERVER_USER};
 use crate::handshake::{Opened, polling, token};
 use crate::load::{Offer, Plan, Rooms};
-use crate::meter::{GENERATOR_BUSY, GENERATOR_US, Meter, PER_SECOND, SERVER_US, SERVER_USER};
-use crate::outcome::{Account, Column, Figures, Outcome, Place, Sample};
+use crate::meter::Meter;
+use crate::outcome::{Account, Column, Outcome, Place, Sample};
 use crate::report;
 use crate::running::{Cores, Running};
 use crate::subject::{Ability, Paths, SECRET, Setup, Subject, output};

@@ -14,9 +14,10 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use serde::Serialize;
 
+use crate::figure::{GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
 use crate::frames;
 use crate::handshake::{MAX_HEAD, accepted_head, connect_packet, token, upgrade_request};
-use crate::meter::{GENERATOR_BUSY, GENERATOR_US, Meter, PER_SECOND, SERVER_US};
+use crate::meter::Meter;
 use crate::outcome::Column;
 use crate::row::{Bench, Row};
 use crate::subject::{SECRET, Setup};

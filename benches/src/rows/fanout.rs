@@ -3,8 +3,8 @@
 use clap::Args;
 use serde::Serialize;
 
+use crate::figure::PER_SECOND;
 use crate::load::{Offer, Plan, Rooms};
-use crate::meter::PER_SECOND;
 use crate::outcome::Place;
 use crate::row::{Bench, Row, fill};
 use crate::subject::Setup;

@@ -9,9 +9,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
 use crate::load::{Offer, Plan, Rooms};
-use crate::meter::{GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
-use crate::outcome::{Column, Figures, Place};
+use crate::outcome::{Column, Place};
 use crate::row::{Bench, Row, fill};
 use crate::running::{Cores, Running};
 use crate::subject::{Ability, Setup};

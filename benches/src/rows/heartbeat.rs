@@ -9,8 +9,9 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::crowd::Crowd;
+use crate::figure::Figures;
 use crate::meter::Meter;
-use crate::outcome::{Column, Figures};
+use crate::outcome::Column;
 use crate::row::{Bench, Row, fill};
 use crate::subject::Setup;
 

@@ -7,7 +7,8 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::crowd::Crowd;
-use crate::outcome::{Column, Figures};
+use crate::figure::Figures;
+use crate::outcome::Column;
 use crate::row::{Bench, Row, fill};
 use crate::subject::Setup;
 

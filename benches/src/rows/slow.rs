@@ -10,9 +10,10 @@ use anyhow::ensure;
 use clap::Args;
 use serde::Serialize;
 
+use crate::figure::{Figures, SERVER_US};
 use crate::load::{Offer, Plan, Rooms};
-use crate::meter::{Meter, SERVER_US};
-use crate::outcome::{Column, Figures};
+use crate::meter::Meter;
+use crate::outcome::Column;
 use crate::row::{Bench, Row, fill};
 use crate::running::Running;
 use crate::subject::{Setup, Subject};

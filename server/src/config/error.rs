@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: one line that names the key, the source and the reason.
 
-use super::sources::Source;
+use std::{fmt, path::PathBuf};
 
 /// One fault of the configuration or of an argument; shown as one line, exit code 2.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,5 +19,29 @@ impl ConfigError {
     /// A fault of the value that `source` gave to `key`.
     pub(super) fn at(key: &str, source: &Source, reason: impl Into<String>) -> Self {
         Self::new(format!("{key} ({source})"), reason)
+    }
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A TOML file.
+    File(PathBuf),
+    /// A variable.
+    Variable(String),
+    /// `--set`.
+    Set,
+    /// A flag of its own, such as `--listen`.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::Set => f.write_str("--set"),
+            Self::Flag(name) => write!(f, "{name}"),
+        }
     }
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
-pub(crate) use error::ConfigError;
-pub(crate) use sources::{Assignment, Environment, Source};
+pub(crate) use error::{ConfigError, Source};
+pub(crate) use sources::{Assignment, Environment};
 pub(crate) use value::Secret;
 
 /// The effective configuration. [`Config::default`] holds the documented defaults.

@@ -6,36 +6,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::error::ConfigError;
+use super::error::{ConfigError, Source};
 use super::keys::{self, KEYS, Key};
 use super::value::Raw;
 
 /// Names the file; the only `CHAT_` variable that is no key.
 const FILE_VARIABLE: &str = "CHAT_CONFIG";
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// A TOML file.
-    File(PathBuf),
-    /// A variable.
-    Variable(String),
-    /// `--set`.
-    Set,
-    /// A flag of its own, such as `--listen`.
-    Flag(&'static str),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "file {}", path.display()),
-            Self::Variable(name) => write!(f, "variable {name}"),
-            Self::Set => f.write_str("--set"),
-            Self::Flag(name) => write!(f, "{name}"),
-        }
-    }
-}
 
 /// One value of the command line.
 #[derive(Clone)]

@@ -126,6 +126,12 @@ impl Rooms {
         faults
     }
 
+    /// The bytes of one delivery on a WebSocket, once there was one; without an attachment they are all alike.
+    pub fn frame_len(&self) -> Option<u64> {
+        // Packet types in front of the event, and a frame's header for 126 bytes or more.
+        self.sample.as_ref().map(|event| (event.len() + 2 + 4) as u64)
+    }
+
     /// From now on times each delivery; call it before the first message. It costs the generator a look at the clock
     /// for each.
     pub fn time_deliveries(&mut self) {

@@ -133,6 +133,25 @@ impl Running {
         Ok(threads)
     }
 
+    /// Gives each thread whose name is `prefix` and a number its own of `cores`. (Where a thread is woken by another, the
+    /// system likes to put it on the same core, and one that sleeps for moments only, as the generator's, takes none over.)
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses.
+    pub fn spread(&self, prefix: &str, cores: &[usize]) -> Result<(), Error> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(Error::io("list threads"))?;
+        for task in tasks {
+            let task = task.map_err(Error::io("list threads"))?;
+            let name = fs::read_to_string(task.path().join("comm")).map_err(Error::io("read a thread's name"))?;
+            let number = name.trim_end().strip_prefix(prefix).and_then(|number| number.parse::<usize>().ok());
+            let thread = task.file_name().to_string_lossy().parse();
+            if let (Some(number), Ok(thread)) = (number, thread) {
+                pin_thread(Pid::from_raw(thread), &[cores[number % cores.len()]])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Starts the peak of [`Self::resident`] anew.
     ///
     /// # Errors
@@ -193,9 +212,14 @@ fn failed(subject: Subject, reason: String) -> Error {
 }
 
 fn pin(cores: &[usize]) -> Result<(), Error> {
+    // The calling thread.
+    pin_thread(Pid::from_raw(0), cores)
+}
+
+fn pin_thread(thread: Pid, cores: &[usize]) -> Result<(), Error> {
     let mut set = CpuSet::new();
     let all = cores.iter().try_for_each(|core| set.set(*core));
-    all.and_then(|()| sched_setaffinity(Pid::from_raw(0), &set))
+    all.and_then(|()| sched_setaffinity(thread, &set))
         .map_err(|errno| Error::Io { what: "pin to a core", source: errno.into() })
 }
 

@@ -3,6 +3,7 @@
 //! Everything a client receives is read into one shared buffer and handed on where it lies; only what is not whole yet
 //! is copied to its client. Heartbeats are answered here, so a crowd stays connected while it is pumped.
 
+mod discard;
 mod pipe;
 mod polling;
 mod websocket;
@@ -17,6 +18,7 @@ use mio::{Events, Interest, Poll, Token};
 use crate::error::Error;
 use crate::frames;
 use crate::handshake::{self, Opened};
+use discard::Discarding;
 use pipe::Pipe;
 
 /// Read buffer, in bytes: any frame [`frames::scan`] accepts fits with room to spare.
@@ -60,6 +62,8 @@ pub struct Crowd {
     /// Clients whose handshake received more than it needed.
     unread: Vec<usize>,
     tally: Tally,
+    /// Not numbered among the clients.
+    discarding: Discarding,
 }
 
 impl Crowd {
@@ -79,6 +83,7 @@ impl Crowd {
             unwritten: Vec::new(),
             unread: Vec::new(),
             tally: Tally::default(),
+            discarding: Discarding::new(),
         })
     }
 
@@ -125,6 +130,23 @@ impl Crowd {
         Ok(())
     }
 
+    /// Takes over a client that is to throw away what it gets, beside the numbered ones.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the stream cannot be made non-blocking.
+    pub fn add_discarding(&mut self, opened: Opened) -> Result<(), Error> {
+        self.discarding.add(opened)
+    }
+
+    /// Reads away what waits for the discarding clients; the bytes that each has received so far.
+    ///
+    /// # Errors
+    /// [`Error::Disconnected`] if one lost its connection, with its number among them.
+    pub fn discarded(&mut self) -> Result<impl Iterator<Item = u64>, Error> {
+        self.discarding.sweep(&mut self.scratch)?;
+        Ok(self.discarding.bytes())
+    }
+
     /// Queues an Engine.IO packet for `member` to send; [`Self::pump`] writes it.
     pub fn send(&mut self, member: usize, packet: Packet<'_>) {
         self.unwritten.push(member);
@@ -161,7 +183,8 @@ impl Crowd {
     /// [`Error::Disconnected`] if a client lost its connection, [`Error::Frame`] if it received no frames,
     /// [`Error::Http`] if it received no answer of a poll.
     pub fn pump(&mut self, timeout: Duration, mut on_packet: impl FnMut(usize, Packet<'_>)) -> Result<(), Error> {
-        let Self { poll, events, pace, clients, scratch, unwritten, unread, tally } = self;
+        let Self { poll, events, pace, clients, scratch, unwritten, unread, tally, discarding } = self;
+        discarding.sweep_if_due(scratch)?;
         for member in unwritten.drain(..) {
             write(poll, &mut clients[member], member)?;
         }
@@ -331,6 +354,26 @@ mod tests {
         drop(server);
         let start = Instant::now();
         while !crowd.is_cut_off(0) {
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+    }
+
+    #[test]
+    fn a_discarding_client_counts_its_bytes_and_learns_of_its_end() {
+        let (mut crowd, _numbered) = crowd_of_one(b"", Duration::ZERO);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        crowd.add_discarding(Opened::from_parts(stream, b"four".to_vec())).unwrap();
+        // More than sockets hold.
+        let sent = thread::spawn(move || server.write_all(&vec![0x88; 20 * SCRATCH]).map(|()| server));
+        let start = Instant::now();
+        while crowd.discarded().unwrap().ne([4 + 20 * SCRATCH as u64]) {
+            assert!(start.elapsed() < Duration::from_secs(5));
+        }
+        assert_eq!(crowd.len(), 1);
+        drop(sent.join().unwrap().unwrap());
+        while crowd.discarded().is_ok() {
             assert!(start.elapsed() < Duration::from_secs(5));
         }
     }

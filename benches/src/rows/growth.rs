@@ -4,17 +4,23 @@
 //! both, where the generator competes for one of them and what counts is the deliveries per second.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use clap::Args;
 use serde::Serialize;
 
 use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US};
+use crate::handshake::{Opened, token};
 use crate::load::{Offer, Plan, Rooms};
+use crate::meter::Meter;
 use crate::outcome::{Column, Place};
 use crate::row::{Bench, Row, fill};
 use crate::running::{Cores, Running};
-use crate::subject::{Ability, Setup};
+use crate::subject::{Ability, SECRET, Setup};
+
+/// How long the bytes still owed to discarding clients are awaited.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// CPU per delivery by that of one worker on the same cores: the price of crossing.
 const TO_ONE: &str = "ratio_to_one_worker";
@@ -37,6 +43,9 @@ pub struct Growth {
     /// Messages in flight
     #[arg(long, default_value_t = 16)]
     in_flight: usize,
+    /// Members whose deliveries are checked one by one where the generator is light; the others count bytes
+    #[arg(long, default_value_t = 50)]
+    checked: usize,
 }
 
 impl Row for Growth {
@@ -82,12 +91,21 @@ impl Row for Growth {
             bench.record(&case, Some(at), figures);
         }
         let both = Cores { server_core: vec![pinned.server_core[0], pinned.generator_core], ..pinned.clone() };
-        for (cores, place) in [(pinned, "one core"), (&both, "both cores")] {
+        let places = [
+            (pinned, "one core, room of", false),
+            (&both, "both cores, room of", false),
+            (&both, "both cores, light generator, room of", true),
+        ];
+        for (cores, place, light) in places {
             let mut one = None;
             for &workers in &self.workers {
                 let plural = if workers == 1 { "worker" } else { "workers" };
-                let case = format!("{workers} {plural} on {place}, room of {}", self.room);
-                let mut figures = self.load(bench, &case, [self.room, self.room, workers], cores)?;
+                let case = format!("{workers} {plural} on {place} {}", self.room);
+                let mut figures = if light {
+                    self.light_load(bench, &case, workers, cores)?
+                } else {
+                    self.load(bench, &case, [self.room, self.room, workers], cores)?
+                };
                 // Within this run, as all ratios: the machine changes between runs by more than a crossing costs.
                 let cpu = figures.get(SERVER_US).copied().unwrap_or_default();
                 if workers == 1 {
@@ -127,6 +145,49 @@ impl Growth {
         bench.account(case, &rooms);
         Ok(figures)
     }
+}
+
+impl Growth {
+    /// A room of which the generator checks some members only, and lets the kernel throw away what the others get: so a
+    /// server that has both cores can use them, a worker each.
+    fn light_load(&self, bench: &mut Bench<'_>, case: &str, workers: usize, cores: &Cores) -> anyhow::Result<Figures> {
+        let plan = Plan { members: self.checked.clamp(1, self.room), ..Plan::default() };
+        let setup = Setup { workers, ..Setup::default() };
+        let running = Running::start(bench.server, &bench.common.paths, cores, &setup)?;
+        running.spread("shard-", &cores.server_core)?;
+        let mut crowd = bench.crowd()?;
+        fill(&mut crowd, running.address(), plan.members, Some(&plan))?;
+        for member in plan.members..self.room {
+            let mut opened = Opened::connect(running.address(), &token(SECRET, member)?)?;
+            opened.join(&Plan::id(0))?;
+            crowd.add_discarding(opened)?;
+        }
+        let at_first: Vec<u64> = crowd.discarded()?.collect();
+        let mut rooms = Rooms::new(crowd, plan);
+        let offer = Offer::InFlight(self.in_flight);
+        bench.warm_up(&mut rooms, offer)?;
+        await_bytes(&mut rooms, &at_first)?;
+        let (sent, deliveries) = (rooms.sent(), rooms.deliveries());
+        let (before, meter) = (running.thread_cpu()?, Meter::start(&running)?);
+        rooms.offer(offer, Duration::from_secs_f64(bench.common.seconds))?;
+        await_bytes(&mut rooms, &at_first)?;
+        let others = (rooms.sent() - sent) * at_first.len();
+        let mut figures = meter.stop(rooms.deliveries() - deliveries + others as u64)?;
+        figures.insert("busiest_thread".into(), busiest(&before, &running.thread_cpu()?));
+        bench.account(case, &rooms);
+        Ok(figures)
+    }
+}
+
+/// Waits until every discarding client has got the bytes of every message that was sent; `at_first` are those it had before.
+fn await_bytes(rooms: &mut Rooms, at_first: &[u64]) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let owed = rooms.sent() as u64 * rooms.frame_len().unwrap_or_default();
+    while rooms.crowd().discarded()?.zip(at_first).any(|(bytes, first)| bytes != first + owed) {
+        ensure!(start.elapsed() < PATIENCE, "members got other numbers of bytes than were owed to them");
+        rooms.crowd().idle(Duration::from_millis(1))?;
+    }
+    Ok(())
 }
 
 /// The share of the CPU time between `before` and `after` that one thread had: whether workers share the work.

@@ -124,11 +124,11 @@ impl<H: Handler> Shard<H> {
     /// The end of a turn: what was queued goes to sockets and other shards.
     pub(super) fn end_turn(&mut self) {
         self.heard = 0;
+        // Before the sockets, which the handler's flush writes to as well: other shards may work while this one writes.
+        self.io.hand_over();
         // Flushing can close (a broken stream), closing queues (a close frame): until both are quiet.
         while self.handler.wants_flush() || !self.io.dirty.is_empty() {
             self.flush_handler();
-            // Before the sockets: other shards may work while this one writes.
-            self.io.hand_over();
             self.io.flush_dirty();
             self.settle();
         }

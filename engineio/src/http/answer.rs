@@ -78,10 +78,19 @@ fn add_polling_headers(request: &HeaderMap, answer: &mut HeaderMap) {
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // Old browsers take some payloads for attacks (A43).
     let agent = request.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
-    let names = |needle: &[u8]| agent.windows(needle.len()).any(|window| window == needle);
-    if names(b";MSIE") || names(b"Trident/") {
+    if is_old_browser(agent) {
         answer.insert(HeaderName::from_static("x-xss-protection"), HeaderValue::from_static("0"));
     }
+}
+
+/// Whether a user agent names itself as the reference's pattern says: `;MSIE` or `Trident/` anywhere. One look at each byte:
+/// every poll of every browser comes by here.
+fn is_old_browser(agent: &[u8]) -> bool {
+    agent.iter().enumerate().any(|(at, byte)| match byte {
+        b';' => agent.get(at..).is_some_and(|rest| rest.starts_with(b";MSIE")),
+        b'T' => agent.get(at..).is_some_and(|rest| rest.starts_with(b"Trident/")),
+        _ => false,
+    })
 }
 
 /// The answer to a handshake that opens a WebSocket: `accept` and `extensions` as [`crate::ws::handshake::check`] and

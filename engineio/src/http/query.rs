@@ -41,20 +41,27 @@ impl<'a> Query<'a> {
     fn plain(text: &'a str) -> Option<Self> {
         let mut query = Self::default();
         let (mut start, mut equals) = (0, None);
-        for at in 0..=text.len() {
-            match text.as_bytes().get(at) {
-                Some(b'%' | b'+') => return None,
-                Some(b'=') if equals.is_none() => equals = Some(at),
-                None | Some(b'&') => {
-                    let key = text.get(start..equals.unwrap_or(at))?;
-                    let value = equals.map_or(Some(""), |equals| text.get(equals + 1..at))?;
-                    query.take(key, value.into());
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                // All that mean something come before the letters.
+                b'>'.. => {}
+                b'%' | b'+' => return None,
+                b'=' if equals.is_none() => equals = Some(at),
+                b'&' => {
+                    query.take_pair(text.get(start..at)?, equals.map(|equals| equals - start));
                     (start, equals) = (at + 1, None);
                 }
-                Some(_) => {}
+                _ => {}
             }
         }
+        query.take_pair(text.get(start..)?, equals.map(|equals| equals - start));
         Some(query)
+    }
+
+    /// Takes `key=value` in, or a key alone.
+    fn take_pair(&mut self, pair: &'a str, equals: Option<usize>) {
+        let (key, value) = equals.and_then(|equals| pair.split_at_checked(equals)).unwrap_or((pair, ""));
+        self.take(key, value.get(1..).unwrap_or_default().into());
     }
 
     fn take(&mut self, key: &str, value: Cow<'a, str>) {

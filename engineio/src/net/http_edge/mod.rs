@@ -15,7 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -416,23 +416,27 @@ impl<H: Handler + 'static> Edge<H> {
 /// What hyper lets through and a proxy in front may read differently: RFC 9112, 3.2 (one `Host`, which names a host) and
 /// 6.1 (one `Transfer-Encoding`, and no coding but `chunked`, once: hyper looks at the last one only).
 pub(super) fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
-    let count = |name| headers.get_all(name).iter().count();
-    let hosts = count(header::HOST);
-    let codings =
-        headers.get(header::TRANSFER_ENCODING).into_iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    // RFC 9110, 5.6.1.2: empty elements of a list do not count.
-    let mut codings = codings.map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
-    let chunked =
-        codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none();
-    let named = headers.get(header::HOST).is_none_or(|host| engine::host::is_valid(host.as_bytes()));
-    if !named
-        || !chunked
-        || hosts > 1
-        || (hosts == 0 && version == Version::HTTP_11)
-        || count(header::TRANSFER_ENCODING) > 1
-    {
+    let (mut hosts, mut codings, mut valid) = (0, 0, true);
+    // One walk over the few fields there are, instead of a look for each name.
+    for (name, value) in headers {
+        if name == header::HOST {
+            hosts += 1;
+            valid &= engine::host::is_valid(value.as_bytes());
+        } else if name == header::TRANSFER_ENCODING {
+            codings += 1;
+            valid &= is_chunked(value);
+        }
+    }
+    if !valid || hosts > 1 || (hosts == 0 && version == Version::HTTP_11) || codings > 1 {
         return Err(StatusCode::BAD_REQUEST);
     }
     let target = uri.path_and_query().map_or(0, |target| target.as_str().len());
     if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
+}
+
+/// `chunked`, once, or nothing. RFC 9110, 5.6.1.2: empty elements of a list do not count.
+fn is_chunked(codings: &HeaderValue) -> bool {
+    let mut codings =
+        codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());
+    codings.next().is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }

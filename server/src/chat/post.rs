@@ -68,6 +68,8 @@ pub(super) enum Post {
     Fanout { account: Arc<Account>, room: Room, frame: SharedFrame },
     /// To a home: whoever is in the room is to be told.
     TellMembers { room: Room, tell: Tell },
+    /// To a home: whoever is in one of the rooms is to be told, on whatever shard.
+    TellAll(Tell),
     /// To shards that may have members of the rooms.
     Tell(Tell),
     /// To every shard: whether the room is too large for presence now.
@@ -86,6 +88,7 @@ impl Post {
             }
             Self::Fanout { frame, .. }
             | Self::Tell(Tell { frame, .. })
+            | Self::TellAll(Tell { frame, .. })
             | Self::TellMembers { tell: Tell { frame, .. }, .. } => frame.websocket().len(),
             Self::Entered { present, .. } => present.iter().map(String::len).sum(),
             _ => 0,
@@ -151,6 +154,7 @@ impl Chat {
                     self.deliver(io, shard, Post::Tell(tell.clone()));
                 }
             }
+            Post::TellAll(tell) => self.deliver_everywhere(io, || Post::Tell(tell.clone())),
             Post::Tell(tell) => self.tell_here(io, &tell),
             Post::Quiet { room, quiet } => self.set_quiet(room, quiet),
             Post::Ended { account, past, frame } => self.on_ended(io, &account, &past, frame),

@@ -62,10 +62,14 @@ impl Chat {
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
         let tell = Tell { account, rooms, named: room.is_some(), frame };
-        match room {
-            Some(room) => self.deliver_home(io, room, Post::TellMembers { room: room.clone(), tell }),
-            None => self.deliver_everywhere(io, || Post::Tell(tell.clone())),
-        }
+        let Some(first) = tell.rooms.first().cloned() else { return };
+        let post = match room {
+            Some(room) => Post::TellMembers { room: room.clone(), tell },
+            None => Post::TellAll(tell),
+        };
+        // By a home even where all shards are to hear of it, or it overtakes the home's answer to a socket that is on its way
+        // in although its CONNECT was answered. Of several rooms the first, which is the lobby: there that can be.
+        self.deliver_home(io, &first, post);
     }
 
     /// Ends what of a socket's typing `ends`, and says so.

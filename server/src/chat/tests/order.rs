@@ -152,3 +152,22 @@ fn type_and_stop(seed: u64) {
 fn typing_in_a_room_ends_for_everyone_who_was_told_of_it() {
     (1..100).for_each(type_and_stop);
 }
+
+#[test]
+fn whoever_is_connected_before_typing_begins_hears_of_it() {
+    // Homes are drawn anew by each bench.
+    for _ in 0..20 {
+        for typing in [r#"2["typing",true]"#, r#"2["typing",true,{"roomId":"lobby"}]"#] {
+            let mut bench = Bench::with(3, &[]);
+            let alice = bench.join("alice");
+            let bob = bench.open();
+            let token = bench.token("bob", 1_000_000);
+            bench.say(bob, &format!(r#"0{{"token":"{token}"}}"#));
+            assert!(bench.sent(bob).iter().any(|sent| sent.starts_with("40")));
+            bench.say(alice, typing);
+            bench.carry_in_order();
+            let sent = bench.sent(bob);
+            assert!(sent.iter().any(|packet| packet.contains("userTyping")), "{sent:?}");
+        }
+    }
+}

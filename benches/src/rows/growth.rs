@@ -1,7 +1,8 @@
 //! What growth costs: more members in a room, more connections beside it, a second worker. CPU per delivery, and memory.
 //!
-//! Workers are measured twice: all on one core, where a second one costs the price of crossing and nothing else; and on
-//! both, where the generator competes for one of them and what counts is the deliveries per second.
+//! Workers are measured three times: all on one core, where a second one costs the price of crossing and nothing else; on
+//! both, where the generator competes for one of them; and on both with a generator so light that they can use them, where
+//! what counts is the deliveries per second.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -145,9 +146,7 @@ impl Growth {
         bench.account(case, &rooms);
         Ok(figures)
     }
-}
 
-impl Growth {
     /// A room of which the generator checks some members only, and lets the kernel throw away what the others get: so a
     /// server that has both cores can use them, a worker each.
     fn light_load(&self, bench: &mut Bench<'_>, case: &str, workers: usize, cores: &Cores) -> anyhow::Result<Figures> {

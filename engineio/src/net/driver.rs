@@ -124,11 +124,13 @@ impl<H: Handler> Shard<H> {
     /// The end of a turn: what was queued goes to sockets and other shards.
     pub(super) fn end_turn(&mut self) {
         self.heard = 0;
-        // Before the sockets, which the handler's flush writes to as well: other shards may work while this one writes.
-        self.io.hand_over();
-        // Flushing can close (a broken stream), closing queues (a close frame): until both are quiet.
+        // Flushing can close (a broken stream), closing queues (a close frame) and posts: until all are quiet.
         while self.handler.wants_flush() || !self.io.dirty.is_empty() {
+            // Letters before sockets, which the handler's flush writes to as well: other shards may work while this one
+            // writes, and whoever reads an answer may rely on what was posted before it.
+            self.io.hand_over();
             self.flush_handler();
+            self.io.hand_over();
             self.io.flush_dirty();
             self.settle();
         }

@@ -54,19 +54,17 @@ async fn a_head_that_comes_byte_by_byte_has_no_more_time() {
     let server = server();
     let mut http = server.connect().await;
     assert_eq!(http.get(OPEN).await.status, 200);
-    let (mut sender, limit) = (http, limit_has_passed(&server));
-    let mut limit = std::pin::pin!(limit);
-    // Until another connection, which waits as long, is closed.
-    loop {
-        tokio::select! {
-            () = &mut limit => break,
-            () = tokio::time::sleep(Duration::from_millis(1)) => {
-                // It may be closed before the other one is.
-                let _ = sender.stream.write_all(b"G").await;
-            }
-        }
+    // Until another connection, which waits as long, is closed. The server answers somebody between any two bytes.
+    let mut other = server.connect().await;
+    let mut limit = std::pin::pin!(limit_has_passed(&server));
+    while !tokio::select! {
+        () = &mut limit => true,
+        () = other.settle() => false,
+    } {
+        // It may be closed before the other one is.
+        let _ = http.stream.write_all(b"G").await;
     }
-    assert_eq!(sender.response().await.status, 408);
+    assert_eq!(http.response().await.status, 408);
 }
 
 #[tokio::test]

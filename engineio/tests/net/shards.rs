@@ -1,9 +1,13 @@
 //! Several shards as one server: requests that come to a shard which does not own their session, letters between
 //! handlers, limits and an end that hold for all.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
 
-use engineio::{CloseReason, ConnKey, Handler, Handshake, Outbox, Sid};
+use engineio::{CloseReason, ConnKey, Handler, Handshake, Outbox, Remote, Sid, net::Server};
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -309,4 +313,52 @@ async fn a_poll_that_goes_away_on_another_shard_ends_its_session() {
         server.closed().await;
         assert_eq!(server.get(&polling(&sid)).await.body, UNKNOWN);
     }
+}
+
+/// Posts to the other of two shards what it hears, and does not end its turn before that has it.
+struct Posting {
+    flush: bool,
+    has_it: mpsc::Sender<()>,
+    /// Whether the other shard has it.
+    waits: Arc<Mutex<mpsc::Receiver<()>>>,
+    found: tokio::sync::mpsc::UnboundedSender<bool>,
+}
+
+impl Handler for Posting {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, _: ConnKey, _: engineio::Message<'_>) {
+        outbox.post(1 - outbox.shard(), Remote::new(()));
+        self.flush = true;
+    }
+
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+
+    fn on_remote(&mut self, _: &mut dyn Outbox, _: Remote) {
+        self.has_it.send(()).unwrap();
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.flush
+    }
+
+    fn on_flush(&mut self, _: &mut dyn Outbox) {
+        self.flush = false;
+        let found = self.waits.lock().unwrap().recv_timeout(Duration::from_secs(5)).is_ok();
+        self.found.send(found).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn another_shard_has_its_letters_while_the_handler_still_flushes() {
+    let ((has_it, waits), (found, mut finds)) = (mpsc::channel(), tokio::sync::mpsc::unbounded_channel());
+    let waits = Arc::new(Mutex::new(waits));
+    let handler =
+        move || Posting { flush: false, has_it: has_it.clone(), waits: Arc::clone(&waits), found: found.clone() };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = Server::new(engineio::Config::default()).shards(2).serve(listener, handler).unwrap();
+    let mut http = Http::of(tokio::net::TcpStream::connect(running.local_addr()).await.unwrap());
+    let sid = sid_of(&http.get("EIO=4&transport=polling").await.body);
+    assert_eq!(http.post(&polling(&sid), "4a").await.status, 200);
+    assert!(finds.recv().await.unwrap(), "letters before sockets");
 }

@@ -66,10 +66,8 @@ pub(super) enum Post {
     Answer { socket: SocketKey, event: &'static str, ack: AckId, outcome: Result<Reply, ChatError> },
     /// To shards with members of the room.
     Fanout { account: Arc<Account>, room: Room, frame: SharedFrame },
-    /// To a home: whoever is in the room is to be told.
-    TellMembers { room: Room, tell: Tell },
-    /// To a home: whoever is in one of the rooms is to be told, on whatever shard.
-    TellAll(Tell),
+    /// To the home of the first of the rooms, which hands it on to the shards.
+    Relay(Tell),
     /// To shards that may have members of the rooms.
     Tell(Tell),
     /// To every shard: whether the room is too large for presence now.
@@ -86,10 +84,9 @@ impl Post {
             Self::Answer { outcome: Ok(Reply { members, attachments }), .. } => {
                 members.len() + attachments.iter().map(Bytes::len).sum::<usize>()
             }
-            Self::Fanout { frame, .. }
-            | Self::Tell(Tell { frame, .. })
-            | Self::TellAll(Tell { frame, .. })
-            | Self::TellMembers { tell: Tell { frame, .. }, .. } => frame.websocket().len(),
+            Self::Fanout { frame, .. } | Self::Tell(Tell { frame, .. }) | Self::Relay(Tell { frame, .. }) => {
+                frame.websocket().len()
+            }
             Self::Entered { present, .. } => present.iter().map(String::len).sum(),
             _ => 0,
         }
@@ -149,12 +146,7 @@ impl Chat {
             Post::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
             Post::Answer { socket, event, ack, outcome } => self.answer(io, socket, event, Some(ack), &outcome),
             Post::Fanout { account, room, frame } => self.fan_out_here(io, &account, &room, &mut None, &frame),
-            Post::TellMembers { room, tell } => {
-                for shard in self.shards_of(&room) {
-                    self.deliver(io, shard, Post::Tell(tell.clone()));
-                }
-            }
-            Post::TellAll(tell) => self.deliver_everywhere(io, || Post::Tell(tell.clone())),
+            Post::Relay(tell) => self.relay(io, &tell),
             Post::Tell(tell) => self.tell_here(io, &tell),
             Post::Quiet { room, quiet } => self.set_quiet(room, quiet),
             Post::Ended { account, past, frame } => self.on_ended(io, &account, &past, frame),

@@ -68,6 +68,21 @@ impl Chat {
     ) {
         let frame = encode::event("/", None, event, payload, &[]);
         let tell = Tell { account: Arc::clone(account), rooms: rooms.into(), named: true, frame };
+        self.tell(io, shards, &tell);
+    }
+
+    /// Hands a [`Tell`] on: of one room that was named, to the shards that have members; of several to all.
+    pub(super) fn relay(&mut self, io: &mut Io<'_>, tell: &Tell) {
+        match tell.rooms.first() {
+            Some(room) if tell.named => {
+                let shards = self.shards_of(room);
+                self.tell(io, &shards, tell);
+            }
+            _ => self.deliver_everywhere(io, || Post::Tell(tell.clone())),
+        }
+    }
+
+    fn tell(&mut self, io: &mut Io<'_>, shards: &[u16], tell: &Tell) {
         for shard in shards {
             self.deliver(io, *shard, Post::Tell(tell.clone()));
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use socketio::{Args, Io, SocketKey, json, parser::encode};
 
 use super::{
@@ -49,10 +50,12 @@ impl Chat {
     fn tell_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
         let Some(member) = self.member(socket) else { return };
         let account = Arc::clone(&member.account);
-        let rooms: Arc<[Room]> = match room {
-            Some(room) => Arc::new([room.clone()]),
+        let mut rooms: SmallVec<[Room; 2]> = match room {
+            Some(room) => smallvec![room.clone()],
             None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
         };
+        // Nobody would be told in the others, and all their members' typing would go by one home.
+        rooms.retain(|of| room.is_some() || self.announces(of));
         let mut payload = format!(r#"{{{},"isTyping":{is_typing}"#, **account.fields()).into_bytes();
         if let Some(room) = room {
             payload.extend_from_slice(br#","roomId":"#);
@@ -61,15 +64,12 @@ impl Chat {
         payload.push(b'}');
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
-        let tell = Tell { account, rooms, named: room.is_some(), frame };
-        let Some(first) = tell.rooms.first().cloned() else { return };
-        let post = match room {
-            Some(room) => Post::TellMembers { room: room.clone(), tell },
-            None => Post::TellAll(tell),
-        };
+        let tell = Tell { account, rooms: rooms.as_slice().into(), named: room.is_some(), frame };
         // By a home even where all shards are to hear of it, or it overtakes the home's answer to a socket that is on its way
         // in although its CONNECT was answered. Of several rooms the first, which is the lobby: there that can be.
-        self.deliver_home(io, &first, post);
+        if let Some(first) = tell.rooms.first().cloned() {
+            self.deliver_home(io, &first, Post::Relay(tell));
+        }
     }
 
     /// Ends what of a socket's typing `ends`, and says so.

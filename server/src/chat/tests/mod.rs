@@ -112,6 +112,16 @@ fn typing_in_a_room_disturbs_its_home_and_the_shards_with_members_only() {
 }
 
 #[test]
+fn typing_everywhere_disturbs_no_shard_where_all_rooms_are_too_large() {
+    let mut bench = Bench::with(3, &[("presence.max_room", "1")]);
+    let [alice, bob] = ["alice", "bob"].map(|sub| bench.join(sub));
+    bench.say(alice, r#"2["typing",true]"#);
+    assert!((0..3).all(|shard| !bench.awaits_mail(shard)));
+    bench.text(alice, r#"2["typing",true,{"roomId":"lobby"}]"#);
+    assert!(bench.sent(bob).iter().any(|sent| sent.contains("userTyping")), "a room that is named is told");
+}
+
+#[test]
 fn whoever_left_the_lobby_hears_the_message_sent_to_it() {
     with(&[], |mut bench| {
         let alice = bench.join("alice");

@@ -63,6 +63,8 @@ pub struct Config {
     pub open_packet: OpenPacket,
     /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
     pub max_sessions: usize,
+    /// The most jobs that one shard may have under way ([`Outbox::start_job`](crate::Outbox::start_job)). Default 1,024.
+    pub max_jobs: usize,
     /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
     /// types; there is no OPEN packet, and no heartbeat, so a peer that vanishes is noticed only when something is sent to
     /// it. For an application with a protocol of its own, and for suites that know WebSocket alone. What is sent is to be
@@ -124,6 +126,7 @@ impl Default for Config {
             per_message_deflate: None,
             open_packet: OpenPacket::Apart,
             max_sessions: 0,
+            max_jobs: 1024,
             plain_websockets: false,
         }
     }

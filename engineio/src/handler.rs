@@ -7,7 +7,12 @@ use std::{net::SocketAddr, time::Duration, time::Instant};
 
 use http::{HeaderMap, Uri};
 
-use crate::{Batch, CloseReason, Message, Remote, SharedFrame, session::Transport, slab::Key};
+use crate::{
+    Batch, CloseReason, Job, JobId, Message, ShardMessage, SharedFrame,
+    job::{JobPanicked, TooManyJobs},
+    session::Transport,
+    slab::Key,
+};
 
 /// A session within its shard: a slab key, so that a stale one never reaches whoever got the slot next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +71,7 @@ pub enum SendError {
 }
 
 /// What the application does with sessions. One value a shard, made by a factory on the shard's own thread; calls never
-/// overlap. Handlers of different shards share nothing, but may [post](Outbox::post) each other messages.
+/// overlap. Handlers of different shards share nothing, but may [send](Outbox::send_to_shard) each other messages.
 ///
 /// A panic in any method ends the connection it was called for, not the shard.
 pub trait Handler {
@@ -89,11 +94,19 @@ pub trait Handler {
     /// where the peer lets it be.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
 
-    /// A shard's handler posted this ([`Outbox::post`]); messages of one shard arrive in the order they were posted.
+    /// A message arrived from the handler of a shard ([`Outbox::send_to_shard`]) or from another thread (`net::Handle`).
+    /// Messages of one sender arrive in the order in which they were sent.
     ///
     /// No connection is to blame for a panic in here: it is logged, and the message is lost.
-    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
-        let _ = (outbox, remote);
+    fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
+        let _ = (outbox, message);
+    }
+
+    /// A job that this handler started ([`Outbox::start_job`]) is done; `result` is what it returned.
+    ///
+    /// No connection is to blame for a panic in here: it is logged, and the result is lost.
+    fn on_job_done(&mut self, outbox: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        let _ = (outbox, job, result);
     }
 
     /// Whether [`Handler::on_flush`] has something to send. Asked after every visit, so it must be cheap.
@@ -132,7 +145,14 @@ pub trait Outbox {
     /// Hands a message to a shard's handler, which gets it in a later turn of its own; this shard may be meant too. It is
     /// never refused and never waits: a shard whose messages pile up elsewhere reads no sockets until they are dealt
     /// with. A number that is no shard's is a mistake of the caller; the message is dropped, and logged.
-    fn post(&mut self, shard: u16, remote: Remote);
+    fn send_to_shard(&mut self, shard: u16, message: ShardMessage);
+
+    /// Has work done elsewhere, and goes on at once. The result comes back as [`Handler::on_job_done`] with the id that this
+    /// returns, in a later turn of this shard. Jobs end in any order.
+    ///
+    /// # Errors
+    /// [`TooManyJobs`] when [`Config::max_jobs`](crate::Config::max_jobs) of this shard are under way. The job is dropped.
+    fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs>;
 
     /// Fills `bytes` from the operating system's entropy.
     fn fill_random(&mut self, bytes: &mut [u8]);

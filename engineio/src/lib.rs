@@ -15,7 +15,8 @@
 //! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
 //! | [`hooks`] | what an application may say about connections and headers |
 //! | [`handler`] | the traits between a session and the layer above |
-//! | [`remote`] | what handlers of different shards tell each other |
+//! | [`shard_message`] | a message for a shard's handler, from another shard or another thread |
+//! | [`job`] | work that a shard has done elsewhere, and whose result comes back as an event |
 
 pub mod batch;
 pub mod close;
@@ -25,11 +26,12 @@ pub mod error;
 pub mod handler;
 pub mod hooks;
 pub mod http;
+pub mod job;
 pub mod packet;
 pub mod payload;
 pub mod protocol;
-pub mod remote;
 pub mod session;
+pub mod shard_message;
 pub mod shared_frame;
 pub mod sid;
 pub mod slab;
@@ -42,8 +44,9 @@ pub use batch::Batch;
 pub use close::CloseReason;
 pub use config::{Config, OpenPacket};
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
+pub use job::{Job, JobId};
 pub use packet::Message;
 pub use protocol::Protocol;
-pub use remote::Remote;
+pub use shard_message::ShardMessage;
 pub use shared_frame::{SharedFrame, Wire};
 pub use sid::Sid;

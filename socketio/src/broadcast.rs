@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use engineio::{Outbox, Remote, SharedFrame};
+use engineio::{Outbox, ShardMessage, SharedFrame};
 use smallvec::SmallVec;
 
 use crate::{
@@ -274,7 +274,7 @@ impl<'a> Broadcast<'a> {
         let relay = Relay(Arc::new(Relayed { nsp, narrowed, to, except, volatile, frame }));
         for shard in (0..shards).filter(|shard| *shard != here) {
             if only.as_ref().is_none_or(|only| only.contains(&shard)) {
-                self.outbox.post(shard, Remote::new(relay.clone()).weighing(weight));
+                self.outbox.send_to_shard(shard, ShardMessage::new(relay.clone()).with_weight(weight));
             }
         }
     }

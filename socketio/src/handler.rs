@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engineio::{ConnKey, Handshake, Refusal, Remote};
+use engineio::{ConnKey, Handshake, JobId, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
     error::{AckError, ConnectError, DisconnectReason},
@@ -25,7 +25,7 @@ pub struct ConnectRequest<'a> {
 /// An application. One value a shard; calls never overlap, and each may answer through the [`Io`] it is lent.
 ///
 /// A panic in any method ends the connection it was called for, whoever caused the call; the calls that are owed for it
-/// and for others still come. Only [`Handler::on_timeout`] and [`Handler::on_remote`] are for no connection: there the
+/// and for others still come. Only [`Handler::on_timeout`], [`Handler::on_shard_message`] and [`Handler::on_job_done`] are for no connection: there the
 /// engine decides.
 pub trait Handler {
     /// What [`Handler::authorize`] hands to [`Handler::on_connect`].
@@ -71,9 +71,14 @@ pub trait Handler {
     /// and none for the next holder of its index comes before it.
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason);
 
-    /// Another shard's handler posted this ([`Io::post`]).
-    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
-        let _ = (io, remote);
+    /// A message arrived from the handler of a shard ([`Io::send_to_shard`]) or from another thread.
+    fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
+        let _ = (io, message);
+    }
+
+    /// A job that this handler started ([`Io::start_job`]) is done; `result` is what it returned.
+    fn on_job_done(&mut self, io: &mut Io<'_>, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        let _ = (io, job, result);
     }
 
     /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn, so it must be cheap.

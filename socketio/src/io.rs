@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio::{CloseReason, ConnKey, Outbox, Remote, SharedFrame, sid::RANDOM_LEN};
+use engineio::{
+    CloseReason, ConnKey, Job, JobId, Outbox, ShardMessage, SharedFrame, job::TooManyJobs, sid::RANDOM_LEN,
+};
 use smallvec::SmallVec;
 
 use crate::{
@@ -52,10 +54,18 @@ impl Io<'_> {
         self.outbox.shards()
     }
 
-    /// Hands a message to another shard's [`crate::Handler::on_remote`], in the order in which this shard posts and
+    /// Hands a message to another shard's [`crate::Handler::on_shard_message`], in the order in which this shard posts and
     /// broadcasts.
-    pub fn post(&mut self, shard: u16, remote: Remote) {
-        self.outbox.post(shard, remote);
+    pub fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
+        self.outbox.send_to_shard(shard, message);
+    }
+
+    /// Has work done elsewhere, and goes on at once; [`crate::Handler::on_job_done`] gets the result.
+    ///
+    /// # Errors
+    /// [`TooManyJobs`] when this shard has as many jobs under way as the engine's configuration allows.
+    pub fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs> {
+        self.outbox.start_job(job)
     }
 
     /// The socket's public id.

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, Message, Outbox, Refusal, Remote};
+use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
     broadcast::{Broadcast, Relay},
@@ -255,11 +255,15 @@ impl<H: Handler> engineio::Handler for Server<H> {
         self.call(outbox, |handler, io| handler.on_close(io, conn));
     }
 
-    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
-        match remote.downcast::<Relay>() {
+    fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
+        match message.downcast::<Relay>() {
             Ok(relay) => Broadcast::take_over(&mut self.core, outbox, &relay),
-            Err(remote) => self.call(outbox, |handler, io| handler.on_remote(io, remote)),
+            Err(message) => self.call(outbox, |handler, io| handler.on_shard_message(io, message)),
         }
+    }
+
+    fn on_job_done(&mut self, outbox: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        self.call(outbox, |handler, io| handler.on_job_done(io, job, result));
     }
 
     fn wants_flush(&self) -> bool {

@@ -100,7 +100,8 @@ impl<H: Handler + 'static> Driver<H> {
 
     fn open(&mut self, letter: Letter) {
         match letter {
-            Letter::Remote(remote) => self.shard.turn(|shard| shard.receive_remote(remote)),
+            Letter::JobDone(job, result) => self.shard.turn(|shard| shard.receive_job(job, result)),
+            Letter::ShardMessage(remote) => self.shard.turn(|shard| shard.receive_shard_message(remote)),
             Letter::Visit(visit) => self.shard.turn(|shard| visit(&mut shard.io)),
             Letter::Stream(handover) => arrival::take_over(&self.shard, *handover),
             Letter::Packets(packets) => {

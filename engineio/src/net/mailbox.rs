@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{counts::Connected, peer_wire::PeerWire, polling::Refused, shard::Io};
-use crate::{ConnKey, Remote, payload::Form};
+use crate::{ConnKey, JobId, ShardMessage, job::JobPanicked, payload::Form};
 
 /// What may lie in front of a shard, in bytes as [`Letter::cost`] counts them.
 const FULL: usize = 4 << 20;
@@ -28,7 +28,9 @@ const LETTER_COST: usize = 4096;
 /// One thing for a shard to deal with.
 pub(super) enum Letter {
     /// For the handler.
-    Remote(Remote),
+    ShardMessage(ShardMessage),
+    /// The result of a job that the handler started.
+    JobDone(JobId, Result<ShardMessage, JobPanicked>),
     /// A TCP connection to go on with.
     Stream(Box<Handover>),
     /// A look at a session, for a request that came in on another shard.
@@ -78,7 +80,8 @@ impl Letter {
     pub(super) fn cost(&self) -> usize {
         LETTER_COST
             + match self {
-                Self::Remote(remote) => remote.weight(),
+                Self::ShardMessage(remote) => remote.weight(),
+                Self::JobDone(_, result) => result.as_ref().map_or(0, ShardMessage::weight),
                 Self::Stream(handover) => handover.early.len(),
                 Self::Packets(packets) => packets.body.len(),
                 #[cfg(feature = "tower")]
@@ -91,7 +94,8 @@ impl Letter {
 impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Remote(_) => "Remote",
+            Self::ShardMessage(_) => "ShardMessage",
+            Self::JobDone(..) => "JobDone",
             Self::Stream(_) => "Stream",
             Self::Visit(_) => "Visit",
             Self::Packets(_) => "Packets",
@@ -320,12 +324,12 @@ mod tests {
     }
 
     fn post(outgoing: &mut Outgoing, target: u16, number: usize, weight: usize) {
-        assert!(outgoing.push(target, Letter::Remote(Remote::new(number).weighing(weight))));
+        assert!(outgoing.push(target, Letter::ShardMessage(ShardMessage::new(number).with_weight(weight))));
     }
 
     fn numbers(letters: &mut Vec<Letter>) -> Vec<usize> {
         let number = |letter| match letter {
-            Letter::Remote(remote) => remote.downcast::<usize>().unwrap(),
+            Letter::ShardMessage(remote) => remote.downcast::<usize>().unwrap(),
             other => panic!("{other:?}"),
         };
         letters.drain(..).map(number).collect()

@@ -20,6 +20,7 @@
 //! | `outbox`, `outq`, `flush` | what a handler sends; what waits for a peer; the writes at the end of a turn |
 //! | `driver`, `timers` | the task that ends turns; deadlines |
 //! | `mailbox`, `congestion` | letters between shards; what a sender does when they pile up |
+//! | `jobs` | work that a handler has done elsewhere |
 //! | `counts`, `entropy`, `date` | sessions and connections of all shards; random bytes; the time as HTTP writes it |
 
 mod arrival;
@@ -33,6 +34,7 @@ mod flush;
 mod handshake;
 mod hooked;
 mod http_edge;
+mod jobs;
 mod listener;
 mod mailbox;
 mod opening;
@@ -279,6 +281,8 @@ impl Seat {
         if let Some(mailbox) = common.mailboxes.get(usize::from(id)) {
             mailbox.close();
         }
+        // A job that blocks must not hold up the end.
+        runtime.shutdown_background();
     }
 }
 

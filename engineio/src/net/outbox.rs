@@ -7,7 +7,7 @@ use super::{
     mailbox::Letter,
     shard::Io,
 };
-use crate::{Batch, CloseReason, ConnKey, Outbox, Remote, SendError, SharedFrame};
+use crate::{Batch, CloseReason, ConnKey, Job, JobId, Outbox, SendError, ShardMessage, SharedFrame, job::TooManyJobs};
 
 impl Outbox for Io {
     fn now(&self) -> Instant {
@@ -22,10 +22,14 @@ impl Outbox for Io {
         self.common.shards()
     }
 
-    fn post(&mut self, shard: u16, remote: Remote) {
-        if !self.outgoing.push(shard, Letter::Remote(remote)) {
+    fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
+        if !self.outgoing.push(shard, Letter::ShardMessage(message)) {
             tracing::error!(shard, "a message for a shard that does not exist is dropped");
         }
+    }
+
+    fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs> {
+        self.jobs.start(job, self.config.max_jobs, self.id, &self.common)
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

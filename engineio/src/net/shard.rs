@@ -23,13 +23,15 @@ use super::{
     date::Date,
     entropy::Entropy,
     hooked::Hooked,
+    jobs::Jobs,
     mailbox::Outgoing,
     outq::PollBody,
     timers::{Due, Timers},
 };
 use crate::{
-    CloseReason, Config, ConnKey, Handler, Message, Outbox, Protocol, Remote, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, JobId, Message, Outbox, Protocol, ShardMessage, SharedFrame,
     http::Action,
+    job::JobPanicked,
     packet::{Inbound, Outbound},
     session::{Event, Transport},
     sid::Sid,
@@ -73,6 +75,7 @@ pub(super) struct Io {
     pub(super) common: Arc<Common>,
     pub(super) outgoing: Outgoing,
     pub(super) congestion: Congestion,
+    pub(super) jobs: Jobs,
     pub(super) conns: Slab<Conn>,
     pub(super) timers: Timers,
     /// Connections with something to write at the end of the turn.
@@ -119,6 +122,7 @@ impl<H: Handler> ShardRef<H> {
             outgoing: Outgoing::new(common.shards()),
             common,
             congestion: Congestion::default(),
+            jobs: Jobs::default(),
             conns: Slab::default(),
             dirty: Vec::new(),
             closing: Vec::new(),
@@ -199,10 +203,19 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Hands the handler what another shard's posted.
-    pub(super) fn receive_remote(&mut self, remote: Remote) {
+    pub(super) fn receive_shard_message(&mut self, message: ShardMessage) {
         let Self { handler, io, .. } = self;
-        if catch_unwind(AssertUnwindSafe(|| handler.on_remote(io, remote))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| handler.on_shard_message(io, message))).is_err() {
             tracing::error!("the handler panicked over another shard's message; it is lost");
+        }
+    }
+
+    /// Hands the handler the result of a job that it started.
+    pub(super) fn receive_job(&mut self, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        let Self { handler, io, .. } = self;
+        io.jobs.end();
+        if catch_unwind(AssertUnwindSafe(|| handler.on_job_done(io, job, result))).is_err() {
+            tracing::error!("the handler panicked over the result of a job; it is lost");
         }
     }
 

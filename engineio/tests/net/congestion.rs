@@ -6,7 +6,7 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Remote,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, ShardMessage,
     net::{Running, Server},
 };
 use futures_util::SinkExt;
@@ -38,12 +38,12 @@ impl Handler for Busy {
             let _ = outbox.send(conn, &frame_of("hello"));
         } else {
             self.heard += 1;
-            outbox.post(1, Remote::new(text.into_owned()).weighing(self.weight));
+            outbox.send_to_shard(1, ShardMessage::new(text.into_owned()).with_weight(self.weight));
         }
     }
 
-    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
-        let text = remote.downcast::<String>().unwrap();
+    fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
+        let text = message.downcast::<String>().unwrap();
         if text.starts_with("0 ") {
             self.go.lock().unwrap().recv().unwrap();
         }

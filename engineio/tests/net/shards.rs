@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{CloseReason, ConnKey, Handler, Handshake, Outbox, Remote, Sid, net::Server};
+use engineio::{CloseReason, ConnKey, Handler, Handshake, Outbox, ShardMessage, Sid, net::Server};
 use futures_util::SinkExt;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -328,13 +328,13 @@ impl Handler for Posting {
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, _: ConnKey, _: engineio::Message<'_>) {
-        outbox.post(1 - outbox.shard(), Remote::new(()));
+        outbox.send_to_shard(1 - outbox.shard(), ShardMessage::new(()));
         self.flush = true;
     }
 
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
 
-    fn on_remote(&mut self, _: &mut dyn Outbox, _: Remote) {
+    fn on_shard_message(&mut self, _: &mut dyn Outbox, _: ShardMessage) {
         self.has_it.send(()).unwrap();
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, Remote, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, ShardMessage, SharedFrame,
     net::{Running, Server},
     packet::Outbound,
 };
@@ -52,7 +52,7 @@ impl Commands {
             // `post SHARD TEXT`: echoed by that shard's handler, to the connections it has.
             Some("post") => {
                 let shard = words.next().and_then(|word| word.parse().ok()).expect("a number");
-                outbox.post(shard, Remote::new(words.collect::<Vec<_>>().join(" ")));
+                outbox.send_to_shard(shard, ShardMessage::new(words.collect::<Vec<_>>().join(" ")));
             }
             // `burst COUNT SIZE`: that many messages of that size to everybody.
             Some("burst") => {
@@ -107,8 +107,8 @@ impl Handler for Commands {
         }
     }
 
-    fn on_remote(&mut self, outbox: &mut dyn Outbox, remote: Remote) {
-        let text = remote.downcast::<String>().expect("a text");
+    fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
+        let text = message.downcast::<String>().expect("a text");
         assert_ne!(text, "panic", "asked to panic");
         for conn in &self.conns {
             let _ = outbox.send(*conn, &frame_of(&text));

@@ -58,8 +58,12 @@ impl Outbox for Engine {
         1
     }
 
-    fn post(&mut self, shard: u16, _: engineio::Remote) {
+    fn send_to_shard(&mut self, shard: u16, _: engineio::ShardMessage) {
         unreachable!("there is no shard {shard}");
+    }
+
+    fn start_job(&mut self, _: engineio::Job) -> Result<engineio::JobId, engineio::job::TooManyJobs> {
+        Err(engineio::job::TooManyJobs)
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {

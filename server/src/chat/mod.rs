@@ -44,7 +44,7 @@ use std::{
 use accounts::{Accounts, Seat};
 use alarms::Alarms;
 use bytes::Bytes;
-use engineio::{ConnKey, Handshake, Refusal, Remote, deadlines::Heap};
+use engineio::{ConnKey, Handshake, Refusal, ShardMessage, deadlines::Heap};
 use error::{ChatError, Code};
 use home::Home;
 use member::Member;
@@ -250,9 +250,9 @@ impl Handler for Chat {
         self.disconnect(io, socket);
     }
 
-    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
+    fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
         // Nobody else posts to a chat.
-        if let Ok(post) = remote.downcast::<Post>() {
+        if let Ok(post) = message.downcast::<Post>() {
             self.on_post(io, post);
         }
     }

@@ -8,7 +8,7 @@
 use std::{hash::BuildHasher, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use engineio::{Remote, SharedFrame};
+use engineio::{ShardMessage, SharedFrame};
 use socketio::{AckId, Io, SocketKey};
 
 use super::{
@@ -108,7 +108,7 @@ impl Chat {
             self.on_post(io, post);
         } else {
             let weight = post.weight();
-            io.post(shard, Remote::new(post).weighing(weight));
+            io.send_to_shard(shard, ShardMessage::new(post).with_weight(weight));
         }
     }
 
@@ -118,7 +118,7 @@ impl Chat {
     pub(super) fn deliver_home(&mut self, io: &mut Io<'_>, room: &Room, post: Post) {
         if io.shards() > 1 {
             let weight = post.weight();
-            io.post(self.home_of(io, room), Remote::new(post).weighing(weight));
+            io.send_to_shard(self.home_of(io, room), ShardMessage::new(post).with_weight(weight));
         } else {
             self.on_post(io, post);
         }

@@ -23,7 +23,7 @@ pub(super) struct Engine {
     entropy: u8,
     shard: u16,
     shards: u16,
-    posted: Vec<(u16, Remote)>,
+    posted: Vec<(u16, ShardMessage)>,
     conns: Slab<()>,
     sent: HashMap<ConnKey, Vec<String>>,
     closing: Vec<ConnKey>,
@@ -42,9 +42,13 @@ impl Outbox for Engine {
         self.shards
     }
 
-    fn post(&mut self, shard: u16, remote: Remote) {
+    fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
         assert!(shard < self.shards);
-        self.posted.push((shard, remote));
+        self.posted.push((shard, message));
+    }
+
+    fn start_job(&mut self, _: engineio::Job) -> Result<engineio::JobId, engineio::job::TooManyJobs> {
+        Err(engineio::job::TooManyJobs)
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {
@@ -104,8 +108,8 @@ impl Handler for Held {
         self.0.borrow_mut().on_disconnect(io, socket, reason);
     }
 
-    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
-        self.0.borrow_mut().on_remote(io, remote);
+    fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
+        self.0.borrow_mut().on_shard_message(io, message);
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -133,7 +137,7 @@ pub(super) struct Bench {
     config: Arc<Config>,
     pub(super) opened: usize,
     /// What is under way, by the shards it goes from and to.
-    mail: BTreeMap<(usize, usize), VecDeque<Remote>>,
+    mail: BTreeMap<(usize, usize), VecDeque<ShardMessage>>,
     /// From where to where each piece of mail goes, in the order in which it was posted.
     in_order: VecDeque<(usize, usize)>,
     /// Chooses whose mail arrives next.
@@ -245,9 +249,9 @@ impl Bench {
         }
     }
 
-    pub(super) fn hand(&mut self, to: usize, remote: Remote) {
+    pub(super) fn hand(&mut self, to: usize, message: ShardMessage) {
         let Shard { server, engine, .. } = &mut self.shards[to];
-        server.on_remote(engine, remote);
+        server.on_shard_message(engine, message);
         self.settle(to);
     }
 

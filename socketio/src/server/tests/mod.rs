@@ -43,7 +43,7 @@ struct Engine {
     closing: Vec<(ConnKey, CloseReason)>,
     shard: u16,
     shards: u16,
-    posted: Vec<(u16, Remote)>,
+    posted: Vec<(u16, ShardMessage)>,
 }
 
 impl Outbox for Engine {
@@ -59,9 +59,13 @@ impl Outbox for Engine {
         self.shards
     }
 
-    fn post(&mut self, shard: u16, remote: Remote) {
+    fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
         assert!(shard < self.shards, "there is no shard {shard}");
-        self.posted.push((shard, remote));
+        self.posted.push((shard, message));
+    }
+
+    fn start_job(&mut self, _: engineio::Job) -> Result<JobId, engineio::job::TooManyJobs> {
+        Err(engineio::job::TooManyJobs)
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {
@@ -104,7 +108,7 @@ enum Call<'a> {
     Ack(SocketKey, AckId),
     Disconnect(SocketKey),
     Close(ConnKey),
-    Remote,
+    ShardMessage,
     Timeout,
 }
 
@@ -163,9 +167,9 @@ impl Handler for App {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
     }
 
-    fn on_remote(&mut self, io: &mut Io<'_>, remote: Remote) {
-        let text = remote.downcast::<&str>().unwrap();
-        self.note(io, Call::Remote, format!("remote {text}"));
+    fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
+        let text = message.downcast::<&str>().unwrap();
+        self.note(io, Call::ShardMessage, format!("remote {text}"));
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -29,9 +29,9 @@ impl Shards {
     /// Carries what was posted.
     fn carry(&mut self) {
         for from in 0..2 {
-            for (shard, remote) in std::mem::take(&mut self.benches[from].engine.posted) {
+            for (shard, message) in std::mem::take(&mut self.benches[from].engine.posted) {
                 let Bench { server, engine } = &mut self.benches[usize::from(shard)];
-                server.on_remote(engine, remote);
+                server.on_shard_message(engine, message);
             }
         }
     }
@@ -100,14 +100,14 @@ fn posts_and_broadcasts_keep_their_order() {
     shards.benches[1].hook({
         let (_, socket) = shards.clients[1][0];
         move |io, call| {
-            if call == Call::Remote {
+            if call == Call::ShardMessage {
                 io.emit(socket, "posted", "", &[]).unwrap();
             }
         }
     });
     shards.benches[0].io(|io| {
         io.of("/").to("a").emit("first", "", &[]).unwrap();
-        io.post(1, Remote::new("hello"));
+        io.send_to_shard(1, ShardMessage::new("hello"));
         io.of("/").to("a").emit("last", "", &[]).unwrap();
     });
     shards.carry();

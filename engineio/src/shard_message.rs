@@ -1,15 +1,16 @@
-//! [`Remote`]: what one shard's handler tells another's.
+//! [`ShardMessage`]: a message for the handler of a shard, from the handler of another shard or from another thread.
 
 use std::{any::Any, fmt};
 
-/// A message between the handlers of two shards ([`crate::Outbox::post`], [`crate::Handler::on_remote`]). The engine
+/// A message for the handler of a shard ([`Handler::on_shard_message`](crate::Handler::on_shard_message)). The handler of another
+/// shard sends it by [`Outbox::send_to_shard`](crate::Outbox::send_to_shard), any other thread by `net::Handle`. The engine
 /// carries it and knows nothing of what is inside.
-pub struct Remote {
+pub struct ShardMessage {
     message: Box<dyn Any + Send>,
     weight: usize,
 }
 
-impl Remote {
+impl ShardMessage {
     /// Wraps a message.
     #[must_use]
     pub fn new<T: Send + 'static>(message: T) -> Self {
@@ -19,12 +20,12 @@ impl Remote {
     /// Says how many bytes of memory the message keeps alive, 0 by default: what piles up in front of a shard is limited
     /// in bytes.
     #[must_use]
-    pub const fn weighing(mut self, bytes: usize) -> Self {
+    pub const fn with_weight(mut self, bytes: usize) -> Self {
         self.weight = bytes;
         self
     }
 
-    /// The bytes of [`Remote::weighing`].
+    /// The bytes of [`ShardMessage::with_weight`].
     #[must_use]
     pub const fn weight(&self) -> usize {
         self.weight
@@ -40,9 +41,9 @@ impl Remote {
     }
 }
 
-impl fmt::Debug for Remote {
+impl fmt::Debug for ShardMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Remote").field("weight", &self.weight).finish_non_exhaustive()
+        f.debug_struct("ShardMessage").field("weight", &self.weight).finish_non_exhaustive()
     }
 }
 
@@ -52,7 +53,7 @@ mod tests {
 
     #[test]
     fn only_the_type_that_went_in_comes_out() {
-        let remote = Remote::new(String::from("x")).weighing(7).downcast::<u32>().unwrap_err();
+        let remote = ShardMessage::new(String::from("x")).with_weight(7).downcast::<u32>().unwrap_err();
         assert_eq!(remote.weight(), 7);
         assert_eq!(remote.downcast::<String>().unwrap(), "x");
     }

@@ -42,7 +42,7 @@ pub mod net;
 
 pub use batch::Batch;
 pub use close::CloseReason;
-pub use config::{Config, OpenPacket};
+pub use config::{Config, ConfigError, OpenPacket};
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use job::{Job, JobId};
 pub use packet::Message;

@@ -45,10 +45,10 @@ impl Handler for Rooms {
     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
 }
 
-fn main() -> std::io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut engine = engineio::Config::default();
     engine.path = "/socket.io/".to_owned();
     let listener = TcpListener::bind("127.0.0.1:3000")?;
-    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join();
+    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join()?;
     Ok(())
 }

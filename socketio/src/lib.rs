@@ -30,8 +30,8 @@
 //! let mut engine = engineio::Config::default();
 //! engine.path = "/socket.io/".to_owned();
 //! let listener = std::net::TcpListener::bind("127.0.0.1:3000")?;
-//! engineio::net::Server::new(engine).serve(listener, || Server::new(Config::default(), App))?.join();
-//! # Ok::<(), std::io::Error>(())
+//! engineio::net::Server::new(engine).serve(listener, || Server::new(Config::default(), App))?.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! | module | what it holds |

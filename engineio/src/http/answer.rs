@@ -182,10 +182,23 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
     answer
 }
 
-/// Adds to an answer of whatever kind what browsers are told (A15).
+/// An answer without a body, and the end of the connection.
+#[must_use]
+pub fn closing(status: StatusCode) -> Response<Bytes> {
+    let mut answer = empty(status);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Adds to an answer of whatever kind what every answer has: what browsers are told about other origins, and the end of the
+/// connection for whoever asked for a WebSocket and did not get one.
 pub fn finish<B>(answer: &mut Response<B>, request: &HeaderMap, config: &Config) {
     if let Some(cors) = &config.cors {
         cors.apply(request, &config.origins, answer.headers_mut());
+    }
+    let status = answer.status();
+    if !status.is_success() && status != StatusCode::SWITCHING_PROTOCOLS && ws::handshake::is_upgrade(request) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

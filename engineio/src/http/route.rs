@@ -3,9 +3,9 @@
 //! The order of the checks is the reference's: origin, transport, session id, method, upgrade; then, by whoever has the
 //! session or the application, [`check_session`], the application's say, and [`Query::check_protocol`].
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::Query;
+use super::{Query, Refused};
 use crate::{
     Config, Protocol,
     error::{ConnectionError, ErrorContext, HandshakeError},
@@ -131,6 +131,23 @@ pub fn check_session(
         return Err(HandshakeError::BadRequest.within(ErrorContext::ProtocolMismatch));
     }
     Ok(())
+}
+
+/// The value of `Sec-WebSocket-Accept` for a request that asks for a WebSocket.
+///
+/// # Errors
+/// When the request is no handshake as RFC 6455 wants it. `has_body`: it announces a body.
+pub fn check_websocket(
+    method: &Method,
+    headers: &HeaderMap,
+    version: Version,
+    has_body: bool,
+) -> Result<String, Refused> {
+    // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
+    if version < Version::HTTP_11 || has_body {
+        return Err(HandshakeError::BadRequest.within(ErrorContext::TransportHandshakeError).into());
+    }
+    ws::handshake::check(method, headers).map_err(Refused::WebSocket)
 }
 
 /// How the body of a POST is to be read.

@@ -6,7 +6,7 @@
 //!      \___________________ ws open ____________________________________________________/     |
 //!    any state -- ping timeout | packet 1 | protocol error | limit --> Err(CloseReason): over <---+
 //! ```
-//! The contract: `handle_*` takes an input and the time, and returns at most one [`Event`]; `Err` ends the session, and
+//! The contract: `handle_*` takes an input and the time, and returns at most one [`SessionEvent`]; `Err` ends the session, and
 //! nothing may be handed to it afterwards. [`Session::poll_timeout`] says when [`Session::handle_timeout`] wants to be
 //! called; calling it early is harmless, calling it late only makes things late.
 //!
@@ -18,10 +18,10 @@ mod upgrade;
 use std::time::{Duration, Instant};
 
 use heartbeat::{Beat, Heartbeat};
-use upgrade::{Due, Upgrade};
+use upgrade::{Upgrade, UpgradeDeadline};
 
 pub use heartbeat::Intervals;
-pub use upgrade::{Probe, UpgradeError};
+pub use upgrade::{ProbeStep, UpgradeError};
 
 use crate::{CloseReason, Message, Protocol, packet::Inbound};
 
@@ -47,7 +47,7 @@ impl Transport {
 
 /// What the caller has to do after an input.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'i> {
+pub enum SessionEvent<'i> {
     /// Hand this to the application.
     Message(Message<'i>),
     /// The pong came: the next ping is due at [`Session::next_beat`].
@@ -125,17 +125,21 @@ impl Session {
     ///
     /// # Errors
     /// The reason the packet ends the session.
-    pub fn handle_packet<'i>(&mut self, now: Instant, packet: Inbound<'i>) -> Result<Option<Event<'i>>, CloseReason> {
+    pub fn handle_packet<'i>(
+        &mut self,
+        now: Instant,
+        packet: Inbound<'i>,
+    ) -> Result<Option<SessionEvent<'i>>, CloseReason> {
         self.heartbeat.on_packet(now, self.intervals);
         match packet {
-            Inbound::Message(message) => Ok(Some(Event::Message(message))),
+            Inbound::Message(message) => Ok(Some(SessionEvent::Message(message))),
             // Engine.IO protocol v3, "ping": the client pings, and gets its data back.
             Inbound::Ping(data) if self.protocol == Protocol::V3 => {
                 self.heartbeat.on_ping(now, self.intervals);
-                Ok(Some(Event::Answer(data)))
+                Ok(Some(SessionEvent::Answer(data)))
             }
             Inbound::Pong(_) if self.protocol == Protocol::V3 => Err(CloseReason::TransportError),
-            Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(Event::Pong)),
+            Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(SessionEvent::Pong)),
             // Known packets that mean nothing here are ignored (A31).
             Inbound::Upgrade | Inbound::Noop => Ok(None),
             // In v4 only the server pings: the reference treats a client's ping as a transport error (A22).
@@ -148,16 +152,16 @@ impl Session {
     ///
     /// # Errors
     /// [`CloseReason::PingTimeout`].
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<Event<'static>>, CloseReason> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<SessionEvent<'static>>, CloseReason> {
         match self.heartbeat.on_deadline(now, self.intervals) {
-            Beat::Ping => return Ok(Some(Event::Ping)),
+            Beat::Ping => return Ok(Some(SessionEvent::Ping)),
             Beat::Over => return Err(CloseReason::PingTimeout),
             Beat::Quiet => {}
         }
         Ok(match self.upgrade.on_deadline(now) {
-            Due::Noop => Some(Event::Noop),
-            Due::Expired => Some(Event::UpgradeExpired),
-            Due::Quiet => None,
+            UpgradeDeadline::Noop => Some(SessionEvent::Noop),
+            UpgradeDeadline::Expired => Some(SessionEvent::UpgradeExpired),
+            UpgradeDeadline::Quiet => None,
         })
     }
 
@@ -221,9 +225,9 @@ impl Session {
     ///
     /// # Errors
     /// The upgrade is over; polling lives on (A35).
-    pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<Probe, UpgradeError> {
+    pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<ProbeStep, UpgradeError> {
         let probe = self.upgrade.on_packet(now, packet)?;
-        if probe == Probe::Upgraded {
+        if probe == ProbeStep::Upgraded {
             self.transport = Transport::WebSocket;
         }
         Ok(probe)

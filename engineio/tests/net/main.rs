@@ -1,5 +1,7 @@
 //! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
 
+#[cfg(feature = "tower")]
+mod any_stream;
 mod congestion;
 mod deflate;
 mod first_bytes;
@@ -8,6 +10,7 @@ mod heads;
 mod hooks;
 mod lifecycle;
 mod options;
+mod other_threads;
 mod polling;
 mod shards;
 mod slow_peers;

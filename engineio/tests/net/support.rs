@@ -229,7 +229,7 @@ impl TestServer {
         let running = self.running.take().unwrap();
         let start = Instant::now();
         running.shutdown(within);
-        running.join();
+        running.join().unwrap();
         start.elapsed()
     }
 }

@@ -20,7 +20,7 @@ use std::{
 use engineio::{
     CloseReason, ConnKey, Handler as _, Handshake, Outbox as _, Protocol, SharedFrame, Wire,
     packet::{Inbound, Outbound},
-    session::{Event as SessionEvent, Intervals, Session, Transport},
+    session::{Intervals, Session, SessionEvent, Transport},
     slab::Slab,
     ws::{Decoder, Item, deflate::Deflate, header::MAX_CONTROL_PAYLOAD},
 };

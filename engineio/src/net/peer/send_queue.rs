@@ -181,7 +181,7 @@ impl SendQueue {
                 (body.finish(), false, taken)
             }
             Protocol::V3 => {
-                let body = payload::v3::encode(self.frames.iter().take(frames), form.takes_binary, max);
+                let body = payload::poll_v3::encode(self.frames.iter().take(frames), form.takes_binary, max);
                 (body.bytes, body.binary, body.taken)
             }
         };

@@ -109,7 +109,7 @@ pub trait Handler {
         let _ = (outbox, job, result);
     }
 
-    /// Whether [`Handler::on_flush`] has something to send. Asked after every visit, so it must be cheap.
+    /// Whether [`Handler::on_flush`] has something to send. Asked after every turn, so it must be cheap.
     fn wants_flush(&self) -> bool {
         false
     }

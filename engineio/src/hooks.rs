@@ -55,7 +55,7 @@ impl<T: fmt::Debug> fmt::Debug for Outcome<T> {
     }
 }
 
-/// What the application says of a handshake (`allowRequest`, A13).
+/// What the application says of a handshake (`allowRequest` of the reference).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -95,7 +95,7 @@ impl Verdict {
 #[error("no id: {0}")]
 pub struct IdGenerationError(pub String);
 
-/// A connection that was refused (`connection_error`, A12). [`ConnectionError::error`] has the code,
+/// A connection that was refused (`connection_error` of the reference). [`ConnectionError::error`] has the code,
 /// [`ConnectionError::context`] the context's name.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionErrorEvent<'a> {

@@ -42,7 +42,7 @@ pub enum Question {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panicked;
 
-/// What an admission has settled about the session.
+/// What an admission has decided about the session.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The revision that the session speaks.

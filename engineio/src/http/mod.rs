@@ -47,8 +47,8 @@ pub use route::{Action, PostBody, Route, check_session, matches_path, post_body,
 
 use crate::{Config, session::Transport};
 
-/// The body of the handshake: the JSON after the packet type `0`, keys in the reference's order (A17). `upgrades` names
-/// the WebSocket to a session on polling, unless the configuration rules it out (A18). The same in both revisions.
+/// The body of the handshake: the JSON after the packet type `0`, keys in the reference's order. `upgrades` names
+/// the WebSocket to a session on polling, unless the configuration rules it out. The same in both revisions.
 #[must_use]
 pub fn open_json(sid: &impl fmt::Display, transport: Transport, config: &Config) -> String {
     let upgrades =

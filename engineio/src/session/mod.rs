@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// The revision of the protocol that was settled by the handshake.
+    /// The revision of the protocol that the handshake agreed on.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
@@ -140,9 +140,9 @@ impl Session {
             }
             Inbound::Pong(_) if self.protocol == Protocol::V3 => Err(CloseReason::TransportError),
             Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(SessionEvent::Pong)),
-            // Known packets that mean nothing here are ignored (A31).
+            // Known packets that mean nothing here are ignored, as by Node.
             Inbound::Upgrade | Inbound::Noop => Ok(None),
-            // In v4 only the server pings: the reference treats a client's ping as a transport error (A22).
+            // In v4 only the server pings: the reference treats a client's ping as a transport error.
             Inbound::Ping(_) => Err(CloseReason::TransportError),
             Inbound::Close => Err(CloseReason::TransportClose),
         }
@@ -186,7 +186,7 @@ impl Session {
     /// A GET wants to wait for packets.
     ///
     /// # Errors
-    /// A second waiting poll ends the session (gotcha 3).
+    /// A second waiting poll ends the session, as in Node.
     pub fn begin_poll(&mut self) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.polling, true) { Err(CloseReason::TransportError) } else { Ok(()) }
     }
@@ -199,7 +199,7 @@ impl Session {
     /// A POST begins; its packets follow by [`Session::handle_packet`].
     ///
     /// # Errors
-    /// Overlapping POSTs end the session (A27): their packets would have no order.
+    /// Overlapping POSTs end the session, as in Node: their packets would have no order.
     pub fn begin_post(&mut self) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.posting, true) { Err(CloseReason::TransportError) } else { Ok(()) }
     }
@@ -212,7 +212,7 @@ impl Session {
     /// A WebSocket handshake names this session.
     ///
     /// # Errors
-    /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed (A37).
+    /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed.
     pub fn begin_upgrade(&mut self, now: Instant, timeout: Duration) -> Result<(), UpgradeError> {
         if self.transport == Transport::WebSocket || !self.upgrade.is_idle() {
             return Err(UpgradeError::Taken);
@@ -224,7 +224,7 @@ impl Session {
     /// A packet on the probing WebSocket.
     ///
     /// # Errors
-    /// The upgrade is over; polling lives on (A35).
+    /// The upgrade is over; polling lives on.
     pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<ProbeStep, UpgradeError> {
         let probe = self.upgrade.on_packet(now, packet)?;
         if probe == ProbeStep::Upgraded {

@@ -6,7 +6,7 @@
 //!    ^                            |                         |
 //!    +---- wrong packet, close, upgrade_timeout: the WebSocket dies, polling lives on ----+
 //! ```
-//! While `Probed`, a waiting poll is released with a noop every 100 ms, so that the client can stop polling (A34).
+//! While `Probed`, a waiting poll is released with a noop every 100 ms, so that the client can stop polling.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use crate::packet::Inbound;
 /// How often a waiting poll is released while the probe stands.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why an upgrade failed. Only its WebSocket is closed (A35).
+/// Why an upgrade failed. Only its WebSocket is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// Another WebSocket of this session is being probed, or the session is on WebSocket already (A37).
+    /// Another WebSocket of this session is being probed, or the session is on WebSocket already.
     #[error("the session has a WebSocket already")]
     Taken,
     /// The client sent something else than the probe, or than packet `5` after it.

@@ -59,7 +59,7 @@ async fn a_head_that_comes_byte_by_byte_has_no_more_time() {
     let mut limit = std::pin::pin!(limit_has_passed(&server));
     while !tokio::select! {
         () = &mut limit => true,
-        () = other.settle() => false,
+        () = other.stay_here() => false,
     } {
         // It may be closed before the other one is.
         let _ = http.stream.write_all(b"G").await;

@@ -22,7 +22,7 @@ pub(in crate::net) struct WireFormat {
 }
 
 impl WireFormat {
-    /// What a handshake settles for its WebSocket, and the extensions that its answer names. `protocol` is the session's.
+    /// What a handshake agrees on for its WebSocket, and the extensions that its answer names. `protocol` is the session's.
     pub(in crate::net) fn negotiate(
         config: &Config,
         query: &Query<'_>,

@@ -198,7 +198,7 @@ async fn what_one_shard_posts_to_another_arrives_in_order_and_to_itself_too() {
 }
 
 #[tokio::test]
-async fn a_letter_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
+async fn a_message_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
     let server = TestServer::start_shards(2, |_| {});
     let mut sockets = [server.websocket().await, server.websocket().await];
     for text in ["4post 0 panic", "4post 1 panic", "4post 2 nobody", "4post 65535 nobody", "4post 0 a", "4post 1 a"] {

@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_wakes_each_target_once_and_letters_keep_their_order() {
+    fn a_turn_wakes_each_target_once_and_commands_keep_their_order() {
         let mailboxes = [Mailbox::default(), Mailbox::default()];
         let drivers = [Arc::<Count>::default(), Arc::<Count>::default()];
         let mut taken = Vec::new();
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_has_ended_swallows_letters_and_holds_nobody() {
+    fn a_shard_that_has_ended_swallows_commands_and_holds_nobody() {
         let mailboxes = [Mailbox::default()];
         let mut outgoing = Outgoing::new(1);
         let sender = Arc::<Count>::default();

@@ -8,7 +8,7 @@ use crate::{
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
-    socket::SocketKey,
+    state::ids::SocketKey,
 };
 
 /// A client's wish to join a namespace.

@@ -9,18 +9,20 @@ use engineio::{
 use smallvec::SmallVec;
 
 use crate::{
-    broadcast::Broadcast,
-    core::Core,
+    broadcast::{Broadcast, gather::Delivery},
     error::{DisconnectReason, EmitError},
-    namespace::NspIndex,
     packet::{AckId, is_reserved},
     parser::encode,
-    socket::{Socket, SocketId, SocketKey},
+    state::{
+        State,
+        ids::{NspIndex, SocketId, SocketKey},
+        socket::Socket,
+    },
 };
 
 /// What an application may do within a call: emit, join, leave, broadcast, disconnect.
 pub struct Io<'a> {
-    pub(crate) core: &'a mut Core,
+    pub(crate) state: &'a mut State,
     pub(crate) outbox: &'a mut dyn Outbox,
 }
 
@@ -71,43 +73,43 @@ impl Io<'_> {
     /// The socket's public id.
     #[must_use]
     pub fn id(&self, socket: SocketKey) -> Option<SocketId> {
-        self.core.socket(socket).map(|socket| socket.id)
+        self.state.socket(socket).map(|socket| socket.id)
     }
 
     /// The engine session under a socket.
     #[must_use]
     pub fn conn(&self, socket: SocketKey) -> Option<ConnKey> {
-        self.core.socket(socket).map(|socket| socket.conn)
+        self.state.socket(socket).map(|socket| socket.conn)
     }
 
     /// The socket's namespace.
     #[must_use]
     pub fn nsp(&self, socket: SocketKey) -> Option<&str> {
-        let nsp = self.core.socket(socket)?.nsp;
-        self.core.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
+        let nsp = self.state.socket(socket)?.nsp;
+        self.state.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
     }
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
         // It gets what its rooms hold back, and of the new room only what comes after.
-        self.settle(socket);
-        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.join(&mut self.core.sockets, socket, room)
+        self.flush_held_frames(socket);
+        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.join(&mut self.state.sockets, socket, room)
     }
 
     /// Takes the socket out of a room; `false` when it was not there.
     pub fn leave(&mut self, socket: SocketKey, room: &str) -> bool {
-        self.settle(socket);
-        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.leave(&mut self.core.sockets, socket, room)
+        self.flush_held_frames(socket);
+        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.leave(&mut self.state.sockets, socket, room)
     }
 
     /// The rooms the socket joined (its own, named like its id, is not among them).
     pub fn rooms(&self, socket: SocketKey) -> impl Iterator<Item = &str> {
-        let socket = self.core.socket(socket);
-        let rooms = socket.and_then(|socket| self.core.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
+        let socket = self.state.socket(socket);
+        let rooms = socket.and_then(|socket| self.state.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
         socket
             .into_iter()
             .flat_map(|socket| &socket.rooms)
@@ -116,7 +118,7 @@ impl Io<'_> {
 
     /// This shard's sockets in a room.
     pub fn members(&self, nsp: &str, room: &str) -> impl ExactSizeIterator<Item = SocketKey> {
-        let nsp = self.core.namespaces.find(nsp).and_then(|index| self.core.namespaces.get(index));
+        let nsp = self.state.namespaces.find(nsp).and_then(|index| self.state.namespaces.get(index));
         let members = nsp.and_then(|nsp| nsp.rooms.find(room).map(|room| nsp.rooms.members(room)));
         members.unwrap_or_default().iter().map(|member| member.socket)
     }
@@ -144,18 +146,18 @@ impl Io<'_> {
         timeout: Duration,
     ) -> Result<AckId, EmitError> {
         let deadline = self.now().checked_add(timeout);
-        let limit = self.core.config.acks_per_socket;
-        let owed = self.core.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
+        let limit = self.state.config.acks_per_socket;
+        let owed = self.state.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
         if owed >= limit {
             return Err(EmitError::TooManyAcks);
         }
-        let id = AckId(self.core.next_ack);
+        let id = AckId(self.state.next_ack);
         self.send_event(socket, Some(id), name, args, attachments)?;
-        self.core.next_ack += 1;
+        self.state.next_ack += 1;
         if let Some(deadline) = deadline {
-            self.core.deadlines.acks.insert((deadline, id), socket);
+            self.state.deadlines.acks.insert((deadline, id), socket);
         }
-        if let Some(socket) = self.core.sockets.get_mut(socket.0) {
+        if let Some(socket) = self.state.sockets.get_mut(socket.0) {
             socket.acks.push((id, deadline));
         }
         Ok(id)
@@ -185,30 +187,31 @@ impl Io<'_> {
 
     fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
         // What its rooms hold back was said before this.
-        self.settle(key);
-        let socket = self.core.socket(key).ok_or(EmitError::Disconnected)?;
-        let nsp = self.core.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
+        self.flush_held_frames(key);
+        let socket = self.state.socket(key).ok_or(EmitError::Disconnected)?;
+        let nsp = self.state.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
         let frame = encode(&nsp.name);
         Ok(self.outbox.send(socket.conn, &frame)?)
     }
 
-    fn settle(&mut self, key: SocketKey) {
-        if !self.core.gathering.is_empty() {
-            self.core.rooms(self.outbox).settle(key);
+    /// Sends a socket what its rooms hold back, before anything else that concerns it.
+    fn flush_held_frames(&mut self, key: SocketKey) {
+        if !self.state.gathered.is_empty() {
+            Delivery::new(self.state, self.outbox).flush_held_frames(key);
         }
     }
 
     /// A broadcast within a namespace: to everyone there, on every shard, unless narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
-        let nsp = self.core.namespaces.find(nsp);
-        Broadcast::new(self.core, self.outbox, nsp)
+        let nsp = self.state.namespaces.find(nsp);
+        Broadcast::new(self.state, self.outbox, nsp)
     }
 
     /// Makes the socket leave its namespace: the client gets a disconnect packet, and does not come back by itself. With
     /// `close` all sockets of the client leave theirs, and the engine session ends after that.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
         let Some(conn) = self.conn(socket) else { return };
-        let leaving: SmallVec<[SocketKey; 1]> = match self.core.client(conn) {
+        let leaving: SmallVec<[SocketKey; 1]> = match self.state.client(conn) {
             Some(client) if close => client.sockets.iter().map(|(_, socket)| *socket).collect(),
             _ => SmallVec::from_slice(&[socket]),
         };
@@ -216,19 +219,19 @@ impl Io<'_> {
         for socket in leaving {
             // One that does not reach the client is a client that is gone.
             let _ = self.send(socket, encode::disconnect);
-            self.core.detach(socket, DisconnectReason::ServerNamespaceDisconnect, now);
+            self.state.remove_socket(socket, DisconnectReason::ServerNamespaceDisconnect, now);
         }
         if close {
             self.outbox.close(conn, CloseReason::ForcedClose);
         }
     }
 
-    /// Makes the socket that [`Core::attach`] is to add next.
+    /// Makes the socket that [`State::add_socket`] is to add next.
     pub(crate) fn new_socket(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<Socket> {
         let mut random = [0; RANDOM_LEN];
         self.outbox.fill_random(&mut random);
-        let index = self.core.sockets.vacant_key()?.index();
+        let index = self.state.sockets.vacant_key()?.index();
         let id = SocketId::new(self.outbox.shard(), index, random);
-        Some(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0, settled: 0, flush: 0 })
+        Some(Socket::new(id, nsp, conn))
     }
 }

@@ -41,25 +41,20 @@
 //! | [`server`] | packets to calls of the application |
 //! | [`handler`] | the application's trait |
 //! | [`io`], [`broadcast`] | what the application may do |
-//! | `gather` | what a room's members get together at the end of a turn |
-//! | `core`: `client`, `socket`, `namespace`, `room`, `deadlines` | the state of one shard |
+//! | `adapter` | who else must hear of a broadcast: the other shards |
+//! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 
+mod adapter;
 pub mod broadcast;
-mod client;
 pub mod config;
-mod core;
-mod deadlines;
 pub mod error;
-mod gather;
 pub mod handler;
 pub mod io;
 pub mod json;
-mod namespace;
 pub mod packet;
 pub mod parser;
-mod room;
 pub mod server;
-pub mod socket;
+mod state;
 
 pub use broadcast::RoomPlace;
 pub use config::Config;
@@ -68,4 +63,4 @@ pub use handler::{ConnectRequest, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
-pub use socket::{SocketId, SocketKey};
+pub use state::ids::{SocketId, SocketKey};

@@ -5,7 +5,7 @@ use super::*;
 /// How many deadlines are set for clients without a namespace.
 fn watched(bench: &mut Bench) -> usize {
     let far = bench.engine.now + Duration::from_secs(3600);
-    std::iter::from_fn(|| bench.server.core.deadlines.connects.pop_due(far)).count()
+    std::iter::from_fn(|| bench.server.state.deadlines.connects.pop_due(far)).count()
 }
 
 #[test]
@@ -21,8 +21,8 @@ fn a_connect_is_answered_with_the_id_of_the_socket() {
         let mut bench = Bench::new();
         let conn = bench.open();
         bench.text(conn, text);
-        let nsp_index = bench.server.core.namespaces.find(nsp).unwrap();
-        let socket = bench.server.core.client(conn).unwrap().socket_of(nsp_index).unwrap();
+        let nsp_index = bench.server.state.namespaces.find(nsp).unwrap();
+        let socket = bench.server.state.client(conn).unwrap().socket_of(nsp_index).unwrap();
         let id = bench.io(|io| io.id(socket)).unwrap();
         let head = if nsp == "/" { "40".to_owned() } else { format!("40{nsp},") };
         assert_eq!(bench.sent(conn), [format!(r#"{head}{{"sid":"{id}"}}"#)], "{text}");

@@ -23,7 +23,11 @@ use std::{
 use engineio::{Handler as _, SendError, SharedFrame, session::Transport, slab::Slab};
 
 use super::*;
-use crate::{Args, EmitError, error::ConnectError, socket::SocketId};
+use crate::{
+    error::{ConnectError, EmitError},
+    packet::Args,
+    state::ids::SocketId,
+};
 
 /// What the engine knows of one session.
 #[derive(Default)]
@@ -261,8 +265,8 @@ impl Bench {
         self.text(conn, &if nsp == "/" { "0".to_owned() } else { format!("0{nsp},") });
         self.engine.sessions.get_mut(&conn).unwrap().sent.pop().filter(|sent| sent.starts_with("40")).unwrap();
         self.server.handler.calls = calls;
-        let nsp = self.server.core.namespaces.find(nsp).unwrap();
-        self.server.core.client(conn).unwrap().socket_of(nsp).unwrap()
+        let nsp = self.server.state.namespaces.find(nsp).unwrap();
+        self.server.state.client(conn).unwrap().socket_of(nsp).unwrap()
     }
 
     fn message(&mut self, conn: ConnKey, message: Message<'_>) {
@@ -331,11 +335,11 @@ impl Bench {
     /// Nothing is kept once every session has ended.
     #[track_caller]
     fn assert_empty(&self) {
-        let core = &self.server.core;
-        assert!(core.sockets.is_empty(), "sockets");
-        assert!(core.clients.iter().all(Option::is_none), "clients");
-        assert!(core.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
-        assert!(core.deadlines.acks.is_empty(), "acks");
-        assert!(core.departed.is_empty(), "departed");
+        let state = &self.server.state;
+        assert!(state.sockets.is_empty(), "sockets");
+        assert!(state.clients.iter().all(Option::is_none), "clients");
+        assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
+        assert!(state.deadlines.acks.is_empty(), "acks");
+        assert!(state.departed.is_empty(), "departed");
     }
 }

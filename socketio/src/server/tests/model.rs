@@ -304,7 +304,7 @@ proptest! {
             }
             world.run(operation);
             prop_assert_eq!(*counts.borrow(), [world.connects, world.disconnects, world.answered]);
-            prop_assert_eq!(world.bench.server.core.sockets.len(), world.connects - world.disconnects);
+            prop_assert_eq!(world.bench.server.state.sockets.len(), world.connects - world.disconnects);
         }
         for client in 0..CLIENTS {
             world.run(Operation::Gone { client });

@@ -137,8 +137,8 @@ fn a_room_named_like_a_socket_takes_nothing_meant_for_the_socket() {
 #[test]
 fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     let (mut bench, conns, sockets) = four();
-    let nsp = bench.server.core.namespaces.find("/chat").unwrap();
-    let chat = bench.server.core.client(conns[0]).unwrap().socket_of(nsp).unwrap();
+    let nsp = bench.server.state.namespaces.find("/chat").unwrap();
+    let chat = bench.server.state.client(conns[0]).unwrap().socket_of(nsp).unwrap();
     bench.io(|io| io.join(chat, "b"));
     assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to("b").emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("b").emit("x", "", &[])), "12");

@@ -1,0 +1,194 @@
+//! [`Broadcast`]: an event for many sockets, encoded once.
+//!
+//! It reaches the sockets of every shard. Here it is sent to this shard's; `adapter` sends it to the others, where the
+//! same frame goes to the same targets.
+
+mod recipients;
+
+pub(crate) mod gather;
+
+use bytes::Bytes;
+use engineio::{Outbox, SharedFrame};
+use smallvec::SmallVec;
+
+use self::{
+    gather::Delivery,
+    recipients::{Recipients, Target},
+};
+use crate::{
+    adapter::{RelayedBroadcast, TargetNames, send_to_other_shards},
+    error::EmitError,
+    packet::is_reserved,
+    parser::encode,
+    state::{
+        State,
+        ids::{Member, NspIndex, RoomKey, SocketKey},
+    },
+};
+
+/// Where a room is on this shard, as [`Broadcast::to_known`] found it. Stale once the room is empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoomPlace {
+    nsp: NspIndex,
+    room: RoomKey,
+}
+
+/// A broadcast that is being put together; [`Broadcast::emit`] sends it.
+///
+/// `to` narrows it to rooms (each socket is reached once, in however many of them it is), `except` takes rooms or sockets
+/// out, `volatile` leaves out sockets that have much unread, `local` leaves out the other shards.
+///
+/// Broadcasts of one shard arrive in order. Those of different shards may arrive in different orders at different sockets;
+/// where that matters, let one shard do all broadcasts to a room.
+#[must_use = "nothing is sent before `emit`"]
+pub struct Broadcast<'a> {
+    state: &'a mut State,
+    outbox: &'a mut dyn Outbox,
+    nsp: Option<NspIndex>,
+    recipients: Recipients,
+    volatile: bool,
+    /// The targets by name, for the other shards; `None` when the broadcast is for this shard alone.
+    names: Option<TargetNames>,
+}
+
+impl std::fmt::Debug for Broadcast<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (recipients, volatile) = (&self.recipients, &self.volatile);
+        f.debug_struct("Broadcast").field("recipients", recipients).field("volatile", volatile).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Broadcast<'a> {
+    pub(crate) fn new(state: &'a mut State, outbox: &'a mut dyn Outbox, nsp: Option<NspIndex>) -> Self {
+        let names = (outbox.shards() > 1).then(TargetNames::default);
+        Self { state, outbox, nsp, recipients: Recipients::default(), volatile: false, names }
+    }
+
+    /// Sends a broadcast of another shard to its targets here.
+    pub(crate) fn apply_relayed(state: &'a mut State, outbox: &'a mut dyn Outbox, relayed: &RelayedBroadcast) {
+        let mut broadcast = Self::new(state, outbox, Some(relayed.nsp)).local();
+        broadcast.recipients.narrowed = relayed.narrowed;
+        broadcast.volatile = relayed.volatile;
+        for name in &relayed.names.to {
+            broadcast = broadcast.to(name);
+        }
+        for name in &relayed.names.except {
+            broadcast = broadcast.except(name);
+        }
+        broadcast.emit_frame(&relayed.frame);
+    }
+
+    fn target(&self, name: &str) -> Option<Target> {
+        let nsp = self.nsp?;
+        // The id first: a room that somebody named like it must not take what is meant for the socket.
+        if let Some(member) = self.state.member_by_id(nsp, name) {
+            return Some(Target::Socket(member));
+        }
+        self.state.namespaces.get(nsp)?.rooms.find(name).map(Target::Room)
+    }
+
+    /// Narrows the broadcast to a room, or to the socket whose id is `room` (that one alone, even if a room is named
+    /// like it). Several calls add up.
+    pub fn to(mut self, room: &str) -> Self {
+        self.recipients.narrowed = true;
+        if let Some(names) = &mut self.names {
+            names.to.push(room.into());
+        }
+        self.recipients.to.extend(self.target(room));
+        self
+    }
+
+    /// Like [`to`](Self::to), for whoever broadcasts to a room often: `place`, kept for this room by the caller, spares the
+    /// look for its name as long as the room exists.
+    pub fn to_known(mut self, room: &str, place: &mut Option<RoomPlace>) -> Self {
+        let exists = |place: &RoomPlace| {
+            let rooms = self.state.namespaces.get(place.nsp).map(|nsp| &nsp.rooms);
+            Some(place.nsp) == self.nsp && rooms.is_some_and(|rooms| rooms.exists(place.room))
+        };
+        let Some(known) = place.filter(exists) else {
+            *place = self.nsp.and_then(|nsp| match self.target(room)? {
+                Target::Room(room) => Some(RoomPlace { nsp, room }),
+                Target::Socket(_) => None,
+            });
+            return self.to(room);
+        };
+        self.recipients.narrowed = true;
+        if let Some(names) = &mut self.names {
+            names.to.push(room.into());
+        }
+        self.recipients.to.push(Target::Room(known.room));
+        self
+    }
+
+    /// Leaves out the members of a room, or the socket whose id is `room`.
+    pub fn except(mut self, room: &str) -> Self {
+        if let Some(names) = &mut self.names {
+            names.except.push(room.into());
+        }
+        match self.target(room) {
+            Some(Target::Room(room)) => self.recipients.except_rooms.push(room),
+            Some(Target::Socket(member)) => self.recipients.except.push(member.socket),
+            None => {}
+        }
+        self
+    }
+
+    /// Leaves out one socket.
+    pub fn except_socket(mut self, socket: SocketKey) -> Self {
+        self.recipients.except.push(socket);
+        self
+    }
+
+    /// Leaves out sockets whose queue is above the engine's `outbound_soft`.
+    pub const fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Leaves out the sockets of other shards.
+    pub fn local(mut self) -> Self {
+        self.names = None;
+        self
+    }
+
+    /// Sends the event. `args` are JSON values joined by commas. Returns how many sockets of this shard it was queued for;
+    /// how many other shards have is known only there.
+    ///
+    /// # Errors
+    /// [`EmitError::ReservedName`].
+    pub fn emit(self, name: &str, args: &str, attachments: &[Bytes]) -> Result<usize, EmitError> {
+        if is_reserved(name) {
+            return Err(EmitError::ReservedName);
+        }
+        let Some(nsp) = self.nsp.and_then(|nsp| self.state.namespaces.get(nsp)) else { return Ok(0) };
+        let frame = encode::event(&nsp.name, None, name, args, attachments);
+        Ok(self.emit_frame(&frame))
+    }
+
+    /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`): for whoever sends
+    /// one event by several broadcasts. Returns what [`Broadcast::emit`] does.
+    pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
+        let Some(nsp) = self.nsp else { return 0 };
+        if let Some(names) = self.names.take() {
+            let (narrowed, volatile, frame) = (self.recipients.narrowed, self.volatile, frame.clone());
+            send_to_other_shards(self.outbox, RelayedBroadcast { nsp, narrowed, names, volatile, frame });
+        }
+        self.emit_here(nsp, frame)
+    }
+
+    /// Sends the frame to the recipients on this shard.
+    fn emit_here(self, nsp: NspIndex, frame: &SharedFrame) -> usize {
+        let Self { state, outbox, recipients, volatile, .. } = self;
+        let mut delivery = Delivery::new(state, outbox);
+        if let Some(room) = recipients.one_room() {
+            // Its members get it together at the end of the turn.
+            if !volatile && delivery.gather(nsp, room, frame) {
+                return delivery.members(nsp, room).len();
+            }
+            let members = SmallVec::<[Member; 2]>::from_slice(delivery.members(nsp, room));
+            return members.iter().filter(|member| delivery.send(member, frame, volatile)).count();
+        }
+        let members = recipients.members(&mut delivery, nsp);
+        members.iter().filter(|member| delivery.send(member, frame, volatile)).count()
+    }
+}

@@ -56,16 +56,16 @@ impl Io<'_> {
         self.outbox.shards()
     }
 
-    /// Hands a message to another shard's [`crate::Handler::on_shard_message`], in the order in which this shard posts and
-    /// broadcasts.
+    /// Sends a message to the handler of a shard, which gets it by [`crate::Handler::on_shard_message`]. Another shard gets this
+    /// shard's messages and broadcasts in the order in which they were sent.
     pub fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
         self.outbox.send_to_shard(shard, message);
     }
 
-    /// Has work done elsewhere, and goes on at once; [`crate::Handler::on_job_done`] gets the result.
+    /// Starts work that is done elsewhere, and returns at once. [`crate::Handler::on_job_done`] gets the result.
     ///
     /// # Errors
-    /// [`TooManyJobs`] when this shard has as many jobs under way as the engine's configuration allows.
+    /// [`TooManyJobs`] when this shard has as many jobs under way as `engineio::Config::max_jobs` allows.
     pub fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs> {
         self.outbox.start_job(job)
     }
@@ -91,7 +91,7 @@ impl Io<'_> {
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
-        // It gets what its rooms hold back, and of the new room only what comes after.
+        // First it gets what its rooms hold back; of the new room it gets only what comes after.
         self.flush_held_frames(socket);
         let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
         let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
@@ -106,7 +106,7 @@ impl Io<'_> {
         nsp.rooms.leave(&mut self.state.sockets, socket, room)
     }
 
-    /// The rooms the socket joined (its own, named like its id, is not among them).
+    /// The rooms that the socket joined. Its own room, named like its id, is not among them.
     pub fn rooms(&self, socket: SocketKey) -> impl Iterator<Item = &str> {
         let socket = self.state.socket(socket);
         let rooms = socket.and_then(|socket| self.state.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
@@ -123,8 +123,8 @@ impl Io<'_> {
         members.unwrap_or_default().iter().map(|member| member.socket)
     }
 
-    /// Sends an event to one socket. `args` are JSON values joined by commas, in which attachments stand as
-    /// placeholders ([`crate::parser::attachments::placeholder`]).
+    /// Sends an event to one socket. `args` are JSON values joined by commas, with a
+    /// [placeholder](crate::parser::attachments::placeholder) for each attachment.
     ///
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
@@ -132,8 +132,8 @@ impl Io<'_> {
         self.send_event(socket, None, name, args, attachments)
     }
 
-    /// Sends an event that asks for an acknowledgement; [`crate::Handler::on_ack`] gets the answer, or why there is none.
-    /// With [`Duration::MAX`] it waits as long as the socket is there.
+    /// Sends an event that asks for an acknowledgement. [`crate::Handler::on_ack`] gets the answer, or why there is none after
+    /// `timeout`. With [`Duration::MAX`] the answer may come as long as the socket is connected.
     ///
     /// # Errors
     /// [`EmitError`] when it was not sent; then there will be no answer either.
@@ -177,7 +177,7 @@ impl Io<'_> {
         self.send(key, |nsp| encode::event(nsp, ack, name, args, attachments))
     }
 
-    /// Answers an event that came with `id`. Answering twice is the caller's mistake; the client ignores the second.
+    /// Answers the event that came with `id`. Only the first answer counts: the client ignores a second one.
     ///
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
@@ -186,7 +186,7 @@ impl Io<'_> {
     }
 
     fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
-        // What its rooms hold back was said before this.
+        // What its rooms hold back was broadcast before this.
         self.flush_held_frames(key);
         let socket = self.state.socket(key).ok_or(EmitError::Disconnected)?;
         let nsp = self.state.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
@@ -201,14 +201,14 @@ impl Io<'_> {
         }
     }
 
-    /// A broadcast within a namespace: to everyone there, on every shard, unless narrowed.
+    /// Begins a broadcast within a namespace: to all its sockets, on every shard, unless it is narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
         let nsp = self.state.namespaces.find(nsp);
         Broadcast::new(self.state, self.outbox, nsp)
     }
 
-    /// Makes the socket leave its namespace: the client gets a disconnect packet, and does not come back by itself. With
-    /// `close` all sockets of the client leave theirs, and the engine session ends after that.
+    /// Makes the socket leave its namespace. The client gets a disconnect packet, after which it does not come back by itself.
+    /// With `close`, all sockets of the client leave theirs, and then the engine session ends.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
         let Some(conn) = self.conn(socket) else { return };
         let leaving: SmallVec<[SocketKey; 1]> = match self.state.client(conn) {
@@ -217,7 +217,7 @@ impl Io<'_> {
         };
         let now = self.now();
         for socket in leaving {
-            // One that does not reach the client is a client that is gone.
+            // A client that cannot be sent this is gone.
             let _ = self.send(socket, encode::disconnect);
             self.state.remove_socket(socket, DisconnectReason::ServerNamespaceDisconnect, now);
         }

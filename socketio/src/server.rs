@@ -1,6 +1,8 @@
 //! [`Server`]: turns the engine's messages into packets, and packets into calls of the application.
 //!
-//! Socket.IO protocol v5, "Packet types"; what ends a connection is B8.
+//! Socket.IO protocol v5, "Packet types". Whoever breaks the protocol loses the connection, not just the packet, as with
+//! Node: with close reason "parse error". That is: a message that is no packet, a packet for a namespace that the client has
+//! not joined, a second CONNECT to one that it has joined.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -29,18 +31,18 @@ pub struct Server<H> {
     state: State,
 }
 
-/// The client broke the protocol; its connection is closed.
+/// The client broke the protocol, so its connection is closed.
 struct Violation;
 
 impl<H: Handler> Server<H> {
-    /// A server with these limits, which lets `handler` do the application's part.
+    /// A server with these limits and this application.
     #[must_use]
     pub fn new(config: Config, handler: H) -> Self {
         Self { handler, state: State::new(config) }
     }
 
-    /// Calls the application, and afterwards tells it of the sockets that left on the way, even if it panicked: the
-    /// engine blames the session whose message this is, and others must not be forgotten over it.
+    /// Calls the application, and then reports the sockets that left during the call. It reports them after a panic too: the
+    /// engine ends the session whose message this is, and the others that left must not be forgotten.
     fn call<R>(&mut self, outbox: &mut dyn Outbox, call: impl FnOnce(&mut H, &mut Io<'_>) -> R) -> R {
         let Self { handler, state } = self;
         let result = catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox })));
@@ -48,8 +50,8 @@ impl<H: Handler> Server<H> {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Calls the application about a session other than the one the engine may be serving. A panic ends the session here,
-    /// because the engine would blame that other one, or, in a timer, the process.
+    /// Calls the application about a session that the engine may not be serving just now. A panic is caught here and ends
+    /// that session: the engine would end the one that it is serving, or, in a timer, the process.
     fn call_about(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, call: impl FnOnce(&mut H, &mut Io<'_>)) {
         let Self { handler, state } = self;
         if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox }))).is_err() {
@@ -57,7 +59,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Sockets in the order they left; those that leave meanwhile follow.
+    /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
@@ -86,7 +88,7 @@ impl<H: Handler> Server<H> {
             }
             Packet::Ack { nsp, id, args } => {
                 let socket = self.joined(conn, nsp)?;
-                // One that nobody waits for is ignored (B14).
+                // An answer that nobody waits for is ignored, as in Node.
                 if self.state.take_ack(socket, *id) {
                     self.call(outbox, |handler, io| handler.on_ack(io, socket, *id, Ok(args)));
                 }
@@ -95,7 +97,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// The client's socket in a namespace; a packet for one it has not joined ends the connection (B8).
+    /// The client's socket in a namespace. A packet for a namespace that the client has not joined is a violation.
     fn joined(&mut self, conn: ConnKey, nsp: &str) -> Result<SocketKey, Violation> {
         let nsp = self.state.namespaces.find(nsp).ok_or(Violation)?;
         self.state.client(conn).and_then(|client| client.socket_of(nsp)).ok_or(Violation)
@@ -116,7 +118,7 @@ impl<H: Handler> Server<H> {
             return Ok(());
         };
         let client = self.state.client(conn).ok_or(Violation)?;
-        // A second CONNECT to a joined namespace ends the connection (B8).
+        // A second CONNECT to a namespace is a violation.
         if client.socket_of(nsp).is_some() || client.sockets.len() >= limit {
             return Err(Violation);
         }
@@ -128,8 +130,8 @@ impl<H: Handler> Server<H> {
             }
             Ok(admission) => {
                 let socket = Io { state: &mut self.state, outbox }.new_socket(conn, nsp).ok_or(Violation)?;
-                // The answer comes before anything the application emits (gotcha 24). A session that is closing by now
-                // joins nothing.
+                // The answer is sent before the application hears of the socket, so that whatever it emits comes after. A
+                // session that is closing by now joins nothing.
                 if outbox.send(conn, &encode::connect(name, &socket.id.to_string())).is_err() {
                     return Ok(());
                 }
@@ -151,7 +153,7 @@ impl<H: Handler> Server<H> {
         match client.decoder.decode_text(text, &config.packet) {
             Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
             Ok(None) => {
-                // At once (B8): nothing is kept for a namespace that the client has not joined.
+                // Checked before the attachments come: nothing is kept for a namespace that the client has not joined.
                 let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
                 client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
@@ -174,7 +176,7 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Clients without a namespace, packets without attachments, answers that did not come.
+    /// Deals with clients that joined no namespace in time, attachments that did not come, and answers that did not come.
     fn run_deadlines(&mut self, outbox: &mut dyn Outbox) {
         let now = outbox.now();
         let (connect, attachment) = (self.state.config.connect_timeout, self.state.config.attachment_timeout);
@@ -182,7 +184,7 @@ impl<H: Handler> Server<H> {
             let Some(client) = self.state.client(conn) else { continue };
             client.has_connect_deadline = false;
             match client.idle_since {
-                // Without a packet, as the reference does (B7).
+                // The client gets no packet that says why, as with Node.
                 Some(since) if now.duration_since(since) >= connect => outbox.close(conn, CloseReason::ForcedClose),
                 Some(since) => self.state.set_connect_deadline(conn, since),
                 None => {}
@@ -197,7 +199,7 @@ impl<H: Handler> Server<H> {
                 None => {}
             }
         }
-        // What is asked from here on waits for the next time, even if its own is up already.
+        // A question that is asked from here on waits for the next call, even if its time is up at once.
         let asked = AckId(self.state.next_ack);
         while let Some((socket, id)) = self.state.deadlines.pop_due_ack(now, asked) {
             let Some(conn) = self.state.socket(socket).map(|socket| socket.conn) else { continue };
@@ -244,13 +246,13 @@ impl<H: Handler> engineio::Handler for Server<H> {
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
         let now = outbox.now();
-        // Taken out first: a client that is going needs no deadline for being in no namespace.
+        // Removed first: a client that is going needs no deadline for being in no namespace.
         let slot = self.state.clients.get_mut(conn.index() as usize);
         let client = slot.and_then(|slot| slot.take_if(|client| client.conn == conn));
         for (_, socket) in client.into_iter().flat_map(|client| client.sockets) {
             self.state.remove_socket(socket, DisconnectReason::Engine(reason), now);
         }
-        // `on_close` is the last of a client: its sockets are told of before.
+        // The application hears of the sockets before it hears of the end of their session.
         self.report_disconnects(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));
     }

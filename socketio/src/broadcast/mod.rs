@@ -35,11 +35,11 @@ pub struct RoomPlace {
 
 /// A broadcast that is being put together; [`Broadcast::emit`] sends it.
 ///
-/// `to` narrows it to rooms (each socket is reached once, in however many of them it is), `except` takes rooms or sockets
-/// out, `volatile` leaves out sockets that have much unread, `local` leaves out the other shards.
+/// `to` narrows it to rooms; a socket that is in several of them is reached once. `except` leaves out rooms or sockets,
+/// `volatile` leaves out sockets that have much unread, `local` leaves out the other shards.
 ///
-/// Broadcasts of one shard arrive in order. Those of different shards may arrive in different orders at different sockets;
-/// where that matters, let one shard do all broadcasts to a room.
+/// Broadcasts of one shard arrive in the order in which they were emitted. Those of different shards may arrive in different
+/// orders at different sockets. Where that matters, let one shard do all broadcasts to a room.
 #[must_use = "nothing is sent before `emit`"]
 pub struct Broadcast<'a> {
     state: &'a mut State,
@@ -78,17 +78,18 @@ impl<'a> Broadcast<'a> {
         broadcast.emit_frame(&relayed.frame);
     }
 
+    /// Whom a name stands for on this shard.
     fn target(&self, name: &str) -> Option<Target> {
         let nsp = self.nsp?;
-        // The id first: a room that somebody named like it must not take what is meant for the socket.
+        // The id comes first: a room that was named like it must not get what is meant for the socket.
         if let Some(member) = self.state.member_by_id(nsp, name) {
             return Some(Target::Socket(member));
         }
         self.state.namespaces.get(nsp)?.rooms.find(name).map(Target::Room)
     }
 
-    /// Narrows the broadcast to a room, or to the socket whose id is `room` (that one alone, even if a room is named
-    /// like it). Several calls add up.
+    /// Narrows the broadcast to a room. Several calls add up. If `room` is the id of a socket, it stands for that socket alone,
+    /// even if a room is named like it.
     pub fn to(mut self, room: &str) -> Self {
         self.recipients.narrowed = true;
         if let Some(names) = &mut self.names {
@@ -151,11 +152,12 @@ impl<'a> Broadcast<'a> {
         self
     }
 
-    /// Sends the event. `args` are JSON values joined by commas. Returns how many sockets of this shard it was queued for;
-    /// how many other shards have is known only there.
+    /// Sends the event. `args` are JSON values joined by commas, with a [placeholder](crate::parser::attachments::placeholder)
+    /// for each attachment. Returns how many sockets of this shard it was queued for; how many it reaches on other shards is
+    /// known only there.
     ///
     /// # Errors
-    /// [`EmitError::ReservedName`].
+    /// [`EmitError::ReservedName`] when servers and clients keep the name for themselves.
     pub fn emit(self, name: &str, args: &str, attachments: &[Bytes]) -> Result<usize, EmitError> {
         if is_reserved(name) {
             return Err(EmitError::ReservedName);
@@ -165,8 +167,8 @@ impl<'a> Broadcast<'a> {
         Ok(self.emit_frame(&frame))
     }
 
-    /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`): for whoever sends
-    /// one event by several broadcasts. Returns what [`Broadcast::emit`] does.
+    /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`), so that several
+    /// broadcasts of one event encode it once. Returns what [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
         let Some(nsp) = self.nsp else { return 0 };
         if let Some(names) = self.names.take() {

@@ -16,6 +16,7 @@ use crate::{
     state::{
         State,
         ids::{NspIndex, SocketId, SocketKey},
+        room::handle::RoomHandle,
         socket::Socket,
     },
 };
@@ -121,6 +122,14 @@ impl Io<'_> {
         let nsp = self.state.namespaces.find(nsp).and_then(|index| self.state.namespaces.get(index));
         let members = nsp.and_then(|nsp| nsp.rooms.find(room).map(|room| nsp.rooms.members(room)));
         members.unwrap_or_default().iter().map(|member| member.socket)
+    }
+
+    /// A handle of a room, for broadcasts to it by [`Broadcast::to_room`]; `None` when there is no such namespace. The room need
+    /// not exist yet.
+    #[must_use]
+    pub fn room(&self, nsp: &str, name: &str) -> Option<RoomHandle> {
+        let nsp = self.state.namespaces.find(nsp)?;
+        Some(RoomHandle::new(self.outbox.shard(), nsp, name))
     }
 
     /// Sends an event to one socket. `args` are JSON values joined by commas, with a

@@ -63,4 +63,7 @@ pub use handler::{ConnectRequest, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
-pub use state::ids::{SocketId, SocketKey};
+pub use state::{
+    ids::{SocketId, SocketKey},
+    room::handle::RoomHandle,
+};

@@ -3,9 +3,10 @@
 //! It reaches the sockets of every shard. Here it is sent to this shard's; `adapter` sends it to the others, where the
 //! same frame goes to the same targets.
 
+pub(crate) mod gather;
 mod recipients;
 
-pub(crate) mod gather;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use engineio::{Outbox, SharedFrame};
@@ -23,6 +24,7 @@ use crate::{
     state::{
         State,
         ids::{Member, NspIndex, RoomKey, SocketKey},
+        room::handle::RoomHandle,
     },
 };
 
@@ -96,6 +98,31 @@ impl<'a> Broadcast<'a> {
             names.to.push(room.into());
         }
         self.recipients.to.extend(self.target(room));
+        self
+    }
+
+    /// Narrows the broadcast to the room of a handle, as [`to`](Self::to) does with the room's name. A handle of another
+    /// namespace stands for nobody: no socket of this one is in that room.
+    ///
+    /// # Panics
+    /// With debug assertions, when the handle was made on another shard: its key may be another room's here.
+    pub fn to_room(mut self, room: &RoomHandle) -> Self {
+        debug_assert_eq!(room.shard, self.outbox.shard(), "a handle is for the shard that it was made on");
+        self.recipients.narrowed = true;
+        let Some(nsp) = self.nsp.filter(|nsp| *nsp == room.nsp) else { return self };
+        if let Some(names) = &mut self.names {
+            names.to.push(Arc::clone(&room.name));
+        }
+        let rooms = self.state.namespaces.get(nsp).map(|nsp| &nsp.rooms);
+        match room.key.get().filter(|key| rooms.is_some_and(|rooms| rooms.exists(*key))) {
+            Some(key) => self.recipients.to.push(Target::Room(key)),
+            None => {
+                let target = self.target(&room.name);
+                // A socket's id is looked up each time: it may be gone the next time.
+                room.key.set(if let Some(Target::Room(key)) = target { Some(key) } else { None });
+                self.recipients.to.extend(target);
+            }
+        }
         self
     }
 

@@ -1,6 +1,7 @@
 //! Rooms and broadcasts: who is reached, and that each is reached once.
 
 use super::*;
+use crate::state::{ids::RoomKey, room::handle::RoomHandle};
 
 /// Four clients in `/`: the first in `a`, the second in `a` and `b`, the third in `b`, the fourth in none. The first is
 /// in `/chat` as well.
@@ -147,29 +148,73 @@ fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").except_socket(sockets[0]).emit("x", "", &[])), "123");
 }
 
+/// Whom a broadcast to the room of a handle reaches, and the key that the handle keeps then.
+fn reached_by_handle(bench: &mut Bench, conns: [ConnKey; 4], handle: &RoomHandle) -> (String, Option<RoomKey>) {
+    let reached = reached(bench, conns, |io| io.of("/").to_room(handle).emit("x", "", &[]));
+    (reached, handle.key.get())
+}
+
 #[test]
-fn a_room_that_is_known_is_found_again_and_a_stale_place_leads_to_nobody_else() {
+fn a_handle_finds_its_room_again_when_it_was_empty_and_never_another_room() {
     let (mut bench, conns, sockets) = four();
-    let mut place = None;
-    let mut check = |bench: &mut Bench, expected: &str, room: &str, nsp: &str| {
-        let found = reached(bench, conns, |io| io.of(nsp).to_known(room, &mut place).emit("x", "", &[]));
-        assert_eq!(found, expected, "{room}");
-        place
-    };
-    let first = check(&mut bench, "01", "a", "/");
+    let handle = bench.io(|io| io.room("/", "a")).unwrap();
+    assert_eq!((handle.name(), handle.key.get()), ("a", None));
+    let (members, first) = reached_by_handle(&mut bench, conns, &handle);
+    assert_eq!(members, "01");
     assert!(first.is_some());
-    assert_eq!(check(&mut bench, "01", "a", "/"), first);
-    // Its slot is another room's now.
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), ("01".to_owned(), first));
+    // The room is empty, and its slot becomes another room's.
     bench.io(|io| {
         assert!(io.leave(sockets[0], "a") && io.leave(sockets[1], "a"));
         assert!(io.join(sockets[3], "c"));
     });
-    assert_eq!(check(&mut bench, "", "a", "/"), None);
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), (String::new(), None));
+    // It comes back under another key. A copy of the handle that knows the first key finds that too.
+    let copy = handle.clone();
+    copy.key.set(first);
     bench.io(|io| assert!(io.join(sockets[2], "a")));
-    assert!(check(&mut bench, "2", "a", "/").is_some_and(|place| Some(place) != first));
-    // Of another namespace, where no room has the name.
-    assert_eq!(check(&mut bench, "", "a", "/chat"), None);
-    // A socket's id stands for the socket, and is looked up each time.
+    for handle in [&handle, &copy, &handle] {
+        let (members, key) = reached_by_handle(&mut bench, conns, handle);
+        assert_eq!(members, "2");
+        assert!(key.is_some() && key != first);
+    }
+}
+
+#[test]
+fn a_handle_knows_its_room_as_soon_as_there_is_one_without_a_look_at_the_name() {
+    let (mut bench, conns, sockets) = four();
+    let handle = bench.io(|io| io.room("/", "later")).unwrap();
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), (String::new(), None));
+    bench.io(|io| assert!(io.join(sockets[1], "later")));
+    let (members, key) = reached_by_handle(&mut bench, conns, &handle);
+    assert_eq!(members, "1");
+    // The name is not looked at: a handle with another one finds the room by the key.
+    let renamed = RoomHandle::new(handle.shard, handle.nsp, "no such room");
+    renamed.key.set(key);
+    assert_eq!(reached_by_handle(&mut bench, conns, &renamed).0, "1");
+}
+
+#[test]
+fn a_handle_is_of_one_namespace() {
+    let (mut bench, conns, _) = four();
+    assert!(bench.io(|io| io.room("/nope", "a")).is_none());
+    let handle = bench.io(|io| io.room("/", "a")).unwrap();
+    // It narrows the broadcast all the same: not everyone is reached.
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to_room(&handle).emit("x", "", &[])), "");
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").to_room(&handle).to("b").emit("x", "", &[])), "012");
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").to_room(&handle).except("b").emit("x", "", &[])), "0");
+}
+
+#[test]
+fn a_handle_with_the_id_of_a_socket_stands_for_the_socket() {
+    let (mut bench, conns, sockets) = four();
     let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
-    assert_eq!(check(&mut bench, "3", &id, "/"), None);
+    let handle = bench.io(|io| io.room("/", &id)).unwrap();
+    bench.io(|io| assert!(io.join(sockets[0], &id)));
+    for _ in 0..2 {
+        assert_eq!(reached_by_handle(&mut bench, conns, &handle), ("3".to_owned(), None));
+    }
+    bench.io(|io| io.disconnect(sockets[3], false));
+    bench.sent(conns[3]);
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle).0, "0");
 }

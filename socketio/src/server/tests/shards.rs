@@ -61,6 +61,7 @@ fn a_broadcast_reaches_the_sockets_of_every_shard_once() {
     let mut shards = Shards::new();
     let here = shards.id(0, 1);
     let there = shards.id(1, 0);
+    let room = shards.benches[0].io(|io| io.room("/", "b")).unwrap();
     let mut check = |expected: (usize, &str), send: &dyn Fn(&mut Io<'_>) -> Result<usize, EmitError>| {
         let (count, reached) = shards.reached(|io| send(io));
         assert_eq!((count, &*reached), expected);
@@ -68,6 +69,8 @@ fn a_broadcast_reaches_the_sockets_of_every_shard_once() {
     check((2, "0123"), &|io| io.of("/").emit("x", "", &[]));
     check((2, "0123"), &|io| io.of("/").to("a").to("b").emit("x", "", &[]));
     check((1, "13"), &|io| io.of("/").to("b").emit("x", "", &[]));
+    check((1, "13"), &|io| io.of("/").to_room(&room).emit("x", "", &[]));
+    check((0, ""), &|io| io.of("/chat").to_room(&room).emit("x", "", &[]));
     check((1, "02"), &|io| io.of("/").to("a").except("b").emit("x", "", &[]));
     check((0, "2"), &|io| io.of("/").to(&there).emit("x", "", &[]));
     check((1, "1"), &|io| io.of("/").to(&here).emit("x", "", &[]));

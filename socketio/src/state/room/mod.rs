@@ -4,6 +4,7 @@
 //! of its rooms, so that leaving is a swap with the last one. An empty room does not exist.
 
 pub(crate) mod gathered;
+pub(crate) mod handle;
 #[cfg(test)]
 mod tests;
 

@@ -56,7 +56,6 @@ pub mod parser;
 pub mod server;
 mod state;
 
-pub use broadcast::RoomPlace;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 pub use handler::{ConnectRequest, Handler};

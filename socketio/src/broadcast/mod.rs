@@ -23,17 +23,10 @@ use crate::{
     parser::encode,
     state::{
         State,
-        ids::{Member, NspIndex, RoomKey, SocketKey},
+        ids::{Member, NspIndex, SocketKey},
         room::handle::RoomHandle,
     },
 };
-
-/// Where a room is on this shard, as [`Broadcast::to_known`] found it. Stale once the room is empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoomPlace {
-    nsp: NspIndex,
-    room: RoomKey,
-}
 
 /// A broadcast that is being put together; [`Broadcast::emit`] sends it.
 ///
@@ -123,28 +116,6 @@ impl<'a> Broadcast<'a> {
                 self.recipients.to.extend(target);
             }
         }
-        self
-    }
-
-    /// Like [`to`](Self::to), for whoever broadcasts to a room often: `place`, kept for this room by the caller, spares the
-    /// look for its name as long as the room exists.
-    pub fn to_known(mut self, room: &str, place: &mut Option<RoomPlace>) -> Self {
-        let exists = |place: &RoomPlace| {
-            let rooms = self.state.namespaces.get(place.nsp).map(|nsp| &nsp.rooms);
-            Some(place.nsp) == self.nsp && rooms.is_some_and(|rooms| rooms.exists(place.room))
-        };
-        let Some(known) = place.filter(exists) else {
-            *place = self.nsp.and_then(|nsp| match self.target(room)? {
-                Target::Room(room) => Some(RoomPlace { nsp, room }),
-                Target::Socket(_) => None,
-            });
-            return self.to(room);
-        };
-        self.recipients.narrowed = true;
-        if let Some(names) = &mut self.names {
-            names.to.push(room.into());
-        }
-        self.recipients.to.push(Target::Room(known.room));
         self
     }
 

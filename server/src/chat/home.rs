@@ -253,13 +253,7 @@ impl Chat {
     }
 
     /// A user is gone: told to the rooms that do not know, and forgotten in those that live here.
-    pub(super) fn on_ended(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Arc<Account>,
-        past: &[Past],
-        frame: SharedFrame,
-    ) {
+    pub(super) fn on_ended(&mut self, io: &mut Io<'_>, account: &Arc<Account>, past: &[Past], frame: SharedFrame) {
         let here = io.shard();
         let mut back = Vec::new();
         for Past { room, left } in past {

@@ -148,8 +148,7 @@ fn a_panic_ends_the_session_or_the_test() {
 #[test]
 fn a_peer_that_does_not_read_is_first_not_writable_then_closed() {
     let mut shard = Shard::new(Puppet::default());
-    let mut config = crate::Config::default();
-    (config.outbound_soft, config.outbound_hard) = (10, 20);
+    let config = crate::Config { outbound_soft: 10, outbound_hard: 20, ..crate::Config::default() };
     shard.engine = Engine::new().with_limits_of(&config);
     let conn = shard.open();
     // WebSocket header and packet type are two bytes and one.
@@ -203,8 +202,7 @@ fn random_bytes_repeat_by_seed_and_differ_by_shard() {
 #[test]
 fn jobs_run_when_the_test_says_so() {
     let mut shard = Shard::new(Puppet::default());
-    let mut config = crate::Config::default();
-    config.max_jobs = 4;
+    let config = crate::Config { max_jobs: 4, ..crate::Config::default() };
     shard.engine = Engine::new().with_limits_of(&config);
     let mut polls = 0;
     let twice = std::future::poll_fn(move |_| {

@@ -36,7 +36,7 @@ fn reached(
 fn a_broadcast_reaches_whom_it_names_once() {
     let (mut bench, conns, sockets) = four();
     let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
-    let gone = SocketId::new(7, 99, [0; 15]).to_string();
+    let gone = SocketId::new(0, 99, [0; 15]).to_string();
     let mut check = |expected: &str, send: &dyn Fn(&mut Io<'_>) -> Result<usize, EmitError>| {
         assert_eq!(reached(&mut bench, conns, |io| send(io)), expected);
     };
@@ -77,7 +77,7 @@ fn a_broadcast_is_one_frame_with_its_namespace() {
 #[test]
 fn a_volatile_broadcast_leaves_out_who_does_not_read() {
     let (mut bench, conns, _) = four();
-    bench.engine.sessions.get_mut(&conns[1]).unwrap().unwritable = true;
+    bench.engine.set_queued(conns[1], SOFT);
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("a").volatile().emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("a").to("b").volatile().emit("x", "", &[])), "02");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").volatile().emit("x", "", &[])), "023");
@@ -87,7 +87,7 @@ fn a_volatile_broadcast_leaves_out_who_does_not_read() {
 #[test]
 fn a_broadcast_goes_on_past_a_session_that_is_closing_or_full() {
     let (mut bench, conns, sockets) = four();
-    bench.engine.sessions.get_mut(&conns[1]).unwrap().full = true;
+    bench.engine.set_queued(conns[1], HARD);
     let counts = bench.io(|io| {
         let first = io.of("/").emit("x", "", &[]).unwrap();
         // It is closing now, and still in its rooms.
@@ -138,8 +138,8 @@ fn a_room_named_like_a_socket_takes_nothing_meant_for_the_socket() {
 #[test]
 fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     let (mut bench, conns, sockets) = four();
-    let nsp = bench.server.state.namespaces.find("/chat").unwrap();
-    let chat = bench.server.state.client(conns[0]).unwrap().socket_of(nsp).unwrap();
+    let nsp = bench.handler.state.namespaces.find("/chat").unwrap();
+    let chat = bench.handler.state.client(conns[0]).unwrap().socket_of(nsp).unwrap();
     bench.io(|io| io.join(chat, "b"));
     assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to("b").emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("b").emit("x", "", &[])), "12");

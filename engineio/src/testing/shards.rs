@@ -46,6 +46,12 @@ impl<H: Handler> Shards<H> {
         self.shards.len()
     }
 
+    /// The time, which is the same on all shards.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self[0].engine.now()
+    }
+
     /// The shards in order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Shard<H>> {
         self.shards.iter_mut()
@@ -86,7 +92,7 @@ impl<H: Handler> Shards<H> {
     /// Time passes on all shards. The clock stops at each deadline, the shard's handler is called, and all messages are
     /// delivered.
     pub fn advance(&mut self, time: Duration) {
-        let until = self[0].engine.now() + time;
+        let until = self.now() + time;
         while self.advance_to_deadline(until) {
             self.deliver_all();
         }

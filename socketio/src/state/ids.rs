@@ -1,11 +1,9 @@
-//! `Socket`: one client's membership of one namespace, and its names.
+//! The keys and ids of sockets, namespaces and rooms. They are together here, so that the parts of the state name each
+//! other's keys without importing each other.
 
-use std::{fmt, time::Instant};
+use std::fmt;
 
 use engineio::{ConnKey, Sid, slab::Key};
-use smallvec::SmallVec;
-
-use crate::{namespace::NspIndex, packet::AckId, room::Membership};
 
 /// A socket within its shard. A stale key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +17,8 @@ impl SocketKey {
     }
 }
 
-/// The public id of a socket. Never the engine's sid, which is a secret (B2); it names its shard likewise.
+/// The public id of a socket. It is made from other random bytes than the engine's session id, which is a secret. Like
+/// that, it names the shard that the socket is on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SocketId(Sid);
 
@@ -57,20 +56,24 @@ impl fmt::Debug for SocketId {
     }
 }
 
-#[derive(Debug)]
-pub(crate) struct Socket {
-    pub(crate) id: SocketId,
-    pub(crate) nsp: NspIndex,
+/// A namespace's position in the list of namespaces, which is the same on every shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct NspIndex(pub(crate) u16);
+
+/// A room within its namespace and shard. A room that is empty ceases to exist, and its key finds nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct RoomKey(pub(crate) Key);
+
+/// A room that a socket is in, and the socket's position among the members.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Membership {
+    pub(crate) room: RoomKey,
+    pub(crate) position: u32,
+}
+
+/// A member of a room, as a broadcast needs it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub(crate) socket: SocketKey,
     pub(crate) conn: ConnKey,
-    /// The rooms it is in. Its own room (named like its id) is not stored: the id itself routes.
-    pub(crate) rooms: SmallVec<[Membership; 2]>,
-    /// Owed acknowledgements, oldest first, and by when.
-    pub(crate) acks: Vec<(AckId, Option<Instant>)>,
-    /// The last broadcast that reached it: a socket in several targeted rooms is reached once, without building a set.
-    pub(crate) stamp: u64,
-    /// The number of the last broadcast that its connection has, of those its rooms hold back until the end of the turn.
-    pub(crate) settled: u64,
-    /// The last flush that found it in a room: in two of them, it must get both rooms' broadcasts in the order of their
-    /// numbers.
-    pub(crate) flush: u64,
 }

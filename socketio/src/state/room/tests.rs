@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use engineio::ConnKey;
 use proptest::prelude::*;
-use smallvec::SmallVec;
 
 use super::*;
-use crate::{namespace::Namespaces, socket::SocketId};
+use crate::state::{ids::SocketId, namespace::Namespaces};
 
 fn sockets(count: u8) -> (Slab<Socket>, Vec<SocketKey>) {
     let nsp = Namespaces::new(&["/".to_owned()]).find("/").unwrap();
@@ -16,16 +16,7 @@ fn sockets(count: u8) -> (Slab<Socket>, Vec<SocketKey>) {
         .map(|index| {
             let conn = ConnKey::new(conns.insert(()));
             let id = SocketId::new(0, u32::from(index), [index; 15]);
-            SocketKey(sockets.insert(Socket {
-                id,
-                nsp,
-                conn,
-                rooms: SmallVec::new(),
-                acks: Vec::new(),
-                stamp: 0,
-                settled: 0,
-                flush: 0,
-            }))
+            SocketKey(sockets.insert(Socket::new(id, nsp, conn)))
         })
         .collect();
     (sockets, keys)

@@ -1,22 +1,27 @@
-//! The deadlines of one shard's clients and sockets.
+//! [`Deadlines`]: by when the clients and sockets of one shard must have done what is due.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use engineio::{ConnKey, deadlines::Heap};
 
-use crate::{packet::AckId, socket::SocketKey};
+use super::ids::SocketKey;
+use crate::packet::AckId;
 
+/// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Deadlines {
-    /// Clients that are in no namespace. One entry a client, which moves back when it is not due yet: so not in order.
+    /// Clients that are in no namespace, one entry each. An entry that comes too early is put back with a later time, so
+    /// the entries are not in order, and a heap holds them.
     pub(crate) connects: Heap<ConnKey>,
     /// Clients whose packet waits for attachments; likewise.
     pub(crate) attachments: Heap<ConnKey>,
-    /// Acknowledgements that sockets owe. An answer takes its entry out: whoever answers fast would pile them up.
+    /// Acknowledgements that sockets owe. An answer removes its entry: otherwise a client that answers fast would pile
+    /// them up.
     pub(crate) acks: BTreeMap<(Instant, AckId), SocketKey>,
 }
 
 impl Deadlines {
+    /// The next deadline of all.
     pub(crate) fn next(&self) -> Option<Instant> {
         let ack = self.acks.first_key_value().map(|((deadline, _), _)| *deadline);
         [self.connects.next(), self.attachments.next(), ack].into_iter().flatten().min()
@@ -29,6 +34,7 @@ impl Deadlines {
         (deadline <= now && id < limit).then(|| (first.remove(), id))
     }
 
+    /// Removes the deadline of an acknowledgement.
     pub(crate) fn forget_ack(&mut self, id: AckId, deadline: Option<Instant>) {
         if let Some(deadline) = deadline {
             self.acks.remove(&(deadline, id));

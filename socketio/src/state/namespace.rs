@@ -1,18 +1,15 @@
 //! The namespaces of a server, found by name.
 
-use crate::room::RoomTable;
+use super::{ids::NspIndex, room::RoomTable};
 
-/// A namespace's place in [`Namespaces`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct NspIndex(u16);
-
+/// A namespace and its rooms.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: String,
     pub(crate) rooms: RoomTable,
 }
 
-/// All namespaces: a handful, so a list is searched.
+/// All namespaces. There are few, so a list is searched.
 #[derive(Debug)]
 pub(crate) struct Namespaces(Vec<Namespace>);
 

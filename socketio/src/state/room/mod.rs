@@ -1,38 +1,24 @@
 //! [`RoomTable`]: who is in which room of one namespace.
 //!
-//! A room is a dense array of its members, so that a broadcast walks memory in order; a member knows its position in each
-//! of its rooms, so that leaving is a swap. An empty room does not exist.
+//! A room is a dense array of its members, so that a broadcast walks memory in order. A member knows its position in each
+//! of its rooms, so that leaving is a swap with the last one. An empty room does not exist.
+
+pub(crate) mod gathered;
+pub(crate) mod handle;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
-use engineio::{
-    ConnKey,
-    slab::{Key, Slab},
+use engineio::slab::Slab;
+
+use self::gathered::Gathered;
+use super::{
+    ids::{Member, Membership, RoomKey, SocketKey},
+    socket::Socket,
 };
 
-use crate::{
-    gather::Gathered,
-    socket::{Socket, SocketKey},
-};
-
-/// A room within its namespace and shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct RoomKey(Key);
-
-/// A socket's place in a room.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Membership {
-    room: RoomKey,
-    position: u32,
-}
-
-/// A member as a broadcast needs it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Member {
-    pub(crate) socket: SocketKey,
-    pub(crate) conn: ConnKey,
-}
-
+/// A room that has members.
 #[derive(Debug)]
 struct Room {
     name: Arc<str>,
@@ -65,13 +51,13 @@ impl RoomTable {
         self.rooms.get(membership.room.0).map(|room| &*room.name)
     }
 
-    /// Where a room keeps what it holds back.
-    pub(crate) fn gathered(&mut self, room: RoomKey) -> Option<&mut Option<Box<Gathered>>> {
+    /// What a room holds back, to be changed; `None` when there is no such room.
+    pub(crate) fn gathered_mut(&mut self, room: RoomKey) -> Option<&mut Option<Box<Gathered>>> {
         self.rooms.get_mut(room.0).map(|room| &mut room.gathered)
     }
 
     /// What the room of a membership holds back.
-    pub(crate) fn held(&self, membership: &Membership) -> Option<&Gathered> {
+    pub(crate) fn gathered(&self, membership: &Membership) -> Option<&Gathered> {
         self.rooms.get(membership.room.0)?.gathered.as_deref()
     }
 
@@ -99,9 +85,9 @@ impl RoomTable {
     /// Takes a socket out of a room; `false` when it was not there.
     pub(crate) fn leave(&mut self, sockets: &mut Slab<Socket>, key: SocketKey, name: &str) -> bool {
         let (Some(room), Some(socket)) = (self.find(name), sockets.get_mut(key.0)) else { return false };
-        let Some(place) = socket.rooms.iter().position(|membership| membership.room == room) else { return false };
-        let membership = socket.rooms.swap_remove(place);
-        self.take_out(sockets, membership);
+        let Some(index) = socket.rooms.iter().position(|membership| membership.room == room) else { return false };
+        let membership = socket.rooms.swap_remove(index);
+        self.remove_member(sockets, membership);
         true
     }
 
@@ -109,7 +95,7 @@ impl RoomTable {
     pub(crate) fn leave_all(&mut self, sockets: &mut Slab<Socket>, key: SocketKey) {
         let Some(socket) = sockets.get_mut(key.0) else { return };
         for membership in std::mem::take(&mut socket.rooms) {
-            self.take_out(sockets, membership);
+            self.remove_member(sockets, membership);
         }
     }
 
@@ -118,10 +104,10 @@ impl RoomTable {
         self.names.is_empty() && self.rooms.is_empty()
     }
 
-    fn take_out(&mut self, sockets: &mut Slab<Socket>, gone: Membership) {
+    fn remove_member(&mut self, sockets: &mut Slab<Socket>, gone: Membership) {
         let Some(Room { name, members, .. }) = self.rooms.get_mut(gone.room.0) else { return };
         members.swap_remove(gone.position as usize);
-        // Whoever was last stands in the free place now.
+        // Whoever was last has the free position now.
         if let Some(moved) = members.get(gone.position as usize)
             && let Some(socket) = sockets.get_mut(moved.socket.0)
             && let Some(membership) = socket.rooms.iter_mut().find(|membership| membership.room == gone.room)
@@ -136,6 +122,3 @@ impl RoomTable {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,6 +18,10 @@
 //! | [`shard_message`] | a message for a shard's handler, from another shard or another thread |
 //! | [`job`] | work that a shard has done elsewhere, and whose result comes back as an event |
 
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod batch;
 pub mod close;
 pub mod config;

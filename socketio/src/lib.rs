@@ -44,6 +44,10 @@
 //! | `gather` | what a room's members get together at the end of a turn |
 //! | `core`: `client`, `socket`, `namespace`, `room`, `deadlines` | the state of one shard |
 
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod broadcast;
 mod client;
 pub mod config;

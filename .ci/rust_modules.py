@@ -154,6 +154,7 @@ class Crate:
         self.source = folder / "src"
         self.name = folder.name.replace("-", "_")
         self.modules: list[Module] = []
+        self.lost: list[str] = []
         roots = [self.source / name for name in ("lib.rs", "main.rs")]
         self.roots = [self.read((), root, None, self.source) for root in roots if root.is_file()]
         if not self.roots:
@@ -324,6 +325,7 @@ class Crate:
             for each in module.imports:
                 place = self.resolve(module, each.path)
                 if place is None:
+                    self.note_lost(module, each.path, each.line)
                     continue
                 target, name = place
                 names = target.defined if each.name == "*" else {each.name}
@@ -334,6 +336,13 @@ class Crate:
                     found(module, target, each.line)
             for path, line in module.paths:
                 place = self.resolve(module, path)
-                if place is not None and place[1]:
+                if place is None:
+                    self.note_lost(module, path, line)
+                elif place[1]:
                     found(module, place[0], line)
         return [Arrow(source, target, line) for (source, target), line in sorted(first.items())]
+
+    def note_lost(self, module: Module, path: tuple[str, ...], line: int) -> None:
+        """A path of this crate that leads to nothing would hide an arrow: what a macro defines, for example."""
+        if path[0] in {"crate", "self", "super"} and len(path) > 1:
+            self.lost.append(f"{module.file}:{line}: {'::'.join(path)}")

@@ -19,6 +19,10 @@
 //! | [`job`] | work that a shard has done elsewhere, and whose result comes back as an event |
 //! | `testing` | with the feature of that name: a test kit, the engine's side of a handler without sockets and time |
 
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 pub mod batch;
 pub mod close;
 pub mod config;

@@ -100,6 +100,10 @@
 //! | [`packet`] | the packets that a client may send |
 //! | [`json`] | a scanner that checks JSON text and gives its slices |
 
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
 mod adapter;
 pub mod broadcast;
 pub mod config;

@@ -113,7 +113,8 @@ impl Emitter<'_> {
         let engine = &self.handle.engine;
         let mut result = Ok(());
         for (shard, message) in self.messages(name, args, attachments)? {
-            result = result.and(engine.send(shard, message).await);
+            let sent = engine.send(shard, message).await;
+            result = result.and(sent);
         }
         Ok(result?)
     }
@@ -126,7 +127,8 @@ impl Emitter<'_> {
         let engine = &self.handle.engine;
         let mut result = Ok(());
         for (shard, message) in self.messages(name, args, attachments)? {
-            result = result.and(engine.send_blocking(shard, message));
+            let sent = engine.send_blocking(shard, message);
+            result = result.and(sent);
         }
         Ok(result?)
     }

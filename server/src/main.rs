@@ -4,15 +4,15 @@
 mod auth;
 mod chat;
 mod cli;
+mod clock;
 mod config;
 mod dev;
 mod http;
 mod limits;
 mod logging;
-mod message_id;
+mod room;
 mod serve;
 mod store;
-mod timestamp;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use socketio::json;
 
-use super::room::Room;
+use crate::room::Room;
 use crate::{config::Limits, limits::Bucket};
 
 /// Maps that users are spread over, so that shards seldom wait for each other.

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use socketio::{AckId, Args, Io, SocketKey, parser::attachments};
 use uuid::Uuid;
 
-use super::{Chat, Outcome, Reply, error::ChatError, post::Question, request, room::Room};
+use super::{Chat, Outcome, Reply, error::ChatError, post::Question, request};
+use crate::room::Room;
 use crate::store::Stored;
 
 /// The most attachments one packet may carry to official clients (socket.io-parser since 4.2.6).

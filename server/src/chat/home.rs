@@ -14,8 +14,8 @@ use super::{
     Chat, Reply,
     accounts::{Account, Past},
     post::{Asker, Post, Question},
-    room::Room,
 };
+use crate::room::Room;
 use crate::store::LogKey;
 
 /// A user as known in a room: with sockets in it, or without any but not forgotten.

@@ -8,7 +8,8 @@ use std::{
 use smallvec::SmallVec;
 use socketio::SocketKey;
 
-use super::{accounts::Account, room::Room};
+use super::accounts::Account;
+use crate::room::Room;
 use crate::{auth::Rooms, config::RoomAccess, limits::Strikes};
 
 /// Which rooms a socket's token opens.

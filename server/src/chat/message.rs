@@ -8,14 +8,14 @@ use socketio::{AckId, Args, Io, RoomPlace, SocketKey, json, parser::encode};
 use uuid::fmt::Hyphenated;
 
 use super::{
-    Chat, LOBBY, Outcome, Reply,
+    Chat, Outcome, Reply,
     accounts::Account,
     error::{ChatError, Code},
     post::{Asker, Post},
     request::{self, MessageRequest},
-    room::Room,
-    wall_clock,
 };
+use crate::clock::wall_clock;
+use crate::room::{LOBBY, Room};
 use crate::store::{Receipt, Stored};
 
 /// A checked `message` on its way to another shard.
@@ -94,15 +94,14 @@ impl Chat {
         }
         let mut random = [0; 10];
         io.fill_random(&mut random);
-        let (id, millis) = self.ids.next(wall_clock(), random);
-        let receipt = Receipt { id, millis };
+        let receipt = self.ids.next(wall_clock(), random);
         let payload = self.payload(&asker.account.fields(), receipt, request);
         let frame = encode::event("/", None, "message", &payload, request.attachments);
         // A room that everybody has left meanwhile has no home.
         let (shards, known) = self.homes.get(room).map(|home| (home.shards(), home.ways)).unwrap_or_default();
         let mut ways = known;
         // Stored first: what nobody can find again later is not delivered either.
-        let stored = Stored { id, json: payload.into(), attachments: request.attachments.into() };
+        let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
         self.store.append(now, room, &mut ways.log, stored);
         self.fan_out(io, &asker.account, room, &shards, &mut ways.place, &frame);
         if ways != known

@@ -29,7 +29,6 @@ mod message;
 mod post;
 mod presence;
 mod request;
-mod room;
 mod rooms;
 mod session;
 mod typing;
@@ -38,7 +37,7 @@ use std::{
     collections::{HashMap, HashSet, hash_map::RandomState},
     net::IpAddr,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use accounts::{Accounts, Seat};
@@ -49,21 +48,17 @@ use error::{ChatError, Code};
 use home::Home;
 use member::Member;
 use post::{Asker, Post};
-pub(crate) use room::Room;
 use smallvec::SmallVec;
 use socketio::{AckId, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 
 use crate::{
     auth::{Claims, Verifier},
+    clock::Timestamps,
     config::Config,
     limits::Addresses,
-    message_id::MessageIds,
-    store::MemoryStore,
-    timestamp::Clock,
+    room::{LOBBY, Room},
+    store::{MemoryStore, MessageIds},
 };
-
-/// The room of everybody.
-const LOBBY: &str = "lobby";
 
 /// What the shards of one chat have in common.
 #[derive(Debug)]
@@ -95,7 +90,7 @@ pub(crate) struct Chat {
     quiet: HashSet<Room>,
     store: MemoryStore,
     ids: MessageIds,
-    clock: Clock,
+    clock: Timestamps,
     lobby: Room,
     idle: Alarms,
     expiry: Alarms,
@@ -160,7 +155,7 @@ impl Chat {
             quiet: HashSet::new(),
             store: MemoryStore::new(config.store.max_age, config.store.max_count, shared.shards),
             ids: MessageIds::default(),
-            clock: Clock::default(),
+            clock: Timestamps::default(),
             lobby: Room::new(LOBBY),
             idle: Alarms::default(),
             expiry: Alarms::default(),
@@ -184,11 +179,6 @@ impl Chat {
         let account = Arc::clone(&self.member(socket)?.account);
         Some(Asker { shard: io.shard(), socket, account, ack })
     }
-}
-
-/// The wall clock, as the time since the Unix epoch.
-fn wall_clock() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Handler for Chat {

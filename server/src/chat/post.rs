@@ -17,8 +17,8 @@ use super::{
     error::ChatError,
     history::Wanted,
     message::OwnedMessage,
-    room::Room,
 };
+use crate::room::Room;
 
 /// Who asks a home for something, and to whom the answer goes.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use super::{
     home::Home,
     post::{Post, Question, Tell},
     request,
-    room::Room,
 };
+use crate::room::Room;
 
 /// The most users that `presence` names.
 const USERS: usize = 1000;

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use socketio::{AckId, Args, Io, SocketKey, json};
 
 use super::{
-    Chat, LOBBY, Outcome, Reply,
+    Chat, Outcome, Reply,
     accounts::Account,
     error::{ChatError, Code},
     history::Page,
@@ -13,8 +13,8 @@ use super::{
     member::Joined,
     post::{Post, Question},
     request,
-    room::Room,
 };
+use crate::room::{LOBBY, Room};
 
 pub(super) const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
 

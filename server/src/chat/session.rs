@@ -11,10 +11,10 @@ use super::{
     member::{Access, Member},
     post::Post,
     request,
-    room::Room,
-    wall_clock,
 };
 use crate::auth::{AuthError, Rooms};
+use crate::clock::wall_clock;
+use crate::room::Room;
 
 /// How often tokens are held against the wall clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);

@@ -12,8 +12,8 @@ use super::{
     member::Typing,
     post::{Post, Tell},
     request,
-    room::Room,
 };
+use crate::room::Room;
 
 impl Chat {
     pub(super) fn on_typing(

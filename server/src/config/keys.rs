@@ -1,6 +1,6 @@
 //! The one table of all keys: name and place in [`Config`]. Reading, printing and the names of variables follow from it.
 
-use super::Config;
+use super::settings::Config;
 use super::value::Setting;
 
 /// One key of the configuration.

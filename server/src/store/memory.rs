@@ -7,42 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use engineio::slab::{Key, Slab};
 use uuid::Uuid;
 
-use crate::chat::Room;
+use super::types::{Receipt, Stored};
+use crate::room::Room;
 
 /// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Bytes that all messages of all shards together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
-
-/// A message as it was delivered.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) id: Uuid,
-    /// The event's payload, as JSON.
-    pub(crate) json: Box<str>,
-    /// What the placeholders in it stand for.
-    pub(crate) attachments: Box<[Bytes]>,
-}
-
-impl Stored {
-    fn bytes(&self) -> usize {
-        // The constant is what a message costs beside its bytes: allocations and queue entries.
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 160
-    }
-}
-
-/// What a message was stamped with, and is acknowledged with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) id: Uuid,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) millis: u64,
-}
 
 /// A `clientId` in its room and of its user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -180,6 +155,8 @@ impl MemoryStore {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn texts(store: &MemoryStore, room: &str) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::{
     hash::BuildHasher as _,
     net::SocketAddr,
     rc::Rc,
+    time::Duration,
 };
 
 use engineio::{CloseReason, Handler as _, Message, Outbox, SendError, SharedFrame, session::Transport, slab::Slab};
@@ -14,6 +15,7 @@ use engineio::{CloseReason, Handler as _, Message, Outbox, SendError, SharedFram
 use super::super::*;
 use crate::{
     auth::{TokenRequest, sign},
+    clock::wall_clock,
     config::{Environment, Source},
 };
 

@@ -82,7 +82,7 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     Server::new(engine_config(config))
         .shards(shards)
         .fallback(move |parts, _| http::answer(parts, &readiness))
-        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&shared))))
+        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
 }
 
 fn engine_config(config: &Config) -> engineio::Config {

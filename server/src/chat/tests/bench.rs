@@ -3,8 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    hash::BuildHasher as _,
+    collections::{BTreeMap, HashMap, VecDeque},
     net::SocketAddr,
     rc::Rc,
     time::Duration,
@@ -17,6 +16,7 @@ use crate::{
     auth::{TokenRequest, sign},
     clock::wall_clock,
     config::{Environment, Source},
+    room::Room,
 };
 
 /// The engine of one shard.
@@ -136,7 +136,7 @@ pub(super) type Conn = (usize, ConnKey);
 /// A server. Sessions are opened on its shards in turn.
 pub(super) struct Bench {
     pub(super) shards: Vec<Shard>,
-    config: Arc<Config>,
+    shared: Shared,
     pub(super) opened: usize,
     /// What is under way, by the shards it goes from and to.
     mail: BTreeMap<(usize, usize), VecDeque<ShardMessage>>,
@@ -164,11 +164,10 @@ impl Bench {
         };
         let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
         let config = crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap();
-        let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(Arc::clone(&config), shards));
+        let shared = Shared::new(Arc::new(config), shards);
         let (now, count) = (Instant::now(), u16::try_from(shards).unwrap());
         let shard = |shard| {
-            let chat = Held(Rc::new(RefCell::new(Chat::new(Arc::clone(&shared)))));
+            let chat = Held(Rc::new(RefCell::new(Chat::new(&shared))));
             let engine = Engine {
                 now,
                 entropy: 0,
@@ -183,7 +182,7 @@ impl Bench {
         };
         Self {
             shards: (0..count).map(shard).collect(),
-            config,
+            shared,
             opened: 0,
             mail: BTreeMap::new(),
             in_order: VecDeque::new(),
@@ -234,10 +233,9 @@ impl Bench {
         self.collect();
     }
 
-    /// The shard that a room lives on.
+    /// The home of a room.
     pub(super) fn home(&self, room: &str) -> usize {
-        let chat = self.shards[0].chat.0.borrow();
-        (chat.shared.homes.hash_one(Room::new(room)) % self.shards.len() as u64) as usize
+        usize::from(self.shared.homes.of(&Room::new(room), self.shards.len() as u16))
     }
 
     /// Carries all mail, and what comes of it, to each shard in the order in which it was handed over.
@@ -290,7 +288,7 @@ impl Bench {
 
     pub(super) fn token(&self, sub: &str, lifetime: u64) -> String {
         let lifetime = Duration::from_secs(lifetime);
-        sign(&self.config.auth, &TokenRequest { sub, name: None, rooms: None, lifetime }, wall_clock()).unwrap()
+        sign(&self.shared.config.auth, &TokenRequest { sub, name: None, rooms: None, lifetime }, wall_clock()).unwrap()
     }
 
     pub(super) fn connect(&mut self, conn: Conn, sub: &str) {
@@ -364,23 +362,13 @@ impl Bench {
 
     /// How many entries each collection has that must be empty without a client.
     pub(super) fn into_kept(self) -> BTreeMap<&'static str, usize> {
-        let mut kept = BTreeMap::new();
+        let mut kept = BTreeMap::from([("accounts", self.shared.accounts.len())]);
         for Shard { chat, engine, .. } in self.shards {
             let mut chat = chat.0.borrow_mut();
-            let Chat { peers, members, users, homes, quiet, idle, expiry, typing, grace, shared, .. } = &mut *chat;
+            let Chat { connections, sockets, homes } = &mut *chat;
             let never = engine.now + Duration::from_secs(1 << 31);
-            kept.insert("accounts", shared.accounts.len());
-            for (what, count) in [
-                ("peers", peers.iter().flatten().count()),
-                ("members", members.iter().flatten().count()),
-                ("users", users.len()),
-                ("homes", homes.len()),
-                ("quiet", quiet.len()),
-                ("idle", std::iter::from_fn(|| idle.pop_due(never)).count()),
-                ("expiry", std::iter::from_fn(|| expiry.pop_due(never)).count()),
-                ("typing", std::iter::from_fn(|| typing.pop_due(never)).count()),
-                ("grace", std::iter::from_fn(|| grace.pop_due(never)).count()),
-            ] {
+            let counts = [("connections", connections.len()), ("homes", homes.len())];
+            for (what, count) in counts.into_iter().chain(sockets.count_kept(never)) {
                 *kept.entry(what).or_default() += count;
             }
         }

@@ -5,8 +5,6 @@ mod order;
 
 use bench::{Bench, Conn, with};
 
-use super::*;
-
 #[test]
 fn connecting_and_disconnecting_in_a_row_piles_nothing_up() {
     with(&[], |mut bench| {
@@ -248,7 +246,7 @@ fn a_fraction_of_a_second_of_leeway_counts_on_a_living_socket_too() {
     with(&[("auth.leeway", "1500ms")], |mut bench| {
         bench.join("alice");
         let chat = bench.shards[0].chat.0.borrow();
-        let expires = chat.members.iter().flatten().next().and_then(|member| member.expires).unwrap();
+        let expires = chat.sockets.expirations().next().flatten().unwrap();
         assert_eq!(expires.subsec_millis(), 500);
     });
 }

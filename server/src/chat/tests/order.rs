@@ -1,6 +1,8 @@
 //! A room has one order: whatever sockets on whatever shards do, and however their shards' mail is delayed, what a member
 //! gets of a room is a piece of its history without a gap, from where it came in.
 
+use std::collections::HashMap;
+
 use super::*;
 
 const ROOMS: [&str; 3] = ["a", "b", "c"];

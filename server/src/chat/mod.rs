@@ -1,11 +1,11 @@
 //! The chat: what happens to users, rooms and messages, as plain functions over [`Io`].
 //!
 //! One value a shard. It has two parts: [`Sockets`] runs on a socket's shard, [`Homes`] on the home of a room, the shard that
-//! alone orders the room's messages and knows who is in it. Neither part sees the other's state. They tell each other
-//! something by shard messages, or, on the same shard, by a call with the same content. Everything is synchronous: an event
-//! comes in, and what it causes on this shard is queued before the call returns.
+//! alone orders the room's messages and knows who is in it. Neither part sees the other's state. They send each
+//! other the messages of `shard_message`; with one shard these are calls. Everything is synchronous: an event comes in, and what
+//! it causes on this shard is queued before the call returns.
 //!
-//! | place | what it does |
+//! | module | what it does |
 //! |---|---|
 //! | `request` | checks what clients send |
 //! | `socket` | a socket's side of every event |

@@ -104,7 +104,7 @@ pub(super) enum ToAll {
     UserBroadcast(UserBroadcast),
     /// Whether the room has too many members for presence now.
     Quiet { room: Room, quiet: bool },
-    /// The user has been without a socket for `presence.grace`. The frame tells it to the rooms that take the user for online.
+    /// The user has been without a socket for `presence.grace`. `frame` is the event for the rooms that take it for online.
     UserGone { account: Arc<Account>, past: Arc<[PastRoom]>, frame: SharedFrame },
 }
 
@@ -150,7 +150,7 @@ impl From<ToAll> for ShardMessage {
     }
 }
 
-/// The sockets of this shard, as its homes see them: a home can tell them something, and nothing else.
+/// The sockets of this shard, as its homes see them: a home can send them messages, and nothing else.
 pub(super) trait LocalSockets {
     /// Takes a message for one of them.
     fn receive(&mut self, io: &mut Io<'_>, message: ToSocket);

@@ -1,4 +1,4 @@
-//! The one table of all keys: name and place in [`Config`]. Reading, printing and the names of variables follow from it.
+//! The one table of all keys: name and slot in [`Config`]. Reading, printing and the names of variables follow from it.
 
 use super::settings::Config;
 use super::value::Setting;
@@ -7,7 +7,7 @@ use super::value::Setting;
 pub(super) struct Key {
     /// As written in the file and after `--set`.
     pub(super) name: &'static str,
-    /// Its place in the configuration.
+    /// Where its value is in the configuration.
     pub(super) slot: fn(&mut Config) -> &mut dyn Setting,
 }
 

@@ -50,7 +50,7 @@ fn the_keys_are_those_of_the_documentation() {
         log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
-    // The two types of one value each take no place.
+    // The two types that have one value have no size.
     let sized = KEYS.iter().filter(|key| !["store.kind", "store.durability"].contains(&key.name));
     let slots: Vec<usize> = sized
         .map(|key| {
@@ -60,7 +60,7 @@ fn the_keys_are_those_of_the_documentation() {
         })
         .collect();
     let different: BTreeSet<usize> = slots.iter().copied().collect();
-    assert_eq!(different.len(), slots.len(), "no two keys share a place");
+    assert_eq!(different.len(), slots.len(), "no two keys share a slot");
 }
 
 #[test]

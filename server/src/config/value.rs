@@ -90,9 +90,9 @@ pub(super) trait Value: Sized {
     fn show(&self) -> Shown;
 }
 
-/// A place in the configuration, whatever its type.
+/// A slot of the configuration, whatever its type.
 pub(super) trait Setting {
-    /// Reads `raw` into the place, or says why not.
+    /// Reads `raw` into the slot, or says why not.
     fn set(&mut self, raw: &Raw) -> Result<(), String>;
     /// What stands there now.
     fn shown(&self) -> Shown;

@@ -43,7 +43,7 @@ struct Log {
 pub(crate) struct MemoryStore {
     rooms: HashMap<Room, LogKey>,
     logs: Slab<Log>,
-    /// When each message was stored, oldest first, and where: whose front is to go next.
+    /// When each message was stored, oldest first, and in which log: the first message of that log is the next to go.
     order: VecDeque<(Instant, LogKey)>,
     bytes: usize,
     max_age: Duration,
@@ -54,8 +54,8 @@ pub(crate) struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// One of `shards` stores that together forget messages older than `max_age` (zero: none is too old) or beyond
-    /// `max_count`.
+    /// One of `shards` stores. Together they forget messages older than `max_age` (zero: none is too old) and all beyond
+    /// the newest `max_count`.
     pub(crate) fn new(max_age: Duration, max_count: usize, shards: usize) -> Self {
         Self {
             rooms: HashMap::new(),
@@ -70,7 +70,8 @@ impl MemoryStore {
         }
     }
 
-    /// Keeps a message as the newest of its room. `log`, kept by the caller for this room, spares the look for its name.
+    /// Keeps a message as the newest of its room. `log` belongs to this room and is kept by the caller: it saves the look-up
+    /// of the room's name.
     pub(crate) fn append(&mut self, now: Instant, room: &Room, log: &mut Option<LogKey>, stored: Stored) {
         let key = log.filter(|key| self.logs.get(key.0).is_some()).unwrap_or_else(|| self.log_of(room));
         *log = Some(key);
@@ -222,7 +223,7 @@ mod tests {
         store.append(now, &a, &mut log, stored(1));
         store.append(now, &a, &mut log, stored(2));
         store.expire(now + Duration::from_secs(11));
-        // Another room has the place now.
+        // Another room has the slot now.
         store.append(now + Duration::from_secs(11), &b, &mut None, stored(3));
         store.append(now + Duration::from_secs(11), &a, &mut log, stored(4));
         assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".to_owned()], vec!["3".to_owned()]));

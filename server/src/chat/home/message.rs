@@ -1,5 +1,5 @@
-//! A message at the home of its room, in four steps: it is looked up (a repeated `clientId` was stored already), stored, which
-//! gives it its id and its place in the order, delivered, and acknowledged.
+//! A message at the home of its room, in four steps. It is looked up: one with a repeated `clientId` is stored already. It is
+//! stored with an id, which fixes its order. It is delivered. It is acknowledged.
 
 use engineio::SharedFrame;
 use smallvec::SmallVec;

@@ -34,7 +34,7 @@ impl Borrow<Account> for ById {
 /// The users and sockets of one room.
 #[derive(Debug, Default)]
 pub(super) struct Occupants {
-    /// In the order in which they came; but the last takes the place of one who is forgotten.
+    /// In the order in which they came, except that the last moves to where one was forgotten.
     users: IndexMap<ById, Occupant>,
     /// How many of them have sockets in the room.
     present: usize,
@@ -63,8 +63,8 @@ impl Occupants {
         self.users.iter().filter(|(_, occupant)| occupant.sockets > 0).map(|(user, _)| &*user.0)
     }
 
-    /// Those whom the others take for online: present, or without a socket in it, but neither did they leave nor are they
-    /// gone for the grace.
+    /// Those whom the others take for online: they have a socket in the room, or had one and neither left nor were gone for
+    /// `presence.grace`.
     pub(super) fn taken_for_online(&self) -> impl Iterator<Item = &Account> {
         let known = self.users.iter().filter(|(_, occupant)| occupant.sockets > 0 || occupant.left.is_none());
         known.map(|(user, _)| &*user.0)
@@ -87,7 +87,7 @@ impl Occupants {
         }
     }
 
-    /// A socket of the user, on this shard, is in the room now; whether the others are to be told.
+    /// A socket of the user, on this shard, is in the room now; whether the others are to hear of the user.
     pub(super) fn enter(&mut self, shard: u16, account: &Arc<Account>, now: Instant, grace: Duration) -> bool {
         self.count_in(shard);
         if let Some(occupant) = self.users.get_mut(&**account) {

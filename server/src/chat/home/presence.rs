@@ -20,7 +20,7 @@ use crate::{
 const USERS: usize = 1000;
 
 impl Homes {
-    /// A socket comes in: it is told who is there, and the others are told of its user.
+    /// A socket enters the room: it hears who is there, and the others hear of its user.
     pub(super) fn enter(
         &mut self,
         io: &mut Io<'_>,
@@ -33,7 +33,7 @@ impl Homes {
         let home = self.rooms.entry(room.clone()).or_default();
         let is_new = home.occupants.enter(asker.shard, &asker.account, io.now(), presence.grace);
         watch_size(io, sockets, home, room, presence.max_room);
-        // Whoever comes back without having left is not announced again: the newcomer must know of them too.
+        // Users who were disconnected and may still come back are among them: coming back is not announced.
         let others = home.occupants.taken_for_online().filter(|user| !home.quiet && **user != *asker.account);
         let present = others.take(presence.snapshot).map(Account::online).collect();
         let entered = ToSocket::Entered { socket: asker.socket, room: room.clone(), entry, present };
@@ -68,7 +68,7 @@ impl Homes {
         forgotten
     }
 
-    /// A user is gone, as the members of its rooms have just been told: the rooms whose home is here forget it.
+    /// A user is gone, as the members of its rooms have just heard. The rooms whose home is here forget it.
     pub(in crate::chat) fn forget_user(
         &mut self,
         io: &mut Io<'_>,
@@ -77,7 +77,7 @@ impl Homes {
         past: &[PastRoom],
     ) {
         for PastRoom { room, left } in past {
-            // It came back at this very moment, and others have just been told that it is gone.
+            // The user has just come back, after the others heard that it is gone.
             if !self.forget(account, room)
                 && left.is_none()
                 && let Some(home) = self.rooms.get(room).filter(|home| !home.quiet)

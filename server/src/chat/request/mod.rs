@@ -103,7 +103,7 @@ pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageReq
     if let Some(context) = context {
         check_context(context, args.attachments(), limits)?;
     }
-    // One elsewhere would reach the others, and be kept, without a place in what they get.
+    // One elsewhere would be sent to the others and stored, although nothing in the event refers to it.
     if !attachments::all_placed(context.unwrap_or_default(), args.attachments().len()) {
         return Err(ChatError::new(INVALID, "attachments belong into context"));
     }

@@ -55,7 +55,7 @@ pub(super) struct Typing {
 #[derive(Debug)]
 pub(super) struct Joined {
     pub(super) room: Room,
-    /// Tells this entry from an earlier one of the same socket, whose answer may still come.
+    /// Distinguishes this entry from an earlier one of the same socket, whose answer may still come.
     entry: u32,
 }
 
@@ -121,7 +121,7 @@ impl Member {
         self.typing.extend(until.map(|until| Typing { room: room.cloned(), until }));
     }
 
-    /// Ends what of the typing `ends`, and returns it.
+    /// Ends the typing that `ends` selects, and returns it.
     pub(super) fn end_typing(&mut self, ends: impl Fn(&Typing) -> bool) -> Vec<Typing> {
         let (ended, lasting) = std::mem::take(&mut self.typing).into_iter().partition(ends);
         self.typing = lasting;
@@ -139,10 +139,12 @@ pub(super) struct Members {
 }
 
 impl Members {
+    /// The socket, if it is connected.
     pub(super) fn get(&self, socket: SocketKey) -> Option<&Member> {
         self.sockets.get(socket.index() as usize)?.as_ref().filter(|member| member.key == socket)
     }
 
+    /// Likewise, to change it.
     pub(super) fn get_mut(&mut self, socket: SocketKey) -> Option<&mut Member> {
         self.sockets.get_mut(socket.index() as usize)?.as_mut().filter(|member| member.key == socket)
     }
@@ -157,6 +159,7 @@ impl Members {
         self.users.get(id).map_or(&[], |sockets| sockets)
     }
 
+    /// Adds a socket.
     pub(super) fn insert(&mut self, member: Member) {
         self.users.entry(Arc::clone(&member.account.id)).or_default().push(member.key);
         let index = member.key.index() as usize;
@@ -168,6 +171,7 @@ impl Members {
         }
     }
 
+    /// Removes a socket.
     pub(super) fn remove(&mut self, socket: SocketKey) -> Option<Member> {
         let member = self.sockets.get_mut(socket.index() as usize)?.take_if(|member| member.key == socket)?;
         if let Some(sockets) = self.users.get_mut(&member.account.id) {

@@ -119,6 +119,7 @@ impl Sockets {
         }
     }
 
+    /// `join`: the home answers.
     pub(in crate::chat) fn on_join(
         &mut self,
         io: &mut Io<'_>,
@@ -132,6 +133,7 @@ impl Sockets {
         Ok(Outcome::Asked)
     }
 
+    /// `history`: the home answers.
     pub(in crate::chat) fn on_history(
         &mut self,
         io: &mut Io<'_>,
@@ -145,6 +147,7 @@ impl Sockets {
         Ok(Outcome::Asked)
     }
 
+    /// `presence`: the home answers.
     pub(in crate::chat) fn on_presence(
         &mut self,
         io: &mut Io<'_>,
@@ -157,6 +160,7 @@ impl Sockets {
         Ok(Outcome::Asked)
     }
 
+    /// `leave`: the socket is out at once, and the home hears of it.
     pub(in crate::chat) fn on_leave(
         &mut self,
         io: &mut Io<'_>,

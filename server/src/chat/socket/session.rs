@@ -70,7 +70,7 @@ impl Sockets {
         true
     }
 
-    /// A new token for the same user: its claims count from now on. Rooms that were joined stay joined.
+    /// `refresh`, a new token for the same user: its claims count from now on. Rooms that were joined stay joined.
     pub(in crate::chat) fn on_refresh(
         &mut self,
         io: &mut Io<'_>,
@@ -125,7 +125,7 @@ impl Sockets {
         ack: Option<AckId>,
         outcome: &Result<Reply, ChatError>,
     ) {
-        // What cannot be sent now is a connection that is closing: there is nobody to tell.
+        // It fails only where the connection is closing: then nobody waits for it.
         match (outcome, ack) {
             (Ok(_), None) => {}
             (Ok(Reply { members, attachments }), Some(id)) => {
@@ -183,7 +183,7 @@ impl Sockets {
     }
 }
 
-/// Tells a socket why it may not stay, and disconnects it.
+/// Sends a socket the reason, and disconnects it.
 fn expel(io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
     let _ = io.emit(socket, "error", &error.to_json(None), &[]);
     io.disconnect(socket, true);

@@ -18,6 +18,7 @@ use crate::{
 };
 
 impl Sockets {
+    /// `typing`.
     pub(in crate::chat) fn on_typing(
         &mut self,
         io: &mut Io<'_>,
@@ -54,10 +55,10 @@ impl Sockets {
             Some(room) => smallvec![room.clone()],
             None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
         };
-        // Nobody would be told in the others, and all their members' typing would go by one home.
+        // In the other rooms nobody would hear of it, and the typing of all their members would pass through one home.
         rooms.retain(|of| room.is_some() || !self.quiet.contains(of));
-        // By a home even where all shards are to hear of it, or it overtakes the home's answer to a socket that is about to be
-        // in the room although its CONNECT was answered. Of several rooms the first, which is the lobby: there that can be.
+        // It goes through a home even where all shards are to hear of it. Sent from here, it would overtake the home's answer to a
+        // socket whose CONNECT was answered but which is not in the lobby yet. Of several rooms the lobby is the first.
         let Some(first) = rooms.first().cloned() else { return };
         let mut payload = format!(r#"{{{},"isTyping":{is_typing}"#, **account.fields()).into_bytes();
         if let Some(room) = room {
@@ -71,7 +72,7 @@ impl Sockets {
         self.homes.send(io, first, HomeRequest::Broadcast(broadcast));
     }
 
-    /// Ends what of a socket's typing `ends`, and says so.
+    /// Ends the typing of a socket that `ends` selects, and tells the others.
     fn end_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, ends: impl Fn(&Typing) -> bool) {
         let Some(member) = self.members.get_mut(socket) else { return };
         for typing in member.end_typing(ends) {
@@ -79,6 +80,7 @@ impl Sockets {
         }
     }
 
+    /// Ends the typing of a socket whose time has come.
     pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let now = io.now();
         self.end_typing(io, socket, |typing| typing.until <= now);
@@ -88,19 +90,20 @@ impl Sockets {
         }
     }
 
+    /// Ends all typing of a socket.
     pub(super) fn end_all_typing(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_typing(io, socket, |_| true);
     }
 
-    /// Ends what of a socket's typing the room was told of. What was told to all rooms ends in all: a receiver cannot know
-    /// in which of the rooms it shares with the user.
+    /// Ends a socket's typing in this room. Typing in all rooms ends in all: a receiver cannot know which of the rooms that it
+    /// shares with the user is meant.
     pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Room) {
         self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
     }
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
     pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, account: &Account, room: &Room) {
-        // Whoever types has a deadline; mostly nobody does.
+        // Each user who types has a deadline; mostly there is none.
         if self.typing.next().is_none() {
             return;
         }

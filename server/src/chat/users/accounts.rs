@@ -1,8 +1,8 @@
 //! [`Accounts`]: what all shards must know of a user together.
 //!
-//! A socket's shard decides alone what concerns the socket. What it cannot know alone stands here: how many sockets the user
-//! has everywhere, how much all of them send, and which of them is the last to go. The locks are taken when a socket comes,
-//! goes or leaves a room, never for a message, and are held for a look into a map.
+//! A socket's shard decides alone what concerns the socket. What it cannot know alone is here: how many sockets the user has on
+//! all shards, how much they send together, and which of them is the last to go. A lock is taken when a socket connects,
+//! disconnects or leaves a room, never for a message, and is held for one look into a map.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -27,8 +27,8 @@ const REMEMBERED_ROOMS: usize = 1000;
 #[derive(Debug, Clone)]
 pub(in crate::chat) struct PastRoom {
     pub(in crate::chat) room: Room,
-    /// When, by `leave`: nobody is told of that. `None` when the socket was disconnected in the room, whose users take this
-    /// one for online until they are told otherwise.
+    /// When, if by `leave`, which the others do not hear of. `None` when the socket was disconnected while in the room: there the
+    /// others take the user for online until they hear that it is offline.
     pub(in crate::chat) left: Option<Instant>,
 }
 
@@ -63,7 +63,7 @@ pub(in crate::chat) struct Accounts {
     grace: Duration,
 }
 
-/// A socket that is counted, and is not there yet. Dropped without [`SocketReservation::take`], it is not counted any more.
+/// A socket that is counted although its CONNECT is still under way. Dropped without [`SocketReservation::take`], it is not counted any more.
 #[derive(Debug)]
 pub(in crate::chat) struct SocketReservation {
     accounts: Arc<Accounts>,
@@ -86,7 +86,7 @@ pub(in crate::chat) enum Gone {
     Back,
     /// It came back and went again: look then.
     Later(Instant),
-    /// For the whole grace: forgotten here, and to be told to whoever takes the user for online.
+    /// Yes, for the whole grace: it is forgotten here, and those who take it for online must hear of it.
     Ended { account: Arc<Account>, since: Instant, past: Vec<PastRoom> },
 }
 
@@ -98,9 +98,9 @@ impl Accounts {
     }
 
     fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe> {
-        let place = self.hasher.hash_one(id) as usize % STRIPES;
+        let stripe = self.hasher.hash_one(id) as usize % STRIPES;
         // A panic under the lock leaves a map that is whole: entries are changed by plain assignments.
-        self.stripes[place].lock().unwrap_or_else(PoisonError::into_inner)
+        self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts one more socket of a user; `None` when there are as many as one may have.
@@ -124,7 +124,7 @@ impl Accounts {
         let mut stripe = self.stripe(&account.id);
         let Some(entry) = stripe.0.get_mut(&*account.id) else { return };
         entry.reserved -= 1;
-        // A user who never was there has nothing that must be told.
+        // The user never had a socket, so nobody takes it for online.
         if entry.sockets + entry.reserved == 0 && !entry.watched {
             stripe.0.remove(&*account.id);
         }
@@ -190,8 +190,8 @@ impl Accounts {
 }
 
 impl Entry {
-    /// Sees to it that past rooms do not pile up. Those that were left go first, because nobody is told anything there any
-    /// more; only beyond the bound those too where the user's end would be told.
+    /// Remembers that a socket went out of a room, or forgets other rooms first, so that they do not pile up. Rooms that were left
+    /// by `leave` go first: nobody there needs to hear that the user is offline. If that is not enough, all go.
     fn remember(
         &mut self,
         room: &Room,

@@ -1,9 +1,10 @@
-//! Serving: joins configuration, engine and chat, says where it listens, and ends in order.
+//! Serving: puts configuration, engine and chat together, says where it listens, and ends in order.
 
 use std::{
     future::poll_fn,
     io::Write as _,
     net::SocketAddr,
+    pin::pin,
     sync::Arc,
     task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,26 +20,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     chat::{Chat, Shared},
-    config::Config,
+    config::{Config, Shutdown},
     dev,
     http::{self, Readiness},
     logging,
 };
 
-/// The longest the connections may take to end, whatever `shutdown.timeout` allows: clients of the source document give up
-/// for ever 12.5 s after a loss, so the next process must listen soon.
-const DRAIN: Duration = Duration::from_secs(3);
-
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
-/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once.
+/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once. Some threads may still be running
+/// when it returns: the caller is to end the process.
 ///
 /// # Errors
 /// The address cannot be bound, or the operating system gives no threads.
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _inside = runtime.enter();
+    let served = runtime.block_on(serve(config));
+    // Not waiting for what is left of the threads: a second signal means now.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -46,27 +50,47 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let running = start(&config, &readiness, listener)?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
-    runtime.block_on(signals.next());
+    signals.next().await;
     tracing::info!("shutting down");
     readiness.drain();
-    running.shutdown(config.shutdown.timeout.min(DRAIN));
-    let mut joined = runtime.spawn_blocking(move || running.join());
-    runtime.block_on(async {
-        let mut joined = std::pin::Pin::new(&mut joined);
-        poll_fn(|cx| match (joined.as_mut().poll(cx), signals.poll_next(cx)) {
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
+    let Shutdown { timeout, drain } = config.shutdown;
+    running.shutdown(drain.min(timeout));
+    let joined = tokio::task::spawn_blocking(move || running.join());
+    match end(joined, signals.next(), timeout).await {
+        End::Joined(joined) => joined.context("waiting for the shards")?,
+        End::Signal => tracing::info!("a second signal: ending at once"),
+        End::Timeout => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
+    }
+    Ok(())
+}
+
+/// Why a shutdown is over.
+#[derive(Debug, PartialEq, Eq)]
+enum End<T> {
+    /// All shards have ended.
+    Joined(T),
+    /// A second signal came.
+    Signal,
+    /// `shutdown.timeout` is over.
+    Timeout,
+}
+
+/// Waits for whichever comes first.
+async fn end<T>(joined: impl Future<Output = T>, signal: impl Future<Output = ()>, timeout: Duration) -> End<T> {
+    let (mut joined, mut signal) = (pin!(joined), pin!(signal));
+    let first = poll_fn(|cx| {
+        if let Poll::Ready(joined) = joined.as_mut().poll(cx) {
+            return Poll::Ready(End::Joined(joined));
+        }
+        signal.as_mut().poll(cx).map(|()| End::Signal)
     });
-    // Not waiting for threads: a second signal means now.
-    std::process::exit(0);
+    tokio::time::timeout(timeout, first).await.unwrap_or(End::Timeout)
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    // A restart must not wait for the last process's connections to be forgotten.
+    // The next process may listen while connections of the last one are still ending.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -137,14 +161,30 @@ struct Signals {
 }
 
 impl Signals {
-    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
+    /// Waits for the next signal of either kind.
+    async fn next(&mut self) {
+        poll_fn(|cx| match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
             (Poll::Pending, Poll::Pending) => Poll::Pending,
             _ => Poll::Ready(()),
-        }
+        })
+        .await;
     }
+}
 
-    async fn next(&mut self) {
-        poll_fn(|cx| self.poll_next(cx)).await;
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn a_shutdown_ends_with_the_shards_or_with_a_signal_or_with_its_timeout() {
+        const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            assert_eq!(end(ready(1), pending(), NEVER).await, End::Joined(1));
+            assert_eq!(end(pending::<i32>(), ready(()), NEVER).await, End::Signal);
+            assert_eq!(end(pending::<i32>(), pending(), Duration::from_millis(10)).await, End::Timeout);
+        });
     }
 }

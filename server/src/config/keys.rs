@@ -90,6 +90,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),
     key("http.admin_listen", |c| &mut c.http.admin_listen),
     key("shutdown.timeout", |c| &mut c.shutdown.timeout),
+    key("shutdown.drain", |c| &mut c.shutdown.drain),
     key("log.format", |c| &mut c.log.format),
     key("log.level", |c| &mut c.log.level),
 ];

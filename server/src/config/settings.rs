@@ -190,8 +190,10 @@ pub(crate) struct Http {
 /// `shutdown.`
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
-    /// Time from the first signal to the end of the process.
+    /// The longest time from the first signal to the end of the process.
     pub(crate) timeout: Duration,
+    /// How much of it connections have to end, once the server has told their clients.
+    pub(crate) drain: Duration,
 }
 
 /// `log.`
@@ -278,7 +280,7 @@ impl Default for Config {
                 allow_eio3: false,
             },
             http: Http::default(),
-            shutdown: Shutdown { timeout: Duration::from_secs(10) },
+            shutdown: Shutdown { timeout: Duration::from_secs(10), drain: Duration::from_secs(3) },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             development: true,
             warnings: Vec::new(),

@@ -1,5 +1,5 @@
 //! The chat server's binary: reads the command line and the configuration, then serves, prints a token, or prints the
-//! configuration. Exit codes: 0 done, 1 the work failed (a taken port), 2 the command line or the configuration is wrong.
+//! configuration. The exit code is chosen here and nowhere else: 0 when the work is done, otherwise [`exit_code`].
 
 mod auth;
 mod chat;
@@ -39,14 +39,24 @@ fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
             };
-            return fail(&format!("{line} (see chat-server --help)"), 2);
+            return fail(&format!("{line} (see chat-server --help)"), MISUSED);
         }
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ConfigError>() => fail(&error.to_string(), 2),
-        Err(error) => fail(&format!("{error:#}"), 1),
+        Err(error) => fail(&format!("{error:#}"), exit_code(&error)),
     }
+}
+
+/// The work failed, for example because the port is taken.
+const FAILED: u8 = 1;
+
+/// The command line or the configuration is wrong.
+const MISUSED: u8 = 2;
+
+/// The exit code of a process that ends with this error.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() { MISUSED } else { FAILED }
 }
 
 /// Says what is wrong in one line, whatever the text that is quoted in it holds.

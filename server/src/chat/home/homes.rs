@@ -4,12 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use socketio::RoomPlace;
 
-use super::occupants::Occupants;
+use super::{occupants::Occupants, stamps::Stamps};
 use crate::{
-    clock::Timestamps,
     config::Config,
     room::Room,
-    store::{LogKey, MemoryStore, MessageIds},
+    store::{LogKey, MemoryStore},
 };
 
 /// See the module.
@@ -18,8 +17,7 @@ pub(in crate::chat) struct Homes {
     pub(super) config: Arc<Config>,
     pub(super) rooms: HashMap<Room, Home>,
     pub(super) store: MemoryStore,
-    pub(super) ids: MessageIds,
-    pub(super) timestamps: Timestamps,
+    pub(super) stamps: Stamps,
 }
 
 /// A room, as its home knows it.
@@ -33,7 +31,7 @@ pub(super) struct Home {
 
 /// Where a room's messages are kept, and where its sockets are on the home's own shard. Both are found with one look for the
 /// room's name: three looks, one in each map, would each touch memory that nothing else of a message is near.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub(super) struct RoomLocation {
     pub(super) log: Option<LogKey>,
     pub(super) place: Option<RoomPlace>,
@@ -45,8 +43,7 @@ impl Homes {
         Self {
             rooms: HashMap::new(),
             store: MemoryStore::new(config.store.max_age, config.store.max_count, shards),
-            ids: MessageIds::default(),
-            timestamps: Timestamps::default(),
+            stamps: Stamps::default(),
             config,
         }
     }

@@ -12,6 +12,7 @@
 //! | `presence` | who comes and goes, `presence`, and what the others are told |
 //! | `occupants` | who is in one room |
 //! | `page` | some messages in a row, as one answer |
+//! | `stamps` | the ids and times that messages get |
 
 mod history;
 mod homes;
@@ -19,6 +20,7 @@ mod message;
 mod occupants;
 mod page;
 mod presence;
+mod stamps;
 
 use socketio::Io;
 

@@ -44,8 +44,8 @@ pub(super) struct Occupants {
 
 impl Occupants {
     /// The shards that have members of the room.
-    pub(super) fn shards(&self) -> SmallVec<[u16; 8]> {
-        self.shards.iter().map(|(shard, _)| *shard).collect()
+    pub(super) fn shards(&self) -> impl Iterator<Item = u16> {
+        self.shards.iter().map(|(shard, _)| *shard)
     }
 
     /// How many sockets are in the room.

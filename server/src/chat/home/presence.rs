@@ -105,7 +105,7 @@ impl Homes {
         broadcast: UserBroadcast,
     ) {
         if broadcast.named {
-            let shards = self.rooms.get(room).map(|home| home.occupants.shards()).unwrap_or_default();
+            let shards = self.rooms.get(room).into_iter().flat_map(|home| home.occupants.shards());
             send_to_shards(io, sockets, shards, &ToAll::UserBroadcast(broadcast));
         } else {
             send_to_all(io, sockets, &ToAll::UserBroadcast(broadcast));

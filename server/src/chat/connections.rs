@@ -57,3 +57,29 @@ impl Connections {
         self.peers.iter().flatten().count()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engineio::slab::Slab;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_counts_from_open_to_close_and_once() {
+        let (now, address) = (Instant::now(), IpAddr::from([10, 0, 0, 1]));
+        let addresses = Arc::new(Addresses::new(0.0, 2));
+        let [mut one, mut other] = [(); 2].map(|()| Connections::new(Arc::clone(&addresses)));
+        let mut slab = Slab::default();
+        let [a, b] = [(); 2].map(|()| ConnKey::new(slab.insert(())));
+        one.open(now, a, address);
+        assert!(other.admit(now, address).is_ok());
+        other.open(now, b, address);
+        assert!(one.admit(now, address).is_err(), "two shards count together");
+        other.close(now, b);
+        other.close(now, b);
+        assert!(one.admit(now, address).is_ok());
+        assert_eq!((one.len(), other.len()), (1, 0));
+        one.open(now, b, address);
+        assert!(one.admit(now, address).is_err(), "the second close counted for nothing");
+    }
+}

@@ -201,3 +201,23 @@ pub(super) fn send_to_all(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, messa
     let others = (0..io.shards()).filter(|shard| *shard != here);
     send_to_shards(io, sockets, others.chain([here]), message);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_is_the_home_of_some_rooms_and_a_room_has_one_home() {
+        let homes = HomeShards::default();
+        let rooms: Vec<Room> = (0..1000).map(|n| Room::new(&n.to_string())).collect();
+        let of = |homes: &HomeShards, shards| rooms.iter().map(|room| homes.of(room, shards)).collect::<Vec<_>>();
+        let four = of(&homes, 4);
+        for shard in 0..4 {
+            let rooms = four.iter().filter(|home| **home == shard).count();
+            assert!((150..350).contains(&rooms), "{rooms} of 1000 on shard {shard}");
+        }
+        assert_eq!(of(&homes, 4), four);
+        assert!(of(&homes, 1).iter().all(|home| *home == 0));
+        assert_ne!(of(&HomeShards::default(), 4), four, "another process has other homes");
+    }
+}

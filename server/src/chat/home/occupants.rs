@@ -127,3 +127,67 @@ impl Occupants {
         self.users.is_empty() && self.shards.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(2);
+
+    fn account(id: &str) -> Arc<Account> {
+        Arc::new(Account::new(id))
+    }
+
+    fn ids<'a>(users: impl Iterator<Item = &'a Account>) -> Vec<&'a str> {
+        users.map(|user| &*user.id).collect()
+    }
+
+    #[test]
+    fn shards_are_listed_while_they_have_sockets() {
+        let (now, alice, mut room) = (Instant::now(), account("alice"), Occupants::default());
+        for shard in [3, 1, 3] {
+            room.enter(shard, &alice, now, GRACE);
+        }
+        assert_eq!((room.shards().collect::<Vec<_>>(), room.sockets(), room.present()), (vec![3, 1], 3, 1));
+        room.leave(3, &alice, None);
+        assert_eq!(room.shards().collect::<Vec<_>>(), [3, 1]);
+        room.leave(3, &alice, None);
+        assert_eq!((room.shards().collect::<Vec<_>>(), room.sockets(), room.present()), (vec![1], 1, 1));
+        // A shard that has none is not counted below that.
+        room.leave(7, &account("bob"), None);
+        assert_eq!((room.sockets(), room.present()), (1, 1));
+    }
+
+    #[test]
+    fn only_whoever_the_others_do_not_take_for_online_is_announced() {
+        let (now, alice, mut room) = (Instant::now(), account("alice"), Occupants::default());
+        assert!(room.enter(0, &alice, now, GRACE), "new");
+        assert!(!room.enter(0, &alice, now, GRACE), "a second socket");
+        room.leave(0, &alice, None);
+        room.leave(0, &alice, None);
+        assert!(!room.enter(0, &alice, now + 10 * GRACE, GRACE), "nobody heard that its sockets were gone");
+        room.leave(0, &alice, Some(now));
+        assert!(!room.enter(0, &alice, now + GRACE / 2, GRACE), "back soon after `leave`");
+        room.leave(0, &alice, Some(now));
+        assert!(room.enter(0, &alice, now + GRACE, GRACE), "back later");
+        room.leave(0, &alice, None);
+        assert!(room.forget(&alice));
+        assert!(room.enter(0, &alice, now, GRACE), "forgotten");
+    }
+
+    #[test]
+    fn whoever_was_disconnected_is_taken_for_online_and_whoever_left_is_not() {
+        let (now, mut room) = (Instant::now(), Occupants::default());
+        let [alice, bob, carol] = ["alice", "bob", "carol"].map(account);
+        for user in [&alice, &bob, &carol] {
+            room.enter(0, user, now, GRACE);
+        }
+        room.leave(0, &alice, None);
+        room.leave(0, &bob, Some(now));
+        assert_eq!((ids(room.taken_for_online()), ids(room.users())), (vec!["alice", "carol"], vec!["carol"]));
+        assert!(!room.forget(&carol), "it has a socket");
+        room.leave(0, &carol, None);
+        assert!(!room.is_empty());
+        assert!([&alice, &bob, &carol].into_iter().all(|user| room.forget(user)) && room.is_empty());
+    }
+}

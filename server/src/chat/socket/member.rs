@@ -195,3 +195,26 @@ impl Members {
         self.users.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(any: bool, ids: &[&str]) -> Option<Rooms> {
+        Some(Rooms { any, ids: ids.iter().map(|id| (*id).to_owned()).collect() })
+    }
+
+    #[test]
+    fn the_claim_decides_and_the_configuration_where_there_is_none() {
+        for (claim, default, opens) in [
+            (None, RoomAccess::Open, [true, true]),
+            (None, RoomAccess::None, [false, false]),
+            (access(false, &["a"]), RoomAccess::Open, [true, false]),
+            (access(false, &[]), RoomAccess::Open, [false, false]),
+            (access(true, &["a"]), RoomAccess::None, [true, true]),
+        ] {
+            let access = Access::of(claim.as_ref(), default);
+            assert_eq!(["a", "b"].map(|room| access.allows(room)), opens, "{claim:?}, {default:?}");
+        }
+    }
+}

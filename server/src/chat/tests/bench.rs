@@ -31,6 +31,34 @@ pub(super) struct Engine {
     closing: Vec<ConnKey>,
 }
 
+impl Engine {
+    /// The engine of one of so many shards.
+    pub(super) fn of_shard(shard: u16, shards: u16) -> Self {
+        Self {
+            now: Instant::now(),
+            entropy: 0,
+            shard,
+            shards,
+            posted: Vec::new(),
+            conns: Slab::default(),
+            sent: HashMap::new(),
+            closing: Vec::new(),
+        }
+    }
+
+    /// A session.
+    pub(super) fn open(&mut self) -> ConnKey {
+        let conn = ConnKey::new(self.conns.insert(()));
+        self.sent.insert(conn, Vec::new());
+        conn
+    }
+
+    /// What was sent to other shards' handlers since the last question.
+    pub(super) fn take_shard_messages(&mut self) -> Vec<(u16, ShardMessage)> {
+        std::mem::take(&mut self.posted)
+    }
+}
+
 impl Outbox for Engine {
     fn now(&self) -> Instant {
         self.now
@@ -153,31 +181,33 @@ pub(super) fn with(keys: &[(&str, &str)], test: impl Fn(Bench)) {
     }
 }
 
+/// Lends the handshake of a WebSocket.
+pub(super) fn handshake(lend: impl FnOnce(&Handshake<'_>)) {
+    let (uri, headers) = (http::Uri::from_static("/socket.io/?EIO=4"), http::HeaderMap::new());
+    let remote = SocketAddr::from(([127, 0, 0, 1], 9));
+    lend(&Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote });
+}
+
+/// A configuration without rates and strikes, and with these keys.
+pub(super) fn config(keys: &[(&str, &str)]) -> Config {
+    let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
+    let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
+    let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
+        key: (*key).to_owned(),
+        text: (*text).to_owned(),
+        source: Source::Set,
+    };
+    let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
+    crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap()
+}
+
 impl Bench {
     pub(super) fn with(shards: usize, keys: &[(&str, &str)]) -> Self {
-        let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
-        let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
-        let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
-            key: (*key).to_owned(),
-            text: (*text).to_owned(),
-            source: Source::Set,
-        };
-        let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
-        let config = crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap();
-        let shared = Shared::new(Arc::new(config), shards);
+        let shared = Shared::new(Arc::new(config(keys)), shards);
         let (now, count) = (Instant::now(), u16::try_from(shards).unwrap());
         let shard = |shard| {
             let chat = Held(Rc::new(RefCell::new(Chat::new(&shared))));
-            let engine = Engine {
-                now,
-                entropy: 0,
-                shard,
-                shards: count,
-                posted: Vec::new(),
-                conns: Slab::default(),
-                sent: HashMap::new(),
-                closing: Vec::new(),
-            };
+            let engine = Engine { now, ..Engine::of_shard(shard, count) };
             Shard { server: socketio::Server::new(socketio::Config::default(), chat.clone()), chat, engine }
         };
         Self {
@@ -276,12 +306,8 @@ impl Bench {
         let place = self.opened % self.shards.len();
         self.opened += 1;
         let Shard { server, engine, .. } = &mut self.shards[place];
-        let conn = ConnKey::new(engine.conns.insert(()));
-        engine.sent.insert(conn, Vec::new());
-        let (uri, headers) = (http::Uri::from_static("/socket.io/?EIO=4"), http::HeaderMap::new());
-        let remote = SocketAddr::from(([127, 0, 0, 1], 9));
-        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
-        server.on_open(engine, conn, &handshake);
+        let conn = engine.open();
+        handshake(|handshake| server.on_open(engine, conn, handshake));
         self.settle(place);
         (place, conn)
     }

@@ -1,7 +1,10 @@
 //! The chat without sockets, with one shard and with three ([`bench`]).
 
 mod bench;
+mod home;
 mod order;
+mod part;
+mod sockets;
 
 use bench::{Bench, Conn, with};
 

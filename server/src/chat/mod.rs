@@ -96,8 +96,8 @@ impl Chat {
             // The sender may be about to enter the room.
             self.run_homes(io);
             // The home is this shard, and the message need not be copied to go there.
-            let CheckedMessage { asker, room, request } = checked;
-            self.homes.publish(io, &mut self.sockets, &asker, &room, &request);
+            let CheckedMessage { asker, room, request } = &checked;
+            self.homes.publish(io, &mut self.sockets, asker, room, request);
         }
         Ok(Outcome::Asked)
     }

@@ -34,8 +34,8 @@ impl Homes {
         room: &Room,
         request: &MessageRequest<'_>,
     ) {
-        let Self { rooms, store, stamps, .. } = self;
-        if let Some(receipt) = find_repeated(store, io.now(), asker, room, request) {
+        let (now, Self { rooms, store, stamps, .. }) = (io.now(), self);
+        if let Some(receipt) = find_repeated(store, now, asker, room, request) {
             return acknowledge(io, sockets, stamps, asker, receipt);
         }
         let mut random = [0; 10];
@@ -48,9 +48,9 @@ impl Homes {
         let log = home.as_deref_mut().map_or(&mut unknown, |home| &mut home.location.log);
         // Stored first: what nobody can find again later is not delivered either.
         let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
-        store.append(io.now(), room, log, stored);
+        store.append(now, room, log, stored);
         if let Some(client_id) = &request.client_id {
-            store.remember(io.now(), room, &asker.account.id, client_id, receipt);
+            store.remember(now, room, &asker.account.id, client_id, receipt);
         }
         if let Some(home) = home {
             deliver(io, sockets, home, asker, room, &frame);

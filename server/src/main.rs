@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use engineio::net::BrokenShard;
 
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
@@ -54,9 +55,18 @@ const FAILED: u8 = 1;
 /// The command line or the configuration is wrong.
 const MISUSED: u8 = 2;
 
+/// A shard's state is broken (`EX_SOFTWARE` of sysexits.h): a fault of this program.
+const BROKEN: u8 = 70;
+
 /// The exit code of a process that ends with this error.
 fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.is::<ConfigError>() { MISUSED } else { FAILED }
+    if error.is::<ConfigError>() {
+        MISUSED
+    } else if error.is::<BrokenShard>() {
+        BROKEN
+    } else {
+        FAILED
+    }
 }
 
 /// Says what is wrong in one line, whatever the text that is quoted in it holds.
@@ -124,4 +134,17 @@ fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> 
 fn print(text: &str) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_whose_fault_it_was() {
+        assert_eq!(exit_code(&ConfigError::new("listen", "no address").into()), 2);
+        assert_eq!(exit_code(&BrokenShard { shard: 0 }.into()), 70);
+        let taken = anyhow::Error::from(std::io::Error::other("taken")).context("cannot listen");
+        assert_eq!(exit_code(&taken), 1);
+    }
 }

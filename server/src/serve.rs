@@ -4,7 +4,7 @@ use std::{
     future::poll_fn,
     io::Write as _,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,6 +13,7 @@ use std::{
 use anyhow::Context as _;
 use engineio::{
     OpenPacket,
+    hooks::Outcome,
     http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
@@ -33,7 +34,7 @@ const BACKLOG: i32 = 4096;
 /// when it returns: the caller is to end the process.
 ///
 /// # Errors
-/// The address cannot be bound, or the operating system gives no threads.
+/// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = runtime.block_on(serve(config));
@@ -50,41 +51,41 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let running = start(&config, &readiness, listener)?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
-    signals.next().await;
+    let shards = running.handle();
+    let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
+    if let Event::Joined(result) = next_event(joined.as_mut(), signals.next()).await {
+        // Nobody told the shards to end.
+        return Ok(result??);
+    }
     tracing::info!("shutting down");
     readiness.drain();
     let Shutdown { timeout, drain } = config.shutdown;
-    running.shutdown(drain.min(timeout));
-    let joined = tokio::task::spawn_blocking(move || running.join());
-    match end(joined, signals.next(), timeout).await {
-        End::Joined(joined) => joined.context("waiting for the shards")?,
-        End::Signal => tracing::info!("a second signal: ending at once"),
-        End::Timeout => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
+    shards.shutdown(drain.min(timeout));
+    match tokio::time::timeout(timeout, next_event(joined, signals.next())).await {
+        Ok(Event::Joined(result)) => result??,
+        Ok(Event::Signal) => tracing::info!("a second signal: ending at once"),
+        Err(_) => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
     }
     Ok(())
 }
 
-/// Why a shutdown is over.
+/// What a server waits for.
 #[derive(Debug, PartialEq, Eq)]
-enum End<T> {
-    /// All shards have ended.
+enum Event<T> {
+    /// All shards have ended, or one is broken.
     Joined(T),
-    /// A second signal came.
+    /// A signal came.
     Signal,
-    /// `shutdown.timeout` is over.
-    Timeout,
 }
 
 /// Waits for whichever comes first.
-async fn end<T>(joined: impl Future<Output = T>, signal: impl Future<Output = ()>, timeout: Duration) -> End<T> {
-    let (mut joined, mut signal) = (pin!(joined), pin!(signal));
-    let first = poll_fn(|cx| {
-        if let Poll::Ready(joined) = joined.as_mut().poll(cx) {
-            return Poll::Ready(End::Joined(joined));
-        }
-        signal.as_mut().poll(cx).map(|()| End::Signal)
-    });
-    tokio::time::timeout(timeout, first).await.unwrap_or(End::Timeout)
+async fn next_event<T>(mut joined: Pin<&mut impl Future<Output = T>>, signal: impl Future<Output = ()>) -> Event<T> {
+    let mut signal = pin!(signal);
+    poll_fn(|cx| match joined.as_mut().poll(cx) {
+        Poll::Ready(joined) => Poll::Ready(Event::Joined(joined)),
+        Poll::Pending => signal.as_mut().poll(cx).map(|()| Event::Signal),
+    })
+    .await
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
@@ -105,7 +106,7 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
         .shards(shards)
-        .fallback(move |parts, _| http::answer(parts, &readiness))
+        .fallback(move |request| Outcome::Ready(http::answer(request.parts, &readiness)))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
 }
 
@@ -178,13 +179,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shutdown_ends_with_the_shards_or_with_a_signal_or_with_its_timeout() {
-        const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    fn the_end_of_the_shards_counts_before_a_signal() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            assert_eq!(end(ready(1), pending(), NEVER).await, End::Joined(1));
-            assert_eq!(end(pending::<i32>(), ready(()), NEVER).await, End::Signal);
-            assert_eq!(end(pending::<i32>(), pending(), Duration::from_millis(10)).await, End::Timeout);
+            assert_eq!(next_event(pin!(ready(1)), pending()).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(ready(1)), ready(())).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(pending::<i32>()), ready(())).await, Event::Signal);
         });
     }
 }

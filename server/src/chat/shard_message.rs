@@ -15,7 +15,7 @@
 use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, time::Instant};
 
 use engineio::{ShardMessage, SharedFrame};
-use socketio::{AckId, Io, RoomPlace, SocketKey};
+use socketio::{AckId, Io, RoomHandle, SocketKey};
 
 use super::{
     error::ChatError,
@@ -159,13 +159,13 @@ pub(super) trait LocalSockets {
     fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll);
 
     /// What [`ToAll::Message`] asks for. By reference, because a message on its home's own shard is to cost no copy of a name or
-    /// frame; `place` is where the home found the room's sockets the last time.
+    /// frame; `handle` saves the look-up of the room's name.
     fn deliver_message(
         &mut self,
         io: &mut Io<'_>,
         account: &Account,
         room: &Room,
-        place: &mut Option<RoomPlace>,
+        handle: Option<&RoomHandle>,
         frame: &SharedFrame,
     );
 }

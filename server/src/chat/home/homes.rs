@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use socketio::RoomPlace;
+use socketio::RoomHandle;
 
 use super::{occupants::Occupants, stamps::Stamps};
 use crate::{
@@ -34,7 +34,7 @@ pub(super) struct Home {
 #[derive(Debug, Default)]
 pub(super) struct RoomLocation {
     pub(super) log: Option<LogKey>,
-    pub(super) place: Option<RoomPlace>,
+    pub(super) sockets: Option<RoomHandle>,
 }
 
 impl Homes {

@@ -83,7 +83,11 @@ fn deliver(
     let here = io.shard();
     for shard in home.occupants.shards() {
         if shard == here {
-            sockets.deliver_message(io, &asker.account, room, &mut home.location.place, frame);
+            let handle = &mut home.location.sockets;
+            if handle.is_none() {
+                *handle = io.room("/", room.name());
+            }
+            sockets.deliver_message(io, &asker.account, room, handle.as_ref(), frame);
         } else {
             let (account, room, frame) = (asker.account.clone(), room.clone(), frame.clone());
             io.send_to_shard(shard, ToAll::Message { account, room, frame }.into());

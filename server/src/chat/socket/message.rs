@@ -2,7 +2,7 @@
 //! is the home's.
 
 use engineio::SharedFrame;
-use socketio::{AckId, Args, Io, RoomPlace, SocketKey};
+use socketio::{AckId, Args, Io, RoomHandle, SocketKey};
 
 use super::sockets::Sockets;
 use crate::{
@@ -58,10 +58,15 @@ impl Sockets {
         io: &mut Io<'_>,
         account: &Account,
         room: &Room,
-        place: &mut Option<RoomPlace>,
+        handle: Option<&RoomHandle>,
         frame: &SharedFrame,
     ) {
-        io.of("/").local().to_known(room.name(), place).emit_frame(frame);
+        let broadcast = io.of("/").local();
+        let broadcast = match handle {
+            Some(handle) => broadcast.to_room(handle),
+            None => broadcast.to(room.name()),
+        };
+        broadcast.emit_frame(frame);
         self.end_typing_of_user(io, account, room);
     }
 }

@@ -26,7 +26,7 @@ mod typing;
 use std::time::Instant;
 
 use engineio::SharedFrame;
-use socketio::{Io, RoomPlace};
+use socketio::{Io, RoomHandle};
 
 pub(super) use message::CheckedMessage;
 pub(super) use session::Admission;
@@ -48,7 +48,7 @@ impl LocalSockets for Sockets {
 
     fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll) {
         match message {
-            ToAll::Message { account, room, frame } => self.deliver(io, account, room, &mut None, frame),
+            ToAll::Message { account, room, frame } => self.deliver(io, account, room, None, frame),
             ToAll::UserBroadcast(broadcast) => self.broadcast(io, broadcast),
             ToAll::Quiet { room, quiet } => self.set_quiet(room, *quiet),
             ToAll::UserGone { account, past, frame } => self.announce_gone(io, account, past, frame),
@@ -60,10 +60,10 @@ impl LocalSockets for Sockets {
         io: &mut Io<'_>,
         account: &Account,
         room: &Room,
-        place: &mut Option<RoomPlace>,
+        handle: Option<&RoomHandle>,
         frame: &SharedFrame,
     ) {
-        self.deliver(io, account, room, place, frame);
+        self.deliver(io, account, room, handle, frame);
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Homes`] by itself: what it sends where, when sockets it does not know ask it for something.
 
 use engineio::SharedFrame;
-use socketio::RoomPlace;
+use socketio::RoomHandle;
 
 use super::{
     super::{
@@ -32,14 +32,7 @@ impl shard_message::LocalSockets for Recorded {
         self.to_all.push(message.clone());
     }
 
-    fn deliver_message(
-        &mut self,
-        _: &mut Io<'_>,
-        _: &Account,
-        _: &Room,
-        _: &mut Option<RoomPlace>,
-        frame: &SharedFrame,
-    ) {
+    fn deliver_message(&mut self, _: &mut Io<'_>, _: &Account, _: &Room, _: Option<&RoomHandle>, frame: &SharedFrame) {
         self.delivered.push(frame.clone());
     }
 }

@@ -2,12 +2,9 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use engineio::{Handler as _, Message};
+use engineio::testing::{Engine, Shard};
 
-use super::{
-    super::*,
-    bench::{Engine, handshake},
-};
+use super::super::*;
 
 type Call<S> = Box<dyn FnOnce(&mut S, &mut Io<'_>)>;
 
@@ -44,9 +41,8 @@ impl<S> Handler for Lender<S> {
 
 /// A shard that has nothing but `S`, and sockets that belong to nobody.
 pub(super) struct Part<S> {
-    server: socketio::Server<Lender<S>>,
+    shard: Shard<socketio::Server<Lender<S>>>,
     lent: Rc<RefCell<Lent<S>>>,
-    engine: Engine,
 }
 
 impl<S> Part<S> {
@@ -54,14 +50,13 @@ impl<S> Part<S> {
     pub(super) fn new(shards: u16, state: S) -> Self {
         let lent = Rc::new(RefCell::new(Lent { state, call: None, sockets: Vec::new() }));
         let server = socketio::Server::new(socketio::Config::default(), Lender(Rc::clone(&lent)));
-        Self { server, lent, engine: Engine::of_shard(0, shards) }
+        Self { shard: Shard::with_engine(server, Engine::of_shard(0, shards)), lent }
     }
 
     /// A connected socket.
     pub(super) fn socket(&mut self) -> SocketKey {
-        let conn = self.engine.open();
-        handshake(|handshake| self.server.on_open(&mut self.engine, conn, handshake));
-        self.server.on_message(&mut self.engine, conn, Message::Text("0".into()));
+        let conn = self.shard.open();
+        self.shard.text(conn, "0");
         *self.lent.borrow().sockets.last().unwrap()
     }
 
@@ -70,12 +65,12 @@ impl<S> Part<S> {
         let result = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&result);
         self.lent.borrow_mut().call = Some(Box::new(move |state, io| *slot.borrow_mut() = Some(call(state, io))));
-        self.server.on_shard_message(&mut self.engine, ShardMessage::new(()));
+        self.shard.receive(ShardMessage::new(()));
         result.take().unwrap()
     }
 
     /// What was sent to other shards since the last question.
     pub(super) fn sent(&mut self) -> Vec<(u16, ShardMessage)> {
-        self.engine.take_shard_messages()
+        self.shard.engine.take_shard_messages()
     }
 }

@@ -120,7 +120,7 @@ impl Bench {
     }
 
     /// Whether a message for a shard is in flight.
-    pub(super) fn awaits_mail(&self, shard: u16) -> bool {
+    pub(super) fn awaits_message(&self, shard: u16) -> bool {
         self.shards.in_flight().iter().any(|(_, to)| *to == shard)
     }
 

@@ -103,9 +103,9 @@ fn typing_in_a_room_disturbs_its_home_and_the_shards_with_members_only() {
     }
     bench.sent(bob);
     bench.say(alice, &format!(r#"2["typing",true,{{"roomId":"{room}"}}]"#));
-    assert!(bench.awaits_mail(bench.home(&room)) && !bench.awaits_mail(carol.0));
+    assert!(bench.awaits_message(bench.home(&room)) && !bench.awaits_message(carol.0));
     while bench.carry_one() {
-        assert!(!bench.awaits_mail(carol.0), "nobody there is in the room");
+        assert!(!bench.awaits_message(carol.0), "nobody there is in the room");
     }
     let told = format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":true,"roomId":"{room}"}}]"#);
     assert_eq!(bench.sent(bob), [told]);
@@ -116,7 +116,7 @@ fn typing_everywhere_disturbs_no_shard_where_all_rooms_are_too_large() {
     let mut bench = Bench::with(3, &[("presence.max_room", "1")]);
     let [alice, bob] = ["alice", "bob"].map(|sub| bench.join(sub));
     bench.say(alice, r#"2["typing",true]"#);
-    assert!((0..3).all(|shard| !bench.awaits_mail(shard)));
+    assert!((0..3).all(|shard| !bench.awaits_message(shard)));
     bench.text(alice, r#"2["typing",true,{"roomId":"lobby"}]"#);
     assert!(bench.sent(bob).iter().any(|sent| sent.contains("userTyping")), "a room that is named is told");
 }

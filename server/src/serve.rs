@@ -13,7 +13,6 @@ use std::{
 use anyhow::Context as _;
 use engineio::{
     OpenPacket,
-    hooks::Outcome,
     http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
@@ -106,7 +105,7 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
         .shards(shards)
-        .fallback(move |request| Outcome::Ready(http::answer(request.parts, &readiness)))
+        .fallback(move |request| http::answer(request, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
 }
 

@@ -27,7 +27,7 @@ mod users;
 use std::{sync::Arc, time::Instant};
 
 use connections::Connections;
-use engineio::{ConnKey, Handshake, Refusal, ShardMessage};
+use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
 use home::Homes;
 use reply::Outcome;
@@ -48,6 +48,10 @@ pub(crate) struct Shared {
     /// How many shards share what the store may take.
     shards: usize,
 }
+
+/// A question of another thread: does this shard deal with what it is sent?
+#[derive(Debug)]
+pub(crate) struct AliveCheck(pub(crate) Reply<()>);
 
 /// The chat of one shard.
 #[derive(Debug)]
@@ -181,9 +185,13 @@ impl Handler for Chat {
             Ok(message) => return self.sockets.receive(io, message),
             Err(other) => other,
         };
+        let message = match message.downcast::<ToAll>() {
+            Ok(message) => return self.receive_all(io, &message),
+            Err(other) => other,
+        };
         // Nobody sends a chat anything else.
-        if let Ok(message) = message.downcast::<ToAll>() {
-            self.receive_all(io, &message);
+        if let Ok(AliveCheck(reply)) = message.downcast() {
+            reply.send(());
         }
     }
 

@@ -20,7 +20,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// The file of the page at this path, if there is one.
 pub(super) fn file(path: &str) -> Option<Response<Bytes>> {
     let (_, content_type, content) = FILES.iter().find(|(of, ..)| *of == path)?;
-    let mut response = with_type(StatusCode::OK, content_type, content);
+    let mut response = with_type(StatusCode::OK, content_type, *content);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response.headers_mut().insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     Some(response)

@@ -174,7 +174,7 @@ impl Session {
 
     /// The caller stalled until now. The peer's pong, or ping, may have arrived in time and not be read yet, so a
     /// deadline that passed meanwhile is extended once, by half of `ping_timeout`.
-    pub fn forgive_standstill(&mut self, now: Instant) {
+    pub fn forgive_stall(&mut self, now: Instant) {
         self.heartbeat.forgive(now, self.intervals);
     }
 

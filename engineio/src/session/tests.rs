@@ -31,7 +31,7 @@ impl Bench {
     }
 
     fn forgive(&mut self) {
-        self.session.forgive_standstill(self.now);
+        self.session.forgive_stall(self.now);
     }
 
     fn receive<'i>(&mut self, text: &'i str) -> Result<Option<SessionEvent<'i>>, CloseReason> {

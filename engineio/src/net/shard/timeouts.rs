@@ -60,7 +60,7 @@ impl ShardIo {
                 conn.session.excuse_pong(now);
             }
             if self.timers.stalled {
-                conn.session.forgive_standstill(now);
+                conn.session.forgive_stall(now);
             }
             match conn.session.handle_timeout(now) {
                 Ok(Some(SessionEvent::Ping)) => {

@@ -148,7 +148,7 @@ impl<H: Handler> Probing<H> {
 /// Closes a WebSocket that got its 101 but has no session: sends a close frame, then waits for the peer's end of
 /// stream, at most [`REFUSED_LINGER`].
 pub(in crate::net) async fn refuse(mut stream: PeerStream, code: Option<u16>) {
-    let goodbye = async {
+    let closing = async {
         stream.write_all(SharedFrame::close(code).websocket()).await?;
         stream.shutdown().await?;
         let mut sink = [0; 512];
@@ -156,5 +156,5 @@ pub(in crate::net) async fn refuse(mut stream: PeerStream, code: Option<u16>) {
         io::Result::Ok(())
     };
     // Whether the peer has gone or not, there is nothing left to tell it.
-    let _ = tokio::time::timeout(REFUSED_LINGER, goodbye).await;
+    let _ = tokio::time::timeout(REFUSED_LINGER, closing).await;
 }

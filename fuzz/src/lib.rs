@@ -1,10 +1,10 @@
-//! Bodies of the fuzz targets: each takes any bytes, and panics when a promise of the code under test is broken.
+//! Functions of the fuzz targets: each takes any bytes, and panics when the code under test breaks a promise.
 //!
-//! They are ordinary functions, so that three callers share them: libFuzzer (`fuzz_targets/`), the replay of the corpus
-//! on stable (`tests/replay.rs`), and whoever holds the bytes of a finding. What the bytes mean to a body stands in its
-//! module, and in the README how to run one.
+//! They are ordinary functions, so that they can be called by libFuzzer (`fuzz_targets/`), by the replay of the corpus
+//! on stable Rust (`tests/replay.rs`), and by anyone who has the bytes of a finding. Each module says what the bytes
+//! mean to its function; the README says how to run one.
 //!
-//! | body | what is under test | against what |
+//! | target | what is under test | compared with |
 //! |---|---|---|
 //! | `ws_frames` | `engineio::ws` | every way of cutting, memory, tungstenite |
 //! | `ws_deflate` | `engineio::ws::deflate`, with the decoder | every way of cutting, memory, miniz_oxide |

@@ -93,7 +93,7 @@ fn script(input: &mut Input<'_>, max: usize, expected: &mut Vec<Expected>) -> Ve
             wire::client_frame(fin | first, [choice, 7, 0, 9], piece, &mut stream);
             first = 0;
         }
-        // An empty message, without any fragment.
+        // An empty payload has no pieces, so it is sent as one empty frame.
         if first != 0 {
             wire::client_frame(FIN | first, [choice, 7, 0, 9], &[], &mut stream);
         }

@@ -1,13 +1,15 @@
 //! From a request to what is to be done with it, and from what came of it to the answer.
 //!
-//! Only decisions: the bytes of HTTP belong to the layer that owns sockets. Engine.IO protocol v4 and v3, "HTTP
+//! Only decisions, and the bytes of what is plain: HTTP in general belongs to the layer that owns sockets. Engine.IO protocol v4 and v3, "HTTP
 //! long-polling" and "WebSocket".
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`query`] | the parameters of a request |
 //! | [`route`](mod@route) | what a request asks for, and which are refused |
+//! | [`plain`] | the head of a request that can be read in one way only |
 //! | [`answer`] | status, headers and body of every answer |
+//! | [`encode`](mod@encode) | the bytes of an answer |
 //! | [`origin`] | which web pages may talk to the server |
 //! | [`cors`] | what browsers are told about that |
 //! | [`cookie`] | the cookie of a polling handshake |
@@ -19,9 +21,11 @@ pub mod answer;
 pub mod compression;
 pub mod cookie;
 pub mod cors;
+pub mod encode;
 pub mod host;
 pub mod jsonp;
 pub mod origin;
+pub mod plain;
 pub mod query;
 pub mod route;
 

@@ -19,8 +19,9 @@ use tokio::{
 use super::{
     counts::Connected,
     handshake::{self, Answer, First},
-    http_edge::{self, hand_over, linger},
+    http_edge::{hand_over, linger},
     mailbox::{Errand, Handover},
+    plain_http,
     probe::Probing,
     shard::{Io, ShardRef},
     websocket::ReadLoop,
@@ -102,7 +103,7 @@ async fn begin<H: Handler + 'static>(
             hand_over(&shard, stream, early, remote, target, Errand::Serve);
             None
         }
-        First::Http(early) => Box::pin(http_edge::serve(shard, stream, early, remote)).await,
+        First::Http(early) => Box::pin(plain_http::serve(shard, stream, early, remote)).await,
         First::Answered(Answer { response, takeover, early }) => {
             let written = if response.is_empty() { 0 } else { stream.try_write(&response).unwrap_or_default() };
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {

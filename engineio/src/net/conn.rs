@@ -9,7 +9,7 @@ use super::{
     outq::{OutQueue, PollBody, PollForm},
     peer_wire::PeerWire,
 };
-use crate::{CloseReason, Config, SharedFrame, session::Session, sid::RANDOM_LEN};
+use crate::{CloseReason, Config, SharedFrame, session::Session, sid::RANDOM_LEN, slab::Key};
 
 /// One session and the transport under it.
 #[derive(Debug)]
@@ -86,10 +86,19 @@ impl Link {
     }
 }
 
+/// A GET that waits for packets.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// A task has the request, maybe another shard's; it gets the body of the answer.
+    Request(oneshot::Sender<PollBody>),
+    /// The whole answer is written to this connection.
+    Plain(Key),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PollLink {
-    /// The GET that waits for packets; it gets the body of its answer.
-    pub(super) waiting: Option<oneshot::Sender<PollBody>>,
+    /// The GET that waits for packets.
+    pub(super) waiting: Option<Waiting>,
     /// What ends the session, in a body of its own after the queue: official clients act on a close packet at once, but
     /// on the messages before it in the same body only later, and so would lose them.
     pub(super) last: Option<SharedFrame>,

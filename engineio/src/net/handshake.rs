@@ -8,13 +8,13 @@
 use std::{mem::MaybeUninit, net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use httparse::{Request, Status};
 
 use super::{
     http_edge::{
-        MAX_HEAD, MAX_HEADERS, Takeover, check_head,
-        response::{encode, finish, refused},
+        Takeover, check_head,
+        response::{finish, refused},
     },
     peer_wire::PeerWire,
     polling::Visit,
@@ -22,7 +22,14 @@ use super::{
 };
 use crate::{
     Handler, Handshake, OpenPacket,
-    http::{Action, Query, Route, answer::switching_protocols, matches_path, route::route_query},
+    http::{
+        Action, Query, Route,
+        answer::switching_protocols,
+        encode::encode,
+        matches_path,
+        plain::{MAX_FIELDS, MAX_HEAD, all_headers},
+        route::route_query,
+    },
     session::Transport,
     ws,
 };
@@ -51,7 +58,7 @@ pub(super) struct Answer {
 /// Looks at a connection's first bytes.
 pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: SocketAddr) -> First {
     let bytes = Bytes::copy_from_slice(bytes);
-    let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
     let mut head = Request::new(&mut []);
     let Ok(Status::Complete(len @ ..=MAX_HEAD)) = head.parse_with_uninit_headers(&bytes, &mut fields) else {
         return First::Http(bytes);
@@ -85,12 +92,7 @@ fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
     if head.method != Some("GET") || head.version != Some(1) {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
-    for field in &*head.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
-        headers.append(name, value);
-    }
+    let headers = all_headers(head, bytes)?;
     // These are framing, and hyper's to judge.
     let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT];
     let plain = |value: &HeaderValue| {

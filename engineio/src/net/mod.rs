@@ -8,6 +8,7 @@
 //! | `listener`, `arrival` | accepts, backs off, and places; a connection's first bytes, and its task |
 //! | `handshake` | a WebSocket handshake in the first bytes, answered without hyper |
 //! | `http_edge` | HTTP through hyper; hands WebSockets over |
+//! | `plain_http`, `plain_conn` | long-polling without hyper: the task of a connection, and what the shard keeps of it |
 //! | `hooked` | the application's hooks |
 //! | `tower` | requests that another server passes on |
 //! | `patient` | a time limit for peers that do not read a response |
@@ -43,6 +44,8 @@ mod outq;
 mod owner;
 mod patient;
 mod peer_wire;
+mod plain_conn;
+mod plain_http;
 mod polling;
 mod probe;
 mod shard;

@@ -10,7 +10,7 @@ use hyper::body::Body;
 use tokio::sync::oneshot;
 
 use super::{
-    conn::{Conn, End, Link, Phase, PollLink},
+    conn::{End, Link, Phase, PollLink, Waiting},
     mailbox::{Letter, Packets},
     outq::PollBody,
     owner::Owner,
@@ -20,7 +20,7 @@ use crate::{
     CloseReason, Config, ConnKey, Handler, Protocol, Sid,
     error::{ConnectionError, HandshakeError},
     http::{Action, PostBody, check_session, jsonp},
-    payload::Form,
+    payload::{self, AnyPackets, Form},
     ws,
 };
 
@@ -175,28 +175,51 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body
     };
     loop {
         shard.uncongested().await;
-        let done = shard.turn(|shard: &mut Shard<H>| {
-            for _ in 0..BUDGET {
-                // After a close packet nothing is processed.
-                if !shard.io.is_open(key) {
-                    return Some(Ok(()));
-                }
-                match packets.next() {
-                    Some(Ok(packet)) => shard.receive(key, packet),
-                    Some(Err(_)) => return Some(Err(shard.io.fail_post(key))),
-                    None => {
-                        shard.io.end_post(key);
-                        return Some(Ok(()));
-                    }
-                }
-            }
-            None
-        });
-        if let Some(result) = done {
+        if let Some(result) = shard.turn(|shard| deliver_some(shard, key, &mut packets)) {
             return result;
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Delivers a body of at most [`BUDGET`] packets, all in this turn; [`is_short`] tells which are.
+pub(super) fn deliver_short<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    form: Form,
+    body: &[u8],
+) -> Result<(), Refused> {
+    let Ok(mut packets) = form.decode(body) else { return Err(shard.io.fail_post(key)) };
+    // Once more than there are packets: the last look sees the end of the body.
+    deliver_some(shard, key, &mut packets).unwrap_or(Err(Refused::BadRequest))
+}
+
+/// Whether a body has so few packets that one turn takes them in.
+pub(super) fn is_short(form: Form, body: &[u8]) -> bool {
+    form == Form::V4 && body.iter().filter(|byte| **byte == payload::SEPARATOR).count() < BUDGET - 1
+}
+
+/// Hands at most [`BUDGET`] packets on; `None` when there may be more.
+fn deliver_some<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    packets: &mut AnyPackets<'_>,
+) -> Option<Result<(), Refused>> {
+    for _ in 0..BUDGET {
+        // After a close packet nothing is processed.
+        if !shard.io.is_open(key) {
+            return Some(Ok(()));
+        }
+        match packets.next() {
+            Some(Ok(packet)) => shard.receive(key, packet),
+            Some(Err(_)) => return Some(Err(shard.io.fail_post(key))),
+            None => {
+                shard.io.end_post(key);
+                return Some(Ok(()));
+            }
+        }
+    }
+    None
 }
 
 impl Io {
@@ -210,31 +233,43 @@ impl Io {
     }
 
     fn begin_poll(&mut self, key: ConnKey) -> Result<oneshot::Receiver<PollBody>, Refused> {
+        let (answer, body) = oneshot::channel();
+        self.wait_for_packets(key, Waiting::Request(answer)).map(|()| body)
+    }
+
+    /// A GET of this session waits from now on.
+    pub(super) fn wait_for_packets(&mut self, key: ConnKey, request: Waiting) -> Result<(), Refused> {
         let conn = self.conn(key).ok_or(Refused::BadRequest)?;
-        let Link::Polling(PollLink { waiting, .. }) = &mut conn.link else { return Err(Refused::BadRequest) };
+        let Link::Polling(PollLink { waiting, last, .. }) = &mut conn.link else { return Err(Refused::BadRequest) };
         if let Err(reason) = conn.session.begin_poll() {
             // A second waiting poll: this one gets 400, the first one a close packet (A24).
             self.end(key, reason, End::Fault(None));
             return Err(Refused::BadRequest);
         }
-        let (answer, body) = oneshot::channel();
-        *waiting = Some(answer);
-        if conn.phase != Phase::Closing {
+        *waiting = Some(request);
+        if conn.phase != Phase::Closing && (last.is_some() || !conn.out.is_empty()) {
             self.mark_dirty(key);
         }
-        Ok(body)
+        Ok(())
     }
 
     /// A request of this session was dropped. Once the session is on WebSocket, that is of no account.
     fn abort_polling(&mut self, sid: &Sid) {
-        let Some(key) = self.lookup(sid, Action::Post) else { return };
-        let Some(Conn { link: Link::Polling(PollLink { waiting, .. }), .. }) = self.conn(key) else { return };
+        if let Some(key) = self.lookup(sid, Action::Post) {
+            self.abort_polling_of(key);
+        }
+    }
+
+    /// [`Io::abort_polling`], by the session.
+    pub(super) fn abort_polling_of(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key.0).filter(|conn| conn.is_open()) else { return };
+        let Link::Polling(PollLink { waiting, .. }) = &conn.link else { return };
         // When a POST was dropped, a poll that still waits hears of it.
-        let waits = waiting.as_ref().is_some_and(|poll| !poll.is_closed());
+        let waits = waiting.as_ref().is_some_and(|waiting| self.is_waiting(waiting));
         self.end(key, CloseReason::TransportError, if waits { End::Fault(None) } else { End::Gone });
     }
 
-    fn begin_post(&mut self, key: ConnKey) -> Result<(), Refused> {
+    pub(super) fn begin_post(&mut self, key: ConnKey) -> Result<(), Refused> {
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(Refused::BadRequest)?;
         conn.session.begin_post().map_err(|reason| {
             self.end(key, reason, End::Fault(None));

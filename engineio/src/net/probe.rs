@@ -78,12 +78,12 @@ impl Io {
         if !wire.is_plain() {
             conn.out.adapt(wire.wire(&self.config));
         }
-        if let Link::Polling(PollLink { waiting: Some(poll), .. }) =
+        if let Link::Polling(PollLink { waiting: Some(waiting), .. }) =
             std::mem::replace(&mut conn.link, Link::WebSocket(WsLink::new(stream, wire)))
         {
             conn.session.end_poll();
             // A poll that still waits is answered with a close packet (gotcha 45); a client that upgrades has none.
-            let _ = poll.send(PollBody::of(SharedFrame::close(None), form));
+            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
         }
         self.mark_dirty(key);
         true

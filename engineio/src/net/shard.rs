@@ -26,6 +26,7 @@ use super::{
     jobs::Jobs,
     mailbox::Outgoing,
     outq::PollBody,
+    plain_conn::PlainConns,
     timers::{Due, Timers},
 };
 use crate::{
@@ -77,6 +78,8 @@ pub(super) struct Io {
     pub(super) congestion: Congestion,
     pub(super) jobs: Jobs,
     pub(super) conns: Slab<Conn>,
+    /// Connections with plain requests.
+    pub(super) plain: PlainConns,
     pub(super) timers: Timers,
     /// Connections with something to write at the end of the turn.
     pub(super) dirty: Vec<ConnKey>,
@@ -116,6 +119,7 @@ impl<H: Handler> ShardRef<H> {
         let io = Io {
             initial: config.initial_frame(),
             timers: Timers::new(config.intervals()),
+            plain: PlainConns::new(&config),
             config: Rc::new(config),
             fallback,
             id,
@@ -251,6 +255,7 @@ impl<H: Handler> Shard<H> {
         let due = self.next_deadline();
         self.io.timers.begin_run(due, self.io.now);
         self.io.timers.arrivals.expire(self.io.now);
+        self.io.plain.expire(self.io.now);
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
@@ -267,7 +272,7 @@ impl<H: Handler> Shard<H> {
 
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        [self.io.timers.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        [self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()].into_iter().flatten().min()
     }
 
     fn needs_driver(&self) -> bool {
@@ -280,8 +285,9 @@ impl<H: Handler> Shard<H> {
 }
 
 impl Io {
-    pub(super) fn end_http_if_drained(&self) {
+    pub(super) fn end_http_if_drained(&mut self) {
         if self.draining && self.common.is_drained() {
+            self.plain.end_all();
             self.drain.notify_waiters();
         }
     }
@@ -373,8 +379,13 @@ impl Io {
     /// Forgets the connection; its stream closes, its tasks find nothing and end.
     pub(super) fn remove(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.remove(key.0) else { return };
-        if let Link::WebSocket(ws) = &conn.link {
-            ws.wake();
+        match conn.link {
+            Link::WebSocket(ws) => ws.wake(),
+            Link::Polling(poll) => {
+                if let Some(waiting) = poll.waiting {
+                    self.refuse_waiting(waiting);
+                }
+            }
         }
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();

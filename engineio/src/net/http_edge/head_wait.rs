@@ -18,9 +18,9 @@ pub(in crate::net) struct HeadWait {
 }
 
 impl HeadWait {
-    /// Of a connection whose first head is due.
-    pub(in crate::net) fn new() -> Self {
-        Self { since: Cell::new(Some(Instant::now())), blocked: Cell::new(false) }
+    /// Of a connection whose first head has been due since then.
+    pub(in crate::net) fn since(since: std::time::Instant) -> Self {
+        Self { since: Cell::new(Some(Instant::from_std(since))), blocked: Cell::new(false) }
     }
 
     /// A head came.
@@ -74,7 +74,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_counts_from_the_last_response_and_not_within_a_request() {
-        let head = HeadWait::new();
+        let head = HeadWait::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         advance(9 * LIMIT / 10).await;
         head.end();
@@ -89,7 +89,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_is_due_from_the_beginning() {
-        let head = HeadWait::new();
+        let head = HeadWait::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
@@ -97,7 +97,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_response_slowly_owes_no_head_before_it_has_it() {
-        let head = HeadWait::new();
+        let head = HeadWait::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         head.begin();
         head.set_blocked(true);

@@ -12,6 +12,7 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Notify};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{
     conn::{Link, PollLink},
@@ -38,20 +39,17 @@ use super::{
 };
 use crate::{
     Config, Handler, Handshake, Protocol, hooks,
-    http::{self as engine, Action, Query, Route, answer},
+    http::{
+        self as engine, Action, Query, Route, answer,
+        encode::encode,
+        plain::{MAX_FIELDS, MAX_HEAD, MAX_TARGET},
+    },
     session::Transport,
 };
 use head_wait::HeadWait;
 use response::{check_websocket, finish};
 
 pub(super) use takeover::{Takeover, hand_over, linger};
-
-/// The largest request head, and the most header fields of one.
-pub(super) const MAX_HEAD: usize = 16 * 1024;
-pub(super) const MAX_HEADERS: usize = 100;
-
-/// The longest path and query.
-const MAX_TARGET: usize = 8 * 1024;
 
 /// The service of one connection, or of one request that another server passes on.
 pub(super) struct Edge<H> {
@@ -72,19 +70,21 @@ impl<H> Clone for Edge<H> {
     }
 }
 
-/// Speaks HTTP with a connection of which `early` was read already. What comes of it is a WebSocket to go on with, or the
+/// Speaks HTTP with a connection of which `early` was read already, and whose first head is due since `since`. What comes of it is a WebSocket to go on with, or the
 /// connection's end.
 pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: TcpStream,
     early: Bytes,
     remote: SocketAddr,
+    (speaking, since): (Speaking<H>, Instant),
 ) -> Option<ReadLoop<H>> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let takeover = Rc::default();
     let patience = config.close_timeout;
     let edge = Edge::new(shard.clone(), config, remote, Rc::clone(&takeover));
-    let (stream, early) = serve_http(edge, stream, early).await?;
+    let (stream, early) = serve_http(edge, stream, early, since).await?;
+    drop(speaking);
     match takeover.take() {
         Some(takeover) => takeover.go_on(shard, stream, early, remote).await,
         None => {
@@ -100,18 +100,19 @@ async fn serve_http<H: Handler + 'static>(
     edge: Edge<H>,
     stream: TcpStream,
     early: Bytes,
+    since: Instant,
 ) -> Option<(TcpStream, Vec<u8>)> {
-    let (_speaking, drain) = Speaking::begin(&edge.shard)?;
+    let drain = edge.shard.turn(|shard| Rc::clone(&shard.io.drain));
     let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
-    let head = Rc::new(HeadWait::new());
+    let head = Rc::new(HeadWait::since(since));
     let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
     // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
     let stream = Patient::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
     let mut http = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
+        .max_headers(MAX_FIELDS)
         .serve_connection(TokioIo::new(stream), Requests { edge, head: Rc::clone(&head) });
     let speaking = std::future::poll_fn(|cx| {
         if !told && drained.as_mut().poll(cx).is_ready() {
@@ -164,7 +165,7 @@ async fn last_words<H: Handler, S>(
         }
     };
     if let Some(status) = refusal {
-        let answer = shard.turn(|shard| response::encode(&response::closing(status), shard.io.date.now()));
+        let answer = shard.turn(|shard| encode(&response::closing(status), shard.io.date.now()));
         // Its peer may not have read the answers before it.
         stream.write_all(&answer).await.ok()?;
     }
@@ -184,13 +185,13 @@ impl<H: Handler> Speaking<H> {
     }
 
     /// `None` when the server is shutting down.
-    fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
-        let drain = shard.turn(|shard| {
+    pub(super) fn begin(shard: &ShardRef<H>) -> Option<Self> {
+        let begins = shard.turn(|shard| {
             let io = &mut shard.io;
             io.http += usize::from(!io.draining);
-            (!io.draining).then(|| Rc::clone(&io.drain))
-        })?;
-        Some((Self(shard.clone()), drain))
+            !io.draining
+        });
+        begins.then(|| Self(shard.clone()))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the engine's answers are made of here, and their bytes where hyper does not write them.
+//! What the engine's answers are made of here.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header, request::Parts};
@@ -50,22 +50,4 @@ pub(in crate::net) fn refused(refused: Refused, request: &HeaderMap) -> Response
         // What follows of the body is not read, so no request can follow it.
         Refused::TooLarge => closing(StatusCode::PAYLOAD_TOO_LARGE),
     }
-}
-
-/// The bytes of a response, as hyper writes them.
-pub(in crate::net) fn encode(response: &Response<Bytes>, date: &str) -> Vec<u8> {
-    let (status, body) = (response.status(), response.body());
-    let mut bytes = Vec::with_capacity(512);
-    let mut push = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
-    let reason = status.canonical_reason().unwrap_or("<none>");
-    push(&[b"HTTP/1.1 ", status.as_str().as_bytes(), b" ", reason.as_bytes(), b"\r\n"]);
-    for (name, value) in response.headers() {
-        push(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
-    }
-    // RFC 9110, 8.6: none in a 1xx.
-    if !status.is_informational() {
-        push(&[b"content-length: ", body.len().to_string().as_bytes(), b"\r\n"]);
-    }
-    push(&[b"date: ", date.as_bytes(), b"\r\n\r\n", body]);
-    bytes
 }

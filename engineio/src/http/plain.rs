@@ -1,0 +1,211 @@
+//! Requests as clients of long-polling send them, read without an HTTP library: nine tenths of a poll's cost were that
+//! library's.
+//!
+//! A request is *plain* when nothing in its head can be read in two ways: HTTP/1.1, GET or POST on the engine's path, one
+//! valid `Host`, no framing but a single `Content-Length` of a POST, and no wish for another protocol or the end of the
+//! connection. Any other head is for the library to judge, from its first byte, so that odd heads have one answer.
+
+use std::mem::MaybeUninit;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
+use httparse::Status;
+
+use super::{Origins, answer::is_old_browser, host, matches_path};
+use crate::Config;
+
+/// The largest request head, in bytes.
+pub const MAX_HEAD: usize = 16 * 1024;
+
+/// The most header fields of a request.
+pub const MAX_FIELDS: usize = 100;
+
+/// The longest path and query, in bytes.
+pub const MAX_TARGET: usize = 8 * 1024;
+
+/// What the bytes at the front of a connection are.
+#[derive(Debug)]
+pub enum Head<'a> {
+    /// The head of a plain request.
+    Plain(Plain<'a>),
+    /// The beginning of a head; what it becomes shows when it is whole.
+    Partial,
+    /// Anything else.
+    Unusual,
+}
+
+/// A plain request, without its body.
+#[derive(Debug)]
+pub struct Plain<'a> {
+    /// GET or POST.
+    pub method: Method,
+    /// Behind the `?` of the target; empty without one.
+    pub query: &'a str,
+    /// The bytes of the head.
+    pub head: &'a [u8],
+    /// How many bytes of body follow.
+    pub body_len: usize,
+    fields: Fields<'a>,
+}
+
+/// The fields that framing or answers depend on. Each comes once at most.
+#[derive(Debug, Default)]
+struct Fields<'a> {
+    host: Option<&'a [u8]>,
+    connection: Option<&'a [u8]>,
+    content_length: Option<&'a [u8]>,
+    content_type: Option<&'a [u8]>,
+    origin: Option<&'a [u8]>,
+    user_agent: Option<&'a [u8]>,
+    accept_encoding: Option<&'a [u8]>,
+}
+
+/// Reads the head at the front of `bytes`.
+#[must_use]
+pub fn read<'a>(bytes: &'a [u8], config: &Config) -> Head<'a> {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut []);
+    match request.parse_with_uninit_headers(bytes, &mut fields) {
+        Ok(Status::Complete(len)) if len <= MAX_HEAD => {
+            bytes.get(..len).and_then(|head| plain(&request, head, config)).map_or(Head::Unusual, Head::Plain)
+        }
+        Ok(Status::Partial) if bytes.len() < MAX_HEAD => Head::Partial,
+        _ => Head::Unusual,
+    }
+}
+
+fn plain<'a>(request: &httparse::Request<'_, 'a>, head: &'a [u8], config: &Config) -> Option<Plain<'a>> {
+    let method = match request.method {
+        Some("GET") => Method::GET,
+        Some("POST") => Method::POST,
+        _ => return None,
+    };
+    let target = request.path.filter(|target| is_plain_target(target.as_bytes()))?;
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    if request.version != Some(1) || !matches_path(config, path) {
+        return None;
+    }
+    let mut fields = Fields::default();
+    if !request.headers.iter().all(|field| fields.take(field)) {
+        return None;
+    }
+    let keeps_alive = fields.connection.is_none_or(|value| value.eq_ignore_ascii_case(b"keep-alive"));
+    if !keeps_alive || !fields.host.is_some_and(host::is_valid) {
+        return None;
+    }
+    let body_len = match (&method, fields.content_length) {
+        (&Method::GET, None) => 0,
+        (&Method::POST, Some(digits)) => length(digits)?,
+        _ => return None,
+    };
+    Some(Plain { method, query, head, body_len, fields })
+}
+
+/// Whether a target begins with its path (RFC 9112, 3.2.1), and has no byte that some readers escape, cut at, or refuse.
+fn is_plain_target(target: &[u8]) -> bool {
+    const PLAIN: [bool; 256] = {
+        let mut plain = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            plain[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let marks = b"-._~!$&'()*+,;=:@/?%";
+        let mut at = 0;
+        while at < marks.len() {
+            plain[marks[at] as usize] = true;
+            at += 1;
+        }
+        plain
+    };
+    target.first() == Some(&b'/')
+        && target.len() <= MAX_TARGET
+        && target.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true))
+}
+
+/// A length other than 0, in digits alone.
+fn length(digits: &[u8]) -> Option<usize> {
+    if digits.first() == Some(&b'0') || digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit)
+    {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+impl<'a> Fields<'a> {
+    /// Takes one field in; `false` when the request is not plain with it.
+    fn take(&mut self, field: &httparse::Header<'a>) -> bool {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        // Most fields are told by their length.
+        let known = match field.name.len() {
+            4 if is("host") => &mut self.host,
+            6 if is("origin") => &mut self.origin,
+            6 if is("expect") => return false,
+            7 if is("upgrade") => return false,
+            10 if is("connection") => &mut self.connection,
+            10 if is("user-agent") => &mut self.user_agent,
+            12 if is("content-type") => &mut self.content_type,
+            14 if is("content-length") => &mut self.content_length,
+            15 if is("accept-encoding") => &mut self.accept_encoding,
+            17 if is("transfer-encoding") => return false,
+            _ => return true,
+        };
+        known.replace(field.value).is_none()
+    }
+}
+
+impl Plain<'_> {
+    /// The fields that the engine's rules and answers look at, as far as they make a difference with this configuration.
+    /// Mostly there are none, and nothing is allocated.
+    #[must_use]
+    pub fn relevant_headers(&self, config: &Config) -> HeaderMap {
+        let Fields { host, content_type, origin, user_agent, accept_encoding, .. } = self.fields;
+        let mut headers = HeaderMap::new();
+        let mut add = |name: HeaderName, value: Option<&[u8]>| {
+            if let Some(Ok(value)) = value.map(HeaderValue::from_bytes) {
+                headers.insert(name, value);
+            }
+        };
+        if origin.is_some() && (config.cors.is_some() || config.origins != Origins::Any) {
+            add(header::ORIGIN, origin);
+            add(header::HOST, host);
+        }
+        add(header::USER_AGENT, user_agent.filter(|agent| is_old_browser(agent)));
+        add(header::ACCEPT_ENCODING, accept_encoding.filter(|_| config.http_compression.is_some()));
+        add(header::CONTENT_TYPE, content_type.filter(|kind| *kind == b"application/octet-stream"));
+        headers
+    }
+
+    /// The whole head, as an HTTP library gives it.
+    #[must_use]
+    pub fn parts(&self) -> Option<Parts> {
+        let bytes = Bytes::copy_from_slice(self.head);
+        let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+        let mut request = httparse::Request::new(&mut []);
+        let Ok(Status::Complete(_)) = request.parse_with_uninit_headers(&bytes, &mut fields) else { return None };
+        let (mut parts, ()) = http::Request::new(()).into_parts();
+        parts.method = self.method.clone();
+        parts.uri = Uri::from_maybe_shared(bytes.slice_ref(request.path?.as_bytes())).ok()?;
+        parts.headers = all_headers(&request, &bytes)?;
+        Some(parts)
+    }
+}
+
+/// All header fields of a request that lies in `bytes`, as an HTTP library gives them; `None` if one cannot be such a field.
+pub(crate) fn all_headers(request: &httparse::Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
+    let mut headers = HeaderMap::with_capacity(request.headers.len());
+    for field in &*request.headers {
+        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
+        headers.append(name, value);
+    }
+    Some(headers)
+}
+
+/// Whether more bytes can have made a partial head whole: an empty line ends at or behind `seen`. Cheaper than to read the
+/// head again for each byte of a peer that sends single ones.
+#[must_use]
+pub fn may_be_whole(bytes: &[u8], seen: usize) -> bool {
+    let tail = bytes.get(seen.saturating_sub(3)..).unwrap_or_default();
+    tail.windows(2).any(|pair| pair == b"\n\n") || tail.windows(3).any(|end| end == b"\n\r\n")
+}

@@ -120,7 +120,8 @@ fn is_plain_target(target: &[u8]) -> bool {
     };
     target.first() == Some(&b'/')
         && target.len() <= MAX_TARGET
-        && target.iter().all(|byte| PLAIN.get(usize::from(*byte)) == Some(&true))
+        // Without an early end, so that the loop is unrolled.
+        && target.iter().fold(true, |plain, byte| plain & PLAIN[usize::from(*byte)])
 }
 
 /// A length other than 0, in digits alone.

@@ -231,9 +231,9 @@ impl Io {
     }
 
     /// Answers a GET whose session is gone.
-    pub(super) fn refuse_waiting(&mut self, waiting: Waiting) {
+    pub(super) fn refuse_waiting(&mut self, waiting: &Waiting) {
         // One that was passed on hears of it when the other end of its channel is dropped.
-        let Waiting::Plain(key) = waiting else { return };
+        let Waiting::Plain(key) = *waiting else { return };
         let Some(relevant) = self.take_plain_poll(key) else { return };
         self.answer_plain(key, refused(Refused::BadRequest, &relevant), &relevant);
     }

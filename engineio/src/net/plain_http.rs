@@ -2,12 +2,13 @@
 //!
 //! A GET of a session on this shard waits in the shard ([`super::plain_conn`]), and a short POST is dealt with in the turn
 //! that reads it. Every other plain request is answered by the code that answers hyper's requests ([`Edge`]), with a body
-//! that is read here. The first request that is not plain takes the connection to hyper, from its first byte on.
+//! that is read here. A request that is
+//! not plain takes the connection to hyper, from its first byte on, and back when it was served.
 //!
 //! ```text
 //!   Idle --- GET of a session here ----> Polling --- packets ---> Idle
 //!   Idle --- another plain request ----> Serving --- response --> Idle
-//!   Idle --- anything else ------------> hyper
+//!   Idle --- anything else ------------> hyper --- response, and no body ---> Idle
 //!   any  --- end of stream, time-out, last answer --> closed
 //! ```
 
@@ -30,7 +31,7 @@ use tokio::{
 
 use super::{
     conn::Waiting,
-    http_edge::{self, Edge, Speaking, linger, response::refused},
+    http_edge::{self, Edge, Speaking, Spoken, linger, response::refused},
     patient::LATE,
     plain_conn::{Doing, Sent},
     polling::{Visit, deliver_short, is_short},
@@ -63,30 +64,33 @@ pub(super) async fn serve<H: Handler + 'static>(
     early: Bytes,
     remote: SocketAddr,
 ) -> Option<ReadLoop<H>> {
-    let speaking = Speaking::begin(&shard)?;
-    let key = shard.turn(|shard| {
-        // The application's hooks may take their time, and see every request.
-        let since = shard.io.now;
-        if shard.hooks.is_some() { Err(since) } else { Ok((since, early.to_vec())) }
-    });
-    let (stream, early, since) = match key {
-        Err(since) => (stream, early, since),
-        Ok((since, unread)) => {
+    let mut speaking = Speaking::begin(&shard)?;
+    // The application's hooks may take their time, and see every request: there hyper serves them all.
+    let (mut since, hooked) = shard.turn(|shard| (shard.io.now, shard.hooks.is_some()));
+    let (mut stream, mut unread) = (stream, Vec::from(early));
+    loop {
+        if !hooked {
             let key = shard.turn(|shard| shard.io.add_plain(stream, unread, since));
             let mut requests = Requests { shard: shard.clone(), key, remote, serving: None };
-            match std::future::poll_fn(|cx| requests.poll(cx)).await {
-                End::Unusual { stream, unread, since } => (stream, unread.into(), since),
+            (stream, unread, since) = match std::future::poll_fn(|cx| requests.poll(cx)).await {
+                End::Unusual { stream, unread, since } => (stream, unread, since),
                 End::Polite(stream) => {
                     drop(speaking);
                     let patience = shard.turn(|shard| shard.io.config.close_timeout);
-                    linger(stream, patience).await;
+                    Box::pin(linger(stream, patience)).await;
                     return None;
                 }
                 End::Gone => return None,
+            };
+        }
+        let serving = http_edge::serve(shard.clone(), stream, unread.into(), remote, (speaking, since));
+        match Box::pin(serving).await {
+            Spoken::Over(read_loop) => return read_loop,
+            Spoken::Free { stream: free, unread: rest, since: from, speaking: still } => {
+                (stream, unread, since, speaking) = (free, rest, from, still);
             }
         }
-    };
-    Box::pin(http_edge::serve(shard, stream, early, remote, (speaking, since))).await
+    }
 }
 
 /// How a connection ends here.

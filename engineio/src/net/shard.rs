@@ -382,7 +382,7 @@ impl Io {
         match conn.link {
             Link::WebSocket(ws) => ws.wake(),
             Link::Polling(poll) => {
-                if let Some(waiting) = poll.waiting {
+                if let Some(waiting) = &poll.waiting {
                     self.refuse_waiting(waiting);
                 }
             }

@@ -15,17 +15,25 @@ pub(in crate::net) struct HeadWait {
     since: Cell<Option<Instant>>,
     /// Part of a response is not out: the peer may not have seen it, so it owes nothing yet.
     blocked: Cell<bool>,
+    /// A request was served, and the last one had no body that may still come.
+    free: Cell<bool>,
 }
 
 impl HeadWait {
     /// Of a connection whose first head has been due since then.
     pub(in crate::net) fn since(since: std::time::Instant) -> Self {
-        Self { since: Cell::new(Some(Instant::from_std(since))), blocked: Cell::new(false) }
+        Self { since: Cell::new(Some(Instant::from_std(since))), blocked: Cell::new(false), free: Cell::new(false) }
     }
 
-    /// A head came.
-    pub(super) fn end(&self) {
+    /// A head came, of a request with a body or none.
+    pub(super) fn end(&self, has_body: bool) {
         self.since.set(None);
+        self.free.set(!has_body);
+    }
+
+    /// Since when the connection has been between two requests, its last response out and nothing of a body due.
+    pub(super) fn free_since(&self) -> Option<std::time::Instant> {
+        self.since.get().filter(|_| self.free.get() && !self.blocked.get()).map(Instant::into_std)
     }
 
     /// The response to its request is made.
@@ -77,14 +85,30 @@ mod tests {
         let head = HeadWait::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         advance(9 * LIMIT / 10).await;
-        head.end();
+        head.end(false);
         assert!(!ends(&mut exceeded, 5 * LIMIT).await, "a poll may wait");
         head.begin();
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
-        head.end();
+        head.end(false);
         head.begin();
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_free_after_a_request_without_a_body_whose_response_is_out() {
+        let head = HeadWait::since(Instant::now().into_std());
+        assert_eq!(head.free_since(), None, "no request was served");
+        for has_body in [false, true] {
+            head.end(has_body);
+            assert_eq!(head.free_since(), None, "one is served");
+            head.begin();
+            assert_eq!(head.free_since().is_some(), !has_body);
+            head.set_blocked(true);
+            assert_eq!(head.free_since(), None, "its response is not out");
+            head.set_blocked(false);
+            assert_eq!(head.free_since().is_some(), !has_body);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -106,7 +130,7 @@ mod tests {
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
         // Blocked while the next request is served already (it was pipelined): nothing is owed.
-        head.end();
+        head.end(false);
         head.set_blocked(true);
         head.set_blocked(false);
         assert!(head.since.get().is_none());

@@ -354,10 +354,8 @@ impl Io {
         let come = body_left.min(conn.unread.len());
         conn.unread.drain(..come);
         conn.partial = 0;
+        conn.last |= come < body_left;
         self.send_plain_response(key, response);
-        if let Some(conn) = self.plain.conns.get_mut(key) {
-            conn.last |= come < body_left;
-        }
     }
 
     /// Waits, unless the deadline has passed. Asked after reading: what came in time may have lain unread, because the

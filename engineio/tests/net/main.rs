@@ -8,6 +8,7 @@ mod heads;
 mod hooks;
 mod lifecycle;
 mod options;
+mod plain_http;
 mod polling;
 mod shards;
 mod slow_peers;
@@ -45,6 +46,7 @@ mod four_shards {
 #[expect(clippy::duplicate_mod, reason = "with other constants")]
 #[path = "."]
 mod foreign_requests {
+    mod plain_http;
     mod polling;
     #[expect(dead_code, reason = "not every module is here")]
     mod support;

@@ -112,9 +112,8 @@ fn rows() -> Vec<Row> {
     const SESSION: &str = "EIO=4&transport=polling&sid=SID";
     let get = |extra: &str| request("GET", SESSION, extra, "");
     let open = |query: &str, extra: &str| request("GET", query, extra, "");
-    let post = |extra: &str, body: &str| {
-        request("POST", SESSION, &format!("{extra}Content-Length: {}\r\n", body.len()), body)
-    };
+    let post =
+        |extra: &str, body: &str| request("POST", SESSION, &format!("{extra}Content-Length: {}\r\n", body.len()), body);
     let swap = |text: String, from: &str, to: &str| {
         assert!(text.contains(from), "{from}");
         text.replacen(from, to, 1)
@@ -130,7 +129,11 @@ fn rows() -> Vec<Row> {
         row("poll, own origin", get("Origin: http://localhost\r\n"), 200),
         row("poll, bad origin", get("Origin: https://evil.example\r\n"), 403),
         row("poll, two origins", get("Origin: https://good.example\r\nOrigin: https://good.example\r\n"), 403),
-        row("poll, all of it", get("Origin: https://good.example\r\nAccept-Encoding: gzip\r\nUser-Agent: a;MSIE\r\n"), 200),
+        row(
+            "poll, all of it",
+            get("Origin: https://good.example\r\nAccept-Encoding: gzip\r\nUser-Agent: a;MSIE\r\n"),
+            200,
+        ),
         row("poll, binary type", get("Content-Type: application/octet-stream\r\n"), 200),
         row("poll, timestamp", swap(get(""), "SID", "SID&t=PkQ1x.a"), 200),
         row("poll, escaped", swap(get(""), "transport=polling", "transport=%70olling"), 200),
@@ -169,7 +172,11 @@ fn rows() -> Vec<Row> {
         row("post, good origin", post("Origin: https://good.example\r\n", "4a"), 200),
         alone("post, bad origin", post("Origin: https://evil.example\r\n", "4a"), 403),
         alone("post, binary type", post("Content-Type: application/octet-stream\r\n", "4a"), 400),
-        row("post, two types", post("Content-Type: text/plain\r\nContent-Type: application/octet-stream\r\n", "4a"), 200),
+        row(
+            "post, two types",
+            post("Content-Type: text/plain\r\nContent-Type: application/octet-stream\r\n", "4a"),
+            200,
+        ),
         row("post of 62 packets", post("", &["4a"; 62].join("\x1e")), 200),
         row("post of 63 packets", post("", &["4a"; 63].join("\x1e")), 200),
         row("post of 64 packets", post("", &["4a"; 64].join("\x1e")), 200),
@@ -232,7 +239,8 @@ async fn a_request_gets_the_same_answer_and_does_the_same_with_hyper_and_without
 #[tokio::test]
 async fn a_long_answer_is_compressed_both_ways() {
     let server = TestServer::start(|config| config.cors = Some(Cors::default()));
-    for (extra, coding) in [("Accept-Encoding: gzip\r\n", "gzip"), ("Accept-Encoding: br, deflate\r\n", "deflate"), ("", "")]
+    for (extra, coding) in
+        [("Accept-Encoding: gzip\r\n", "gzip"), ("Accept-Encoding: br, deflate\r\n", "deflate"), ("", "")]
     {
         let mut answers = Vec::new();
         for way in [Way::Plain, Way::Hyper] {

@@ -89,3 +89,59 @@ pub fn fits_template(poll: &Poll<'_>, relevant: &http::HeaderMap, config: &crate
     let others = relevant.len() - usize::from(relevant.contains_key(header::ACCEPT_ENCODING));
     others == 0 && !compressible && !poll.binary && poll.jsonp.is_none()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, http::answer};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+    const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
+
+    #[test]
+    fn a_response_has_its_fields_then_length_and_date() {
+        let mut refused = answer::empty(StatusCode::BAD_REQUEST);
+        refused.headers_mut().append(header::VARY, HeaderValue::from_static("Origin"));
+        let expected = format!("HTTP/1.1 400 Bad Request\r\nvary: Origin\r\ncontent-length: 0\r\ndate: {DATE}\r\n\r\n");
+        assert_eq!(encode(&refused, DATE), expected.as_bytes());
+        let switching = answer::switching_protocols("key", None, &HeaderMap::new());
+        assert!(!String::from_utf8(encode(&switching, DATE)).unwrap().contains("content-length"));
+    }
+
+    #[test]
+    fn a_template_gives_the_bytes_of_the_response_it_was_made_of() {
+        let (none, config) = (HeaderMap::new(), Config::default());
+        let poll = |body: Vec<u8>| Poll { body, binary: false, compress: true, jsonp: None };
+        let template = Template::of(&poll(Vec::new()).answer(&none, &config));
+        for len in [0, 1, 9, 10, 99, 100, 1023, 70_000, 1_000_000] {
+            let body = vec![b'x'; len];
+            let mut out = b"before".to_vec();
+            template.push(&mut out, &body, DATE);
+            let expected = [b"before", &*encode(&poll(body).answer(&none, &config), DATE)].concat();
+            assert!(out == expected, "{len}");
+        }
+    }
+
+    #[test]
+    fn a_template_fits_unless_the_request_or_the_body_asks_for_more() {
+        let config = Config::default();
+        let headers = |names: &[HeaderName]| {
+            names.iter().map(|name| (name.clone(), HeaderValue::from_static("gzip"))).collect::<HeaderMap>()
+        };
+        let poll = |len| Poll { body: vec![b'4'; len], binary: false, compress: true, jsonp: None };
+        let (none, coding) = (headers(&[]), headers(&[header::ACCEPT_ENCODING]));
+        for (poll, headers, fits) in [
+            (poll(5), &none, true),
+            (poll(5000), &none, true),
+            (poll(1023), &coding, true),
+            (poll(1024), &coding, false),
+            (Poll { compress: false, ..poll(1024) }, &coding, true),
+            (Poll { binary: true, ..poll(5) }, &none, false),
+            (Poll { jsonp: Some("1"), ..poll(5) }, &none, false),
+            (poll(5), &headers(&[header::ORIGIN]), false),
+            (poll(5), &headers(&[header::USER_AGENT, header::ACCEPT_ENCODING]), false),
+        ] {
+            assert_eq!(fits_template(&poll, headers, &config), fits, "{poll:?} {headers:?}");
+        }
+    }
+}

@@ -210,3 +210,142 @@ pub fn may_be_whole(bytes: &[u8], seen: usize) -> bool {
     let tail = bytes.get(seen.saturating_sub(3)..).unwrap_or_default();
     tail.windows(2).any(|pair| pair == b"\n\n") || tail.windows(3).any(|end| end == b"\n\r\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::{Cors, HttpCompression};
+
+    const GET: &str = "GET /engine.io/?EIO=4&transport=polling&t=PkQ1x.a HTTP/1.1\r\nHost: localhost:3000\r\n";
+    const POST: &str = "POST /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost:3000\r\n";
+
+    fn kind(head: &str) -> &'static str {
+        match read(head.as_bytes(), &Config::default()) {
+            Head::Plain(_) => "plain",
+            Head::Partial => "partial",
+            Head::Unusual => "unusual",
+        }
+    }
+
+    fn get(fields: &str) -> String {
+        format!("{GET}{fields}\r\n")
+    }
+
+    fn post(fields: &str) -> String {
+        format!("{POST}{fields}\r\n")
+    }
+
+    #[test]
+    fn what_clients_send_is_plain() {
+        for head in [
+            get(""),
+            get("Accept: */*\r\nConnection: keep-alive\r\nUser-Agent: node-XMLHttpRequest\r\n"),
+            get("connection: Keep-Alive\r\nte: trailers\r\nx-more: \u{e9}\r\n"),
+            get(
+                "Accept-Encoding: gzip, deflate, br\r\nOrigin: https://a.b\r\nCookie: io=x\r\nSec-Fetch-Mode: cors\r\n",
+            ),
+            post("Content-type: text/plain;charset=UTF-8\r\nContent-Length: 17\r\n"),
+            post("Content-Length: 999999999\r\n"),
+            format!("\r\n{}", get("")),
+            get("").replace("\r\n", "\n"),
+        ] {
+            assert_eq!(kind(&head), "plain", "{head}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_read_in_two_ways_is_not_plain() {
+        let swap = |from: &str, to: &str| get("").replacen(from, to, 1);
+        for head in [
+            swap("GET", "PUT"),
+            swap("GET", "get"),
+            swap("HTTP/1.1", "HTTP/1.0"),
+            swap("/engine.io/", "/other/"),
+            swap("/engine.io/", "/engine.io"),
+            swap("/engine.io/", "http://localhost/engine.io/"),
+            swap("t=", "t=#"),
+            swap("t=", "t={}"),
+            swap("t=", "t=\u{e9}"),
+            swap("t=", &format!("t={}", "a".repeat(MAX_TARGET))),
+            swap("Host: localhost:3000\r\n", ""),
+            swap("localhost", "local host"),
+            get("Host: localhost:3000\r\n"),
+            get("Connection: close\r\n"),
+            get("Connection: keep-alive, x\r\n"),
+            get("Connection: keep-alive\r\nConnection: keep-alive\r\n"),
+            get("Upgrade: websocket\r\n"),
+            get("Expect: 100-continue\r\n"),
+            get("Transfer-Encoding: chunked\r\n"),
+            get("Content-Length: 0\r\n"),
+            get("Origin: https://a.b\r\norigin: https://a.b\r\n"),
+            get("User-Agent: a\r\nUser-Agent: b\r\n"),
+            get("X: a\r\n b\r\n"),
+            get("X : a\r\n"),
+            get("X: a\x01\r\n"),
+            get(&"X: y\r\n".repeat(MAX_FIELDS)),
+            get(&format!("X: {}\r\n", "x".repeat(MAX_HEAD))),
+            post(""),
+            post("Content-Length: 0\r\n"),
+            post("Content-Length: 02\r\n"),
+            post("Content-Length: +2\r\n"),
+            post("Content-Length: 2,2\r\n"),
+            post("Content-Length: 1000000000\r\n"),
+            post("Content-Length: 2\r\nContent-Length: 2\r\n"),
+            post("Content-Length: 2\r\nTransfer-Encoding: chunked\r\n"),
+            "\x16\x03\x01\r\n\r\n".to_owned(),
+        ] {
+            assert_eq!(kind(&head), "unusual", "{head}");
+        }
+    }
+
+    #[test]
+    fn the_parts_are_those_of_the_bytes() {
+        let bytes = post("Content-Length: 2\r\nX: a\r\nx: b\r\n") + "4abehind";
+        let Head::Plain(request) = read(bytes.as_bytes(), &Config::default()) else { panic!("plain") };
+        assert_eq!((request.query, request.body_len), ("EIO=4&transport=polling", 2));
+        assert_eq!(request.head.len() + "4abehind".len(), bytes.len());
+        let parts = request.parts().unwrap();
+        assert_eq!((parts.method, parts.uri.path()), (Method::POST, "/engine.io/"));
+        assert_eq!(parts.headers.get_all("x").iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(parts.headers.len(), 4);
+    }
+
+    #[test]
+    fn any_part_of_a_head_is_partial_and_is_read_again_only_when_it_may_be_whole() {
+        for head in [get("X: y\r\n"), get("").replace("\r\n", "\n"), format!("\r\n{}", get(""))] {
+            for len in 1..head.len() {
+                assert_eq!(kind(&head[..len]), "partial", "{len} of {head}");
+                assert!(may_be_whole(head.as_bytes(), len), "{len} of {head}");
+            }
+            let begun = &head[..head.len() - 4];
+            assert!(!may_be_whole(begun.as_bytes(), begun.len() - 9), "{head}");
+        }
+        let endless = GET.to_owned() + "X: " + &"x".repeat(MAX_HEAD);
+        assert_eq!(kind(&endless[..MAX_HEAD - 1]), "partial");
+        assert_eq!(kind(&endless), "unusual");
+    }
+
+    #[test]
+    fn fields_matter_as_the_configuration_says() {
+        let head = get(
+            "Origin: https://a.b\r\nUser-Agent: x\r\nAccept-Encoding: gzip\r\nContent-Type: text/plain\r\nX: y\r\n",
+        );
+        let names = |config: &Config, head: &str| {
+            let Head::Plain(request) = read(head.as_bytes(), config) else { panic!("plain") };
+            let mut names: Vec<_> = request.relevant_headers(config).keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        let mut config = Config { http_compression: None, ..Config::default() };
+        assert!(names(&config, &head).is_empty());
+        config.http_compression = Some(HttpCompression::default());
+        assert_eq!(names(&config, &head), ["accept-encoding"]);
+        config.cors = Some(Cors::default());
+        assert_eq!(names(&config, &head), ["accept-encoding", "host", "origin"]);
+        (config.cors, config.origins) = (None, Origins::Listed { origins: vec![], own: true, loopback: false });
+        assert_eq!(names(&config, &head), ["accept-encoding", "host", "origin"]);
+        assert!(names(&config, &get("")).is_empty());
+        let odd = get("User-Agent: a;MSIE\r\nContent-Type: application/octet-stream\r\n");
+        assert_eq!(names(&config, &odd), ["content-type", "user-agent"]);
+    }
+}

@@ -352,7 +352,7 @@ impl Io {
         let Doing::Serving { body_left } = conn.doing else { return };
         // As hyper: the rest of a body that nobody wanted is passed over where it has come, and ends the connection else.
         let come = body_left.min(conn.unread.len());
-        conn.unread.drain(..come);
+        conn.unread = conn.unread.split_off(come);
         conn.partial = 0;
         conn.last |= come < body_left;
         self.send_plain_response(key, response);

@@ -7,9 +7,10 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use engineio::testing::Engine;
 use engineio::{
-    CloseReason, ConnKey, Handler as _, Handshake, Message, Outbox, SendError, SharedFrame, session::Transport,
-    slab::Slab,
+    CloseReason, ConnKey, Handler as _, Handshake, Job, JobId, Message, Outbox, SendError, ShardMessage, SharedFrame,
+    job::TooManyJobs, session::Transport, slab::Slab,
 };
 use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Io, Server, SocketKey, json};
 
@@ -22,41 +23,38 @@ pub struct Queued {
     pub bytes: u64,
 }
 
-/// Counts by connection, on a clock that stands still, with entropy that repeats.
-#[derive(Debug)]
+/// The engine's test kit, but for sessions and what they are sent: that is counted by connection. The kit keeps a record of each
+/// session and frame, and its memory and look-ups would be measured together with the server's.
+#[derive(Debug, Default)]
 struct Counter {
-    now: Instant,
-    entropy: u64,
+    engine: Engine,
     queued: Vec<Queued>,
     closed: u64,
 }
 
 impl Outbox for Counter {
     fn now(&self) -> Instant {
-        self.now
+        self.engine.now()
     }
 
     fn shard(&self) -> u16 {
-        0
+        self.engine.shard()
     }
 
     fn shards(&self) -> u16 {
-        1
+        self.engine.shards()
     }
 
-    fn send_to_shard(&mut self, shard: u16, _: engineio::ShardMessage) {
-        unreachable!("there is no shard {shard}");
+    fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
+        self.engine.send_to_shard(shard, message);
     }
 
-    fn start_job(&mut self, _: engineio::Job) -> Result<engineio::JobId, engineio::job::TooManyJobs> {
-        Err(engineio::job::TooManyJobs)
+    fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs> {
+        self.engine.start_job(job)
     }
 
     fn fill_random(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.entropy = self.entropy.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.entropy >> 56) as u8;
-        }
+        self.engine.fill_random(bytes);
     }
 
     fn send(&mut self, conn: ConnKey, frame: &SharedFrame) -> Result<(), SendError> {
@@ -126,9 +124,8 @@ impl MemoryServer {
     /// A server with `clients` connected to `/` and joined to [`ROOM`].
     #[must_use]
     pub fn new(clients: usize) -> Self {
-        let outbox = Counter { now: Instant::now(), entropy: 1, queued: Vec::new(), closed: 0 };
         let server = Server::new(Config::default(), App);
-        let mut this = Self { server, keys: Slab::default(), conns: Vec::new(), outbox };
+        let mut this = Self { server, keys: Slab::default(), conns: Vec::new(), outbox: Counter::default() };
         for _ in 0..clients {
             let conn = this.connect();
             this.conns.push(conn);

@@ -129,6 +129,6 @@ pub(crate) fn serve(listener: TcpListener, allow_eio3: bool) -> anyhow::Result<(
     Server::new(config)
         .hooks(move || Requests { asked: hooks.clone() })
         .serve(listener, move || Commands { asked: asked.clone() })?
-        .join();
+        .join()?;
     Ok(())
 }

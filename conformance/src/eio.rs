@@ -24,6 +24,6 @@ impl Handler for Echo {
 pub(crate) fn serve(listener: TcpListener, mut config: Config, shards: u16) -> anyhow::Result<()> {
     // One test of the v3 suite begins to listen only after it has heard of the open connection.
     config.open_packet = OpenPacket::Delayed(Duration::from_millis(5));
-    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join()?;
     Ok(())
 }

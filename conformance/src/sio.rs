@@ -41,6 +41,6 @@ pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config) -> anyh
     let mut config = Config::default();
     config.namespaces = vec!["/".to_owned(), "/custom".to_owned()];
     config.connect_timeout = Duration::from_millis(1000);
-    net::Server::new(engine).serve(listener, move || Server::new(config.clone(), Protocol))?.join();
+    net::Server::new(engine).serve(listener, move || Server::new(config.clone(), Protocol))?.join()?;
     Ok(())
 }

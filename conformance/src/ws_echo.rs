@@ -34,6 +34,6 @@ pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
     let mut deflate = PerMessageDeflate::default();
     deflate.threshold = 0;
     config.per_message_deflate = Some(deflate);
-    Server::new(config).serve(listener, || Echo)?.join();
+    Server::new(config).serve(listener, || Echo)?.join()?;
     Ok(())
 }

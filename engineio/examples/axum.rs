@@ -118,7 +118,7 @@ mod tests {
         let last = ws.next().await.unwrap().unwrap();
         assert!(matches!(&last, Message::Close(Some(close)) if u16::from(close.code) == 1001), "{last:?}");
         drop(ws);
-        tokio::task::spawn_blocking(|| running.join()).await.unwrap();
+        tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
         assert!(ask(addr, &request("GET", "polling", "")).await.starts_with("HTTP/1.1 503 "));
     }
 }

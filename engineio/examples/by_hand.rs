@@ -9,7 +9,7 @@ use engineio::{
     http::{self, Query, Route, answer},
     packet::Outbound,
     payload::{Encoder, Form},
-    session::{Event, Session, Transport},
+    session::{Session, SessionEvent, Transport},
 };
 
 /// One polling session that echoes, and what waits for its next poll.
@@ -38,7 +38,7 @@ impl Echo {
     fn receive(&mut self, now: Instant, body: &[u8]) -> Result<(), CloseReason> {
         for packet in Form::V4.decode(body).map_err(|_| CloseReason::ParseError)? {
             let packet = packet.map_err(|_| CloseReason::ParseError)?;
-            if let Some(Event::Message(message)) = self.session.handle_packet(now, packet)? {
+            if let Some(SessionEvent::Message(message)) = self.session.handle_packet(now, packet)? {
                 self.queue.push(SharedFrame::packet(&Outbound::Message(message)));
             }
         }
@@ -48,7 +48,7 @@ impl Echo {
     /// The time that the session asked for has come.
     fn tick(&mut self, now: Instant) -> Result<(), CloseReason> {
         while let Some(event) = self.session.handle_timeout(now)? {
-            if event == Event::Ping {
+            if event == SessionEvent::Ping {
                 self.queue.push(SharedFrame::packet(&Outbound::Ping));
             }
         }

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = u16::try_from(number("PORT", 3000))?;
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
     let shards = u16::try_from(number("SHARDS", 1))?;
-    Server::new(config).shards(shards).serve(listener, || Echo)?.join();
+    Server::new(config).shards(shards).serve(listener, || Echo)?.join()?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Message, SharedFrame,
-    http::{Cookie, Cors, HttpCompression, Origins},
+    http::{Cookie, Cors, HttpCompression, Origins, cookie::InvalidCookie},
     packet::Outbound,
     session::{Intervals, Transport},
     ws::deflate::PerMessageDeflate,
@@ -36,7 +36,8 @@ pub struct Config {
     /// The largest HTTP body, and the largest WebSocket message, that is accepted (`maxHttpBufferSize`); of a compressed
     /// message both before and after it is inflated. Default 1,000,000.
     pub max_payload: usize,
-    /// Queued bytes (and 32 for every frame, which costs more than its bytes) above which volatile packets are dropped and the peer is no longer read from. Default 64 KiB.
+    /// Queued bytes (and 32 for every frame, which costs more than its bytes) above which volatile packets are dropped and the peer
+    /// is no longer read from. At or above `outbound_hard` there is no such limit. Default 64 KiB.
     pub outbound_soft: usize,
     /// Queued bytes above which the peer is closed as a slow consumer. Default 1 MiB.
     pub outbound_hard: usize,
@@ -101,6 +102,70 @@ impl Config {
     }
 }
 
+/// Settings of a [`Config`] that contradict each other, or that no server can run with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// `path` must begin with a slash.
+    #[error("path must begin with a slash")]
+    PathWithoutSlash,
+    /// `transports` is empty: no client could connect.
+    #[error("transports must name a transport")]
+    NoTransport,
+    /// This setting must not be zero.
+    #[error("{0} must not be zero")]
+    Zero(&'static str),
+    /// `plain_websockets` together with polling among `transports`: polling has packets, a plain WebSocket has none.
+    #[error("plain_websockets and polling exclude each other: let transports name websocket alone")]
+    PlainWithPolling,
+    /// `plain_websockets` together with `allow_eio3`: a plain WebSocket has no packets of any revision.
+    #[error("plain_websockets and allow_eio3 exclude each other")]
+    PlainWithV3,
+    /// The configured cookie cannot stand in a header.
+    #[error(transparent)]
+    Cookie(#[from] InvalidCookie),
+}
+
+impl Config {
+    /// Checks that a server can run with these settings.
+    ///
+    /// # Errors
+    /// The first [`ConfigError`] that is found.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if !self.path.starts_with('/') {
+            return Err(ConfigError::PathWithoutSlash);
+        }
+        if self.transports.is_empty() {
+            return Err(ConfigError::NoTransport);
+        }
+        // A plain WebSocket has no heartbeat.
+        let heartbeat = !self.plain_websockets;
+        for (name, is_zero) in [
+            ("ping_interval", heartbeat && self.ping_interval.is_zero()),
+            ("ping_timeout", heartbeat && self.ping_timeout.is_zero()),
+            ("upgrade_timeout", self.upgrade_timeout.is_zero()),
+            ("head_timeout", self.head_timeout.is_zero()),
+            ("body_timeout", self.body_timeout.is_zero()),
+            ("max_payload", self.max_payload == 0),
+            ("outbound_hard", self.outbound_hard == 0),
+        ] {
+            if is_zero {
+                return Err(ConfigError::Zero(name));
+            }
+        }
+        if self.plain_websockets && self.transports.contains(&Transport::Polling) {
+            return Err(ConfigError::PlainWithPolling);
+        }
+        if self.plain_websockets && self.allow_eio3 {
+            return Err(ConfigError::PlainWithV3);
+        }
+        if let Some(cookie) = &self.cookie {
+            cookie.set_cookie("sid")?;
+        }
+        Ok(())
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -144,5 +209,34 @@ mod tests {
         assert_eq!(config.initial_frame().unwrap().polling(), b"4hi");
         config.initial_packet = Some(Message::Binary(vec![1].into()));
         assert_eq!(config.initial_frame().unwrap().websocket(), b"\x82\x01\x01");
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_named() {
+        type Change = fn(&mut Config);
+        let rows: [(Change, ConfigError); 7] = [
+            (|config| config.path = "engine.io/".to_owned(), ConfigError::PathWithoutSlash),
+            (|config| config.transports.clear(), ConfigError::NoTransport),
+            (|config| config.ping_interval = Duration::ZERO, ConfigError::Zero("ping_interval")),
+            (|config| config.max_payload = 0, ConfigError::Zero("max_payload")),
+            (|config| config.plain_websockets = true, ConfigError::PlainWithPolling),
+            (
+                |config| {
+                    (config.plain_websockets, config.allow_eio3) = (true, true);
+                    config.transports = vec![Transport::WebSocket];
+                },
+                ConfigError::PlainWithV3,
+            ),
+            (
+                |config| config.cookie = Some(Cookie { name: "a;b".to_owned(), ..Cookie::default() }),
+                ConfigError::Cookie(InvalidCookie),
+            ),
+        ];
+        assert_eq!(Config::default().validate(), Ok(()));
+        for (change, error) in rows {
+            let mut config = Config::default();
+            change(&mut config);
+            assert_eq!(config.validate(), Err(error));
+        }
     }
 }

@@ -85,7 +85,7 @@ impl HandshakeError {
     }
 }
 
-/// What was being done when a request was refused: for the application, never for the client (A12).
+/// What was being done when a request was refused: for the application, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorContext {

@@ -109,23 +109,24 @@ pub trait Handler {
         let _ = (outbox, job, result);
     }
 
-    /// Whether [`Handler::on_flush`] has something to send. Asked after every visit, so it must be cheap.
+    /// Whether the handler holds something back that [`Handler::on_flush`] is to send. Asked several times a turn, so it must
+    /// be cheap.
     fn wants_flush(&self) -> bool {
         false
     }
 
-    /// The turn ends: every connection that had something to say was heard. What was held back to be sent together goes
-    /// now.
+    /// The turn ends: every session that had something to say has been heard. A handler that held frames back, to send them
+    /// together, sends them now. Called only when [`Handler::wants_flush`] says so.
     fn on_flush(&mut self, outbox: &mut dyn Outbox) {
         let _ = outbox;
     }
 
-    /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn.
+    /// When [`Handler::on_timeout`] is to be called next; `None` for never. Asked after every turn, so it must be cheap.
     fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// The time that [`Handler::poll_timeout`] named has come.
+    /// The time has come that [`Handler::poll_timeout`] returned.
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {
         let _ = outbox;
     }

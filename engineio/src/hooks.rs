@@ -8,6 +8,7 @@ use std::{fmt, future::Future, net::SocketAddr, pin::Pin, time::Duration};
 
 use http::{HeaderMap, Method, Uri};
 
+pub use crate::sid::{InvalidSidPart, MAX_SID_PART, SidPart};
 use crate::{
     error::{ConnectionError, HandshakeError},
     http::Query,
@@ -54,7 +55,7 @@ impl<T: fmt::Debug> fmt::Debug for Outcome<T> {
     }
 }
 
-/// What the application says of a handshake (`allowRequest`, A13).
+/// What the application says of a handshake (`allowRequest` of the reference).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -88,51 +89,13 @@ impl Verdict {
     }
 }
 
-/// The longest part of a sid that an application may choose, in bytes.
-pub const MAX_SID_PART: usize = 128;
-
-/// The part of a sid that the application chooses (`generateId`, A20). It stands behind the part that says where the
-/// session lives, so it need not be unique, but it is all that keeps others from the session: it must not be guessable.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SidPart(String);
-
-/// A text that cannot be part of a sid.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not 1 to {MAX_SID_PART} of the characters A-Z a-z 0-9 - . _ ~")]
-pub struct InvalidSidPart;
-
-impl SidPart {
-    /// Takes a text of 1 to [`MAX_SID_PART`] characters that stand in a query as they are (RFC 3986, 2.3).
-    ///
-    /// # Errors
-    /// When it has others, none or too many.
-    pub fn new(text: impl Into<String>) -> Result<Self, InvalidSidPart> {
-        let text = text.into();
-        let unreserved = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-        if unreserved && (1..=MAX_SID_PART).contains(&text.len()) { Ok(Self(text)) } else { Err(InvalidSidPart) }
-    }
-
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SidPart {
-    /// Not the text: it is a secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SidPart")
-    }
-}
-
 /// The application could not make an id: the client gets code 3, and the hook for errors
 /// [`crate::error::ErrorContext::IdGenerationError`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no id: {0}")]
 pub struct IdGenerationError(pub String);
 
-/// A connection that was refused (`connection_error`, A12). [`ConnectionError::error`] has the code,
+/// A connection that was refused (`connection_error` of the reference). [`ConnectionError::error`] has the code,
 /// [`ConnectionError::context`] the context's name.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionErrorEvent<'a> {
@@ -178,24 +141,6 @@ pub trait Hooks {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_part_of_a_sid_stands_in_a_query_as_it_is() {
-        for (text, ok) in [
-            ("a", true),
-            ("user-1.2_3~", true),
-            (&"x".repeat(MAX_SID_PART), true),
-            ("", false),
-            ("a b", false),
-            ("a+b", false),
-            ("a\"b", false),
-            ("é", false),
-            (&"x".repeat(MAX_SID_PART + 1), false),
-        ] {
-            assert_eq!(SidPart::new(text).is_ok(), ok, "{text}");
-        }
-        assert_eq!(format!("{:?}", SidPart::new("secret")), "Ok(SidPart)");
-    }
 
     #[test]
     fn a_verdict_says_what_the_client_is_told() {

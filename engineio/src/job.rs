@@ -49,6 +49,13 @@ impl Job {
     }
 }
 
+/// For whoever runs jobs: work that is not done yet is a job again.
+impl From<Work> for Job {
+    fn from(work: Work) -> Self {
+        Self(work)
+    }
+}
+
 /// A job that a shard has started. No two jobs of one shard have the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId(u64);

@@ -17,6 +17,11 @@
 //! | [`handler`] | the traits between a session and the layer above |
 //! | [`shard_message`] | a message for a shard's handler, from another shard or another thread |
 //! | [`job`] | work that a shard has done elsewhere, and whose result comes back as an event |
+//! | `testing` | with the feature of that name: a test kit, the engine's side of a handler without sockets and time |
+
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
 pub mod batch;
 pub mod close;
@@ -39,10 +44,12 @@ pub mod ws;
 
 #[cfg(feature = "net")]
 pub mod net;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use batch::Batch;
 pub use close::CloseReason;
-pub use config::{Config, OpenPacket};
+pub use config::{Config, ConfigError, OpenPacket};
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use job::{Job, JobId};
 pub use packet::Message;

@@ -2,7 +2,7 @@
 
 use crate::packet::{self, DecodeError, Inbound};
 
-/// The revision of the protocol. It is settled by the handshake and never changes.
+/// The revision of the protocol. The handshake decides it, and it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Protocol {
     /// Engine.IO v3, spoken by version 2 clients of Socket.IO: the client pings, payloads carry lengths.

@@ -109,13 +109,6 @@ impl SharedFrame {
         Self::encoded(websocket)
     }
 
-    /// A single packet, for a WebSocket whose 101 is to go out in front of it, in the same write.
-    #[cfg(feature = "net")]
-    pub(crate) fn behind_101(mut answer: Vec<u8>, packet: &Outbound<'_>) -> Self {
-        answer.extend_from_slice(Self::packet(packet).websocket());
-        Self::encoded(answer)
-    }
-
     /// A message of a plain WebSocket ([`Config::plain_websockets`](crate::Config::plain_websockets)): a frame without packet
     /// type.
     #[must_use]

@@ -9,8 +9,6 @@ use std::fmt;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha1::{Digest as _, Sha1};
 
-use crate::hooks::SidPart;
-
 /// How many random bytes a sid carries: 15, that is 120 bits.
 pub const RANDOM_LEN: usize = 15;
 const PLACE_LEN: usize = 2 + 4;
@@ -152,6 +150,44 @@ impl fmt::Display for IssuedSid {
     }
 }
 
+/// The longest part of a sid that an application may choose, in bytes.
+pub const MAX_SID_PART: usize = 128;
+
+/// The part of a sid that the application chooses (`generateId` of the reference). It stands behind the part that says where the
+/// session lives, so it need not be unique, but it is all that keeps others from the session: it must not be guessable.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SidPart(String);
+
+/// A text that cannot be part of a sid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not 1 to {MAX_SID_PART} of the characters A-Z a-z 0-9 - . _ ~")]
+pub struct InvalidSidPart;
+
+impl SidPart {
+    /// Takes a text of 1 to [`MAX_SID_PART`] characters that stand in a query as they are (RFC 3986, 2.3).
+    ///
+    /// # Errors
+    /// When it has others, none or too many.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidSidPart> {
+        let text = text.into();
+        let unreserved = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
+        if unreserved && (1..=MAX_SID_PART).contains(&text.len()) { Ok(Self(text)) } else { Err(InvalidSidPart) }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SidPart {
+    /// Not the text: it is a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SidPart")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,5 +234,23 @@ mod tests {
     #[test]
     fn debug_keeps_the_secret() {
         assert_eq!(format!("{:?}", Sid::new(0, 7, [9; RANDOM_LEN])), "Sid(0.7)");
+    }
+
+    #[test]
+    fn a_part_of_a_sid_stands_in_a_query_as_it_is() {
+        for (text, ok) in [
+            ("a", true),
+            ("user-1.2_3~", true),
+            (&"x".repeat(MAX_SID_PART), true),
+            ("", false),
+            ("a b", false),
+            ("a+b", false),
+            ("a\"b", false),
+            ("é", false),
+            (&"x".repeat(MAX_SID_PART + 1), false),
+        ] {
+            assert_eq!(SidPart::new(text).is_ok(), ok, "{text}");
+        }
+        assert_eq!(format!("{:?}", SidPart::new("secret")), "Ok(SidPart)");
     }
 }

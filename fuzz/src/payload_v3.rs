@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use engineio::{
     Message, Protocol, SharedFrame, Wire,
     packet::{DecodeError, Inbound, Outbound},
-    payload::{self, MAX_IDLE_PACKETS, v3},
+    payload::{self, MAX_IDLE_PACKETS, poll_v3, v3},
 };
 use tokio_tungstenite::tungstenite::{self, protocol::Role};
 
@@ -177,7 +177,7 @@ fn is_polled(packets: &[Inbound<'_>], max: usize) {
     for takes_binary in [false, true] {
         let (mut rest, mut read) = (frames.as_slice(), Vec::new());
         while !rest.is_empty() {
-            let body = v3::encode(rest.iter(), takes_binary, max);
+            let body = poll_v3::encode(rest.iter(), takes_binary, max);
             assert!(body.taken == 1 || (body.taken > 1 && body.bytes.len() <= max), "{body:?}, limit {max}");
             assert_eq!(body.binary, takes_binary && rest.iter().any(SharedFrame::has_binary));
             let decode = if body.binary { v3::decode_binary } else { v3::decode_text };

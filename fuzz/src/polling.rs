@@ -19,8 +19,9 @@ use engineio::{
     http::{
         Cors, CorsOrigins, HttpCompression, Origins, Query, answer,
         encode::{Template, encode, fits_template},
+        head::{MAX_HEAD, MAX_HEADERS},
         host,
-        plain::{self, Head, MAX_FIELDS, MAX_HEAD, Plain},
+        plain::{self, Head, Plain},
         post_body,
         route::route_query,
     },
@@ -236,7 +237,7 @@ fn with_hyper(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<Seen>,
     let mut connection = pin!(
         http1::Builder::new()
             .max_buf_size(MAX_HEAD)
-            .max_headers(MAX_FIELDS)
+            .max_headers(MAX_HEADERS)
             .serve_connection(Stream(Rc::clone(&pieces)), service)
     );
     let mut cx = Context::from_waker(Waker::noop());

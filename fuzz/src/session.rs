@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use engineio::{
     CloseReason, Message, Protocol,
     packet::Inbound,
-    session::{Event, Intervals, Probe, Session, Transport, UpgradeError},
+    session::{Intervals, ProbeStep, Session, SessionEvent, Transport, UpgradeError},
 };
 
 use crate::input::Input;
@@ -165,7 +165,7 @@ impl Model {
                     assert!(!due, "an early call is harmless, and a due one does something");
                     return false;
                 }
-                Ok(Some(Event::Ping)) => {
+                Ok(Some(SessionEvent::Ping)) => {
                     assert!(beat && !self.awaits_pong && self.protocol == Protocol::V4, "one ping a pong");
                     let half = self.now + INTERVALS.ping_timeout / 2;
                     self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
@@ -177,11 +177,11 @@ impl Model {
                     assert!(beat && owed, "a session lives as long as its pong, or ping, may take");
                     return true;
                 }
-                Ok(Some(Event::Noop)) => {
+                Ok(Some(SessionEvent::Noop)) => {
                     assert_eq!((beat, self.upgrade), (false, Upgrade::Probed));
                     assert!(self.now < self.upgrade_by);
                 }
-                Ok(Some(Event::UpgradeExpired)) => {
+                Ok(Some(SessionEvent::UpgradeExpired)) => {
                     assert!(!beat && self.upgrade != Upgrade::Idle && self.now >= self.upgrade_by);
                     self.upgrade = Upgrade::Idle;
                 }
@@ -198,9 +198,9 @@ impl Model {
             self.beat = self.now + INTERVALS.ping_timeout;
         }
         match packet {
-            Inbound::Message(message) => assert_eq!(result, Ok(Some(Event::Message(message)))),
+            Inbound::Message(message) => assert_eq!(result, Ok(Some(SessionEvent::Message(message)))),
             Inbound::Ping(data) if self.protocol == Protocol::V3 => {
-                assert_eq!(result, Ok(Some(Event::Answer(data))));
+                assert_eq!(result, Ok(Some(SessionEvent::Answer(data))));
                 self.forgiven = false;
                 self.beat = self.now + INTERVALS.ping_interval + INTERVALS.ping_timeout;
             }
@@ -209,7 +209,7 @@ impl Model {
                 return true;
             }
             Inbound::Pong(_) if self.awaits_pong => {
-                assert_eq!(result, Ok(Some(Event::Pong)));
+                assert_eq!(result, Ok(Some(SessionEvent::Pong)));
                 self.awaits_pong = false;
                 self.beat = self.now + INTERVALS.ping_interval;
             }
@@ -230,11 +230,11 @@ impl Model {
         let expected = match (self.upgrade, packet) {
             (Upgrade::Opened | Upgrade::Probed, Inbound::Ping("probe")) => {
                 self.upgrade = Upgrade::Probed;
-                Ok(Probe::Pong)
+                Ok(ProbeStep::Pong)
             }
             (Upgrade::Probed, Inbound::Upgrade) => {
                 (self.upgrade, self.transport) = (Upgrade::Idle, Transport::WebSocket);
-                Ok(Probe::Upgraded)
+                Ok(ProbeStep::Upgraded)
             }
             _ => {
                 self.upgrade = Upgrade::Idle;

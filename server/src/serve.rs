@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context as _;
 use engineio::{
     OpenPacket,
+    hooks::Outcome,
     http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
@@ -81,7 +82,7 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
         .shards(shards)
-        .fallback(move |parts, _| http::answer(parts, &readiness))
+        .fallback(move |request| Outcome::Ready(http::answer(request.parts, &readiness)))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&shared))))
 }
 

@@ -1,5 +1,5 @@
-//! Rooms: `join` puts a socket into one, `say` reaches everyone in it but the speaker, and is acknowledged with how many
-//! that were.
+//! Rooms: `join` puts a socket into a room; `say` reaches everyone in the room but the speaker, and the acknowledgement says
+//! how many these are.
 //!
 //! `cargo run --release -p socketio --example rooms`, then with `socket.io-client`:
 //! `socket.emit('join', 'tea'); socket.emit('say', 'tea', { any: 'value' }, console.log)`.
@@ -30,11 +30,11 @@ impl Handler for Rooms {
             "join" => drop(io.join(socket, &room)),
             "say" => {
                 let said = event.args.get(1).unwrap_or("null");
-                // Attachments travel along; their placeholders stand in `said`.
+                // `said` holds the placeholders of the attachments.
                 let broadcast = io.of("/").to(&room).except_socket(socket);
                 let reached = broadcast.emit("said", said, event.args.attachments()).unwrap_or_default();
                 if let Some(id) = ack {
-                    // A socket that is gone is told of by `on_disconnect`.
+                    // It fails only for a socket that is gone, which `on_disconnect` reports.
                     let _ = io.ack(socket, id, &reached.to_string(), &[]);
                 }
             }
@@ -45,10 +45,10 @@ impl Handler for Rooms {
     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
 }
 
-fn main() -> std::io::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut engine = engineio::Config::default();
     engine.path = "/socket.io/".to_owned();
     let listener = TcpListener::bind("127.0.0.1:3000")?;
-    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join();
+    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join()?;
     Ok(())
 }

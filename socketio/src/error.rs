@@ -20,7 +20,7 @@ pub struct ConnectError {
 pub enum DisconnectReason {
     /// The client left the namespace.
     ClientNamespaceDisconnect,
-    /// This side made the socket leave the namespace.
+    /// The server made the socket leave the namespace.
     ServerNamespaceDisconnect,
     /// The engine session under it ended.
     Engine(CloseReason),
@@ -51,7 +51,7 @@ pub enum EmitError {
     /// The socket is not connected, or its engine session is closing.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The peer does not read, and is being closed.
+    /// The peer does not read what is queued for it; its session is being closed.
     #[error("the peer's queue is full")]
     Full,
     /// The socket owes too many acknowledgements.

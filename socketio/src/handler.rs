@@ -8,10 +8,10 @@ use crate::{
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
-    socket::SocketKey,
+    state::ids::SocketKey,
 };
 
-/// A client's wish to join a namespace.
+/// A client asks to join a namespace.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectRequest<'a> {
     /// The engine session it comes by.
@@ -22,16 +22,17 @@ pub struct ConnectRequest<'a> {
     pub auth: Option<&'a str>,
 }
 
-/// An application. One value a shard; calls never overlap, and each may answer through the [`Io`] it is lent.
+/// An application. Each shard has a handler of its own, and calls to it never overlap. A call acts through the [`Io`] that it is
+/// lent.
 ///
-/// A panic in any method ends the connection it was called for, whoever caused the call; the calls that are owed for it
-/// and for others still come. Only [`Handler::on_timeout`], [`Handler::on_shard_message`] and [`Handler::on_job_done`] are for no connection: there the
-/// engine decides.
+/// A panic in a method ends the connection that the method was called for. The calls that are still due, for this connection
+/// and for others, come nevertheless. [`Handler::on_timeout`], [`Handler::on_shard_message`] and [`Handler::on_job_done`] are
+/// called for no connection: what a panic does there, the engine decides (see `engineio::Handler`).
 pub trait Handler {
-    /// What [`Handler::authorize`] hands to [`Handler::on_connect`].
+    /// What [`Handler::authorize`] returns and [`Handler::on_connect`] gets.
     type Admission;
 
-    /// May this engine handshake go on? Nothing is kept for it yet.
+    /// Decides whether a handshake may become an engine session. Nothing is kept for it yet.
     ///
     /// # Errors
     /// A [`Refusal`], answered over HTTP.
@@ -45,18 +46,18 @@ pub trait Handler {
         let _ = (io, conn, handshake);
     }
 
-    /// An engine session is over; its sockets were disconnected before.
+    /// An engine session is over. Its sockets were reported by [`Handler::on_disconnect`] before.
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
         let _ = (io, conn);
     }
 
-    /// May this client join the namespace?
+    /// Decides whether a client may join a namespace.
     ///
     /// # Errors
     /// A [`ConnectError`], sent as CONNECT_ERROR.
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Self::Admission, ConnectError>;
 
-    /// A socket is connected; the client has been answered already, so what is emitted here follows the answer.
+    /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);
 
     /// An event arrived. With `ack`, the client waits for [`Io::ack`].
@@ -67,11 +68,11 @@ pub trait Handler {
         let _ = (io, socket, id, answer);
     }
 
-    /// A socket is no longer connected. It has left its rooms and [`Io`] knows nothing of it; the last call for this key,
-    /// and none for the next holder of its index comes before it.
+    /// A socket is no longer connected. It has left its rooms, and [`Io`] finds nothing under its key. This is the last call for
+    /// the key; calls for the next socket with the same index come after it.
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason);
 
-    /// A message arrived from the handler of a shard ([`Io::send_to_shard`]) or from another thread.
+    /// A message arrived from the handler of a shard ([`Io::send_to_shard`]), or from another thread.
     fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
         let _ = (io, message);
     }
@@ -81,12 +82,12 @@ pub trait Handler {
         let _ = (io, job, result);
     }
 
-    /// When [`Handler::on_timeout`] wants to be called next. Asked after every turn, so it must be cheap.
+    /// When [`Handler::on_timeout`] is to be called next; `None` for never. Asked after every turn, so it must be cheap.
     fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// The time that [`Handler::poll_timeout`] named has come.
+    /// The time has come that [`Handler::poll_timeout`] returned.
     fn on_timeout(&mut self, io: &mut Io<'_>) {
         let _ = io;
     }

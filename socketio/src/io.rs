@@ -9,18 +9,21 @@ use engineio::{
 use smallvec::SmallVec;
 
 use crate::{
-    broadcast::Broadcast,
-    core::Core,
+    broadcast::{Broadcast, gather::Delivery},
     error::{DisconnectReason, EmitError},
-    namespace::NspIndex,
     packet::{AckId, is_reserved},
     parser::encode,
-    socket::{Socket, SocketId, SocketKey},
+    state::{
+        State,
+        ids::{NspIndex, SocketId, SocketKey},
+        room::handle::RoomHandle,
+        socket::Socket,
+    },
 };
 
 /// What an application may do within a call: emit, join, leave, broadcast, disconnect.
 pub struct Io<'a> {
-    pub(crate) core: &'a mut Core,
+    pub(crate) state: &'a mut State,
     pub(crate) outbox: &'a mut dyn Outbox,
 }
 
@@ -54,16 +57,16 @@ impl Io<'_> {
         self.outbox.shards()
     }
 
-    /// Hands a message to another shard's [`crate::Handler::on_shard_message`], in the order in which this shard posts and
-    /// broadcasts.
+    /// Sends a message to the handler of a shard, which gets it by [`crate::Handler::on_shard_message`]. Another shard gets this
+    /// shard's messages and broadcasts in the order in which they were sent.
     pub fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
         self.outbox.send_to_shard(shard, message);
     }
 
-    /// Has work done elsewhere, and goes on at once; [`crate::Handler::on_job_done`] gets the result.
+    /// Starts work that is done elsewhere, and returns at once. [`crate::Handler::on_job_done`] gets the result.
     ///
     /// # Errors
-    /// [`TooManyJobs`] when this shard has as many jobs under way as the engine's configuration allows.
+    /// [`TooManyJobs`] when this shard has as many jobs under way as `engineio::Config::max_jobs` allows.
     pub fn start_job(&mut self, job: Job) -> Result<JobId, TooManyJobs> {
         self.outbox.start_job(job)
     }
@@ -71,43 +74,43 @@ impl Io<'_> {
     /// The socket's public id.
     #[must_use]
     pub fn id(&self, socket: SocketKey) -> Option<SocketId> {
-        self.core.socket(socket).map(|socket| socket.id)
+        self.state.socket(socket).map(|socket| socket.id)
     }
 
     /// The engine session under a socket.
     #[must_use]
     pub fn conn(&self, socket: SocketKey) -> Option<ConnKey> {
-        self.core.socket(socket).map(|socket| socket.conn)
+        self.state.socket(socket).map(|socket| socket.conn)
     }
 
     /// The socket's namespace.
     #[must_use]
     pub fn nsp(&self, socket: SocketKey) -> Option<&str> {
-        let nsp = self.core.socket(socket)?.nsp;
-        self.core.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
+        let nsp = self.state.socket(socket)?.nsp;
+        self.state.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
     }
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
-        // It gets what its rooms hold back, and of the new room only what comes after.
-        self.settle(socket);
-        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.join(&mut self.core.sockets, socket, room)
+        // First it gets what its rooms hold back; of the new room it gets only what comes after.
+        self.flush_held_frames(socket);
+        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.join(&mut self.state.sockets, socket, room)
     }
 
     /// Takes the socket out of a room; `false` when it was not there.
     pub fn leave(&mut self, socket: SocketKey, room: &str) -> bool {
-        self.settle(socket);
-        let Some(nsp) = self.core.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.core.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.leave(&mut self.core.sockets, socket, room)
+        self.flush_held_frames(socket);
+        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
+        nsp.rooms.leave(&mut self.state.sockets, socket, room)
     }
 
-    /// The rooms the socket joined (its own, named like its id, is not among them).
+    /// The rooms that the socket joined. Its own room, named like its id, is not among them.
     pub fn rooms(&self, socket: SocketKey) -> impl Iterator<Item = &str> {
-        let socket = self.core.socket(socket);
-        let rooms = socket.and_then(|socket| self.core.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
+        let socket = self.state.socket(socket);
+        let rooms = socket.and_then(|socket| self.state.namespaces.get(socket.nsp)).map(|nsp| &nsp.rooms);
         socket
             .into_iter()
             .flat_map(|socket| &socket.rooms)
@@ -116,13 +119,21 @@ impl Io<'_> {
 
     /// This shard's sockets in a room.
     pub fn members(&self, nsp: &str, room: &str) -> impl ExactSizeIterator<Item = SocketKey> {
-        let nsp = self.core.namespaces.find(nsp).and_then(|index| self.core.namespaces.get(index));
+        let nsp = self.state.namespaces.find(nsp).and_then(|index| self.state.namespaces.get(index));
         let members = nsp.and_then(|nsp| nsp.rooms.find(room).map(|room| nsp.rooms.members(room)));
         members.unwrap_or_default().iter().map(|member| member.socket)
     }
 
-    /// Sends an event to one socket. `args` are JSON values joined by commas, in which attachments stand as
-    /// placeholders ([`crate::parser::attachments::placeholder`]).
+    /// A handle of a room, for broadcasts to it by [`Broadcast::to_room`]; `None` when there is no such namespace. The room need
+    /// not exist yet.
+    #[must_use]
+    pub fn room(&self, nsp: &str, name: &str) -> Option<RoomHandle> {
+        let nsp = self.state.namespaces.find(nsp)?;
+        Some(RoomHandle::new(self.outbox.shard(), nsp, name))
+    }
+
+    /// Sends an event to one socket. `args` are JSON values joined by commas, with a
+    /// [placeholder](crate::parser::attachments::placeholder) for each attachment.
     ///
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
@@ -130,8 +141,8 @@ impl Io<'_> {
         self.send_event(socket, None, name, args, attachments)
     }
 
-    /// Sends an event that asks for an acknowledgement; [`crate::Handler::on_ack`] gets the answer, or why there is none.
-    /// With [`Duration::MAX`] it waits as long as the socket is there.
+    /// Sends an event that asks for an acknowledgement. [`crate::Handler::on_ack`] gets the answer, or why there is none after
+    /// `timeout`. With [`Duration::MAX`] the answer may come as long as the socket is connected.
     ///
     /// # Errors
     /// [`EmitError`] when it was not sent; then there will be no answer either.
@@ -144,18 +155,18 @@ impl Io<'_> {
         timeout: Duration,
     ) -> Result<AckId, EmitError> {
         let deadline = self.now().checked_add(timeout);
-        let limit = self.core.config.acks_per_socket;
-        let owed = self.core.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
+        let limit = self.state.config.acks_per_socket;
+        let owed = self.state.socket(socket).ok_or(EmitError::Disconnected)?.acks.len();
         if owed >= limit {
             return Err(EmitError::TooManyAcks);
         }
-        let id = AckId(self.core.next_ack);
+        let id = AckId(self.state.next_ack);
         self.send_event(socket, Some(id), name, args, attachments)?;
-        self.core.next_ack += 1;
+        self.state.next_ack += 1;
         if let Some(deadline) = deadline {
-            self.core.deadlines.acks.insert((deadline, id), socket);
+            self.state.deadlines.acks.insert((deadline, id), socket);
         }
-        if let Some(socket) = self.core.sockets.get_mut(socket.0) {
+        if let Some(socket) = self.state.sockets.get_mut(socket.0) {
             socket.acks.push((id, deadline));
         }
         Ok(id)
@@ -175,7 +186,7 @@ impl Io<'_> {
         self.send(key, |nsp| encode::event(nsp, ack, name, args, attachments))
     }
 
-    /// Answers an event that came with `id`. Answering twice is the caller's mistake; the client ignores the second.
+    /// Answers the event that came with `id`. Only the first answer counts: the client ignores a second one.
     ///
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
@@ -184,51 +195,52 @@ impl Io<'_> {
     }
 
     fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
-        // What its rooms hold back was said before this.
-        self.settle(key);
-        let socket = self.core.socket(key).ok_or(EmitError::Disconnected)?;
-        let nsp = self.core.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
+        // What its rooms hold back was broadcast before this.
+        self.flush_held_frames(key);
+        let socket = self.state.socket(key).ok_or(EmitError::Disconnected)?;
+        let nsp = self.state.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
         let frame = encode(&nsp.name);
         Ok(self.outbox.send(socket.conn, &frame)?)
     }
 
-    fn settle(&mut self, key: SocketKey) {
-        if !self.core.gathering.is_empty() {
-            self.core.rooms(self.outbox).settle(key);
+    /// Sends a socket what its rooms hold back, before anything else that concerns it.
+    fn flush_held_frames(&mut self, key: SocketKey) {
+        if !self.state.gathered.is_empty() {
+            Delivery::new(self.state, self.outbox).flush_held_frames(key);
         }
     }
 
-    /// A broadcast within a namespace: to everyone there, on every shard, unless narrowed.
+    /// Begins a broadcast within a namespace: to all its sockets, on every shard, unless it is narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
-        let nsp = self.core.namespaces.find(nsp);
-        Broadcast::new(self.core, self.outbox, nsp)
+        let nsp = self.state.namespaces.find(nsp);
+        Broadcast::new(self.state, self.outbox, nsp)
     }
 
-    /// Makes the socket leave its namespace: the client gets a disconnect packet, and does not come back by itself. With
-    /// `close` all sockets of the client leave theirs, and the engine session ends after that.
+    /// Makes the socket leave its namespace. The client gets a disconnect packet, after which it does not come back by itself.
+    /// With `close`, all sockets of the client leave theirs, and then the engine session ends.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
         let Some(conn) = self.conn(socket) else { return };
-        let leaving: SmallVec<[SocketKey; 1]> = match self.core.client(conn) {
+        let leaving: SmallVec<[SocketKey; 1]> = match self.state.client(conn) {
             Some(client) if close => client.sockets.iter().map(|(_, socket)| *socket).collect(),
             _ => SmallVec::from_slice(&[socket]),
         };
         let now = self.now();
         for socket in leaving {
-            // One that does not reach the client is a client that is gone.
+            // A client that cannot be sent this is gone.
             let _ = self.send(socket, encode::disconnect);
-            self.core.detach(socket, DisconnectReason::ServerNamespaceDisconnect, now);
+            self.state.remove_socket(socket, DisconnectReason::ServerNamespaceDisconnect, now);
         }
         if close {
             self.outbox.close(conn, CloseReason::ForcedClose);
         }
     }
 
-    /// Makes the socket that [`Core::attach`] is to add next.
+    /// Makes the socket that [`State::add_socket`] is to add next.
     pub(crate) fn new_socket(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<Socket> {
         let mut random = [0; RANDOM_LEN];
         self.outbox.fill_random(&mut random);
-        let index = self.core.sockets.vacant_key()?.index();
+        let index = self.state.sockets.vacant_key()?.index();
         let id = SocketId::new(self.outbox.shard(), index, random);
-        Some(Socket { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), stamp: 0, settled: 0, flush: 0 })
+        Some(Socket::new(id, nsp, conn))
     }
 }

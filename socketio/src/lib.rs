@@ -1,10 +1,12 @@
-//! Socket.IO v5 server, on top of `engineio`.
+//! A Socket.IO server (protocol v5) on top of the Engine.IO server [`engineio`].
 //!
-//! Sans-IO like the engine's core: the application is called with an [`Io`], through which it answers; sockets and clocks
-//! are the engine's. The feature `net` (on by default) only switches the engine's on.
+//! You write a [`Handler`]: its methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
+//! By that the handler sends events, puts sockets into rooms, broadcasts, and disconnects.
 //!
-//! A server that sends every event to whoever is connected, and acknowledges it. The engine's own default path is
-//! `/engine.io/`, so a Socket.IO server has to set the one that its clients ask for:
+//! # A first server
+//!
+//! It sends every event to everyone who is connected, and acknowledges it. Engine.IO's own default path is `/engine.io/`, so a
+//! Socket.IO server sets the path that its clients ask for:
 //!
 #![cfg_attr(feature = "net", doc = "```no_run")]
 #![cfg_attr(not(feature = "net"), doc = "```ignore")]
@@ -18,7 +20,7 @@
 //!     }
 //!     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
 //!     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
-//!         let first = event.args.get(0).unwrap_or("null"); // raw JSON, in and out
+//!         let first = event.args.get(0).unwrap_or("null"); // arguments are JSON text, in and out
 //!         let _ = io.of("/").emit(&event.name, first, event.args.attachments());
 //!         if let Some(id) = ack {
 //!             let _ = io.ack(socket, id, "true", &[]);
@@ -30,42 +32,97 @@
 //! let mut engine = engineio::Config::default();
 //! engine.path = "/socket.io/".to_owned();
 //! let listener = std::net::TcpListener::bind("127.0.0.1:3000")?;
-//! engineio::net::Server::new(engine).serve(listener, || Server::new(Config::default(), App))?.join();
-//! # Ok::<(), std::io::Error>(())
+//! engineio::net::Server::new(engine).serve(listener, || Server::new(Config::default(), App))?.join()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Terms
+//!
+//! | term | meaning |
+//! |---|---|
+//! | session | a connection of Engine.IO, over long-polling or WebSocket; named by an `engineio::ConnKey` |
+//! | client | the Socket.IO side of a session |
+//! | namespace | a name, such as `/`, that clients connect to; the server lists them in [`Config::namespaces`] |
+//! | socket | one client in one namespace; named by a [`SocketKey`] here, and by a [`SocketId`] for everybody else |
+//! | room | sockets of one namespace under a name that the handler chose |
+//! | shard | one thread of the server, with a handler and sessions of its own |
+//! | turn | what a shard does between two waits: it hears every session that has something to say, then sends |
+//!
+//! A broadcast to a room is held back until the end of the turn, so that each member gets all of the turn's broadcasts in one
+//! write. A client sees no difference: everything arrives in the order in which it was emitted.
+//!
+//! # Testing an application
+//!
+//! The crate is *sans-IO*: it has no sockets, clocks and tasks of its own; those are the engine's, and the feature `net` (on by
+//! default) only switches the engine's on. So a test can be the engine. With its feature `testing`, `engineio` has a kit for
+//! that:
+//!
+//! ```
+//! # use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+//! # struct App;
+//! # impl Handler for App {
+//! #     type Admission = ();
+//! #     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
+//! #         Ok(())
+//! #     }
+//! #     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
+//! #     fn on_event(&mut self, io: &mut Io<'_>, _: SocketKey, event: &Event<'_>, _: Option<AckId>) {
+//! #         let _ = io.of("/").emit(&event.name, event.args.raw(), &[]);
+//! #     }
+//! #     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+//! # }
+//! use engineio::testing::Shard;
+//!
+//! let mut shard = Shard::new(Server::new(Config::default(), App));
+//! let [alice, bob] = [shard.open(), shard.open()];
+//! for client in [alice, bob] {
+//!     shard.text(client, "0"); // CONNECT
+//!     assert!(shard.sent(client)[0].starts_with(r#"40{"sid":"#));
+//! }
+//! shard.text(alice, r#"2["hello",1]"#); // EVENT
+//! assert_eq!(shard.sent(bob), [r#"42["hello",1]"#]);
+//! ```
+//!
+//! # Modules
+//!
+//! Each module uses only those below it:
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`json`] | one scanner that checks JSON text and gives its slices |
-//! | [`packet`], [`parser`] | the packets a client may send; text and binary messages to packets and back |
-//! | [`server`] | packets to calls of the application |
-//! | [`handler`] | the application's trait |
-//! | [`io`], [`broadcast`] | what the application may do |
-//! | `gather` | what a room's members get together at the end of a turn |
-//! | `core`: `client`, `socket`, `namespace`, `room`, `deadlines` | the state of one shard |
+//! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
+//! | [`handler`] | the trait that an application implements |
+//! | [`io`] | what a handler may do |
+//! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
+//! | `adapter` | who else must hear of a broadcast: the other shards |
+//! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
+//! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`parser`] | messages to packets, and packets to frames |
+//! | [`packet`] | the packets that a client may send |
+//! | [`json`] | a scanner that checks JSON text and gives its slices |
 
+// Nothing that a peer sends may panic. Tests are exempt.
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
+
+mod adapter;
 pub mod broadcast;
-mod client;
 pub mod config;
-mod core;
-mod deadlines;
 pub mod error;
-mod gather;
 pub mod handler;
 pub mod io;
 pub mod json;
-mod namespace;
 pub mod packet;
 pub mod parser;
-mod room;
 pub mod server;
-pub mod socket;
+mod state;
 
-pub use broadcast::RoomPlace;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 pub use handler::{ConnectRequest, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
-pub use socket::{SocketId, SocketKey};
+pub use state::{
+    ids::{SocketId, SocketKey},
+    room::handle::RoomHandle,
+};

@@ -201,7 +201,8 @@ impl PartialEq for Args<'_> {
 
 impl Eq for Args<'_> {}
 
-/// Names that servers and clients emit to themselves (wire gotcha: `error` and `message` are not among them).
+/// Whether servers and clients emit events of this name to themselves, so that no packet may have it. `error` and `message`
+/// are ordinary names.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
     matches!(name, "connect" | "connect_error" | "disconnect" | "disconnecting" | "newListener" | "removeListener")

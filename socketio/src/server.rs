@@ -1,65 +1,67 @@
 //! [`Server`]: turns the engine's messages into packets, and packets into calls of the application.
 //!
-//! Socket.IO protocol v5, "Packet types"; what ends a connection is B8.
+//! Socket.IO protocol v5, "Packet types". Whoever breaks the protocol loses the connection, not just the packet, as with
+//! Node: with close reason "parse error". That is: a message that is no packet, a packet for a namespace that the client has
+//! not joined, a second CONNECT to one that it has joined.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    sync::Arc,
     time::Instant,
 };
 
 use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
-    broadcast::{Broadcast, Relay},
-    client::Client,
+    adapter::RelayedBroadcast,
+    broadcast::{Broadcast, gather::Delivery},
     config::Config,
-    core::{Core, Departed},
     error::{AckError, DisconnectReason},
     handler::{ConnectRequest, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
-    socket::SocketKey,
+    state::{Departed, State, client::Client, ids::SocketKey},
 };
 
 /// A Socket.IO server for one shard; give it to the engine as its handler. See [the crate](crate) for a whole program.
 #[derive(Debug)]
 pub struct Server<H> {
     handler: H,
-    core: Core,
+    state: State,
 }
 
-/// The client broke the protocol; its connection is closed.
+/// The client broke the protocol, so its connection is closed.
 struct Violation;
 
 impl<H: Handler> Server<H> {
-    /// A server with these limits, which lets `handler` do the application's part.
+    /// A server with these limits and this application.
     #[must_use]
     pub fn new(config: Config, handler: H) -> Self {
-        Self { handler, core: Core::new(config) }
+        Self { handler, state: State::new(config) }
     }
 
-    /// Calls the application, and afterwards tells it of the sockets that left on the way, even if it panicked: the
-    /// engine blames the session whose message this is, and others must not be forgotten over it.
+    /// Calls the application, and then reports the sockets that left during the call. It reports them after a panic too: the
+    /// engine ends the session whose message this is, and the others that left must not be forgotten.
     fn call<R>(&mut self, outbox: &mut dyn Outbox, call: impl FnOnce(&mut H, &mut Io<'_>) -> R) -> R {
-        let Self { handler, core } = self;
-        let result = catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { core, outbox })));
-        self.tell_departed(outbox);
+        let Self { handler, state } = self;
+        let result = catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox })));
+        self.report_disconnects(outbox);
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
-    /// Calls the application about a session other than the one the engine may be serving. A panic ends the session here,
-    /// because the engine would blame that other one, or, in a timer, the process.
+    /// Calls the application about a session that the engine may not be serving just now. A panic is caught here and ends
+    /// that session: the engine would end the one that it is serving, or, in a timer, the process.
     fn call_about(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, call: impl FnOnce(&mut H, &mut Io<'_>)) {
-        let Self { handler, core } = self;
-        if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { core, outbox }))).is_err() {
+        let Self { handler, state } = self;
+        if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox }))).is_err() {
             outbox.close(conn, CloseReason::Internal);
         }
     }
 
-    /// Sockets in the order they left; those that leave meanwhile follow.
-    fn tell_departed(&mut self, outbox: &mut dyn Outbox) {
-        while let Some(Departed { socket, conn, reason, acks }) = self.core.departed.pop_front() {
+    /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
+    fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
+        while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
                 self.call_about(outbox, conn, |handler, io| {
                     handler.on_ack(io, socket, ack, Err(AckError::Disconnected));
@@ -75,8 +77,8 @@ impl<H: Handler> Server<H> {
             Packet::Disconnect { nsp } => {
                 let socket = self.joined(conn, nsp)?;
                 let now = outbox.now();
-                self.core.detach(socket, DisconnectReason::ClientNamespaceDisconnect, now);
-                self.tell_departed(outbox);
+                self.state.remove_socket(socket, DisconnectReason::ClientNamespaceDisconnect, now);
+                self.report_disconnects(outbox);
                 Ok(())
             }
             Packet::Event { nsp, ack, event } => {
@@ -86,8 +88,8 @@ impl<H: Handler> Server<H> {
             }
             Packet::Ack { nsp, id, args } => {
                 let socket = self.joined(conn, nsp)?;
-                // One that nobody waits for is ignored (B14).
-                if self.core.settle_ack(socket, *id) {
+                // An answer that nobody waits for is ignored, as in Node.
+                if self.state.take_ack(socket, *id) {
                     self.call(outbox, |handler, io| handler.on_ack(io, socket, *id, Ok(args)));
                 }
                 Ok(())
@@ -95,10 +97,10 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// The client's socket in a namespace; a packet for one it has not joined ends the connection (B8).
+    /// The client's socket in a namespace. A packet for a namespace that the client has not joined is a violation.
     fn joined(&mut self, conn: ConnKey, nsp: &str) -> Result<SocketKey, Violation> {
-        let nsp = self.core.namespaces.find(nsp).ok_or(Violation)?;
-        self.core.client(conn).and_then(|client| client.socket_of(nsp)).ok_or(Violation)
+        let nsp = self.state.namespaces.find(nsp).ok_or(Violation)?;
+        self.state.client(conn).and_then(|client| client.socket_of(nsp)).ok_or(Violation)
     }
 
     fn on_connect(
@@ -108,15 +110,15 @@ impl<H: Handler> Server<H> {
         name: &str,
         auth: Option<&str>,
     ) -> Result<(), Violation> {
-        let limit = self.core.config.namespaces_per_client;
-        let Some(nsp) = self.core.namespaces.find(name) else {
+        let limit = self.state.config.namespaces_per_client;
+        let Some(nsp) = self.state.namespaces.find(name) else {
             let frame = encode::connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.
             let _ = outbox.send(conn, &frame);
             return Ok(());
         };
-        let client = self.core.client(conn).ok_or(Violation)?;
-        // A second CONNECT to a joined namespace ends the connection (B8).
+        let client = self.state.client(conn).ok_or(Violation)?;
+        // A second CONNECT to a namespace is a violation.
         if client.socket_of(nsp).is_some() || client.sockets.len() >= limit {
             return Err(Violation);
         }
@@ -127,13 +129,13 @@ impl<H: Handler> Server<H> {
                 let _ = outbox.send(conn, &frame);
             }
             Ok(admission) => {
-                let socket = Io { core: &mut self.core, outbox }.new_socket(conn, nsp).ok_or(Violation)?;
-                // The answer comes before anything the application emits (gotcha 24). A session that is closing by now
-                // joins nothing.
+                let socket = Io { state: &mut self.state, outbox }.new_socket(conn, nsp).ok_or(Violation)?;
+                // The answer is sent before the application hears of the socket, so that whatever it emits comes after. A
+                // session that is closing by now joins nothing.
                 if outbox.send(conn, &encode::connect(name, &socket.id.to_string())).is_err() {
                     return Ok(());
                 }
-                let socket = self.core.attach(socket).ok_or(Violation)?;
+                let socket = self.state.add_socket(socket).ok_or(Violation)?;
                 self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
             }
         }
@@ -146,16 +148,16 @@ impl<H: Handler> Server<H> {
 
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
-        let Core { clients, config, namespaces, .. } = &mut self.core;
+        let State { clients, config, namespaces, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         match client.decoder.decode_text(text, &config.packet) {
             Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
             Ok(None) => {
-                // At once (B8): nothing is kept for a namespace that the client has not joined.
+                // Checked before the attachments come: nothing is kept for a namespace that the client has not joined.
                 let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
                 client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
-                self.core.watch_attachments(conn, now);
+                self.state.set_attachment_deadline(conn, now);
                 Ok(())
             }
             Err(error) => Err(error.into()),
@@ -163,7 +165,7 @@ impl<H: Handler> Server<H> {
     }
 
     fn on_binary(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
-        let Core { clients, config, .. } = &mut self.core;
+        let State { clients, config, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         match client.decoder.decode_binary(bytes, &config.packet)? {
             Some(whole) => {
@@ -174,36 +176,36 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    /// Clients without a namespace, packets without attachments, answers that did not come.
+    /// Deals with clients that joined no namespace in time, attachments that did not come, and answers that did not come.
     fn run_deadlines(&mut self, outbox: &mut dyn Outbox) {
         let now = outbox.now();
-        let (connect, attachment) = (self.core.config.connect_timeout, self.core.config.attachment_timeout);
-        while let Some(conn) = self.core.deadlines.connects.pop_due(now) {
-            let Some(client) = self.core.client(conn) else { continue };
-            client.idle_watched = false;
+        let (connect, attachment) = (self.state.config.connect_timeout, self.state.config.attachment_timeout);
+        while let Some(conn) = self.state.deadlines.connects.pop_due(now) {
+            let Some(client) = self.state.client(conn) else { continue };
+            client.has_connect_deadline = false;
             match client.idle_since {
-                // Without a packet, as the reference does (B7).
+                // The client gets no packet that says why, as with Node.
                 Some(since) if now.duration_since(since) >= connect => outbox.close(conn, CloseReason::ForcedClose),
-                Some(since) => self.core.watch_idle(conn, since),
+                Some(since) => self.state.set_connect_deadline(conn, since),
                 None => {}
             }
         }
-        while let Some(conn) = self.core.deadlines.attachments.pop_due(now) {
-            let Some(client) = self.core.client(conn) else { continue };
-            client.awaiting_watched = false;
+        while let Some(conn) = self.state.deadlines.attachments.pop_due(now) {
+            let Some(client) = self.state.client(conn) else { continue };
+            client.has_attachment_deadline = false;
             match client.awaiting_since {
                 Some(since) if now.duration_since(since) >= attachment => outbox.close(conn, CloseReason::ParseError),
-                Some(since) => self.core.watch_attachments(conn, since),
+                Some(since) => self.state.set_attachment_deadline(conn, since),
                 None => {}
             }
         }
-        // What is asked from here on waits for the next time, even if its own is up already.
-        let asked = AckId(self.core.next_ack);
-        while let Some((socket, id)) = self.core.deadlines.pop_due_ack(now, asked) {
-            let Some(conn) = self.core.socket(socket).map(|socket| socket.conn) else { continue };
-            self.core.settle_ack(socket, id);
+        // A question that is asked from here on waits for the next call, even if its time is up at once.
+        let asked = AckId(self.state.next_ack);
+        while let Some((socket, id)) = self.state.deadlines.pop_due_ack(now, asked) {
+            let Some(conn) = self.state.socket(socket).map(|socket| socket.conn) else { continue };
+            self.state.take_ack(socket, id);
             self.call_about(outbox, conn, |handler, io| handler.on_ack(io, socket, id, Err(AckError::Timeout)));
-            self.tell_departed(outbox);
+            self.report_disconnects(outbox);
         }
     }
 }
@@ -222,13 +224,13 @@ impl<H: Handler> engineio::Handler for Server<H> {
     fn on_open(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, handshake: &Handshake<'_>) {
         let now = outbox.now();
         let index = conn.index() as usize;
-        if self.core.clients.len() <= index {
-            self.core.clients.resize_with(index + 1, || None);
+        if self.state.clients.len() <= index {
+            self.state.clients.resize_with(index + 1, || None);
         }
-        if let Some(slot) = self.core.clients.get_mut(index) {
+        if let Some(slot) = self.state.clients.get_mut(index) {
             *slot = Some(Client::new(conn, now));
         }
-        self.core.watch_idle(conn, now);
+        self.state.set_connect_deadline(conn, now);
         self.call(outbox, |handler, io| handler.on_open(io, conn, handshake));
     }
 
@@ -244,20 +246,20 @@ impl<H: Handler> engineio::Handler for Server<H> {
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
         let now = outbox.now();
-        // Taken out first: a client that is going needs no deadline for being in no namespace.
-        let slot = self.core.clients.get_mut(conn.index() as usize);
+        // Removed first: a client that is going needs no deadline for being in no namespace.
+        let slot = self.state.clients.get_mut(conn.index() as usize);
         let client = slot.and_then(|slot| slot.take_if(|client| client.conn == conn));
         for (_, socket) in client.into_iter().flat_map(|client| client.sockets) {
-            self.core.detach(socket, DisconnectReason::Engine(reason), now);
+            self.state.remove_socket(socket, DisconnectReason::Engine(reason), now);
         }
-        // `on_close` is the last of a client: its sockets are told of before.
-        self.tell_departed(outbox);
+        // The application hears of the sockets before it hears of the end of their session.
+        self.report_disconnects(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));
     }
 
     fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
-        match message.downcast::<Relay>() {
-            Ok(relay) => Broadcast::take_over(&mut self.core, outbox, &relay),
+        match message.downcast::<Arc<RelayedBroadcast>>() {
+            Ok(relayed) => Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
             Err(message) => self.call(outbox, |handler, io| handler.on_shard_message(io, message)),
         }
     }
@@ -267,15 +269,15 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn wants_flush(&self) -> bool {
-        !self.core.gathering.is_empty()
+        !self.state.gathered.is_empty()
     }
 
     fn on_flush(&mut self, outbox: &mut dyn Outbox) {
-        self.core.rooms(outbox).flush();
+        Delivery::new(&mut self.state, outbox).flush();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.core.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

@@ -27,7 +27,7 @@ pub struct Poll<'a> {
 }
 
 impl Poll<'_> {
-    /// The answer to a GET, the handshake's included (A23, A39, A42).
+    /// The answer to a GET, the handshake's included.
     #[must_use]
     pub fn answer(self, request: &HeaderMap, config: &Config) -> Response<Bytes> {
         let Self { mut body, binary, compress, jsonp } = self;
@@ -52,7 +52,7 @@ impl Poll<'_> {
     }
 }
 
-/// The answer to a polling handshake: that of a poll, and the cookie (A16).
+/// The answer to a polling handshake: that of a poll, and the cookie.
 ///
 /// An invalid cookie is left out: [`super::Cookie::set_cookie`] told so when the configuration was made.
 #[must_use]
@@ -64,7 +64,7 @@ pub fn handshake(poll: Poll<'_>, sid: &str, request: &HeaderMap, config: &Config
     answer
 }
 
-/// The answer to a POST whose packets were taken (A26).
+/// The answer to a POST whose packets were taken.
 #[must_use]
 pub fn posted(request: &HeaderMap) -> Response<Bytes> {
     // Not text/plain: some browsers offer that for download.
@@ -76,7 +76,7 @@ pub fn posted(request: &HeaderMap) -> Response<Bytes> {
 /// What every answer of an open polling session carries beside its content.
 fn add_polling_headers(request: &HeaderMap, answer: &mut HeaderMap) {
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Old browsers take some payloads for attacks (A43).
+    // Old browsers take some payloads for attacks; Node tells them not to.
     let agent = request.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
     if is_old_browser(agent) {
         answer.insert(HeaderName::from_static("x-xss-protection"), HeaderValue::from_static("0"));
@@ -113,7 +113,7 @@ pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>, reques
     answer
 }
 
-/// The answer to a request for a WebSocket whose handshake is not correct (A55).
+/// The answer to a request for a WebSocket whose handshake is not correct.
 #[must_use]
 pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
@@ -137,7 +137,7 @@ pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes
 /// request asked to become a WebSocket ([`crate::ws::handshake::is_upgrade`]).
 ///
 /// A request for a WebSocket gets the message alone, as text, status 400, and the end of the connection, as from the
-/// reference (A9, A13); only what the reference does not refuse has its own status there too (403 for an origin, 503).
+/// reference; only what the reference does not refuse has its own status there too (403 for an origin, 503).
 #[must_use]
 pub fn refusal(error: ConnectionError, message: Option<&str>, upgrade: bool) -> Response<Bytes> {
     let ConnectionError { error, context } = error;
@@ -170,7 +170,7 @@ pub fn preflight(request: &HeaderMap, config: &Config) -> Response<Bytes> {
     answer
 }
 
-/// An answer without a body: 400 for a request that has no place in its session (A11, A24, A27, A28), 408, 413 (A29).
+/// An answer without a body: 400 for a request that has no place in its session, 408, 413.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::new());
@@ -182,10 +182,23 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
     answer
 }
 
-/// Adds to an answer of whatever kind what browsers are told (A15).
+/// An answer without a body, and the end of the connection.
+#[must_use]
+pub fn closing(status: StatusCode) -> Response<Bytes> {
+    let mut answer = empty(status);
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
+/// Adds to an answer of whatever kind what every answer has: what browsers are told about other origins, and the end of the
+/// connection for whoever asked for a WebSocket and did not get one.
 pub fn finish<B>(answer: &mut Response<B>, request: &HeaderMap, config: &Config) {
     if let Some(cors) = &config.cors {
         cors.apply(request, &config.origins, answer.headers_mut());
+    }
+    let status = answer.status();
+    if !status.is_success() && status != StatusCode::SWITCHING_PROTOCOLS && ws::handshake::is_upgrade(request) {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderValue;
 
 /// The option `cookie` of the reference. It is sent with the answer to a polling handshake and nowhere else, not with a
-/// 101 either (A16): only polling comes back in requests of its own. `default()` gives
+/// 101 either: only polling comes back in requests of its own. `default()` gives
 /// `io=<sid>; Path=/; HttpOnly; SameSite=Lax`.
 ///
 /// The sid in it is a secret: `http_only` keeps it from scripts, `secure` from plain connections.

@@ -1,17 +1,17 @@
-//! The bytes of an answer, as hyper writes them: header fields as they are, then `content-length` and `date`.
+//! The bytes of a response, where no HTTP library writes them.
 
 use bytes::Bytes;
 use http::{Response, header};
 
 use crate::http::answer::Poll;
 
-/// The bytes of a response; `date` is the time as HTTP writes it.
+/// The bytes of an HTTP/1.1 response: status line, headers, `content-length` (none in a 1xx: RFC 9110, 8.6), `date`, body. They are
+/// those that hyper writes.
 #[must_use]
 pub fn encode(response: &Response<Bytes>, date: &str) -> Vec<u8> {
     let body = response.body();
     let mut bytes = Vec::with_capacity(512 + body.len());
     push_fields(&mut bytes, response);
-    // RFC 9110, 8.6: no length in a 1xx.
     let len = (!response.status().is_informational()).then_some(body.len());
     push_end(&mut bytes, len, date);
     bytes.extend_from_slice(body);

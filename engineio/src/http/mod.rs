@@ -7,9 +7,12 @@
 //! |---|---|
 //! | [`query`] | the parameters of a request |
 //! | [`route`](mod@route) | what a request asks for, and which are refused |
+//! | [`head`] | what a request head must be beyond what a parser checks |
 //! | [`plain`] | the head of a request that can be read in one way only |
+//! | [`admission`] | whether a handshake may become a session |
+//! | [`refusal`] | why a request is refused |
 //! | [`answer`] | status, headers and body of every answer |
-//! | [`encode`](mod@encode) | the bytes of an answer |
+//! | [`mod@encode`] | the bytes of an answer |
 //! | [`origin`] | which web pages may talk to the server |
 //! | [`cors`] | what browsers are told about that |
 //! | [`cookie`] | the cookie of a polling handshake |
@@ -17,16 +20,19 @@
 //! | [`host`] | whether a request names its host |
 //! | [`jsonp`] | the script form of polling (v3) |
 
+pub mod admission;
 pub mod answer;
 pub mod compression;
 pub mod cookie;
 pub mod cors;
 pub mod encode;
+pub mod head;
 pub mod host;
 pub mod jsonp;
 pub mod origin;
 pub mod plain;
 pub mod query;
+pub mod refusal;
 pub mod route;
 
 pub(crate) mod json;
@@ -38,12 +44,13 @@ pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginTest};
 pub use origin::Origins;
 pub use query::Query;
+pub use refusal::Refused;
 pub use route::{Action, PostBody, Route, check_session, matches_path, post_body, route};
 
 use crate::{Config, session::Transport};
 
-/// The body of the handshake: the JSON after the packet type `0`, keys in the reference's order (A17). `upgrades` names
-/// the WebSocket to a session on polling, unless the configuration rules it out (A18). The same in both revisions.
+/// The body of the handshake: the JSON after the packet type `0`, keys in the reference's order. `upgrades` names
+/// the WebSocket to a session on polling, unless the configuration rules it out. The same in both revisions.
 #[must_use]
 pub fn open_json(sid: &impl fmt::Display, transport: Transport, config: &Config) -> String {
     let upgrades =

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue, header};
 
 /// Which origins may talk to the server. Enforced on every request and upgrade, not only announced by CORS headers
-/// (A15: the reference lets every origin through).
+/// (Node lets every origin through).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// Every origin.

@@ -13,7 +13,7 @@ use crate::{Config, Protocol, error::HandshakeError};
 pub struct Query<'a> {
     /// `transport`.
     pub transport: Option<Cow<'a, str>>,
-    /// `sid`; an empty one is none, as in the reference (A8).
+    /// `sid`; an empty one is none, as in the reference.
     pub sid: Option<Cow<'a, str>>,
     /// `EIO`.
     pub version: Option<Cow<'a, str>>,

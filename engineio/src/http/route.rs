@@ -3,9 +3,9 @@
 //! The order of the checks is the reference's: origin, transport, session id, method, upgrade; then, by whoever has the
 //! session or the application, [`check_session`], the application's say, and [`Query::check_protocol`].
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 
-use super::Query;
+use super::{Query, Refused};
 use crate::{
     Config, Protocol,
     error::{ConnectionError, ErrorContext, HandshakeError},
@@ -43,7 +43,7 @@ pub enum Action {
 }
 
 /// Whether a request's path is the engine's: it begins with the configured one, with or without the trailing slash as
-/// [`Config::add_trailing_slash`] says (A1).
+/// [`Config::add_trailing_slash`] says.
 #[must_use]
 pub fn matches_path(config: &Config, path: &str) -> bool {
     let own = config.path.strip_suffix('/').unwrap_or(&config.path);
@@ -72,7 +72,7 @@ pub fn route_query(
     if !config.origins.allow(headers) {
         return Err(HandshakeError::Forbidden.within(ErrorContext::InvalidOrigin));
     }
-    // Without CORS a preflight is a request like any other (gotcha 18).
+    // Without CORS a preflight is a request like any other: Node answers 400 with code 2.
     if config.cors.is_some() && method == Method::OPTIONS {
         return Ok(Route::Preflight);
     }
@@ -81,7 +81,7 @@ pub fn route_query(
         Some("websocket") => Transport::WebSocket,
         _ => return Err(HandshakeError::TransportUnknown.into()),
     };
-    // One that is switched off is as unknown as any (A4).
+    // One that is switched off is as unknown as any.
     if !config.transports.contains(&transport) {
         return Err(HandshakeError::TransportUnknown.into());
     }
@@ -91,7 +91,7 @@ pub fn route_query(
         let action = match (transport, upgrade) {
             (Transport::WebSocket, true) => Action::Upgrade,
             (Transport::WebSocket, false) => Action::WebSocketWithoutUpgrade,
-            // Upgrade headers on a polling request do not make it a WebSocket handshake (A56, gotcha 15).
+            // Upgrade headers on a polling request do not make it a WebSocket handshake. (Node answers 101 and closes.)
             (Transport::Polling, _) if method == Method::GET => Action::Poll,
             (Transport::Polling, _) if method == Method::POST => Action::Post,
             (Transport::Polling, _) => Action::Other,
@@ -111,7 +111,7 @@ pub fn route_query(
 /// request's own revision.
 ///
 /// # Errors
-/// Code 3: another transport than the session's, without an upgrade (A10); another revision than the session's (the
+/// Code 3: another transport than the session's, without an upgrade; another revision than the session's (the
 /// reference since 6.6.11).
 pub fn check_session(
     action: Action,
@@ -133,6 +133,23 @@ pub fn check_session(
     Ok(())
 }
 
+/// The value of `Sec-WebSocket-Accept` for a request that asks for a WebSocket.
+///
+/// # Errors
+/// When the request is no handshake as RFC 6455 wants it. `has_body`: it announces a body.
+pub fn check_websocket(
+    method: &Method,
+    headers: &HeaderMap,
+    version: Version,
+    has_body: bool,
+) -> Result<String, Refused> {
+    // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
+    if version < Version::HTTP_11 || has_body {
+        return Err(HandshakeError::BadRequest.within(ErrorContext::TransportHandshakeError).into());
+    }
+    ws::handshake::check(method, headers).map_err(Refused::WebSocket)
+}
+
 /// How the body of a POST is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostBody {
@@ -143,7 +160,7 @@ pub enum PostBody {
 }
 
 /// How the body of a POST to a session that speaks `protocol` is to be read; `None` when it has no place there: 400
-/// without a body, and the session is over. That is v3's binary type on v4, where bodies are text (A28).
+/// without a body, and the session is over. That is v3's binary type on v4, where bodies are text.
 #[must_use]
 pub fn post_body(headers: &HeaderMap, query: &Query<'_>, protocol: Protocol) -> Option<PostBody> {
     let binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");

@@ -11,11 +11,8 @@
 
 use std::iter::FusedIterator;
 
-use crate::{
-    SharedFrame,
-    packet::{self, DecodeError, Inbound},
-    payload,
-};
+use super::error::{self, MAX_IDLE_PACKETS};
+use crate::packet::{self, DecodeError, Inbound};
 
 /// The most digits of a length: more than any body has bytes.
 const MAX_DIGITS: usize = 10;
@@ -119,15 +116,15 @@ fn split_units(text: &str, units: usize) -> Option<(&str, &str)> {
 ///
 /// # Errors
 /// When the body is not UTF-8, or is a flood of packets that cause nothing.
-pub fn decode_text(body: &[u8]) -> Result<Packets<'_>, payload::DecodeError> {
-    Packets::new(Rest::Text(std::str::from_utf8(body).map_err(|_| payload::DecodeError::Utf8)?))
+pub fn decode_text(body: &[u8]) -> Result<Packets<'_>, error::DecodeError> {
+    Packets::new(Rest::Text(std::str::from_utf8(body).map_err(|_| error::DecodeError::Utf8)?))
 }
 
 /// Decodes a body of the binary form.
 ///
 /// # Errors
 /// When the body is a flood of packets that cause nothing.
-pub fn decode_binary(body: &[u8]) -> Result<Packets<'_>, payload::DecodeError> {
+pub fn decode_binary(body: &[u8]) -> Result<Packets<'_>, error::DecodeError> {
     Packets::new(Rest::Binary(body))
 }
 
@@ -140,12 +137,12 @@ pub struct Packets<'a> {
 }
 
 impl<'a> Packets<'a> {
-    fn new(rest: Rest<'a>) -> Result<Self, payload::DecodeError> {
+    fn new(rest: Rest<'a>) -> Result<Self, error::DecodeError> {
         let (mut records, mut idle) = (rest, 0);
         while let Ok(record) = records.next() {
             idle += usize::from(record.is_idle());
-            if idle > payload::MAX_IDLE_PACKETS {
-                return Err(payload::DecodeError::TooManyIdlePackets);
+            if idle > MAX_IDLE_PACKETS {
+                return Err(error::DecodeError::TooManyIdlePackets);
             }
         }
         Ok(Self { rest: Some(rest) })
@@ -178,34 +175,6 @@ impl<'a> Iterator for Packets<'a> {
 }
 
 impl FusedIterator for Packets<'_> {}
-
-/// The answer to a poll in v3.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Body {
-    /// The bytes.
-    pub bytes: Vec<u8>,
-    /// Whether they are of the binary form, and so `application/octet-stream`.
-    pub binary: bool,
-    /// How many of the frames are in it.
-    pub taken: usize,
-}
-
-/// Builds the answer to a poll from the frames at the front of a queue: at most `max` bytes, but one frame at least. It
-/// is of the binary form when the peer takes that and any of `frames` holds binary, else of the text form.
-#[must_use]
-pub fn encode<'a>(frames: impl Iterator<Item = &'a SharedFrame> + Clone, takes_binary: bool, max: usize) -> Body {
-    let binary = takes_binary && frames.clone().any(SharedFrame::has_binary);
-    let mut body = Body { bytes: Vec::new(), binary, taken: 0 };
-    for frame in frames {
-        let packets = if binary { frame.polling_v3_binary() } else { frame.polling_v3() };
-        if body.taken > 0 && body.bytes.len().saturating_add(packets.len()) > max {
-            break;
-        }
-        body.bytes.extend_from_slice(packets);
-        body.taken += 1;
-    }
-    body
-}
 
 /// Appends one packet in the text form.
 pub(crate) fn push_text(packet: &[u8], out: &mut Vec<u8>) {

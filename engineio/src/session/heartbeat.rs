@@ -65,7 +65,7 @@ impl Heartbeat {
         }
     }
 
-    /// Whether this was the pong that was awaited. An unsolicited one is legal and changes nothing (gotcha 43): the ping
+    /// Whether this was the pong that was awaited. An unsolicited one is legal and changes nothing: the ping
     /// that is due stays due.
     pub(super) fn on_pong(&mut self, now: Instant, intervals: Intervals) -> bool {
         let awaited = matches!(self, Self::Awaiting { .. });

@@ -6,7 +6,7 @@
 //!      \___________________ ws open ____________________________________________________/     |
 //!    any state -- ping timeout | packet 1 | protocol error | limit --> Err(CloseReason): over <---+
 //! ```
-//! The contract: `handle_*` takes an input and the time, and returns at most one [`Event`]; `Err` ends the session, and
+//! The contract: `handle_*` takes an input and the time, and returns at most one [`SessionEvent`]; `Err` ends the session, and
 //! nothing may be handed to it afterwards. [`Session::poll_timeout`] says when [`Session::handle_timeout`] wants to be
 //! called; calling it early is harmless, calling it late only makes things late.
 //!
@@ -18,10 +18,10 @@ mod upgrade;
 use std::time::{Duration, Instant};
 
 use heartbeat::{Beat, Heartbeat};
-use upgrade::{Due, Upgrade};
+use upgrade::{Upgrade, UpgradeDeadline};
 
 pub use heartbeat::Intervals;
-pub use upgrade::{Probe, UpgradeError};
+pub use upgrade::{ProbeStep, UpgradeError};
 
 use crate::{CloseReason, Message, Protocol, packet::Inbound};
 
@@ -47,7 +47,7 @@ impl Transport {
 
 /// What the caller has to do after an input.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event<'i> {
+pub enum SessionEvent<'i> {
     /// Hand this to the application.
     Message(Message<'i>),
     /// The pong came: the next ping is due at [`Session::next_beat`].
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    /// The revision of the protocol that was settled by the handshake.
+    /// The revision of the protocol that the handshake agreed on.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
@@ -125,20 +125,24 @@ impl Session {
     ///
     /// # Errors
     /// The reason the packet ends the session.
-    pub fn handle_packet<'i>(&mut self, now: Instant, packet: Inbound<'i>) -> Result<Option<Event<'i>>, CloseReason> {
+    pub fn handle_packet<'i>(
+        &mut self,
+        now: Instant,
+        packet: Inbound<'i>,
+    ) -> Result<Option<SessionEvent<'i>>, CloseReason> {
         self.heartbeat.on_packet(now, self.intervals);
         match packet {
-            Inbound::Message(message) => Ok(Some(Event::Message(message))),
+            Inbound::Message(message) => Ok(Some(SessionEvent::Message(message))),
             // Engine.IO protocol v3, "ping": the client pings, and gets its data back.
             Inbound::Ping(data) if self.protocol == Protocol::V3 => {
                 self.heartbeat.on_ping(now, self.intervals);
-                Ok(Some(Event::Answer(data)))
+                Ok(Some(SessionEvent::Answer(data)))
             }
             Inbound::Pong(_) if self.protocol == Protocol::V3 => Err(CloseReason::TransportError),
-            Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(Event::Pong)),
-            // Known packets that mean nothing here are ignored (A31).
+            Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(SessionEvent::Pong)),
+            // Known packets that mean nothing here are ignored, as by Node.
             Inbound::Upgrade | Inbound::Noop => Ok(None),
-            // In v4 only the server pings: the reference treats a client's ping as a transport error (A22).
+            // In v4 only the server pings: the reference treats a client's ping as a transport error.
             Inbound::Ping(_) => Err(CloseReason::TransportError),
             Inbound::Close => Err(CloseReason::TransportClose),
         }
@@ -148,16 +152,16 @@ impl Session {
     ///
     /// # Errors
     /// [`CloseReason::PingTimeout`].
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<Event<'static>>, CloseReason> {
+    pub fn handle_timeout(&mut self, now: Instant) -> Result<Option<SessionEvent<'static>>, CloseReason> {
         match self.heartbeat.on_deadline(now, self.intervals) {
-            Beat::Ping => return Ok(Some(Event::Ping)),
+            Beat::Ping => return Ok(Some(SessionEvent::Ping)),
             Beat::Over => return Err(CloseReason::PingTimeout),
             Beat::Quiet => {}
         }
         Ok(match self.upgrade.on_deadline(now) {
-            Due::Noop => Some(Event::Noop),
-            Due::Expired => Some(Event::UpgradeExpired),
-            Due::Quiet => None,
+            UpgradeDeadline::Noop => Some(SessionEvent::Noop),
+            UpgradeDeadline::Expired => Some(SessionEvent::UpgradeExpired),
+            UpgradeDeadline::Quiet => None,
         })
     }
 
@@ -182,7 +186,7 @@ impl Session {
     /// A GET wants to wait for packets.
     ///
     /// # Errors
-    /// A second waiting poll ends the session (gotcha 3).
+    /// A second waiting poll ends the session, as in Node.
     pub fn begin_poll(&mut self) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.polling, true) { Err(CloseReason::TransportError) } else { Ok(()) }
     }
@@ -195,7 +199,7 @@ impl Session {
     /// A POST begins; its packets follow by [`Session::handle_packet`].
     ///
     /// # Errors
-    /// Overlapping POSTs end the session (A27): their packets would have no order.
+    /// Overlapping POSTs end the session, as in Node: their packets would have no order.
     pub fn begin_post(&mut self) -> Result<(), CloseReason> {
         if std::mem::replace(&mut self.posting, true) { Err(CloseReason::TransportError) } else { Ok(()) }
     }
@@ -208,7 +212,7 @@ impl Session {
     /// A WebSocket handshake names this session.
     ///
     /// # Errors
-    /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed (A37).
+    /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed.
     pub fn begin_upgrade(&mut self, now: Instant, timeout: Duration) -> Result<(), UpgradeError> {
         if self.transport == Transport::WebSocket || !self.upgrade.is_idle() {
             return Err(UpgradeError::Taken);
@@ -220,10 +224,10 @@ impl Session {
     /// A packet on the probing WebSocket.
     ///
     /// # Errors
-    /// The upgrade is over; polling lives on (A35).
-    pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<Probe, UpgradeError> {
+    /// The upgrade is over; polling lives on.
+    pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<ProbeStep, UpgradeError> {
         let probe = self.upgrade.on_packet(now, packet)?;
-        if probe == Probe::Upgraded {
+        if probe == ProbeStep::Upgraded {
             self.transport = Transport::WebSocket;
         }
         Ok(probe)

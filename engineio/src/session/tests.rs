@@ -26,7 +26,7 @@ impl Bench {
         self
     }
 
-    fn timeout(&mut self) -> Result<Option<Event<'static>>, CloseReason> {
+    fn timeout(&mut self) -> Result<Option<SessionEvent<'static>>, CloseReason> {
         self.session.handle_timeout(self.now)
     }
 
@@ -34,11 +34,11 @@ impl Bench {
         self.session.forgive_standstill(self.now);
     }
 
-    fn receive<'i>(&mut self, text: &'i str) -> Result<Option<Event<'i>>, CloseReason> {
+    fn receive<'i>(&mut self, text: &'i str) -> Result<Option<SessionEvent<'i>>, CloseReason> {
         self.session.handle_packet(self.now, crate::packet::decode(text).unwrap())
     }
 
-    fn probe(&mut self, text: &str) -> Result<Probe, UpgradeError> {
+    fn probe(&mut self, text: &str) -> Result<ProbeStep, UpgradeError> {
         self.session.handle_probe(self.now, &crate::packet::decode(text).unwrap())
     }
 
@@ -51,14 +51,14 @@ impl Bench {
 fn the_first_ping_comes_one_interval_after_the_handshake() {
     let mut bench = Bench::new(Transport::WebSocket);
     assert_eq!(bench.advance(299).timeout(), Ok(None));
-    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(SessionEvent::Ping)));
     assert_eq!(bench.timeout(), Ok(None));
 }
 
 #[test]
 fn a_missing_pong_ends_the_session_at_interval_plus_timeout_even_when_the_ping_was_late() {
     let mut bench = Bench::new(Transport::Polling);
-    assert_eq!(bench.advance(390).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(390).timeout(), Ok(Some(SessionEvent::Ping)));
     assert_eq!(bench.advance(109).timeout(), Ok(None));
     assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
 }
@@ -66,7 +66,7 @@ fn a_missing_pong_ends_the_session_at_interval_plus_timeout_even_when_the_ping_w
 #[test]
 fn after_a_standstill_the_peer_still_has_half_the_timeout() {
     let mut bench = Bench::new(Transport::Polling);
-    assert_eq!(bench.advance(60_000).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(60_000).timeout(), Ok(Some(SessionEvent::Ping)));
     assert_eq!(bench.timeout(), Ok(None));
     assert_eq!(bench.advance(99).timeout(), Ok(None));
     assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
@@ -78,7 +78,7 @@ fn after_a_standstill_a_pong_that_may_lie_unread_has_half_the_timeout_once_more(
     bench.advance(300).timeout().unwrap();
     bench.advance(60_000).forgive();
     assert_eq!(bench.timeout(), Ok(None));
-    assert_eq!(bench.advance(99).receive("3"), Ok(Some(Event::Pong)));
+    assert_eq!(bench.advance(99).receive("3"), Ok(Some(SessionEvent::Pong)));
     bench.advance(300).timeout().unwrap();
     bench.advance(199).forgive();
     assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(1), "it has not passed");
@@ -93,7 +93,7 @@ fn after_a_standstill_a_ping_that_may_lie_unread_has_half_the_timeout_once_more(
     let mut bench = Bench::v3(Transport::Polling);
     bench.advance(500).forgive();
     assert_eq!(bench.timeout(), Ok(None));
-    assert_eq!(bench.advance(99).receive("2"), Ok(Some(Event::Answer(""))));
+    assert_eq!(bench.advance(99).receive("2"), Ok(Some(SessionEvent::Answer(""))));
     bench.advance(600).forgive();
     assert_eq!(bench.timeout(), Ok(None));
     bench.advance(100).forgive();
@@ -103,17 +103,17 @@ fn after_a_standstill_a_ping_that_may_lie_unread_has_half_the_timeout_once_more(
 #[test]
 fn a_pong_restarts_the_interval() {
     let mut bench = Bench::new(Transport::WebSocket);
-    assert_eq!(bench.advance(300).timeout(), Ok(Some(Event::Ping)));
-    assert_eq!(bench.advance(100).receive("3"), Ok(Some(Event::Pong)));
+    assert_eq!(bench.advance(300).timeout(), Ok(Some(SessionEvent::Ping)));
+    assert_eq!(bench.advance(100).receive("3"), Ok(Some(SessionEvent::Pong)));
     assert_eq!(bench.advance(299).timeout(), Ok(None));
-    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(SessionEvent::Ping)));
 }
 
 #[test]
 fn an_unsolicited_pong_moves_nothing() {
     let mut bench = Bench::new(Transport::WebSocket);
     assert_eq!(bench.advance(200).receive("3"), Ok(None));
-    assert_eq!(bench.advance(100).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(100).timeout(), Ok(Some(SessionEvent::Ping)));
 }
 
 #[test]
@@ -139,8 +139,8 @@ fn a_peer_that_is_not_read_from_is_excused() {
 #[test]
 fn packets_of_an_open_session() {
     for (text, expected) in [
-        ("4hi", Ok(Some(Event::Message(Message::Text("hi".into()))))),
-        ("bAQ==", Ok(Some(Event::Message(Message::Binary(vec![1].into()))))),
+        ("4hi", Ok(Some(SessionEvent::Message(Message::Text("hi".into()))))),
+        ("bAQ==", Ok(Some(SessionEvent::Message(Message::Binary(vec![1].into()))))),
         ("0", Ok(None)),
         ("5", Ok(None)),
         ("6", Ok(None)),
@@ -157,8 +157,8 @@ fn in_v3_the_client_pings_and_gets_its_data_back() {
     let mut bench = Bench::v3(Transport::WebSocket);
     assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(500));
     assert_eq!(bench.advance(300).timeout(), Ok(None), "the server does not ping");
-    assert_eq!(bench.advance(199).receive("2"), Ok(Some(Event::Answer(""))));
-    assert_eq!(bench.advance(499).receive("2data"), Ok(Some(Event::Answer("data"))));
+    assert_eq!(bench.advance(199).receive("2"), Ok(Some(SessionEvent::Answer(""))));
+    assert_eq!(bench.advance(499).receive("2data"), Ok(Some(SessionEvent::Answer("data"))));
     assert_eq!(bench.advance(499).timeout(), Ok(None));
     assert_eq!(bench.advance(1).timeout(), Err(CloseReason::PingTimeout));
 }
@@ -177,8 +177,8 @@ fn in_v3_a_peer_that_is_not_read_from_is_excused_and_an_upgrade_moves_no_deadlin
     bench.session.excuse_pong(bench.now);
     assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(500));
     bench.upgrade().unwrap();
-    assert_eq!(bench.probe("2probe"), Ok(Probe::Pong));
-    assert_eq!(bench.probe("5"), Ok(Probe::Upgraded));
+    assert_eq!(bench.probe("2probe"), Ok(ProbeStep::Pong));
+    assert_eq!(bench.probe("5"), Ok(ProbeStep::Upgraded));
     bench.advance(450);
     bench.session.excuse_pong(bench.now);
     assert_eq!(bench.advance(199).timeout(), Ok(None));
@@ -189,9 +189,9 @@ fn in_v3_a_peer_that_is_not_read_from_is_excused_and_an_upgrade_moves_no_deadlin
 fn an_upgrade_goes_by_probe_and_upgrade_packet() {
     let mut bench = Bench::new(Transport::Polling);
     bench.upgrade().unwrap();
-    assert_eq!(bench.probe("2probe"), Ok(Probe::Pong));
+    assert_eq!(bench.probe("2probe"), Ok(ProbeStep::Pong));
     assert_eq!(bench.session.transport(), Transport::Polling);
-    assert_eq!(bench.probe("5"), Ok(Probe::Upgraded));
+    assert_eq!(bench.probe("5"), Ok(ProbeStep::Upgraded));
     assert_eq!((bench.session.transport(), bench.session.is_upgrading()), (Transport::WebSocket, false));
     assert_eq!(bench.upgrade(), Err(UpgradeError::Taken));
 }
@@ -214,7 +214,7 @@ fn a_waiting_poll_is_released_every_100_ms_while_probed() {
     bench.upgrade().unwrap();
     bench.probe("2probe").unwrap();
     assert_eq!(bench.advance(99).timeout(), Ok(None));
-    assert_eq!(bench.advance(1).timeout(), Ok(Some(Event::Noop)));
+    assert_eq!(bench.advance(1).timeout(), Ok(Some(SessionEvent::Noop)));
     assert_eq!(bench.session.poll_timeout(), bench.now + Duration::from_millis(100));
 }
 
@@ -222,9 +222,9 @@ fn a_waiting_poll_is_released_every_100_ms_while_probed() {
 fn an_upgrade_that_takes_too_long_expires_and_the_heartbeat_is_not_moved() {
     let mut bench = Bench::new(Transport::Polling);
     bench.session.begin_upgrade(bench.now, Duration::from_millis(250)).unwrap();
-    assert_eq!(bench.advance(250).timeout(), Ok(Some(Event::UpgradeExpired)));
+    assert_eq!(bench.advance(250).timeout(), Ok(Some(SessionEvent::UpgradeExpired)));
     assert!(!bench.session.is_upgrading());
-    assert_eq!(bench.advance(50).timeout(), Ok(Some(Event::Ping)));
+    assert_eq!(bench.advance(50).timeout(), Ok(Some(SessionEvent::Ping)));
 }
 
 #[test]

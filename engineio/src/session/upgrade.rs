@@ -6,7 +6,7 @@
 //!    ^                            |                         |
 //!    +---- wrong packet, close, upgrade_timeout: the WebSocket dies, polling lives on ----+
 //! ```
-//! While `Probed`, a waiting poll is released with a noop every 100 ms, so that the client can stop polling (A34).
+//! While `Probed`, a waiting poll is released with a noop every 100 ms, so that the client can stop polling.
 
 use std::time::{Duration, Instant};
 
@@ -15,11 +15,11 @@ use crate::packet::Inbound;
 /// How often a waiting poll is released while the probe stands.
 const NOOP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Why an upgrade failed. Only its WebSocket is closed (A35).
+/// Why an upgrade failed. Only its WebSocket is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
-    /// Another WebSocket of this session is being probed, or the session is on WebSocket already (A37).
+    /// Another WebSocket of this session is being probed, or the session is on WebSocket already.
     #[error("the session has a WebSocket already")]
     Taken,
     /// The client sent something else than the probe, or than packet `5` after it.
@@ -29,7 +29,7 @@ pub enum UpgradeError {
 
 /// What a packet on the probing WebSocket leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Probe {
+pub enum ProbeStep {
     /// Answer `3probe` on the WebSocket.
     Pong,
     /// The session is on WebSocket now.
@@ -45,7 +45,7 @@ pub(super) enum Upgrade {
 
 /// What a deadline of the upgrade asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum UpgradeDeadline {
     Quiet,
     /// Release a waiting poll.
     Noop,
@@ -66,17 +66,17 @@ impl Upgrade {
         }
     }
 
-    pub(super) fn on_packet(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<Probe, UpgradeError> {
+    pub(super) fn on_packet(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<ProbeStep, UpgradeError> {
         match (*self, packet) {
             (Self::Opened { deadline }, Inbound::Ping("probe")) => {
                 *self = Self::Probed { deadline, noop_at: now + NOOP_INTERVAL };
-                Ok(Probe::Pong)
+                Ok(ProbeStep::Pong)
             }
             // Asked again it answers again, as the reference does.
-            (Self::Probed { .. }, Inbound::Ping("probe")) => Ok(Probe::Pong),
+            (Self::Probed { .. }, Inbound::Ping("probe")) => Ok(ProbeStep::Pong),
             (Self::Probed { .. }, Inbound::Upgrade) => {
                 *self = Self::Idle;
-                Ok(Probe::Upgraded)
+                Ok(ProbeStep::Upgraded)
             }
             _ => {
                 *self = Self::Idle;
@@ -85,17 +85,17 @@ impl Upgrade {
         }
     }
 
-    pub(super) fn on_deadline(&mut self, now: Instant) -> Due {
+    pub(super) fn on_deadline(&mut self, now: Instant) -> UpgradeDeadline {
         match *self {
             Self::Opened { deadline } | Self::Probed { deadline, .. } if now >= deadline => {
                 *self = Self::Idle;
-                Due::Expired
+                UpgradeDeadline::Expired
             }
             Self::Probed { deadline, noop_at } if now >= noop_at => {
                 *self = Self::Probed { deadline, noop_at: now + NOOP_INTERVAL };
-                Due::Noop
+                UpgradeDeadline::Noop
             }
-            _ => Due::Quiet,
+            _ => UpgradeDeadline::Quiet,
         }
     }
 }

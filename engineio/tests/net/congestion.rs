@@ -165,7 +165,7 @@ async fn a_shard_that_stands_still_holds_up_who_posts_to_it_and_nothing_is_lost(
         while next(&mut quiet).await != "4hello" {}
         soon(flooding).await.unwrap();
         rig.running.shutdown(Duration::ZERO);
-        rig.running.join();
+        rig.running.join().unwrap();
     }
 }
 
@@ -208,7 +208,7 @@ async fn bodies_of_posts_and_new_connections_wait_too() {
         assert_eq!(http.response().await.status, 400);
     }
     rig.running.shutdown(Duration::ZERO);
-    rig.running.join();
+    rig.running.join().unwrap();
 }
 
 #[tokio::test]
@@ -225,5 +225,5 @@ async fn a_pong_that_lies_unread_meanwhile_does_not_end_its_session() {
     rig.go.send(()).unwrap();
     while next(&mut quiet).await != "4hello" {}
     rig.running.shutdown(Duration::ZERO);
-    rig.running.join();
+    rig.running.join().unwrap();
 }

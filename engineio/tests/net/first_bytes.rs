@@ -56,7 +56,7 @@ async fn whole_and_split(server: &TestServer, request: &[u8]) -> (Answer, Answer
     let (first, rest) = request.split_at(1);
     split.send(first).await;
     // The first byte lies at the server before this one connects, so it is read before this one is answered.
-    server.connect().await.settle().await;
+    server.connect().await.stay_here().await;
     split.send(rest).await;
     (whole, answer(&mut split).await)
 }
@@ -246,7 +246,7 @@ async fn the_probe_of_an_upgrade_may_come_in_the_segment_of_its_handshake() {
         let bytes = [request, frame(0x81, b"2probe"), frame(0x81, b"5"), frame(0x81, b"4a")].concat();
         let (first, rest) = bytes.split_at(if split { 1 } else { 0 });
         http.send(first).await;
-        server.connect().await.settle().await;
+        server.connect().await.stay_here().await;
         http.send(rest).await;
         assert_eq!(http.response().await.status, 101);
         assert_eq!(http.frame().await.1, b"3probe");

@@ -1,5 +1,7 @@
 //! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
 
+#[cfg(feature = "tower")]
+mod any_stream;
 mod congestion;
 mod deflate;
 mod first_bytes;
@@ -8,6 +10,7 @@ mod heads;
 mod hooks;
 mod lifecycle;
 mod options;
+mod other_threads;
 mod plain_http;
 mod polling;
 mod shards;
@@ -21,9 +24,9 @@ mod websocket;
 /// How many shards the servers of the tests in this module have.
 const SHARDS: u16 = 1;
 /// Whether a connection has carried a request before the test uses it, and so stays on the shard it came to.
-const SETTLED: bool = false;
+const STAYS: bool = false;
 
-/// The same with connections that are handed over to the shard of their first request's session.
+/// The same with connections that are passed to the shard of their first request's session.
 #[expect(clippy::duplicate_mod, reason = "with other constants")]
 #[path = "."]
 mod four_shards {
@@ -39,7 +42,7 @@ mod four_shards {
     mod websocket;
 
     const SHARDS: u16 = 4;
-    const SETTLED: bool = false;
+    const STAYS: bool = false;
 }
 
 /// The same with requests that mostly concern sessions of other shards than their connection's.
@@ -53,5 +56,5 @@ mod foreign_requests {
     mod upgrade;
 
     const SHARDS: u16 = 3;
-    const SETTLED: bool = true;
+    const STAYS: bool = true;
 }

@@ -75,7 +75,7 @@ async fn send(server: &TestServer, way: Way, text: &str) -> Http {
     if !first.is_empty() {
         http.send(first).await;
         // The first part lies at the server before this one connects, so it is read before this one is answered.
-        server.connect().await.settle().await;
+        server.connect().await.stay_here().await;
     }
     // A connection may be refused, and closed, by its first part.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut http.stream, rest).await;
@@ -282,7 +282,7 @@ async fn plain_and_other_requests_alternate_on_one_connection_and_within_one_seg
         let (first, rest) = bytes.as_bytes().split_at(at);
         let mut http = server.connect().await;
         http.send(first).await;
-        server.connect().await.settle().await;
+        server.connect().await.stay_here().await;
         http.send(rest).await;
         for (request, body) in &requests {
             assert_eq!(http.response().await.body, *body, "{request}");
@@ -302,7 +302,7 @@ async fn a_poll_whose_session_ends_without_a_word_gets_400_both_ways() {
         let mut server = TestServer::start_shards(1, |_| {});
         let query = format!("EIO=4&transport=polling&sid={}", server.open().await);
         let mut poll = send(&server, way, &request("GET", &query, "", "")).await;
-        server.connect().await.settle().await;
+        server.connect().await.stay_here().await;
         let _ = server.post(&query, "4panic").await;
         assert_eq!(server.closed().await, CloseReason::Internal);
         let answer = poll.response().await;
@@ -320,7 +320,7 @@ async fn a_peer_that_is_gone_while_its_poll_waits_ends_its_session_both_ways() {
             assert_eq!(server.event().await, Event::Opened);
             let poll = send(&server, way, &request("GET", &query, "", "")).await;
             // Served after it: the poll waits now.
-            server.connect().await.settle().await;
+            server.connect().await.stay_here().await;
             if reset {
                 poll.stream.set_zero_linger().unwrap();
             }

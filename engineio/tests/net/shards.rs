@@ -1,4 +1,4 @@
-//! Several shards as one server: requests that come to a shard which does not own their session, letters between
+//! Several shards as one server: requests that come to a shard which does not own their session, messages between
 //! handlers, limits and an end that hold for all.
 
 use std::{
@@ -44,7 +44,7 @@ async fn connection_to_each(server: &TestServer, shards: u16) -> Vec<Http> {
     let mut connections = Vec::new();
     for _ in 0..shards {
         let mut http = server.connect().await;
-        http.settle().await;
+        http.stay_here().await;
         connections.push(http);
     }
     connections
@@ -83,10 +83,10 @@ async fn requests_for_different_shards_may_follow_each_other_in_one_segment() {
     let pair = |sid: &String| [post_request(&polling(sid), "4a"), request("GET", &polling(sid), "", "")].concat();
     let pipeline: String = sids.iter().map(pair).collect();
     // On a connection that goes to the first one's shard, and on one that stays.
-    for settled in [false, true] {
+    for stays in [false, true] {
         let mut http = server.connect().await;
-        if settled {
-            http.settle().await;
+        if stays {
+            http.stay_here().await;
         }
         http.send(pipeline.as_bytes()).await;
         for _ in &sids {
@@ -100,13 +100,13 @@ async fn requests_for_different_shards_may_follow_each_other_in_one_segment() {
 async fn an_upgrade_ends_up_on_the_shard_of_its_session() {
     for shards in [1, 2, 4] {
         let server = TestServer::start_shards(shards, |_| {});
-        for settled in [false, true] {
+        for stays in [false, true] {
             let sids = session_of_each(&server, shards).await;
             let mut connections = connection_to_each(&server, shards).await;
             // A connection's session is the next shard's, so that all but one shard pass it on.
             connections.rotate_left(1);
             for (mut http, sid) in connections.into_iter().zip(&sids) {
-                if !settled {
+                if !stays {
                     http = server.connect().await;
                 }
                 // Everything at once: what was read behind the handshake must go along.
@@ -140,16 +140,16 @@ async fn a_sid_of_no_shard_and_a_stale_one_are_unknown_wherever_they_come() {
         assert_eq!(server.get(&polling(&sid)).await.body, "6", "what the close left");
         sids.push(sid);
     }
-    let mut settled = connection_to_each(&server, 2).await;
+    let mut stays = connection_to_each(&server, 2).await;
     for sid in &sids {
-        for http in settled.iter_mut().chain([&mut server.connect().await]) {
+        for http in stays.iter_mut().chain([&mut server.connect().await]) {
             assert_eq!(http.get(&polling(sid)).await.body, UNKNOWN);
             assert_eq!(http.post(&polling(sid), "4a").await.body, UNKNOWN);
         }
-        for settled in [false, true] {
+        for stays in [false, true] {
             let mut http = server.connect().await;
-            if settled {
-                http.settle().await;
+            if stays {
+                http.stay_here().await;
             }
             http.send(upgrade_request(&websocket(sid)).as_bytes()).await;
             assert_eq!(http.response().await.body, "Session ID unknown");
@@ -198,7 +198,7 @@ async fn what_one_shard_posts_to_another_arrives_in_order_and_to_itself_too() {
 }
 
 #[tokio::test]
-async fn a_letter_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
+async fn a_message_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
     let server = TestServer::start_shards(2, |_| {});
     let mut sockets = [server.websocket().await, server.websocket().await];
     for text in ["4post 0 panic", "4post 1 panic", "4post 2 nobody", "4post 65535 nobody", "4post 0 a", "4post 1 a"] {
@@ -254,7 +254,7 @@ async fn a_shutdown_ends_the_sessions_of_all_shards_and_waits_for_the_answers_th
     // The last session polls no more when the shutdown begins: it hears of it on the connection it kept.
     let late = server.open().await;
     let mut late_http = server.connect().await;
-    late_http.settle().await;
+    late_http.stay_here().await;
     let clients = tokio::spawn(async move {
         for ws in &mut sockets {
             assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
@@ -350,7 +350,7 @@ impl Handler for Posting {
 }
 
 #[tokio::test]
-async fn another_shard_has_its_letters_while_the_handler_still_flushes() {
+async fn another_shard_has_its_messages_while_the_handler_still_flushes() {
     let ((has_it, waits), (found, mut finds)) = (mpsc::channel(), tokio::sync::mpsc::unbounded_channel());
     let waits = Arc::new(Mutex::new(waits));
     let handler =
@@ -360,5 +360,5 @@ async fn another_shard_has_its_letters_while_the_handler_still_flushes() {
     let mut http = Http::of(tokio::net::TcpStream::connect(running.local_addr()).await.unwrap());
     let sid = sid_of(&http.get("EIO=4&transport=polling").await.body);
     assert_eq!(http.post(&polling(&sid), "4a").await.status, 200);
-    assert!(finds.recv().await.unwrap(), "letters before sockets");
+    assert!(finds.recv().await.unwrap(), "other shards before sockets");
 }

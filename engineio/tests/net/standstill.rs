@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use engineio::Config;
+use engineio::{Config, hooks::Outcome};
 use http::{Response, StatusCode};
 
 use super::support::{Http, TestServer, post_request, request};
@@ -34,9 +34,9 @@ impl Still {
             std::thread::sleep(2 * LIMIT);
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::NOT_FOUND;
-            response
+            Outcome::Ready(response)
         };
-        let server = TestServer::start_server(1, configure, |server| server.fallback(move |_, _| stand_still()));
+        let server = TestServer::start_server(1, configure, |server| server.fallback(move |_| stand_still()));
         Self { server, begun, sent }
     }
 

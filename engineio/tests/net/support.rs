@@ -183,8 +183,8 @@ impl TestServer {
 
     pub(crate) async fn connect(&self) -> Http {
         let mut http = Http::of(self.stream().await);
-        if super::SETTLED {
-            http.settle().await;
+        if super::STAYS {
+            http.stay_here().await;
         }
         http
     }
@@ -229,7 +229,7 @@ impl TestServer {
         let running = self.running.take().unwrap();
         let start = Instant::now();
         running.shutdown(within);
-        running.join();
+        running.join().unwrap();
         start.elapsed()
     }
 }
@@ -320,7 +320,7 @@ impl Http {
     }
 
     /// A request that concerns no session: the connection stays on the shard it came to.
-    pub(crate) async fn settle(&mut self) {
+    pub(crate) async fn stay_here(&mut self) {
         self.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(self.response().await.status, 404);
     }

@@ -227,7 +227,7 @@ async fn a_poll_dropped_while_its_session_upgrades_does_not_end_it() {
         ws.send(Message::text("5")).await.unwrap();
         if super::SHARDS > 1 {
             // Shards see their connections in no common order, nor one that is on its way between them: the switch must be
-            // over before the poll goes. A poll that goes before ends the session rightly (A25).
+            // over before the poll goes. A poll that goes before ends the session rightly.
             ws.send(Message::text("4switched")).await.unwrap();
             assert_eq!(next_text(&mut ws).await, "4switched");
         }

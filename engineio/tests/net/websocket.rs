@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engineio::CloseReason;
+use engineio::{CloseReason, session::Transport};
 use futures_util::SinkExt;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -220,6 +220,7 @@ async fn many_frames_in_one_segment_are_handled_in_order() {
 async fn a_plain_websocket_has_no_packets_and_no_heartbeat() {
     let server = TestServer::start(|config| {
         config.plain_websockets = true;
+        config.transports = vec![Transport::WebSocket];
         // A heartbeat would begin, and end the session, at once.
         config.ping_interval = Duration::ZERO;
         config.ping_timeout = Duration::ZERO;

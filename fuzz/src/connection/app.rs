@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use engineio::{ConnKey, Handshake};
+use engineio::{CloseReason, ConnKey, Handshake};
 use socketio::{AckError, AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 
 use super::{ASK_TIMEOUT, MAX_MESSAGE};
@@ -17,7 +17,8 @@ pub(super) struct Book {
     pub(super) sockets: HashMap<SocketKey, ConnKey>,
     pub(super) asked: HashSet<(SocketKey, AckId)>,
     pub(super) opened: HashSet<ConnKey>,
-    pub(super) closed: HashSet<ConnKey>,
+    /// Why each session was closed, written down at the moment when it was.
+    pub(super) closed: HashMap<ConnKey, CloseReason>,
 }
 
 /// An application that does what its clients say, and compares what it is told with its book.
@@ -29,7 +30,7 @@ impl App {
         let book = self.0.borrow();
         let conn = book.sockets.get(&socket).expect("a socket that was connected");
         assert_eq!(io.conn(socket), Some(*conn));
-        assert!(!book.closed.contains(conn), "a closed connection delivers nothing more");
+        assert!(!book.closed.contains_key(conn), "a closed connection delivers nothing more");
     }
 }
 
@@ -48,7 +49,7 @@ impl Handler for App {
 
     fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<(), ConnectError> {
         let book = self.0.borrow();
-        assert!(book.opened.contains(&request.conn) && !book.closed.contains(&request.conn));
+        assert!(book.opened.contains(&request.conn) && !book.closed.contains_key(&request.conn));
         match request.auth {
             Some(auth) if auth.contains("no") => {
                 Err(ConnectError { message: auth.to_owned(), data: Some(auth.to_owned()) })

@@ -6,7 +6,6 @@
 //! was sent is then read by other implementations, tungstenite and serde_json.
 
 mod app;
-mod engine;
 mod sent;
 
 use std::{
@@ -20,8 +19,8 @@ use std::{
 use engineio::{
     CloseReason, ConnKey, Handler as _, Handshake, Outbox as _, Protocol, SharedFrame, Wire,
     packet::{Inbound, Outbound},
-    session::{Event as SessionEvent, Intervals, Session, Transport},
-    slab::Slab,
+    session::{Intervals, Session, SessionEvent, Transport},
+    testing::{Engine, Shard},
     ws::{Decoder, Item, deflate::Deflate, header::MAX_CONTROL_PAYLOAD},
 };
 use http::{HeaderMap, Uri};
@@ -29,7 +28,6 @@ use socketio::{Config, Server};
 
 use crate::{input::Input, wire};
 use app::{App, Book};
-use engine::{Engine, Link};
 use sent::reads_well;
 
 const CLIENTS: usize = 4;
@@ -51,9 +49,21 @@ pub fn connection(data: &[u8]) {
     world.finish();
 }
 
+/// What `engineio::net` has for each connection, beside what the test kit has.
+struct Link {
+    decoder: Decoder,
+    session: Session,
+    /// The revision, base64, compression.
+    wire: Wire,
+    /// The last frame, when it is another one than usual.
+    goodbye: Option<SharedFrame>,
+}
+
 struct World {
-    engine: Engine,
-    server: Server<App>,
+    shard: Shard<Server<App>>,
+    /// Of each session that is open.
+    links: HashMap<ConnKey, Link>,
+    book: Rc<RefCell<Book>>,
     clients: [Option<ConnKey>; CLIENTS],
 }
 
@@ -63,16 +73,15 @@ impl World {
         let mut config = Config::default();
         config.namespaces.push("/chat".to_owned());
         config.acks_per_socket = 3;
-        let now = Instant::now();
-        let engine = Engine {
-            now,
-            random: 0,
-            links: Slab::default(),
-            closing: Vec::new(),
-            keys: HashMap::new(),
-            book: Rc::clone(&book),
-        };
-        Self { engine, server: Server::new(config, App(book)), clients: [None; CLIENTS] }
+        let mut limits = engineio::Config::default();
+        (limits.outbound_soft, limits.outbound_hard) = (SOFT, HARD);
+        let mut engine = Engine::new().with_limits_of(&limits);
+        engine.watch_closes({
+            let book = Rc::clone(&book);
+            move |conn, reason| assert_eq!(book.borrow_mut().closed.insert(conn, reason), None, "closed once")
+        });
+        let shard = Shard::with_engine(Server::new(config, App(Rc::clone(&book))), engine);
+        Self { shard, links: HashMap::new(), book, clients: [None; CLIENTS] }
     }
 
     /// One operation: a byte says which and for whom; of a connection that opens also how it speaks, see [`wire_of`].
@@ -94,43 +103,69 @@ impl World {
                 self.pass(Duration::from_millis(100 * tenths));
             }
             6 => {
-                if let Some(link) = self.clients[slot].and_then(|conn| self.engine.link(conn)) {
-                    link.queued = 0;
+                if let Some(conn) = self.clients[slot] {
+                    self.shard.engine.set_queued(conn, 0);
                 }
             }
             _ => {
                 if let Some(conn) = self.clients[slot] {
-                    self.engine.end(conn, CloseReason::TransportClose, None);
-                    self.settle();
+                    self.shard.close(conn, CloseReason::TransportClose);
                 }
             }
         }
+        self.shard.end_turn();
+        self.forget_closed();
     }
 
     fn open(&mut self, slot: usize, wire: Wire) {
-        if self.clients[slot].is_some_and(|conn| self.engine.link(conn).is_some()) {
+        if self.clients[slot].is_some_and(|conn| self.shard.engine.is_open(conn)) {
             return;
         }
-        let link = Link {
-            decoder: if wire.deflate.is_some() { Decoder::with_deflate } else { Decoder::new }(MAX_MESSAGE),
-            session: Session::with_protocol(self.engine.now, Transport::WebSocket, INTERVALS, wire.protocol),
-            wire,
-            open: true,
-            queued: 0,
-            sent: Vec::new(),
-        };
-        let key = self.engine.links.insert(link);
-        let conn = ConnKey::new(key);
-        self.engine.keys.insert(conn, key);
-        self.clients[slot] = Some(conn);
         let handshake = Handshake {
             transport: Transport::WebSocket,
             uri: &Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
             headers: &HeaderMap::new(),
             remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         };
-        self.server.on_open(&mut self.engine, conn, &handshake);
-        self.settle();
+        let conn = self.shard.call(|server, engine| {
+            let conn = engine.open();
+            engine.set_wire(conn, wire);
+            engine.stop_reading(conn);
+            server.on_open(engine, conn, &handshake);
+            conn
+        });
+        let link = Link {
+            decoder: if wire.deflate.is_some() { Decoder::with_deflate } else { Decoder::new }(MAX_MESSAGE),
+            session: Session::with_protocol(self.now(), Transport::WebSocket, INTERVALS, wire.protocol),
+            wire,
+            goodbye: None,
+        };
+        self.links.insert(conn, link);
+        self.clients[slot] = Some(conn);
+    }
+
+    fn now(&self) -> Instant {
+        self.shard.engine.now()
+    }
+
+    /// What the engine has for a session that is open.
+    fn link(&mut self, conn: ConnKey) -> Option<&mut Link> {
+        self.links.get_mut(&conn).filter(|_| self.shard.engine.is_open(conn))
+    }
+
+    /// The engine ends a session, with this frame as its last.
+    fn end(&mut self, conn: ConnKey, reason: CloseReason, goodbye: SharedFrame) {
+        if let Some(link) = self.link(conn) {
+            link.goodbye = Some(goodbye);
+            self.shard.close(conn, reason);
+        }
+    }
+
+    /// The engine itself sends a frame.
+    fn send(&mut self, conn: ConnKey, frame: &SharedFrame) {
+        // One that is closing, or full, needs none.
+        let _ = self.shard.engine.send(conn, frame);
+        self.shard.report_closed();
     }
 
     fn frame(&mut self, slot: usize, first: u8, payload: &[u8]) {
@@ -143,22 +178,20 @@ impl World {
     fn bytes(&mut self, slot: usize, mut bytes: Vec<u8>) {
         let Some(conn) = self.clients[slot] else { return };
         let mut rest = bytes.as_mut_slice();
-        while let Some(link) = self.engine.link(conn) {
+        while let Some(link) = self.link(conn) {
             match link.decoder.decode(&mut rest) {
                 Ok(Some(item)) => self.item(conn, item),
                 Ok(None) => break,
                 Err(error) => {
                     let goodbye = SharedFrame::close(Some(error.close_code()));
-                    self.engine.end(conn, CloseReason::TransportError, Some(&goodbye));
+                    self.end(conn, CloseReason::TransportError, goodbye);
                 }
             }
-            self.settle();
         }
-        self.settle();
     }
 
     fn item(&mut self, conn: ConnKey, item: Item<'_>) {
-        let Some(protocol) = self.engine.link(conn).map(|link| link.wire.protocol) else { return };
+        let Some(protocol) = self.link(conn).map(|link| link.wire.protocol) else { return };
         let packet = match &item {
             Item::Text(text) => protocol.decode_text(text),
             Item::Binary(bytes) => protocol.decode_binary(bytes),
@@ -166,103 +199,101 @@ impl World {
         };
         match packet {
             Ok(packet) => self.packet(conn, packet),
-            Err(_) => self.engine.end(conn, CloseReason::ParseError, Some(&SharedFrame::close(None))),
+            Err(_) => self.end(conn, CloseReason::ParseError, SharedFrame::close(None)),
         }
     }
 
     fn control(&mut self, conn: ConnKey, item: Item<'_>) {
         match item {
-            Item::Ping(payload) => {
-                let _ = self.engine.send(conn, &SharedFrame::websocket_pong(&payload));
-            }
+            Item::Ping(payload) => self.send(conn, &SharedFrame::websocket_pong(&payload)),
             Item::Text(_) | Item::Binary(_) | Item::Pong => {}
             Item::Close(frame) => {
-                let goodbye = SharedFrame::close(frame.map(|(code, _)| code));
-                self.engine.end(conn, CloseReason::TransportClose, Some(&goodbye));
+                self.end(conn, CloseReason::TransportClose, SharedFrame::close(frame.map(|(code, _)| code)));
             }
         }
     }
 
     fn packet(&mut self, conn: ConnKey, packet: Inbound<'_>) {
-        let now = self.engine.now;
-        let Some(link) = self.engine.link(conn) else { return };
+        let now = self.now();
+        let Some(link) = self.link(conn) else { return };
         match link.session.handle_packet(now, packet) {
-            Ok(Some(SessionEvent::Message(message))) => self.server.on_message(&mut self.engine, conn, message),
+            Ok(Some(SessionEvent::Message(message))) => self.shard.message(conn, message),
             Ok(Some(SessionEvent::Pong) | None) => {}
-            Ok(Some(SessionEvent::Answer(data))) => {
-                let _ = self.engine.send(conn, &SharedFrame::packet(&Outbound::Pong(data)));
-            }
+            Ok(Some(SessionEvent::Answer(data))) => self.send(conn, &SharedFrame::packet(&Outbound::Pong(data))),
             Ok(Some(event)) => panic!("no packet brings {event:?}"),
-            Err(reason) => self.engine.end(conn, reason, Some(&SharedFrame::close(None))),
+            Err(reason) => self.end(conn, reason, SharedFrame::close(None)),
         }
     }
 
-    /// Tells the server of all that was closed meanwhile.
-    fn settle(&mut self) {
-        while let Some((conn, reason)) = self.engine.closing.pop() {
-            self.server.on_close(&mut self.engine, conn, reason);
-            let link = self.engine.keys.remove(&conn).and_then(|key| self.engine.links.remove(key));
-            let link = link.expect("closed once");
-            reads_well(&link.sent, link.wire);
-        }
+    /// Forgets the sessions that were closed meanwhile, and reads all that each was sent.
+    fn forget_closed(&mut self) {
+        let Self { shard, links, book, .. } = self;
+        links.retain(|conn, link| {
+            let Some(reason) = book.borrow().closed.get(conn).copied() else { return true };
+            let mut sent: Vec<u8> =
+                shard.engine.take_sent(*conn).iter().flat_map(|frame| frame.websocket().to_vec()).collect();
+            match (&link.goodbye, reason) {
+                (Some(goodbye), _) => sent.extend_from_slice(goodbye.websocket()),
+                // Reset, or gone.
+                (None, CloseReason::SlowConsumer | CloseReason::TransportClose) => {}
+                (None, _) => sent.extend_from_slice(SharedFrame::close(None).websocket()),
+            }
+            reads_well(&sent, link.wire);
+            false
+        });
     }
 
     /// Time passes, and all that is due happens.
     fn pass(&mut self, time: Duration) {
-        self.engine.now += time;
-        let now = self.engine.now;
+        self.shard.engine.advance(time);
+        let now = self.now();
         for conn in self.clients.into_iter().flatten() {
             // At most a ping and its time-out, when time passed in one leap.
-            while let Some(link) = self.engine.link(conn) {
+            while let Some(link) = self.link(conn) {
                 match link.session.handle_timeout(now) {
-                    Ok(Some(SessionEvent::Ping)) => {
-                        let _ = self.engine.send(conn, &SharedFrame::packet(&Outbound::Ping));
-                    }
+                    Ok(Some(SessionEvent::Ping)) => self.send(conn, &SharedFrame::packet(&Outbound::Ping)),
                     Ok(Some(event)) => panic!("no upgrade, but {event:?}"),
                     Ok(None) => {
                         assert!(link.session.poll_timeout() > now, "due and not done");
                         break;
                     }
-                    Err(reason) => self.engine.end(conn, reason, Some(&SharedFrame::close(None))),
+                    Err(reason) => self.end(conn, reason, SharedFrame::close(None)),
                 }
             }
         }
-        self.settle();
-        if self.server.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.server.on_timeout(&mut self.engine);
-            self.settle();
+        let due = |server: &Server<App>| server.poll_timeout().is_some_and(|deadline| deadline <= now);
+        if due(&self.shard.handler) {
+            self.shard.call(|server, engine| server.on_timeout(engine));
         }
-        assert!(self.server.poll_timeout().is_none_or(|deadline| deadline > now), "due and not done");
+        assert!(!due(&self.shard.handler), "due and not done");
     }
 
     /// What holds between any two operations.
     fn check(&self) {
-        for (_, link) in self.engine.links.iter() {
-            assert!(link.open, "what is closed is gone");
+        for (conn, link) in &self.links {
+            assert!(self.shard.engine.is_open(*conn), "what is closed is gone");
             assert!(link.decoder.buffered() <= 2 * (MAX_MESSAGE + MAX_CONTROL_PAYLOAD) + 256);
         }
-        let book = self.engine.book.borrow();
-        assert_eq!(book.opened.len(), self.engine.links.len());
+        let book = self.book.borrow();
+        assert_eq!((book.opened.len(), self.shard.engine.sessions()), (self.links.len(), self.links.len()));
         assert!(book.sockets.len() <= 2 * book.opened.len(), "one socket a client and namespace");
         assert!(book.asked.len() <= 3 * book.sockets.len(), "as many questions as a socket may owe");
     }
 
     fn finish(mut self) {
-        for slot in 0..CLIENTS {
-            if let Some(conn) = self.clients[slot] {
-                self.engine.end(conn, CloseReason::ServerShuttingDown, Some(&SharedFrame::close(Some(1001))));
-            }
+        for conn in self.clients.into_iter().flatten() {
+            self.end(conn, CloseReason::ServerShuttingDown, SharedFrame::close(Some(1001)));
         }
-        self.settle();
+        self.forget_closed();
         self.check();
-        let book = self.engine.book.borrow();
+        let book = self.book.borrow();
         assert!(book.sockets.is_empty() && book.asked.is_empty() && book.opened.is_empty());
         drop(book);
         // No deadline outlives those it was for by more than its own length, late queues included.
         for _ in 0..2 {
             self.pass(Duration::from_secs(100));
         }
-        assert_eq!(self.server.poll_timeout(), None);
+        assert_eq!(self.shard.handler.poll_timeout(), None);
     }
 }
 

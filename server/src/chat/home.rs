@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engineio::SharedFrame;
 use indexmap::IndexMap;
 use smallvec::SmallVec;
-use socketio::{Io, RoomPlace};
+use socketio::{Io, RoomHandle};
 
 use super::{
     Chat, Reply,
@@ -52,13 +53,23 @@ pub(super) struct Home {
 
 /// Where a room's messages are kept, and where its sockets are on the home's own shard: found with one look for the room,
 /// where three would each touch memory that nothing else of the message is near.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Ways {
     pub(super) log: Option<LogKey>,
-    pub(super) place: Option<RoomPlace>,
+    pub(super) sockets: Option<RoomHandle>,
 }
 
 impl Home {
+    /// Sends a message to the members on the home's own shard.
+    pub(super) fn broadcast_here(&mut self, io: &mut Io<'_>, room: &Room, frame: &SharedFrame) {
+        if self.ways.sockets.is_none() {
+            self.ways.sockets = io.room("/", room.name());
+        }
+        if let Some(sockets) = &self.ways.sockets {
+            io.of("/").local().to_room(sockets).emit_frame(frame);
+        }
+    }
+
     /// The shards that have members of the room.
     pub(super) fn shards(&self) -> SmallVec<[u16; 8]> {
         self.shards.iter().map(|(shard, _)| *shard).collect()
@@ -242,13 +253,7 @@ impl Chat {
     }
 
     /// A user is gone: told to the rooms that do not know, and forgotten in those that live here.
-    pub(super) fn on_ended(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Arc<Account>,
-        past: &[Past],
-        frame: engineio::SharedFrame,
-    ) {
+    pub(super) fn on_ended(&mut self, io: &mut Io<'_>, account: &Arc<Account>, past: &[Past], frame: SharedFrame) {
         let here = io.shard();
         let mut back = Vec::new();
         for Past { room, left } in past {

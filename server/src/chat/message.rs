@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 use engineio::SharedFrame;
-use socketio::{AckId, Args, Io, RoomPlace, SocketKey, json, parser::encode};
+use socketio::{AckId, Args, Io, SocketKey, json, parser::encode};
 use uuid::fmt::Hyphenated;
 
 use super::{
@@ -99,16 +99,17 @@ impl Chat {
         let payload = self.payload(&asker.account.fields(), receipt, request);
         let frame = encode::event("/", None, "message", &payload, request.attachments);
         // A room that everybody has left meanwhile has no home.
-        let (shards, known) = self.homes.get(room).map(|home| (home.shards(), home.ways)).unwrap_or_default();
-        let mut ways = known;
+        let (mut home, mut no_log) = (self.homes.get_mut(room), None);
         // Stored first: what nobody can find again later is not delivered either.
         let stored = Stored { id, json: payload.into(), attachments: request.attachments.into() };
-        self.store.append(now, room, &mut ways.log, stored);
-        self.fan_out(io, &asker.account, room, &shards, &mut ways.place, &frame);
-        if ways != known
-            && let Some(home) = self.homes.get_mut(room)
-        {
-            home.ways = ways;
+        let log = home.as_mut().map_or(&mut no_log, |home| &mut home.ways.log);
+        self.store.append(now, room, log, stored);
+        if let Some(home) = home {
+            let shards = home.shards();
+            if shards.contains(&io.shard()) {
+                home.broadcast_here(io, room, &frame);
+            }
+            self.fan_out(io, &asker.account, room, &shards, &frame);
         }
         self.acknowledge(io, asker, receipt);
         if let Some(client_id) = &request.client_id {
@@ -124,20 +125,12 @@ impl Chat {
         }
     }
 
-    /// Sends a message to the room's members on the shards that have some.
-    fn fan_out(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Arc<Account>,
-        room: &Room,
-        shards: &[u16],
-        place: &mut Option<RoomPlace>,
-        frame: &SharedFrame,
-    ) {
+    /// Sends a message to the shards that have members of the room. On this one it has been sent.
+    fn fan_out(&mut self, io: &mut Io<'_>, account: &Arc<Account>, room: &Room, shards: &[u16], frame: &SharedFrame) {
         let here = io.shard();
         for &shard in shards {
             if shard == here {
-                self.fan_out_here(io, account, room, place, frame);
+                self.end_typing_of_user(io, account, room);
             } else {
                 let post = Post::Fanout { account: Arc::clone(account), room: room.clone(), frame: frame.clone() };
                 self.deliver(io, shard, post);
@@ -145,16 +138,9 @@ impl Chat {
         }
     }
 
-    /// Sends a message to the room's members on this shard. Its user has finished typing there.
-    pub(super) fn fan_out_here(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Account,
-        room: &Room,
-        place: &mut Option<RoomPlace>,
-        frame: &SharedFrame,
-    ) {
-        io.of("/").local().to_known(room.name(), place).emit_frame(frame);
+    /// Sends a message of another shard's home to the room's members on this shard. Its user has finished typing there.
+    pub(super) fn fan_out_here(&mut self, io: &mut Io<'_>, account: &Account, room: &Room, frame: &SharedFrame) {
+        io.of("/").local().to(room.name()).emit_frame(frame);
         self.end_typing_of_user(io, account, room);
     }
 

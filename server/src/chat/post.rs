@@ -145,7 +145,7 @@ impl Chat {
             Post::Message { asker, room, message } => self.publish(io, &asker, &room, &message.request()),
             Post::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
             Post::Answer { socket, event, ack, outcome } => self.answer(io, socket, event, Some(ack), &outcome),
-            Post::Fanout { account, room, frame } => self.fan_out_here(io, &account, &room, &mut None, &frame),
+            Post::Fanout { account, room, frame } => self.fan_out_here(io, &account, &room, &frame),
             Post::Relay(tell) => self.relay(io, &tell),
             Post::Tell(tell) => self.tell_here(io, &tell),
             Post::Quiet { room, quiet } => self.set_quiet(room, quiet),

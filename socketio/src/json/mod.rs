@@ -7,6 +7,8 @@
 //!
 //! Left to others: what the values mean. Who needs typed values parses the slice with serde.
 
+mod error;
+mod limits;
 mod scan;
 mod string;
 #[cfg(test)]
@@ -16,44 +18,10 @@ use smallvec::SmallVec;
 
 use scan::Scanner;
 pub(crate) use string::escape;
+
+pub use error::JsonError;
+pub use limits::{Limits, MAX_DEPTH};
 pub use string::{LoneSurrogate, quote, unquote};
-
-/// The greatest depth that any [`Limits`] can allow; the scanner keeps one bit for each open array or object.
-pub const MAX_DEPTH: u32 = u128::BITS;
-
-/// What valid JSON text may cost those who read it next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Nesting of arrays and objects; one without nested ones has depth 1, other values have depth 0. More than
-    /// [`MAX_DEPTH`] counts as [`MAX_DEPTH`].
-    pub depth: u32,
-    /// Characters of one number. Parsers of big numbers take more than linear time; IEEE doubles need at most 25.
-    pub number_length: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { depth: MAX_DEPTH, number_length: 40 }
-    }
-}
-
-/// Why a text was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum JsonError {
-    /// Not the JSON text that was asked for: bad or missing syntax, another kind of value, or more after its end.
-    #[error("invalid JSON")]
-    Syntax,
-    /// Deeper than [`Limits::depth`].
-    #[error("JSON nested too deeply")]
-    TooDeep,
-    /// A number longer than [`Limits::number_length`].
-    #[error("JSON number too long")]
-    NumberTooLong,
-    /// The text has more than `u32::MAX` bytes.
-    #[error("JSON text too long")]
-    TooLong,
-}
 
 /// What a value is; see [`kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

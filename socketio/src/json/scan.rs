@@ -1,6 +1,10 @@
 //! The scanner: RFC 8259 on bytes, one pass, no recursion, no allocation. Strings are in [`super::string`].
 
-use super::{JsonError, Limits, MAX_DEPTH, string};
+use super::{
+    error::JsonError,
+    limits::{Limits, MAX_DEPTH},
+    string,
+};
 
 /// A place in a text; every method continues from it. The text is UTF-8 already, so bytes above 0x7f need no look.
 #[derive(Debug, Clone)]

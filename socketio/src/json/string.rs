@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::JsonError;
+use super::error::JsonError;
 
 /// A string literal holds the escape of half a surrogate pair: legal JSON, but no Unicode text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use super::DecodeError;
+use super::error::DecodeError;
 use crate::json::{self, Container, Span, Token};
 
 /// The JSON of an attachment's placeholder; made by [`placeholder`].

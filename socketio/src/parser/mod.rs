@@ -10,7 +10,9 @@
 pub mod attachments;
 mod decode;
 pub mod encode;
+mod error;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{BinaryPacket, DecodeError, Decoder, Limits};
+pub use decode::{BinaryPacket, Decoder, Limits};
+pub use error::DecodeError;

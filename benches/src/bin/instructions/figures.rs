@@ -3,59 +3,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use benches::report;
 use serde::{Deserialize, Serialize};
 
+use crate::machine::Machine;
+
 /// Changes up to this share are taken for nothing: layout and inlining move counts by a percent or two.
 pub(crate) const TOLERANCE: f64 = 0.05;
-
-/// What a count depends on besides the code.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Machine {
-    /// `rustc -V`.
-    pub(crate) rustc: String,
-    /// Vendor and family, and the widest vectors it has: valgrind passes those on, and `memcpy` and others choose by them.
-    pub(crate) cpu: String,
-    /// The C library, whose `malloc` and `memcpy` are counted too.
-    pub(crate) libc: String,
-    /// Which processor is emulated, and how a count is made, is valgrind's.
-    pub(crate) valgrind: String,
-}
-
-impl Machine {
-    /// This one.
-    pub(crate) fn here() -> anyhow::Result<Self> {
-        let cpu = fs::read_to_string("/proc/cpuinfo").context("read /proc/cpuinfo")?;
-        Ok(Self {
-            rustc: output("rustc", &["-V"])?,
-            cpu: family(&cpu),
-            libc: output("getconf", &["GNU_LIBC_VERSION"]).unwrap_or_else(|_| "unknown".to_owned()),
-            valgrind: output("valgrind", &["--version"])?,
-        })
-    }
-}
-
-fn output(program: &str, args: &[&str]) -> anyhow::Result<String> {
-    let output = Command::new(program).args(args).output().with_context(|| format!("run {program}"))?;
-    ensure!(output.status.success(), "{program}: {}", output.status);
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-}
-
-/// The family in the text of `/proc/cpuinfo`, by x86's names or Arm's.
-fn family(cpuinfo: &str) -> String {
-    let field = |name: &str| {
-        let mut fields = cpuinfo.lines().filter_map(|line| line.split_once(':'));
-        fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim())
-    };
-    let vendor = field("vendor_id").or_else(|| field("CPU implementer")).unwrap_or("unknown");
-    let family = field("cpu family").or_else(|| field("CPU part")).unwrap_or("unknown");
-    let flags = field("flags").unwrap_or_default();
-    let vectors = ["avx2", "avx", "sse4_2"].into_iter().find(|name| flags.split(' ').any(|flag| flag == *name));
-    format!("{vendor} family {family} {}", vectors.unwrap_or_default()).trim_end().to_owned()
-}
 
 /// Instructions per iteration, by subject, on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,7 +122,7 @@ mod tests {
 
     fn machine(rustc: &str) -> Machine {
         let text = |text: &str| text.to_owned();
-        Machine { rustc: text(rustc), cpu: text("cpu"), libc: text("libc"), valgrind: text("valgrind") }
+        Machine { rustc: text(rustc), processor: text("processor"), libc: text("libc"), valgrind: text("valgrind") }
     }
 
     fn record(rustc: &str, counts: &[(&str, u64)]) -> Record {
@@ -201,14 +157,5 @@ mod tests {
         assert_eq!(figures.records, std::slice::from_ref(&new));
         assert_eq!(figures.of(&machine("1")), Some(&new));
         assert_eq!(figures.of(&machine("2")), None);
-    }
-
-    #[test]
-    fn families_of_processors() {
-        let amd = "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nflags\t\t: sse4_2 avx avx2 fma\n";
-        assert_eq!(family(amd), "AuthenticAMD family 25 avx2");
-        assert_eq!(family(&amd.replace(" avx2", "")), "AuthenticAMD family 25 avx");
-        assert_eq!(family("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n"), "0x41 family 0xd0c");
-        assert_eq!(family(""), "unknown family unknown");
     }
 }

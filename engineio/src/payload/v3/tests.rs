@@ -1,5 +1,6 @@
 use super::*;
 use crate::packet::{Message, Outbound};
+use crate::{SharedFrame, payload::poll_v3::encode};
 use bytes::Bytes;
 use proptest::prelude::*;
 
@@ -114,12 +115,12 @@ fn walks_a_binary_body_up_to_its_first_fault() {
 
 #[test]
 fn refuses_a_body_that_is_not_utf8_or_a_flood() {
-    assert_eq!(decode_text(b"3:4\xff\xfe").err(), Some(payload::DecodeError::Utf8));
-    let flood = Some(payload::DecodeError::TooManyIdlePackets);
+    assert_eq!(decode_text(b"3:4\xff\xfe").err(), Some(error::DecodeError::Utf8));
+    let flood = Some(error::DecodeError::TooManyIdlePackets);
     for idle in ["1:2", "1:3", "1:6", "0:", "1:0", "1:5"] {
         let body = |n| idle.repeat(n);
-        assert!(decode_text(body(payload::MAX_IDLE_PACKETS).as_bytes()).is_ok());
-        assert_eq!(decode_text(body(payload::MAX_IDLE_PACKETS + 1).as_bytes()).err(), flood, "{idle}");
+        assert!(decode_text(body(MAX_IDLE_PACKETS).as_bytes()).is_ok());
+        assert_eq!(decode_text(body(MAX_IDLE_PACKETS + 1).as_bytes()).err(), flood, "{idle}");
     }
     assert_eq!(decode_binary(&b"\x00\x01\xff2".repeat(65)).err(), flood);
     assert_eq!(walk_text(&"2:4a".repeat(20_000)).len(), 20_000);

@@ -1,77 +1,15 @@
-//! A bench without sockets: shards on one fake clock, whose posts are carried by hand, and sessions that record what they
-//! are sent.
+//! The chat on the engine's test kit: shards on one clock, whose messages to each other are delivered in an order that the test
+//! chooses.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, VecDeque},
-    hash::BuildHasher as _,
-    net::SocketAddr,
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, rc::Rc};
 
-use engineio::{CloseReason, Handler as _, Message, Outbox, SendError, SharedFrame, session::Transport, slab::Slab};
+use engineio::{CloseReason, testing::Shards};
 
 use super::super::*;
 use crate::{
     auth::{TokenRequest, sign},
     config::{Environment, Source},
 };
-
-/// The engine of one shard.
-pub(super) struct Engine {
-    now: Instant,
-    entropy: u8,
-    shard: u16,
-    shards: u16,
-    posted: Vec<(u16, ShardMessage)>,
-    conns: Slab<()>,
-    sent: HashMap<ConnKey, Vec<String>>,
-    closing: Vec<ConnKey>,
-}
-
-impl Outbox for Engine {
-    fn now(&self) -> Instant {
-        self.now
-    }
-
-    fn shard(&self) -> u16 {
-        self.shard
-    }
-
-    fn shards(&self) -> u16 {
-        self.shards
-    }
-
-    fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
-        assert!(shard < self.shards);
-        self.posted.push((shard, message));
-    }
-
-    fn start_job(&mut self, _: engineio::Job) -> Result<engineio::JobId, engineio::job::TooManyJobs> {
-        Err(engineio::job::TooManyJobs)
-    }
-
-    fn fill_random(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.entropy = self.entropy.wrapping_mul(5).wrapping_add(3);
-            *byte = self.entropy;
-        }
-    }
-
-    fn send(&mut self, conn: ConnKey, frame: &SharedFrame) -> Result<(), SendError> {
-        let sent = self.sent.get_mut(&conn).ok_or(SendError::Closed)?;
-        sent.push(String::from_utf8(frame.polling().to_vec()).unwrap());
-        Ok(())
-    }
-
-    fn is_writable(&self, conn: ConnKey) -> bool {
-        self.sent.contains_key(&conn)
-    }
-
-    fn close(&mut self, conn: ConnKey, _: CloseReason) {
-        self.closing.push(conn);
-    }
-}
 
 /// The chat as both the server and the test hold it.
 #[derive(Clone)]
@@ -121,26 +59,17 @@ impl Handler for Held {
     }
 }
 
-/// A shard with its engine.
-pub(super) struct Shard {
-    server: socketio::Server<Held>,
-    pub(super) chat: Held,
-    engine: Engine,
-}
-
 /// A session: its shard, and its key there.
-pub(super) type Conn = (usize, ConnKey);
+pub(super) type Conn = (u16, ConnKey);
 
 /// A server. Sessions are opened on its shards in turn.
 pub(super) struct Bench {
-    pub(super) shards: Vec<Shard>,
+    shards: Shards<socketio::Server<Held>>,
+    /// Of each shard.
+    pub(super) chats: Vec<Held>,
     config: Arc<Config>,
-    pub(super) opened: usize,
-    /// What is under way, by the shards it goes from and to.
-    mail: BTreeMap<(usize, usize), VecDeque<ShardMessage>>,
-    /// From where to where each piece of mail goes, in the order in which it was posted.
-    in_order: VecDeque<(usize, usize)>,
-    /// Chooses whose mail arrives next.
+    pub(super) opened: u16,
+    /// Chooses whose message arrives next.
     pub(super) dice: u64,
 }
 
@@ -152,7 +81,7 @@ pub(super) fn with(keys: &[(&str, &str)], test: impl Fn(Bench)) {
 }
 
 impl Bench {
-    pub(super) fn with(shards: usize, keys: &[(&str, &str)]) -> Self {
+    pub(super) fn with(shards: u16, keys: &[(&str, &str)]) -> Self {
         let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
         let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
         let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
@@ -163,30 +92,10 @@ impl Bench {
         let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
         let config = crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap();
         let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(Arc::clone(&config), shards));
-        let (now, count) = (Instant::now(), u16::try_from(shards).unwrap());
-        let shard = |shard| {
-            let chat = Held(Rc::new(RefCell::new(Chat::new(Arc::clone(&shared)))));
-            let engine = Engine {
-                now,
-                entropy: 0,
-                shard,
-                shards: count,
-                posted: Vec::new(),
-                conns: Slab::default(),
-                sent: HashMap::new(),
-                closing: Vec::new(),
-            };
-            Shard { server: socketio::Server::new(socketio::Config::default(), chat.clone()), chat, engine }
-        };
-        Self {
-            shards: (0..count).map(shard).collect(),
-            config,
-            opened: 0,
-            mail: BTreeMap::new(),
-            in_order: VecDeque::new(),
-            dice: 1,
-        }
+        let shared = Arc::new(Shared::new(Arc::clone(&config), usize::from(shards)));
+        let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(Arc::clone(&shared)))))).collect();
+        let server = |shard| socketio::Server::new(socketio::Config::default(), chats[usize::from(shard)].clone());
+        Self { shards: Shards::new(shards, server), chats, config, opened: 0, dice: 1 }
     }
 
     pub(super) fn roll(&mut self, sides: usize) -> usize {
@@ -195,95 +104,46 @@ impl Bench {
         (self.dice >> 33) as usize % sides
     }
 
-    /// Takes what shards posted to the mail.
-    pub(super) fn collect(&mut self) {
-        for (from, shard) in self.shards.iter_mut().enumerate() {
-            for (to, remote) in shard.engine.posted.drain(..) {
-                self.mail.entry((from, usize::from(to))).or_default().push_back(remote);
-                self.in_order.push_back((from, usize::from(to)));
-            }
-        }
-    }
-
-    /// Carries one piece of mail, any that is first between its two shards; `false` when there is none.
+    /// Delivers one message, any that is first between its two shards; `false` when there is none.
     pub(super) fn carry_one(&mut self) -> bool {
-        self.collect();
-        if self.mail.is_empty() {
+        let in_flight = Vec::from_iter(self.shards.in_flight());
+        if in_flight.is_empty() {
             return false;
         }
-        let place = self.roll(self.mail.len());
-        let (_, to) = *self.mail.keys().nth(place).unwrap();
-        let remote = self.mail.values_mut().nth(place).and_then(VecDeque::pop_front).unwrap();
-        self.mail.retain(|_, remotes| !remotes.is_empty());
-        self.hand(to, remote);
-        true
+        let (from, to) = in_flight[self.roll(in_flight.len())];
+        self.shards.deliver(from, to)
     }
 
-    /// Whether a shard is to get mail.
-    pub(super) fn awaits_mail(&self, shard: usize) -> bool {
-        self.mail.keys().any(|(_, to)| *to == shard)
+    /// Whether a message for a shard is in flight.
+    pub(super) fn awaits_mail(&self, shard: u16) -> bool {
+        self.shards.in_flight().iter().any(|(_, to)| *to == shard)
     }
 
-    /// Carries what is under way from one shard to another now.
-    pub(super) fn carry_between(&mut self, from: usize, to: usize) {
-        for remote in self.mail.remove(&(from, to)).unwrap_or_default() {
-            self.hand(to, remote);
-        }
-        self.collect();
+    /// Delivers what is in flight from one shard to another now.
+    pub(super) fn carry_between(&mut self, from: u16, to: u16) {
+        while self.shards.deliver(from, to) {}
     }
 
     /// The shard that a room lives on.
-    pub(super) fn home(&self, room: &str) -> usize {
-        let chat = self.shards[0].chat.0.borrow();
-        (chat.shared.homes.hash_one(Room::new(room)) % self.shards.len() as u64) as usize
+    pub(super) fn home(&self, room: &str) -> u16 {
+        let chat = self.chats[0].0.borrow();
+        (chat.shared.homes.hash_one(Room::new(room)) % self.shards.len() as u64) as u16
     }
 
-    /// Carries all mail, and what comes of it, to each shard in the order in which it was handed over.
+    /// Delivers all messages, and what comes of them, to each shard in the order in which they were sent.
     pub(super) fn carry_in_order(&mut self) {
-        self.collect();
-        while let Some(to) = self.in_order.pop_front() {
-            let Some(remote) = self.mail.get_mut(&to).and_then(VecDeque::pop_front) else { continue };
-            self.mail.retain(|_, remotes| !remotes.is_empty());
-            self.hand(to.1, remote);
-            self.collect();
-        }
+        self.shards.deliver_all();
     }
 
-    pub(super) fn hand(&mut self, to: usize, message: ShardMessage) {
-        let Shard { server, engine, .. } = &mut self.shards[to];
-        server.on_shard_message(engine, message);
-        self.settle(to);
-    }
-
-    /// Carries all mail, and what comes of it.
+    /// Delivers all messages, and what comes of them, in an order of the dice's choice.
     pub(super) fn carry(&mut self) {
         while self.carry_one() {}
-        self.in_order.clear();
-    }
-
-    pub(super) fn settle(&mut self, shard: usize) {
-        let Shard { server, engine, .. } = &mut self.shards[shard];
-        while let Some(conn) = engine.closing.pop() {
-            if engine.sent.remove(&conn).is_some() {
-                server.on_close(engine, conn, CloseReason::TransportClose);
-                let key = engine.conns.key_at(conn.index()).unwrap();
-                engine.conns.remove(key);
-            }
-        }
     }
 
     pub(super) fn open(&mut self) -> Conn {
-        let place = self.opened % self.shards.len();
+        let shard = self.opened % self.shards.len() as u16;
         self.opened += 1;
-        let Shard { server, engine, .. } = &mut self.shards[place];
-        let conn = ConnKey::new(engine.conns.insert(()));
-        engine.sent.insert(conn, Vec::new());
-        let (uri, headers) = (http::Uri::from_static("/socket.io/?EIO=4"), http::HeaderMap::new());
-        let remote = SocketAddr::from(([127, 0, 0, 1], 9));
-        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
-        server.on_open(engine, conn, &handshake);
-        self.settle(place);
-        (place, conn)
+        (shard, self.shards[shard].open())
     }
 
     pub(super) fn token(&self, sub: &str, lifetime: u64) -> String {
@@ -310,63 +170,44 @@ impl Bench {
         self.carry();
     }
 
-    /// A client sends this; what its shard posts stays under way.
+    /// A client sends this; what its shard sends to others stays in flight.
     pub(super) fn say(&mut self, (shard, conn): Conn, text: &str) {
-        let Shard { server, engine, .. } = &mut self.shards[shard];
-        server.on_message(engine, conn, Message::Text(text.into()));
-        self.settle(shard);
-        self.collect();
+        self.shards[shard].text(conn, text);
     }
 
     pub(super) fn close(&mut self, (shard, conn): Conn) {
-        self.shards[shard].engine.closing.push(conn);
-        self.settle(shard);
+        self.shards[shard].close(conn, CloseReason::TransportClose);
         self.carry();
     }
 
     /// Lets time pass, stopping at each deadline.
     pub(super) fn advance(&mut self, ms: u64) {
-        let until = self.shards[0].engine.now + Duration::from_millis(ms);
-        let next = |(place, shard): (usize, &Shard)| shard.server.poll_timeout().map(|at| (at, place));
-        while let Some((at, place)) =
-            self.shards.iter().enumerate().filter_map(next).min().filter(|(at, _)| *at <= until)
-        {
-            for shard in &mut self.shards {
-                shard.engine.now = shard.engine.now.max(at);
-            }
-            let Shard { server, engine, .. } = &mut self.shards[place];
-            server.on_timeout(engine);
-            self.settle(place);
+        let until = self.shards.now() + Duration::from_millis(ms);
+        while self.shards.advance_to_deadline(until) {
             self.carry();
-        }
-        for shard in &mut self.shards {
-            shard.engine.now = until;
         }
     }
 
-    /// What was sent to a session since the last question.
+    /// Ends the turn. What was sent to a session since the last question.
     pub(super) fn sent(&mut self, (shard, conn): Conn) -> Vec<String> {
-        // The end of the turn.
-        let Shard { server, engine, .. } = &mut self.shards[shard];
-        server.on_flush(engine);
-        engine.sent.get_mut(&conn).map(std::mem::take).unwrap_or_default()
+        self.shards[shard].sent(conn)
     }
 
     pub(super) fn is_open(&self, (shard, conn): Conn) -> bool {
-        self.shards[shard].engine.sent.contains_key(&conn)
+        self.shards[shard].engine.is_open(conn)
     }
 
     pub(super) fn homes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.chat.0.borrow().homes.len()).sum()
+        self.chats.iter().map(|chat| chat.0.borrow().homes.len()).sum()
     }
 
     /// How many entries each collection has that must be empty without a client.
     pub(super) fn into_kept(self) -> BTreeMap<&'static str, usize> {
         let mut kept = BTreeMap::new();
-        for Shard { chat, engine, .. } in self.shards {
+        let never = self.shards.now() + Duration::from_secs(1 << 31);
+        for chat in self.chats {
             let mut chat = chat.0.borrow_mut();
             let Chat { peers, members, users, homes, quiet, idle, expiry, typing, grace, shared, .. } = &mut *chat;
-            let never = engine.now + Duration::from_secs(1 << 31);
             kept.insert("accounts", shared.accounts.len());
             for (what, count) in [
                 ("peers", peers.iter().flatten().count()),

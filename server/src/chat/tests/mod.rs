@@ -104,7 +104,6 @@ fn typing_in_a_room_disturbs_its_home_and_the_shards_with_members_only() {
     bench.say(alice, &format!(r#"2["typing",true,{{"roomId":"{room}"}}]"#));
     assert!(bench.awaits_mail(bench.home(&room)) && !bench.awaits_mail(carol.0));
     while bench.carry_one() {
-        bench.collect();
         assert!(!bench.awaits_mail(carol.0), "nobody there is in the room");
     }
     let told = format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":true,"roomId":"{room}"}}]"#);
@@ -247,7 +246,7 @@ fn past_rooms_of_a_user_who_stays_are_bounded_and_leave_nothing() {
 fn a_fraction_of_a_second_of_leeway_counts_on_a_living_socket_too() {
     with(&[("auth.leeway", "1500ms")], |mut bench| {
         bench.join("alice");
-        let chat = bench.shards[0].chat.0.borrow();
+        let chat = bench.chats[0].0.borrow();
         let expires = chat.members.iter().flatten().next().and_then(|member| member.expires).unwrap();
         assert_eq!(expires.subsec_millis(), 500);
     });

@@ -123,6 +123,6 @@ fn packets_with_attachments_set_one_deadline() {
         bench.binary(conn, b"1");
         bench.binary(conn, b"2");
     }
-    let far = bench.engine.now + Duration::from_secs(3600);
-    assert_eq!(std::iter::from_fn(|| bench.server.core.deadlines.attachments.pop_due(far)).count(), 1);
+    let far = bench.engine.now() + Duration::from_secs(3600);
+    assert_eq!(std::iter::from_fn(|| bench.handler.state.deadlines.attachments.pop_due(far)).count(), 1);
 }

@@ -1,11 +1,13 @@
 //! Joining namespaces, being refused, and joining none in time.
 
+use engineio::testing::Engine;
+
 use super::*;
 
 /// How many deadlines are set for clients without a namespace.
 fn watched(bench: &mut Bench) -> usize {
-    let far = bench.engine.now + Duration::from_secs(3600);
-    std::iter::from_fn(|| bench.server.core.deadlines.connects.pop_due(far)).count()
+    let far = bench.engine.now() + Duration::from_secs(3600);
+    std::iter::from_fn(|| bench.handler.state.deadlines.connects.pop_due(far)).count()
 }
 
 #[test]
@@ -18,11 +20,13 @@ fn a_connect_is_answered_with_the_id_of_the_socket() {
         ("0/chat", "/chat", "none"),
         (r#"0/chat,{"a":[1]}"#, "/chat", r#"{"a":[1]}"#),
     ] {
-        let mut bench = Bench::new();
+        // The id names the shard.
+        let engine = Engine::of_shard(7, 8);
+        let mut bench = Bench(Shard::with_engine(server(|_| ()), engine));
         let conn = bench.open();
         bench.text(conn, text);
-        let nsp_index = bench.server.core.namespaces.find(nsp).unwrap();
-        let socket = bench.server.core.client(conn).unwrap().socket_of(nsp_index).unwrap();
+        let nsp_index = bench.handler.state.namespaces.find(nsp).unwrap();
+        let socket = bench.handler.state.client(conn).unwrap().socket_of(nsp_index).unwrap();
         let id = bench.io(|io| io.id(socket)).unwrap();
         let head = if nsp == "/" { "40".to_owned() } else { format!("40{nsp},") };
         assert_eq!(bench.sent(conn), [format!(r#"{head}{{"sid":"{id}"}}"#)], "{text}");
@@ -87,14 +91,14 @@ fn a_refusal_carries_its_data_and_may_be_retried() {
         (Some(r#"{"code":1}"#), r#"44{"message":"no \"entry\"","data":{"code":1}}"#),
     ] {
         let message = "no \"entry\"".to_owned();
-        bench.server.handler.refuse = Some(ConnectError { message, data: data.map(str::to_owned) });
+        bench.handler.handler.refuse = Some(ConnectError { message, data: data.map(str::to_owned) });
         bench.text(conn, "0");
         assert_eq!(bench.sent(conn), [expected]);
     }
     bench.text(conn, "0/chat,");
     assert!(bench.sent(conn)[0].starts_with(r#"44/chat,{"message":"#));
     assert_eq!(bench.calls(), [""; 0]);
-    bench.server.handler.refuse = None;
+    bench.handler.handler.refuse = None;
     bench.connect(conn, "/");
 }
 
@@ -138,7 +142,7 @@ fn a_client_without_a_namespace_is_closed_in_time_and_without_a_packet() {
     assert_eq!((bench.sent(idle), bench.sent(refused)), (vec![], vec![]));
     bench.advance(10_000);
     assert!(!bench.is_closed(connected));
-    assert_eq!(bench.server.poll_timeout(), None);
+    assert_eq!(bench.handler.poll_timeout(), None);
 }
 
 #[test]
@@ -165,6 +169,7 @@ fn connecting_and_leaving_again_and_again_sets_one_deadline() {
         bench.text(conn, "1");
         bench.connect(conn, "/");
         bench.text(conn, "0/nope,");
+        assert_eq!(bench.sent(conn).len(), 1, "the refusal");
     }
     assert_eq!(watched(&mut bench), 1);
 }

@@ -120,7 +120,7 @@ fn reserved_names_are_not_emitted() {
     }
     assert_eq!(bench.sent(conn), [""; 0]);
     bench.advance(1_000);
-    assert_eq!(bench.server.poll_timeout(), None);
+    assert_eq!(bench.handler.poll_timeout(), None);
 }
 
 #[test]
@@ -177,6 +177,7 @@ fn owed_acknowledgements_end_with_the_socket_before_it_does() {
         ]
     );
     assert_eq!(ask(&mut bench, socket, 500), Err(EmitError::Disconnected));
+    assert_eq!(bench.sent(conn).len(), 2, "the questions");
     bench.connect(conn, "/");
     bench.text(conn, "30[]");
     bench.advance(5_000);
@@ -207,12 +208,13 @@ fn an_answered_question_leaves_no_deadline() {
         let id = ask(&mut bench, socket, 3_600_000).unwrap();
         bench.text(conn, &format!("3{id}[]"));
     }
-    assert_eq!(bench.server.poll_timeout(), None);
+    assert_eq!(bench.handler.poll_timeout(), None);
     ask(&mut bench, socket, 3_600_000).unwrap();
     bench.text(conn, "1");
+    assert_eq!(bench.sent(conn).len(), 1001, "the questions");
     bench.connect(conn, "/");
     bench.advance(2_000);
-    assert_eq!(bench.server.poll_timeout(), None);
+    assert_eq!(bench.handler.poll_timeout(), None);
 }
 
 #[test]
@@ -236,7 +238,7 @@ fn asking_again_at_once_when_the_time_is_up_does_not_hang() {
     });
     ask(&mut bench, socket, 0).unwrap();
     bench.sent(conn);
-    bench.server.on_timeout(&mut bench.engine);
+    bench.call(|server, engine| server.on_timeout(engine));
     assert_eq!(bench.sent(conn), [r#"421["ask"]"#]);
 }
 
@@ -244,7 +246,7 @@ fn asking_again_at_once_when_the_time_is_up_does_not_hang() {
 fn nothing_is_owed_for_what_was_not_sent() {
     let mut bench = Bench::new();
     let (conn, socket) = bench.join();
-    bench.engine.sessions.get_mut(&conn).unwrap().full = true;
+    bench.engine.set_queued(conn, HARD);
     assert_eq!(ask(&mut bench, socket, 500), Err(EmitError::Full));
     assert_eq!(bench.calls(), ["disconnect 0 slow consumer", "close 0"]);
     bench.assert_empty();
@@ -255,7 +257,7 @@ fn the_application_is_woken_when_it_asked_to_be() {
     let mut bench = Bench::new();
     let (_, socket) = bench.join();
     bench.advance(2_000);
-    bench.server.handler.wake = Some(bench.engine.now + Duration::from_millis(200));
+    bench.handler.handler.wake = Some(bench.engine.now() + Duration::from_millis(200));
     ask(&mut bench, socket, 100).unwrap();
     bench.advance(300);
     assert_eq!(bench.calls(), ["ack 0 0 operation has timed out", "timeout"]);

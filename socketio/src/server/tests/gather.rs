@@ -106,7 +106,7 @@ fn run(bench: &mut Bench, clients: &mut [Client], operation: &Operation, number:
             expect(clients, "41", &|index, _| index == client);
             clients[client].kicked = true;
         }
-        Operation::Flush => bench.flush(),
+        Operation::Flush => bench.end_turn(),
     }
 }
 
@@ -145,7 +145,7 @@ fn a_full_batch_does_not_wait_for_the_end_of_the_turn() {
     for _ in 0..27 {
         bench.io(|io| io.of("/").to("r").emit("e", &args, &[])).unwrap();
     }
-    let before_the_end = bench.engine.sessions[&members[0].0].sent.len();
+    let before_the_end = bench.engine.sent(members[0].0).len();
     assert!((26..=27).contains(&before_the_end), "{before_the_end}");
     assert_eq!(bench.sent(members[2].0).len(), 27);
 }

@@ -148,5 +148,5 @@ fn nothing_stays_of_a_session_that_waited_for_attachments_and_answers() {
     bench.assert_empty();
     bench.calls();
     bench.advance(20_000);
-    assert_eq!((bench.calls(), bench.server.poll_timeout()), (vec![], None));
+    assert_eq!((bench.calls(), bench.handler.poll_timeout()), (vec![], None));
 }

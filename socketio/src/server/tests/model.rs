@@ -208,7 +208,11 @@ impl World {
             Operation::Writable { client, writable } => {
                 if let Some(conn) = self.clients[client].conn {
                     self.clients[client].unwritable = !writable;
-                    self.bench.engine.sessions.get_mut(&conn).unwrap().unwritable = !writable;
+                    if writable {
+                        self.bench.engine.resume_reading(conn);
+                    } else {
+                        self.bench.engine.set_queued(conn, SOFT);
+                    }
                 }
             }
         }
@@ -304,7 +308,7 @@ proptest! {
             }
             world.run(operation);
             prop_assert_eq!(*counts.borrow(), [world.connects, world.disconnects, world.answered]);
-            prop_assert_eq!(world.bench.server.core.sockets.len(), world.connects - world.disconnects);
+            prop_assert_eq!(world.bench.handler.state.sockets.len(), world.connects - world.disconnects);
         }
         for client in 0..CLIENTS {
             world.run(Operation::Gone { client });

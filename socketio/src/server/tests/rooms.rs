@@ -1,6 +1,7 @@
 //! Rooms and broadcasts: who is reached, and that each is reached once.
 
 use super::*;
+use crate::state::{ids::RoomKey, room::handle::RoomHandle};
 
 /// Four clients in `/`: the first in `a`, the second in `a` and `b`, the third in `b`, the fourth in none. The first is
 /// in `/chat` as well.
@@ -35,7 +36,7 @@ fn reached(
 fn a_broadcast_reaches_whom_it_names_once() {
     let (mut bench, conns, sockets) = four();
     let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
-    let gone = SocketId::new(7, 99, [0; 15]).to_string();
+    let gone = SocketId::new(0, 99, [0; 15]).to_string();
     let mut check = |expected: &str, send: &dyn Fn(&mut Io<'_>) -> Result<usize, EmitError>| {
         assert_eq!(reached(&mut bench, conns, |io| send(io)), expected);
     };
@@ -76,7 +77,7 @@ fn a_broadcast_is_one_frame_with_its_namespace() {
 #[test]
 fn a_volatile_broadcast_leaves_out_who_does_not_read() {
     let (mut bench, conns, _) = four();
-    bench.engine.sessions.get_mut(&conns[1]).unwrap().unwritable = true;
+    bench.engine.set_queued(conns[1], SOFT);
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("a").volatile().emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("a").to("b").volatile().emit("x", "", &[])), "02");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").volatile().emit("x", "", &[])), "023");
@@ -86,7 +87,7 @@ fn a_volatile_broadcast_leaves_out_who_does_not_read() {
 #[test]
 fn a_broadcast_goes_on_past_a_session_that_is_closing_or_full() {
     let (mut bench, conns, sockets) = four();
-    bench.engine.sessions.get_mut(&conns[1]).unwrap().full = true;
+    bench.engine.set_queued(conns[1], HARD);
     let counts = bench.io(|io| {
         let first = io.of("/").emit("x", "", &[]).unwrap();
         // It is closing now, and still in its rooms.
@@ -137,8 +138,8 @@ fn a_room_named_like_a_socket_takes_nothing_meant_for_the_socket() {
 #[test]
 fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     let (mut bench, conns, sockets) = four();
-    let nsp = bench.server.core.namespaces.find("/chat").unwrap();
-    let chat = bench.server.core.client(conns[0]).unwrap().socket_of(nsp).unwrap();
+    let nsp = bench.handler.state.namespaces.find("/chat").unwrap();
+    let chat = bench.handler.state.client(conns[0]).unwrap().socket_of(nsp).unwrap();
     bench.io(|io| io.join(chat, "b"));
     assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to("b").emit("x", "", &[])), "0");
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").to("b").emit("x", "", &[])), "12");
@@ -147,29 +148,73 @@ fn sockets_of_one_client_in_two_namespaces_have_rooms_apart() {
     assert_eq!(reached(&mut bench, conns, |io| io.of("/").except_socket(sockets[0]).emit("x", "", &[])), "123");
 }
 
+/// Whom a broadcast to the room of a handle reaches, and the key that the handle keeps then.
+fn reached_by_handle(bench: &mut Bench, conns: [ConnKey; 4], handle: &RoomHandle) -> (String, Option<RoomKey>) {
+    let reached = reached(bench, conns, |io| io.of("/").to_room(handle).emit("x", "", &[]));
+    (reached, handle.key.get())
+}
+
 #[test]
-fn a_room_that_is_known_is_found_again_and_a_stale_place_leads_to_nobody_else() {
+fn a_handle_finds_its_room_again_when_it_was_empty_and_never_another_room() {
     let (mut bench, conns, sockets) = four();
-    let mut place = None;
-    let mut check = |bench: &mut Bench, expected: &str, room: &str, nsp: &str| {
-        let found = reached(bench, conns, |io| io.of(nsp).to_known(room, &mut place).emit("x", "", &[]));
-        assert_eq!(found, expected, "{room}");
-        place
-    };
-    let first = check(&mut bench, "01", "a", "/");
+    let handle = bench.io(|io| io.room("/", "a")).unwrap();
+    assert_eq!((handle.name(), handle.key.get()), ("a", None));
+    let (members, first) = reached_by_handle(&mut bench, conns, &handle);
+    assert_eq!(members, "01");
     assert!(first.is_some());
-    assert_eq!(check(&mut bench, "01", "a", "/"), first);
-    // Its slot is another room's now.
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), ("01".to_owned(), first));
+    // The room is empty, and its slot becomes another room's.
     bench.io(|io| {
         assert!(io.leave(sockets[0], "a") && io.leave(sockets[1], "a"));
         assert!(io.join(sockets[3], "c"));
     });
-    assert_eq!(check(&mut bench, "", "a", "/"), None);
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), (String::new(), None));
+    // It comes back under another key. A copy of the handle that knows the first key finds that too.
+    let copy = handle.clone();
+    copy.key.set(first);
     bench.io(|io| assert!(io.join(sockets[2], "a")));
-    assert!(check(&mut bench, "2", "a", "/").is_some_and(|place| Some(place) != first));
-    // Of another namespace, where no room has the name.
-    assert_eq!(check(&mut bench, "", "a", "/chat"), None);
-    // A socket's id stands for the socket, and is looked up each time.
+    for handle in [&handle, &copy, &handle] {
+        let (members, key) = reached_by_handle(&mut bench, conns, handle);
+        assert_eq!(members, "2");
+        assert!(key.is_some() && key != first);
+    }
+}
+
+#[test]
+fn a_handle_knows_its_room_as_soon_as_there_is_one_without_a_look_at_the_name() {
+    let (mut bench, conns, sockets) = four();
+    let handle = bench.io(|io| io.room("/", "later")).unwrap();
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle), (String::new(), None));
+    bench.io(|io| assert!(io.join(sockets[1], "later")));
+    let (members, key) = reached_by_handle(&mut bench, conns, &handle);
+    assert_eq!(members, "1");
+    // The name is not looked at: a handle with another one finds the room by the key.
+    let renamed = RoomHandle::new(handle.shard, handle.nsp, "no such room");
+    renamed.key.set(key);
+    assert_eq!(reached_by_handle(&mut bench, conns, &renamed).0, "1");
+}
+
+#[test]
+fn a_handle_is_of_one_namespace() {
+    let (mut bench, conns, _) = four();
+    assert!(bench.io(|io| io.room("/nope", "a")).is_none());
+    let handle = bench.io(|io| io.room("/", "a")).unwrap();
+    // It narrows the broadcast all the same: not everyone is reached.
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/chat").to_room(&handle).emit("x", "", &[])), "");
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").to_room(&handle).to("b").emit("x", "", &[])), "012");
+    assert_eq!(reached(&mut bench, conns, |io| io.of("/").to_room(&handle).except("b").emit("x", "", &[])), "0");
+}
+
+#[test]
+fn a_handle_with_the_id_of_a_socket_stands_for_the_socket() {
+    let (mut bench, conns, sockets) = four();
     let id = bench.io(|io| io.id(sockets[3]).unwrap().to_string());
-    assert_eq!(check(&mut bench, "3", &id, "/"), None);
+    let handle = bench.io(|io| io.room("/", &id)).unwrap();
+    bench.io(|io| assert!(io.join(sockets[0], &id)));
+    for _ in 0..2 {
+        assert_eq!(reached_by_handle(&mut bench, conns, &handle), ("3".to_owned(), None));
+    }
+    bench.io(|io| io.disconnect(sockets[3], false));
+    bench.sent(conns[3]);
+    assert_eq!(reached_by_handle(&mut bench, conns, &handle).0, "0");
 }

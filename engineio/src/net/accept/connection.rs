@@ -1,0 +1,167 @@
+//! A TCP connection and its first bytes: which shard it belongs to, and what goes on there.
+//!
+//! The sid in the first request's query names the shard of its session; a connection that came to another one is passed to that
+//! one whole, with the bytes read so far. That is only the short way: whatever is not understood here is for hyper to
+//! read from the first byte on, and a request whose session is elsewhere is served from any shard.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+use super::{
+    super::{
+        http,
+        peer::{stream::PeerStream, unread::Unread},
+        shard::{io::ShardIo, turn::ShardRef},
+        shards::{
+            command::{PassedStream, StreamPurpose},
+            connections::ConnectionGuard,
+        },
+        transport::{upgrade::Probing, websocket::ReadLoop},
+    },
+    first_request::{self, Answer, First},
+};
+use crate::{Handler, slab::Key};
+
+/// The task of one TCP connection. What precedes a WebSocket is on the heap, and gone when that lives on: an idle
+/// connection carries its read loop and nothing else.
+struct Connection<H> {
+    stage: Stage<H>,
+    _counted: ConnectionGuard,
+}
+
+enum Stage<H> {
+    /// Until it ends, or is a WebSocket with a session.
+    Arriving(Pin<Box<dyn Future<Output = Option<ReadLoop<H>>>>>),
+    Reading(ReadLoop<H>),
+}
+
+impl<H: Handler> Future for Connection<H> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.stage {
+                Stage::Reading(read_loop) => return read_loop.poll(cx),
+                Stage::Arriving(arriving) => match ready!(arriving.as_mut().poll(cx)) {
+                    Some(read_loop) => this.stage = Stage::Reading(read_loop),
+                    None => return Poll::Ready(()),
+                },
+            }
+        }
+    }
+}
+
+/// Begins the task of a connection that comes from the listener or from another shard.
+pub(in crate::net) fn begin_passed<H: Handler + 'static>(shard: &ShardRef<H>, passed: PassedStream) {
+    let PassedStream { stream, remote, early, counted, purpose } = passed;
+    let stream = match stream.attach() {
+        Ok(stream) => stream,
+        Err(error) => return tracing::error!(%error, "a connection is lost"),
+    };
+    let shard = shard.clone();
+    let stage = Stage::Arriving(match purpose {
+        StreamPurpose::Serve => Box::pin(begin(shard, stream, remote, early)),
+        StreamPurpose::Probe(probe, wire) => {
+            Box::pin(Probing::new(shard, probe, wire, stream, Unread::new(early.into())).run())
+        }
+    });
+    tokio::task::spawn_local(Connection { stage, _counted: counted });
+}
+
+/// Runs the task of a connection whose first part is `arriving`.
+#[cfg(feature = "tower")]
+pub(in crate::net) fn spawn<H: Handler + 'static>(
+    counted: ConnectionGuard,
+    arriving: impl Future<Output = Option<ReadLoop<H>>> + 'static,
+) {
+    tokio::task::spawn_local(Connection { stage: Stage::Arriving(Box::pin(arriving)), _counted: counted });
+}
+
+/// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.
+async fn begin<H: Handler + 'static>(
+    shard: ShardRef<H>,
+    mut stream: PeerStream,
+    remote: SocketAddr,
+    early: Bytes,
+) -> Option<ReadLoop<H>> {
+    shard.uncongested().await;
+    let first = if early.is_empty() {
+        let mut waiting = None;
+        // A peer that says nothing at all is closed without a word.
+        std::future::poll_fn(|cx| poll_first(&shard, &mut stream, remote, &mut waiting, cx)).await?
+    } else {
+        shard.turn(|shard| first_request::look(shard, &early, remote))
+    };
+    // What is rare, or no WebSocket, takes its memory apart.
+    match first {
+        First::Elsewhere(target, early) => {
+            shard.pass_stream(stream, early, remote, target, StreamPurpose::Serve);
+            None
+        }
+        First::Http(early) => Box::pin(http::plain::serve(shard, stream, early, remote)).await,
+        First::Answered(Answer { response, switch, early }) => {
+            let written = if response.is_empty() { 0 } else { stream.try_write(&response).unwrap_or_default() };
+            if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
+                Box::pin(write_rest(&shard, &mut stream, rest)).await?;
+            }
+            match switch {
+                Some(switch) => switch.run(shard, stream, early, remote).await,
+                None => {
+                    let patience = shard.turn(|shard| shard.io.config.close_timeout);
+                    Box::pin(stream.close_in_stages(patience)).await;
+                    None
+                }
+            }
+        }
+    }
+}
+
+/// The first bytes, and what they are; `None` when the peer is gone, or silent for `head_timeout`.
+fn poll_first<H: Handler>(
+    shard: &ShardRef<H>,
+    stream: &mut PeerStream,
+    remote: SocketAddr,
+    waiting: &mut Option<Key>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<First>> {
+    shard.turn(|shard| {
+        // Lent out, so that the handler may be asked while the bytes are borrowed.
+        let mut scratch = std::mem::take(&mut shard.scratch);
+        let mut buffer = ReadBuf::new(&mut scratch);
+        let first = match Pin::new(stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                Poll::Ready(Some(first_request::look(shard, buffer.filled(), remote)))
+            }
+            Poll::Ready(_) => Poll::Ready(None),
+            Poll::Pending => shard.io.await_first(waiting, cx),
+        };
+        shard.scratch = scratch;
+        if let Some(key) = waiting.take_if(|_| first.is_ready()) {
+            shard.io.timers.first_bytes.end(key);
+        }
+        first
+    })
+}
+
+impl ShardIo {
+    /// Has `cx` woken after `head_timeout`; by then the wait is over.
+    fn await_first<T>(&mut self, waiting: &mut Option<Key>, cx: &Context<'_>) -> Poll<Option<T>> {
+        let first_bytes = &mut self.timers.first_bytes;
+        let key =
+            waiting.get_or_insert_with(|| first_bytes.wait(self.now + self.config.head_timeout, cx.waker().clone()));
+        if first_bytes.is_waiting(*key) { Poll::Pending } else { Poll::Ready(None) }
+    }
+}
+
+/// Writes what a response has left, for a peer that takes it.
+async fn write_rest<H: Handler>(shard: &ShardRef<H>, stream: &mut PeerStream, rest: &[u8]) -> Option<()> {
+    let patience = shard.turn(|shard| shard.io.config.ping_timeout);
+    tokio::time::timeout(patience, stream.write_all(rest)).await.ok()?.ok()
+}

@@ -1,0 +1,97 @@
+//! Accepting connections, placing them, and going on when there are no file descriptors left.
+//!
+//! The acceptor lives on the first shard. What it accepts for another one goes there as a command, and was never known to
+//! this shard's reactor.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use mio::net::TcpListener;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    super::{
+        peer::stream::DetachedStream,
+        shard::turn::ShardRef,
+        shards::command::{Command, PassedStream, StreamPurpose},
+    },
+    connection,
+};
+use crate::Handler;
+
+/// How long to wait before trying again when the process or the machine has no descriptor left.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// A socket that this thread waits at. (mio's: its `accept` gives a stream that does not block in one system call.)
+pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    listener.set_nonblocking(true)?;
+    // Without it small packets wait for the peer's delayed acknowledgements. Linux has accepted connections inherit it.
+    socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
+    #[expect(deprecated, reason = "its successor is unsafe, for types whose descriptor changes; this one's does not")]
+    AsyncFd::with_interest(TcpListener::from_std(listener), Interest::READABLE)
+}
+
+/// Accepts for ever. Each connection is a task of its shard's thread.
+pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>, shard: ShardRef<H>) {
+    let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
+    let (mut starved, mut last) = (false, id);
+    loop {
+        match listener.async_io(Interest::READABLE, TcpListener::accept).await {
+            Ok((stream, remote)) => {
+                if std::mem::take(&mut starved) {
+                    tracing::info!("accepting again");
+                }
+                if !cfg!(target_os = "linux") {
+                    let _ = stream.set_nodelay(true);
+                }
+                last = registry.connections.least_loaded(last);
+                let counted = registry.connections.count(last);
+                let passed = PassedStream {
+                    stream: DetachedStream::Tcp(stream.into()),
+                    remote,
+                    early: Bytes::new(),
+                    counted,
+                    purpose: StreamPurpose::Serve,
+                };
+                if last == id {
+                    connection::begin_passed(&shard, passed);
+                } else {
+                    shard.turn(|shard| shard.io.outgoing.push(last, Command::Stream(Box::new(passed))));
+                }
+            }
+            // The peer was gone before it was accepted: its own affair.
+            Err(error) if is_peers_fault(&error) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut starved, true) {
+                    tracing::error!(%error, "cannot accept; connections wait");
+                }
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+fn is_peers_fault(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionRefused
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_accepted_connection_does_not_block_and_does_not_delay() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = listen(socket).unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = listener.async_io(Interest::READABLE, TcpListener::accept).await.unwrap();
+        if cfg!(target_os = "linux") {
+            assert!(stream.nodelay().unwrap());
+        }
+        assert!(socket2::SockRef::from(&stream).nonblocking().unwrap());
+    }
+}

@@ -1,0 +1,254 @@
+//! [`EngineHttp`]: from a request to its answer.
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use hyper::body::Body;
+
+use super::{
+    super::{
+        peer::{send_queue::PollBody, wire_format::WireFormat},
+        shard::{
+            application::Admitting,
+            fallback::OtherRequest,
+            opening::Admitted,
+            transport::{ActiveTransport, PollingTransport},
+            turn::ShardRef,
+        },
+        shards::{handle::Handle, session_request::SessionQuery},
+        transport::{polling, session_shard::SessionShard, switching::SwitchProtocol},
+    },
+    hooks,
+};
+use crate::{
+    Config, Handler, Handshake, Protocol,
+    hooks::{Outcome, Request},
+    http::{
+        self as engine, Action, Query, Refused, Route,
+        admission::{Question, UNAVAILABLE},
+        answer,
+        head::check_head,
+        route::check_websocket,
+    },
+    session::Transport,
+};
+
+/// The service of one connection, or of one request that another server passes on.
+pub(in crate::net) struct EngineHttp<H> {
+    pub(super) shard: ShardRef<H>,
+    pub(super) config: Rc<Config>,
+    remote: SocketAddr,
+    switch: Rc<RefCell<Option<SwitchProtocol>>>,
+}
+
+impl<H> Clone for EngineHttp<H> {
+    fn clone(&self) -> Self {
+        Self {
+            shard: self.shard.clone(),
+            config: Rc::clone(&self.config),
+            remote: self.remote,
+            switch: Rc::clone(&self.switch),
+        }
+    }
+}
+
+/// An answer that is no refusal, and what it is to a session: that decides which hooks see it.
+enum Served {
+    /// The first of a session.
+    First(Response<Bytes>),
+    /// Another one.
+    More(Response<Bytes>),
+    /// It concerns none.
+    Apart(Response<Bytes>),
+}
+
+/// A request for the engine.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    parts: &'a Parts,
+    query: &'a Query<'a>,
+    remote: SocketAddr,
+}
+
+impl<'a> Asked<'a> {
+    const fn request(self) -> Request<'a> {
+        let Self { parts: Parts { method, uri, headers, .. }, query, remote } = self;
+        Request { method, uri, query, headers, remote }
+    }
+
+    const fn handshake(self, transport: Transport) -> Handshake<'a> {
+        Handshake { transport, uri: &self.parts.uri, headers: &self.parts.headers, remote: self.remote }
+    }
+
+    /// The value of `Sec-WebSocket-Accept`, if this is a correct WebSocket handshake.
+    fn check_websocket(self, body: &impl Body) -> Result<String, Refused> {
+        let Parts { method, headers, version, .. } = self.parts;
+        check_websocket(method, headers, *version, !body.is_end_stream())
+    }
+
+    /// The answer to a GET that speaks `protocol`.
+    fn poll(self, body: PollBody, protocol: Protocol) -> answer::Poll<'a> {
+        let PollBody { bytes, binary, compress } = body;
+        answer::Poll { body: bytes, binary, compress, jsonp: self.query.jsonp_for(protocol) }
+    }
+}
+
+impl<H: Handler + 'static> EngineHttp<H> {
+    pub(in crate::net) const fn new(
+        shard: ShardRef<H>,
+        config: Rc<Config>,
+        remote: SocketAddr,
+        switch: Rc<RefCell<Option<SwitchProtocol>>>,
+    ) -> Self {
+        Self { shard, config, remote, switch }
+    }
+
+    /// `parts` by reference: a future keeps what it was given beside what it makes of it.
+    pub(in crate::net) async fn answer<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
+            return answer::closing(status);
+        }
+        if !engine::matches_path(&self.config, parts.uri.path()) {
+            return self.answer_other(parts).await;
+        }
+        let query = Query::parse(&parts.uri);
+        let asked = Asked { parts, query: &query, remote: self.remote };
+        let (mut response, hooked) = match self.serve(asked, body).await {
+            Ok(Served::First(response)) => (response, Some(true)),
+            Ok(Served::More(response)) => (response, Some(false)),
+            Ok(Served::Apart(response)) => (response, None),
+            Err(refused) => (self.refuse(asked, refused), None),
+        };
+        answer::finish(&mut response, &parts.headers, &self.config);
+        if let Some(first) = hooked {
+            let (headers, request) = (response.headers_mut(), asked.request());
+            self.shard.turn(|shard| shard.hooks.change_headers(headers, &request, first));
+        }
+        response
+    }
+
+    /// The application's answer to a request outside the engine's path.
+    async fn answer_other(&self, parts: &Parts) -> Response<Bytes> {
+        let (fallback, handle) =
+            self.shard.turn(|shard| (shard.fallback.clone(), Handle::new(Arc::clone(&shard.io.registry))));
+        match fallback.answer(&OtherRequest { parts, remote: self.remote, handle: &handle }) {
+            Outcome::Ready(response) => response,
+            Outcome::Pending(response) => response.await,
+        }
+    }
+
+    fn refuse(&self, asked: Asked<'_>, refused: Refused) -> Response<Bytes> {
+        if let Refused::Coded(error, message) = &refused {
+            let (message, request) = (message.as_deref(), asked.request());
+            self.shard.turn(|shard| shard.hooks.connection_error(*error, message, request));
+        }
+        refused.answer(&asked.parts.headers)
+    }
+
+    async fn serve<B>(&self, asked: Asked<'_>, body: B) -> Result<Served, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Parts { method, headers, .. } = asked.parts;
+        match engine::route::route_query(asked.query, method, headers, &self.config)? {
+            Route::Preflight => Ok(Served::Apart(answer::preflight(headers, &self.config))),
+            Route::Open(Transport::Polling) => Box::pin(self.open_polling(asked)).await.map(Served::First),
+            Route::Open(Transport::WebSocket) => Box::pin(self.open_websocket(asked, &body)).await.map(Served::First),
+            Route::Session(sid, action) => {
+                let query = SessionQuery { sid, action, protocol: asked.query.protocol() };
+                self.session(asked, body, query).await.map(Served::More)
+            }
+        }
+    }
+
+    /// Whether this handshake may become a session. What the hooks say is awaited.
+    async fn admit(&self, asked: Asked<'_>, transport: Transport) -> Result<Admitted, Refused> {
+        let (shard, request) = (&self.shard, asked.request());
+        let mut admitting = Admitting::default();
+        loop {
+            shard.turn(|shard| shard.admit(&mut admitting, &asked.handshake(transport), asked.query))?;
+            if admitting.admission.question() == Question::SidPart {
+                return admitting.finish(hooks::generate_id(shard, &request).await);
+            }
+            let verdict = hooks::allow_request(shard, &request).await;
+            admitting.admission.verdict(verdict.as_ref().map_err(|panicked| *panicked))?;
+        }
+    }
+
+    async fn open_polling(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Refused> {
+        let admitted = self.admit(asked, Transport::Polling).await?;
+        let protocol = admitted.terms.protocol;
+        let (sid, body) = self.shard.turn(|shard| {
+            // The server may have begun to drain while the application was asked.
+            if shard.io.draining {
+                return Err(Refused::from(UNAVAILABLE));
+            }
+            let takes_binary = asked.query.takes_binary();
+            let polling = ActiveTransport::Polling(PollingTransport { takes_binary, ..PollingTransport::default() });
+            let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling));
+            let body = shard.io.take_body(key).ok_or(UNAVAILABLE)?;
+            Ok((sid, body))
+        })?;
+        let (poll, headers) = (asked.poll(body, protocol), &asked.parts.headers);
+        Ok(answer::handshake(poll, &sid.to_string(), headers, &self.config))
+    }
+
+    async fn open_websocket(&self, asked: Asked<'_>, body: &impl Body) -> Result<Response<Bytes>, Refused> {
+        let accept = asked.check_websocket(body)?;
+        let admitted = self.admit(asked, Transport::WebSocket).await?;
+        let Parts { uri, headers, .. } = asked.parts;
+        let (wire, extensions) = WireFormat::negotiate(&self.config, asked.query, admitted.terms.protocol, headers);
+        let opening = Box::new((uri.clone(), headers.clone()));
+        self.switch.replace(Some(SwitchProtocol::Open { admitted, wire, opening }));
+        Ok(answer::switching_protocols(&accept, extensions, headers))
+    }
+
+    async fn session<B>(&self, asked: Asked<'_>, body: B, query: SessionQuery) -> Result<Response<Bytes>, Refused>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let headers = &asked.parts.headers;
+        let session = SessionShard::of(&query.sid, &self.shard).ok_or(Refused::UNKNOWN)?;
+        match query.action {
+            Action::Upgrade => Box::pin(self.begin_upgrade(&session, asked, &body, query)).await,
+            Action::Poll => {
+                let body = polling::poll(&session, query).await?;
+                Ok(asked.poll(body, query.protocol).answer(headers, &self.config))
+            }
+            Action::Post => {
+                let form = engine::post_body(headers, asked.query, query.protocol);
+                Box::pin(polling::post(&session, query, form, body, &self.config)).await?;
+                Ok(answer::posted(headers))
+            }
+            Action::WebSocketWithoutUpgrade | Action::Other => {
+                session.find(query).await?;
+                // `WebSocketWithoutUpgrade` has no place in any session.
+                Err(Refused::BadRequest)
+            }
+        }
+    }
+
+    async fn begin_upgrade(
+        &self,
+        session: &SessionShard<'_, H>,
+        asked: Asked<'_>,
+        body: &impl Body,
+        query: SessionQuery,
+    ) -> Result<Response<Bytes>, Refused> {
+        let checked = asked.check_websocket(body);
+        let reserved = session.begin_probe(query, checked.is_ok()).await?;
+        let accept = checked?;
+        let headers = &asked.parts.headers;
+        let (wire, extensions) = WireFormat::negotiate(&self.config, asked.query, query.protocol, headers);
+        let switch = match reserved {
+            Some(probe) => SwitchProtocol::Probe { shard: session.id(), probe, wire },
+            None => SwitchProtocol::Refuse,
+        };
+        self.switch.replace(Some(switch));
+        Ok(answer::switching_protocols(&accept, extensions, headers))
+    }
+}

@@ -1,0 +1,59 @@
+//! [`WireFormat`]: how the peer of a WebSocket wants its frames, as small as an idle connection should be.
+
+use http::{HeaderMap, HeaderValue};
+
+use crate::{
+    Config, Protocol, Wire,
+    http::Query,
+    ws::{
+        Decoder,
+        deflate::Deflate,
+        extensions::{self, Agreed},
+    },
+};
+
+/// What [`Wire`] says, without what is the same for all connections of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) struct WireFormat {
+    protocol: Protocol,
+    base64: bool,
+    /// The window that messages are compressed with; 0: they are not.
+    window_bits: u8,
+}
+
+impl WireFormat {
+    /// What a handshake agrees on for its WebSocket, and the extensions that its answer names. `protocol` is the session's.
+    pub(in crate::net) fn negotiate(
+        config: &Config,
+        query: &Query<'_>,
+        protocol: Protocol,
+        headers: &HeaderMap,
+    ) -> (Self, Option<HeaderValue>) {
+        let plain = Self { protocol, base64: query.base64, window_bits: 0 };
+        let offered = config.per_message_deflate.as_ref().and_then(|own| extensions::negotiate(headers, own));
+        match offered {
+            Some(Agreed { deflate, header }) => (Self { window_bits: deflate.window_bits, ..plain }, Some(header)),
+            None => (plain, None),
+        }
+    }
+
+    /// Whether frames go as they are ([`Wire::is_plain`]).
+    pub(in crate::net) const fn is_plain(self) -> bool {
+        matches!(self, Self { protocol: Protocol::V4, base64: false, window_bits: 0 })
+    }
+
+    pub(in crate::net) const fn protocol(self) -> Protocol {
+        self.protocol
+    }
+
+    pub(in crate::net) fn wire(self, config: &Config) -> Wire {
+        let Self { protocol, base64, window_bits } = self;
+        let own = config.per_message_deflate.as_ref().filter(|_| window_bits > 0);
+        let deflate = own.map(|own| Deflate { window_bits, threshold: own.threshold, level: own.level });
+        Wire { protocol, base64, deflate }
+    }
+
+    pub(in crate::net) const fn decoder(self, config: &Config) -> Decoder {
+        if self.window_bits > 0 { Decoder::with_deflate(config.max_payload) } else { Decoder::new(config.max_payload) }
+    }
+}

@@ -1,0 +1,302 @@
+//! [`Server`] and [`Running`]: the threads of the shards, from their start to their end.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError, mpsc},
+    task::Poll,
+    thread,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Response;
+
+use super::{
+    accept::listener,
+    driver::Driver,
+    shard::{
+        fallback::{Fallback, OtherRequest},
+        hooks::{CaughtHooks, HooksFactory},
+        turn::ShardRef,
+    },
+    shards::{handle::Handle, registry::Registry},
+};
+use crate::{
+    Config, Handler,
+    hooks::{Hooks, Outcome},
+};
+
+#[cfg(feature = "tower")]
+use super::accept::tower::EngineService;
+
+/// A shard's state is broken: its code, or the handler's where no connection is to blame (a flush, a timer), panicked. The shard
+/// has ended, and with it its connections; what else the process does is for its owner to decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("shard {shard} is broken: a panic left it in an unknown state")]
+pub struct BrokenShard {
+    /// The number of the shard.
+    pub shard: u16,
+}
+
+/// A server that is not running yet.
+///
+/// ```no_run
+/// # use engineio::{Config, ConnKey, CloseReason, Handler, Handshake, Message, Outbox, SharedFrame, net::Server};
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+///     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+///         let packet = engineio::packet::Outbound::Message(message);
+///         let _ = outbox.send(conn, &SharedFrame::packet(&packet));
+///     }
+///     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+/// }
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:3000")?;
+/// let running = Server::new(Config::default()).serve(listener, || Echo)?;
+/// running.join()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    fallback: Fallback,
+    hooks: Option<HooksFactory>,
+    shards: u16,
+}
+
+impl Server {
+    /// A server of one shard with these limits, which answers 404 outside the engine's path.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self { config, fallback: Fallback::default(), hooks: None, shards: 1 }
+    }
+
+    /// How many shards, that is threads, serve. Default 1; 0 counts as 1. One more than the machine has processors gains
+    /// nothing.
+    #[must_use]
+    pub fn shards(mut self, shards: u16) -> Self {
+        self.shards = shards.max(1);
+        self
+    }
+
+    /// Lets `answer` serve the paths outside the engine's, at once or later ([`Outcome`]). It runs on a shard's thread and must
+    /// not block; what it awaits has no time limit but the client's patience.
+    #[must_use]
+    pub fn fallback(
+        mut self,
+        answer: impl Fn(&OtherRequest<'_>) -> Outcome<Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        self.fallback = Fallback::new(answer);
+        self
+    }
+
+    /// Lets the application say who may connect and with which id, change headers, and hear of refusals. `factory` makes
+    /// each shard's hooks, on the shard's own thread; a request meets those of the shard its connection is on. Default:
+    /// none, and then most WebSocket handshakes are answered without the HTTP library.
+    ///
+    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is. What a hook awaits
+    /// has no time limit but the client's patience.
+    #[must_use]
+    pub fn hooks<K: Hooks + 'static>(mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> Self {
+        self.hooks = Some(HooksFactory(Arc::new(move || Box::new(factory()))));
+        self
+    }
+
+    /// Starts serving; connections are accepted when this returns. `factory` makes each shard's handler, on the shard's
+    /// own thread.
+    ///
+    /// # Errors
+    /// When the operating system gives no runtime or no thread, `listener` cannot be used, a factory panics, or the
+    /// configuration contradicts itself ([`io::ErrorKind::InvalidInput`], around the [`ConfigError`](crate::ConfigError) of
+    /// [`Config::validate`]).
+    pub fn serve<H: Handler + 'static>(
+        self,
+        listener: std::net::TcpListener,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<Running> {
+        let local_addr = listener.local_addr()?;
+        self.start(local_addr, Some(listener), factory)
+    }
+
+    /// Starts serving the requests that an application with a listener of its own passes on; see [`EngineService`].
+    /// [`Running::local_addr`] says nothing then.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    #[cfg(feature = "tower")]
+    pub fn attach<H: Handler + 'static>(
+        self,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<(Running, EngineService)> {
+        let running = self.start((std::net::Ipv4Addr::UNSPECIFIED, 0).into(), None, factory)?;
+        let service = EngineService::new(running.handle());
+        Ok((running, service))
+    }
+
+    fn start<H: Handler + 'static>(
+        self,
+        local_addr: SocketAddr,
+        mut listener: Option<std::net::TcpListener>,
+        factory: impl Fn() -> H + Send + Sync + 'static,
+    ) -> io::Result<Running> {
+        self.config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let registry = Arc::new(Registry::new(self.shards));
+        let (ended, ends) = mpsc::channel();
+        let mut running = Running { local_addr, registry, threads: Vec::new(), ends: Mutex::new(ends) };
+        let (started, ready) = mpsc::channel();
+        let factory = Arc::new(factory);
+        for id in 0..self.shards {
+            let thread = ShardThread {
+                id,
+                registry: Arc::clone(&running.registry),
+                config: self.config.clone(),
+                fallback: self.fallback.clone(),
+                hooks: self.hooks.clone(),
+                listener: listener.take(),
+                started: started.clone(),
+            };
+            let (factory, ended) = (Arc::clone(&factory), ended.clone());
+            let spawned = thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
+                let result = thread.run(&*factory);
+                // Nobody may be waiting for it.
+                let _ = ended.send(result);
+            });
+            match spawned {
+                Ok(thread) => running.threads.push(thread),
+                Err(error) => return Err(running.give_up(error)),
+            }
+        }
+        // The threads have the others: when all are gone, no message will come.
+        drop(started);
+        for _ in 0..self.shards {
+            let result = ready.recv().unwrap_or_else(|_| Err(io::Error::other("a shard ended before it began")));
+            if let Err(error) = result {
+                return Err(running.give_up(error));
+            }
+        }
+        Ok(running)
+    }
+}
+
+/// What the thread of one shard begins with.
+struct ShardThread {
+    id: u16,
+    registry: Arc<Registry>,
+    config: Config,
+    fallback: Fallback,
+    hooks: Option<HooksFactory>,
+    /// The first shard has it.
+    listener: Option<std::net::TcpListener>,
+    started: mpsc::Sender<io::Result<()>>,
+}
+
+impl ShardThread {
+    fn run<H: Handler + 'static>(self, factory: &impl Fn() -> H) -> Result<(), BrokenShard> {
+        let (id, registry) = (self.id, Arc::clone(&self.registry));
+        let result = catch_unwind(AssertUnwindSafe(|| self.serve(factory)));
+        registry.end(id);
+        result.unwrap_or(Err(BrokenShard { shard: id }))
+    }
+
+    fn serve<H: Handler + 'static>(self, factory: &impl Fn() -> H) -> Result<(), BrokenShard> {
+        let Self { id, registry, config, fallback, hooks, listener, started } = self;
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        // How many tasks of busy peers may run before the others are looked at: with tokio's own 61, a peer that floods one
+        // core makes everybody wait for 61 of its budgets.
+        builder.enable_all().event_interval(16);
+        let runtime = match builder.build_local(tokio::runtime::LocalOptions::default()) {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                // The receiver waits for this very message, or has given up.
+                let _ = started.send(Err(error));
+                return Ok(());
+            }
+        };
+        let result = runtime.block_on(async {
+            let listener = match listener.map(listener::listen).transpose() {
+                Ok(listener) => listener,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return Ok(());
+                }
+            };
+            let hooks = CaughtHooks::new(hooks.as_ref());
+            let shard = ShardRef::new(id, registry, config, fallback, hooks, factory());
+            let accepting = listener
+                .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
+            let _ = started.send(Ok(()));
+            drop(started);
+            // A task of its own: tokio would poll it between any two tasks if it were the one that is blocked on.
+            let driver = tokio::task::spawn_local(Driver::new(shard.clone(), accepting).run());
+            let (mut broken, mut driver) = (pin!(shard.breaks()), pin!(driver));
+            poll_fn(|cx| match (broken.as_mut().poll(cx), driver.as_mut().poll(cx)) {
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
+                (Poll::Pending, Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+                _ => Poll::Ready(Err(BrokenShard { shard: id })),
+            })
+            .await
+        });
+        if result.is_err() {
+            tracing::error!(shard = id, "a shard is broken; its connections end");
+        }
+        // A job that blocks must not hold up the end.
+        runtime.shutdown_background();
+        result
+    }
+}
+
+/// A server that is running.
+#[derive(Debug)]
+pub struct Running {
+    local_addr: SocketAddr,
+    registry: Arc<Registry>,
+    threads: Vec<thread::JoinHandle<()>>,
+    /// How each shard ended.
+    ends: Mutex<mpsc::Receiver<Result<(), BrokenShard>>>,
+}
+
+impl Running {
+    /// The address that connections are accepted on.
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// The way to the shards, from any thread.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.registry))
+    }
+
+    /// See [`Handle::shutdown`].
+    pub fn shutdown(&self, within: Duration) {
+        self.registry.shut_down(within);
+    }
+
+    /// Waits until every shard has stopped, or one is broken.
+    ///
+    /// # Errors
+    /// The first shard that broke. The others are still running then; a [`Handle`] can shut them down.
+    pub fn join(self) -> Result<(), BrokenShard> {
+        let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Each thread sends one.
+        for _ in &self.threads {
+            ends.recv().unwrap_or(Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Stops the shards that have begun, because another one could not.
+    fn give_up(self, error: io::Error) -> io::Error {
+        self.shutdown(Duration::ZERO);
+        // One that panicked is the reason.
+        self.threads.into_iter().for_each(|thread| drop(thread.join()));
+        error
+    }
+}

@@ -1,0 +1,265 @@
+//! [`Shard`]: a shard with the application's handler, and every call of that handler.
+//!
+//! A panic in a call that is for a connection ends that connection and no other. In a call that is for none it costs what the
+//! call was about, or, where the state behind it may be broken (flush, timers), the shard.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::{
+    super::shards::registry::{Registry, SessionPermit},
+    conn::End,
+    fallback::Fallback,
+    hooks::CaughtHooks,
+    io::ShardIo,
+    opening::Admitted,
+    transport::ActiveTransport,
+};
+use crate::{
+    CloseReason, Config, ConnKey, Handler, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, SharedFrame,
+    hooks::{IdGenerationError, SidPart, Verdict},
+    http::{
+        Query, Refused,
+        admission::{Admission, Panicked, Question},
+    },
+    job::JobPanicked,
+    packet::{Inbound, Outbound},
+    session::{SessionEvent, Transport},
+    sid::IssuedSid,
+};
+
+/// How many bytes one read of a socket may bring.
+const SCRATCH: usize = 64 * 1024;
+
+/// How many packets are taken in, at most, before what they led to is written.
+const HEARD: usize = 1024;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::net) struct Shard<H> {
+    pub(super) handler: H,
+    pub(in crate::net) hooks: CaughtHooks,
+    /// What answers requests outside the engine's path.
+    pub(in crate::net) fallback: Fallback,
+    pub(in crate::net) io: ShardIo,
+    /// The buffer every socket of the shard is read into: an idle connection owns none.
+    pub(in crate::net) scratch: Vec<u8>,
+    /// How many packets were taken in since the last end of a turn.
+    heard: usize,
+}
+
+/// The admission of a handshake, and the permit that it holds.
+#[derive(Debug, Default)]
+pub(in crate::net) struct Admitting {
+    pub(in crate::net) admission: Admission,
+    permit: Option<SessionPermit>,
+}
+
+impl Admitting {
+    /// The end of the admission.
+    pub(in crate::net) fn finish(self, part: Result<Option<SidPart>, IdGenerationError>) -> Result<Admitted, Refused> {
+        let terms = self.admission.sid_part(part)?;
+        // The first question was about it.
+        let permit = self.permit.ok_or(Refused::BadRequest)?;
+        Ok(Admitted { permit, terms, answer: None })
+    }
+}
+
+impl<H: Handler> Shard<H> {
+    pub(super) fn new(
+        id: u16,
+        registry: Arc<Registry>,
+        config: Config,
+        fallback: Fallback,
+        hooks: CaughtHooks,
+        handler: H,
+    ) -> Self {
+        let io = ShardIo::new(id, registry, config);
+        Self { handler, hooks, fallback, io, scratch: vec![0; SCRATCH], heard: 0 }
+    }
+
+    /// Asks what an admission asks of the shard and its handler, until it asks the hooks, or has nothing left to ask.
+    pub(in crate::net) fn admit(
+        &mut self,
+        admitting: &mut Admitting,
+        handshake: &Handshake<'_>,
+        query: &Query<'_>,
+    ) -> Result<(), Refused> {
+        loop {
+            match admitting.admission.question() {
+                Question::Room => {
+                    let Self { io, .. } = self;
+                    let permit = if io.draining { None } else { io.registry.permit(io.config.max_sessions) };
+                    admitting.permit = permit;
+                    admitting.admission.room(admitting.permit.is_some())?;
+                }
+                Question::Handler => {
+                    let Self { handler, io, .. } = self;
+                    let said = catch_unwind(AssertUnwindSafe(|| handler.on_handshake(io, handshake)));
+                    let said: Result<Result<(), Refusal>, Panicked> = said.map_err(|_| {
+                        tracing::error!("the handler panicked in a handshake; it is refused");
+                        Panicked
+                    });
+                    admitting.admission.handler(said, query, &io.config)?;
+                }
+                Question::AllowRequest if !self.hooks.is_some() => {
+                    admitting.admission.verdict(Ok(&Verdict::Allow))?;
+                }
+                Question::AllowRequest | Question::SidPart => return Ok(()),
+            }
+        }
+    }
+
+    /// Opens a session: its OPEN packet is queued first, then the configured message, then the handler is told.
+    pub(in crate::net) fn open(
+        &mut self,
+        admitted: Admitted,
+        active: ActiveTransport,
+        handshake: &Handshake<'_>,
+    ) -> (ConnKey, IssuedSid) {
+        let (key, sid) = self.io.insert(admitted, active, handshake.transport);
+        self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
+        (key, sid)
+    }
+
+    /// Hands one packet of a session's transport to its state machine, and what comes of it to the handler.
+    pub(in crate::net) fn receive(&mut self, key: ConnKey, packet: Inbound<'_>) {
+        let now = self.io.now;
+        self.heard += 1;
+        let Some(conn) = self.io.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        let via = conn.session.transport();
+        match conn.session.handle_packet(now, packet) {
+            Ok(Some(SessionEvent::Message(message))) => {
+                self.guarded(key, |handler, io| handler.on_message(io, key, message));
+            }
+            Ok(Some(SessionEvent::Pong)) => {
+                self.io.timers.pings.push(conn.session.next_beat(), key);
+            }
+            Ok(Some(SessionEvent::Answer(data))) => {
+                // A full queue closes the connection; a closed one needs no pong.
+                let _ = self.io.send(key, &SharedFrame::packet(&Outbound::Pong(data)));
+            }
+            Ok(_) => {}
+            Err(CloseReason::TransportClose) if via == Transport::Polling => {
+                self.io.end(key, CloseReason::TransportClose, End::Noop);
+            }
+            Err(CloseReason::TransportClose) => self.io.end(key, CloseReason::TransportClose, End::Close(None)),
+            Err(reason) => self.io.end(key, reason, End::Fault(None)),
+        }
+    }
+
+    /// Hands on a message of a plain WebSocket, which has no packets.
+    pub(in crate::net) fn receive_plain(&mut self, key: ConnKey, message: Message<'_>) {
+        self.heard += 1;
+        self.guarded(key, |handler, io| handler.on_message(io, key, message));
+    }
+
+    /// Hands the handler a message from another shard or thread.
+    pub(in crate::net) fn receive_shard_message(&mut self, message: ShardMessage) {
+        let Self { handler, io, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| handler.on_shard_message(io, message))).is_err() {
+            tracing::error!("the handler panicked over a shard message; the message is lost");
+        }
+    }
+
+    /// Hands the handler the result of a job that it started.
+    pub(in crate::net) fn receive_job(&mut self, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        let Self { handler, io, .. } = self;
+        io.jobs.end();
+        if catch_unwind(AssertUnwindSafe(|| handler.on_job_done(io, job, result))).is_err() {
+            tracing::error!("the handler panicked over the result of a job; the result is lost");
+        }
+    }
+
+    /// Calls the handler; a panic in it ends this connection and no other.
+    fn guarded(&mut self, key: ConnKey, call: impl FnOnce(&mut H, &mut ShardIo)) {
+        let Self { handler, io, .. } = self;
+        if catch_unwind(AssertUnwindSafe(|| call(handler, io))).is_err() {
+            tracing::error!(index = key.index(), "the handler panicked; its connection is closed");
+            io.end(key, CloseReason::Internal, End::Abort);
+        }
+    }
+
+    /// Tells the handler of every close, and lets the transports end.
+    pub(in crate::net) fn report_closed(&mut self) {
+        while let Some((key, reason, end)) = self.io.closing.pop() {
+            self.guarded(key, |handler, io| handler.on_close(io, key, reason));
+            tracing::debug!(index = key.index(), %reason, "session closed");
+            self.io.end_transport(key, end);
+        }
+    }
+
+    /// Whether so much was taken in that what it led to is to be written now.
+    pub(super) const fn has_heard_enough(&self) -> bool {
+        self.heard >= HEARD
+    }
+
+    /// The end of a turn: what was queued goes to sockets and other shards.
+    pub(in crate::net) fn end_turn(&mut self) {
+        self.heard = 0;
+        // Flushing can close (a broken stream), closing queues (a close frame) and sends: until all are quiet.
+        while self.handler.wants_flush() || !self.io.dirty.is_empty() {
+            // Other shards before sockets, which the handler's flush writes to as well: they may work while this one writes,
+            // and whoever reads an answer may rely on what was sent to other shards before it.
+            self.io.flush_to_mailboxes();
+            self.flush_handler();
+            self.io.flush_to_mailboxes();
+            self.io.flush_dirty();
+            self.report_closed();
+        }
+        self.io.flush_to_mailboxes();
+    }
+
+    /// Lets the handler send what it held back until the end of the turn. A panic in here breaks the shard: nobody knows
+    /// what was sent to whom.
+    fn flush_handler(&mut self) {
+        if self.handler.wants_flush() {
+            self.handler.on_flush(&mut self.io);
+        }
+    }
+
+    /// Runs what is due: deadlines of connections, then the handler's. A panic of the handler in here breaks the shard:
+    /// no connection is to blame, the state behind the timers may be broken, and they would fire for ever.
+    pub(in crate::net) fn run_timers(&mut self) {
+        let due = self.next_deadline();
+        self.io.timers.begin_run(due, self.io.now);
+        self.io.timers.first_bytes.expire(self.io.now);
+        self.io.plain.expire(self.io.now);
+        while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
+            self.io.on_deadline(key, due);
+        }
+        if self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now) {
+            self.handler.on_timeout(&mut self.io);
+        }
+        self.report_closed();
+    }
+
+    /// The next instant at which [`Shard::run_timers`] has something to do.
+    pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
+        [self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()].into_iter().flatten().min()
+    }
+
+    /// Whether the driver has something to do.
+    pub(super) fn needs_driver(&self) -> bool {
+        !self.io.dirty.is_empty()
+            || !self.io.outgoing.is_empty()
+            || self.handler.wants_flush()
+            || self.io.is_drained()
+            || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
+    }
+
+    /// No new session; every open one is told to come back elsewhere.
+    pub(in crate::net) fn shut_down(&mut self) {
+        // What was said before is still heard.
+        self.flush_handler();
+        self.io.draining = true;
+        let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
+        for key in keys {
+            self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));
+        }
+        self.io.end_http_if_drained();
+    }
+}

@@ -1,0 +1,68 @@
+//! How sessions and their transports end.
+//!
+//! A session is closed at once and reported to the handler at the end of the pass ([`super::application`]); its transport may take
+//! a little longer, to deliver what is queued and a polite close.
+
+use super::{
+    conn::{End, Phase},
+    io::ShardIo,
+    timers::Deadline,
+    transport::ActiveTransport,
+};
+use crate::{CloseReason, ConnKey, SharedFrame};
+
+impl ShardIo {
+    /// Ends a session: the handler hears of it before the turn ends, the transport ends as `end` says.
+    pub(in crate::net) fn end(&mut self, key: ConnKey, reason: CloseReason, end: End) {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
+        conn.phase = Phase::Closing;
+        if let Some(Some(task)) = conn.probe.as_ref().map(|probe| &probe.task) {
+            task.wake_by_ref();
+        }
+        self.closing.push((key, reason, end));
+    }
+
+    pub(super) fn end_transport(&mut self, key: ConnKey, end: End) {
+        let Some(conn) = self.conns.get(key.0) else { return };
+        match end {
+            End::Gone | End::Abort => {
+                if let (Some(websocket), End::Abort) = (conn.transport.websocket(), end) {
+                    websocket.stream.reset_on_drop();
+                }
+                self.remove(key);
+            }
+            End::Fault(_) if conn.transport.is_polling_without_poll() => self.remove(key),
+            End::Close(code) | End::Fault(code) => self.linger(key, SharedFrame::close(code), end),
+            End::Noop => self.linger(key, self.noop.clone(), end),
+        }
+    }
+
+    /// Queues the last frame of a closed session, and gives its transport `close_timeout` to take it.
+    fn linger(&mut self, key: ConnKey, last: SharedFrame, end: End) {
+        let until = self.now + self.config.close_timeout;
+        let Some(conn) = self.conns.get_mut(key.0) else { return };
+        match conn.transport.polling_mut() {
+            Some(polling) if end != End::Noop => polling.last = Some(last),
+            _ => conn.out.push(last),
+        }
+        conn.phase = Phase::Lingering { until };
+        self.mark_dirty(key);
+        self.timers.others.push(until, (key, Deadline::Linger));
+    }
+
+    /// Forgets the connection; its stream closes, its tasks find nothing and end.
+    pub(in crate::net) fn remove(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.remove(key.0) else { return };
+        match conn.transport {
+            ActiveTransport::WebSocket(websocket) => websocket.wake(),
+            ActiveTransport::Polling(polling) => {
+                if let Some(waiting) = &polling.waiting {
+                    self.refuse_waiting(waiting);
+                }
+            }
+        }
+        if let Some(task) = conn.probe.and_then(|probe| probe.task) {
+            task.wake();
+        }
+    }
+}

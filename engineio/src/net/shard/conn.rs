@@ -1,0 +1,92 @@
+//! [`Conn`]: what a shard keeps for one session, whatever transport it is on.
+
+use std::{task::Waker, time::Instant};
+
+use super::{
+    super::{
+        peer::send_queue::{PollForm, SendQueue},
+        shards::registry::SessionPermit,
+    },
+    transport::{ActiveTransport, PollingTransport},
+};
+use crate::{CloseReason, session::Session, sid::RANDOM_LEN};
+
+/// One session and the transport under it.
+#[derive(Debug)]
+pub(in crate::net) struct Conn {
+    pub(in crate::net) session: Session,
+    /// The secret part of the sid; the rest is the key.
+    pub(in crate::net) random: [u8; RANDOM_LEN],
+    pub(in crate::net) out: SendQueue,
+    pub(in crate::net) transport: ActiveTransport,
+    pub(in crate::net) phase: Phase,
+    /// The next deadline of the session that is set outside the heartbeat's queues.
+    pub(in crate::net) look_at: Option<Instant>,
+    /// In the list of connections to flush at the end of the turn.
+    pub(in crate::net) dirty: bool,
+    /// The WebSocket that is being probed for an upgrade.
+    pub(in crate::net) probe: Option<Box<ProbeSlot>>,
+    /// Counts it among the sessions of the server.
+    pub(in crate::net) _permit: SessionPermit,
+}
+
+/// How far a session is from its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) enum Phase {
+    Open,
+    /// Closed; the handler is told before the turn ends.
+    Closing,
+    /// The handler was told. What is queued goes out, then the transport ends, by this deadline at the latest.
+    Lingering {
+        until: Instant,
+    },
+}
+
+/// How the transport of a closed session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::net) enum End {
+    /// The queue, then a close frame with this code (or a poll answered with packet `1`).
+    Close(Option<u16>),
+    /// The peer is at fault: a WebSocket as after [`End::Close`]; a poll that waits is answered with packet `1`. Without
+    /// one the sid is unknown from now on, as in the reference.
+    Fault(Option<u16>),
+    /// The queue, then a poll answered with a noop: the client itself sent packet `1`, and Node answers its poll with a noop.
+    Noop,
+    /// The transport is gone already.
+    Gone,
+    /// At once, with a reset where there is a stream: a peer that does not read never sees a polite close.
+    Abort,
+}
+
+impl End {
+    /// How a close that the layer above asked for ends.
+    pub(in crate::net) const fn of(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::SlowConsumer | CloseReason::Internal => Self::Abort,
+            // RFC 6455, 7.4.1: 1001 is an endpoint going away.
+            CloseReason::ServerShuttingDown => Self::Close(Some(1001)),
+            _ => Self::Close(None),
+        }
+    }
+}
+
+/// A WebSocket that wants to take a polling session over.
+#[derive(Debug)]
+pub(in crate::net) struct ProbeSlot {
+    /// Tells this probe from an earlier one of the same session.
+    pub(in crate::net) number: u64,
+    pub(in crate::net) task: Option<Waker>,
+}
+
+impl Conn {
+    pub(in crate::net) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// How the bodies of its polls are written.
+    pub(in crate::net) const fn poll_form(&self) -> PollForm {
+        let takes_binary =
+            matches!(self.transport, ActiveTransport::Polling(PollingTransport { takes_binary: true, .. }));
+        PollForm { protocol: self.session.protocol(), takes_binary }
+    }
+}

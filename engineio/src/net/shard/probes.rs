@@ -1,0 +1,99 @@
+//! The upgrade of a session, as its shard sees it: the reservation for a probing WebSocket, the packets it sends, and the change
+//! of the transport.
+
+use std::task::Context;
+
+use super::{
+    super::{
+        peer::{send_queue::PollBody, stream::PeerStream, wire_format::WireFormat},
+        shards::session_request::{ProbeKey, SessionQuery},
+    },
+    conn::ProbeSlot,
+    io::ShardIo,
+    transport::{ActiveTransport, PollingTransport, WebSocketTransport},
+};
+use crate::{ConnKey, SharedFrame, http::Refused, packet::Inbound, session::ProbeStep};
+
+impl ShardIo {
+    /// A WebSocket names a session. If its handshake is `valid` the session is reserved for it; the answer has no probe
+    /// when another WebSocket was there before.
+    pub(in crate::net) fn begin_probe(
+        &mut self,
+        query: SessionQuery,
+        valid: bool,
+    ) -> Result<Option<ProbeKey>, Refused> {
+        let key = self.find_session(query)?;
+        Ok(if valid { self.reserve_probe(key) } else { None })
+    }
+
+    fn reserve_probe(&mut self, key: ConnKey) -> Option<ProbeKey> {
+        let (now, timeout) = (self.now, self.config.upgrade_timeout);
+        self.probes += 1;
+        let number = self.probes;
+        let conn = self.conn(key).filter(|conn| conn.is_open())?;
+        conn.session.begin_upgrade(now, timeout).ok()?;
+        conn.probe = Some(Box::new(ProbeSlot { number, task: None }));
+        self.look_at(key, now + timeout);
+        Some(ProbeKey { conn: key, number })
+    }
+
+    /// Whether this probe still has the session reserved.
+    fn holds_probe(&mut self, probe: ProbeKey) -> bool {
+        self.conn(probe.conn)
+            .is_some_and(|conn| conn.is_open() && conn.probe.as_ref().is_some_and(|slot| slot.number == probe.number))
+    }
+
+    /// Likewise, and wakes `cx` when that changes.
+    pub(in crate::net) fn watch_probe(&mut self, probe: ProbeKey, cx: &Context<'_>) -> bool {
+        let held = self.holds_probe(probe);
+        if let Some(slot) = self.conn(probe.conn).and_then(|conn| conn.probe.as_mut()).filter(|_| held) {
+            slot.task = Some(cx.waker().clone());
+        }
+        held
+    }
+
+    /// Hands the probe's packet to the session; `None` when the upgrade is over.
+    pub(in crate::net) fn handle_probe(&mut self, probe: ProbeKey, packet: &Inbound<'_>) -> Option<ProbeStep> {
+        let now = self.now;
+        if !self.holds_probe(probe) {
+            return None;
+        }
+        let session = &mut self.conn(probe.conn)?.session;
+        let step = session.handle_probe(now, packet).ok()?;
+        let next = session.poll_timeout();
+        if step == ProbeStep::Pong {
+            // The noop that releases a waiting poll.
+            self.look_at(probe.conn, next);
+        }
+        Some(step)
+    }
+
+    /// Moves the session to the WebSocket that completed its upgrade. What is queued goes out there, in order.
+    pub(in crate::net) fn adopt_websocket(&mut self, key: ConnKey, stream: PeerStream, wire: WireFormat) -> bool {
+        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return false };
+        conn.probe = None;
+        let form = conn.poll_form();
+        if !wire.is_plain() {
+            conn.out.adapt(wire.wire(&self.config));
+        }
+        let websocket = ActiveTransport::WebSocket(WebSocketTransport::new(stream, wire));
+        let before = std::mem::replace(&mut conn.transport, websocket);
+        if let ActiveTransport::Polling(PollingTransport { waiting: Some(waiting), .. }) = before {
+            conn.session.end_poll();
+            // A poll that still waits is answered with a close packet, as by Node; a client that upgrades has none.
+            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
+        }
+        self.mark_dirty(key);
+        true
+    }
+
+    /// Gives the reservation back; polling lives on.
+    pub(in crate::net) fn abandon_probe(&mut self, probe: ProbeKey) {
+        if self.holds_probe(probe)
+            && let Some(conn) = self.conn(probe.conn)
+        {
+            conn.probe = None;
+            conn.session.abandon_upgrade();
+        }
+    }
+}

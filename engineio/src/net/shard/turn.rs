@@ -1,0 +1,137 @@
+//! [`ShardRef`]: a shard as its tasks hold it, and the turn in which they touch it.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::{
+    super::{
+        peer::stream::PeerStream,
+        shards::{
+            command::{Command, PassedStream, StreamPurpose},
+            registry::Registry,
+        },
+    },
+    application::Shard,
+    fallback::Fallback,
+    hooks::CaughtHooks,
+};
+use crate::{Config, Handler};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::net) struct ShardRef<H>(Rc<Shared<H>>);
+
+#[derive(Debug)]
+struct Shared<H> {
+    shard: RefCell<Shard<H>>,
+    /// A turn panicked: nobody knows what state the shard is in, so there is no other turn.
+    broken: Cell<bool>,
+    /// Told when that happens.
+    breaks: Notify,
+}
+
+/// What a turn of a broken shard unwinds with; its task ends.
+struct Broken;
+
+impl<H> Clone for ShardRef<H> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<H: Handler> ShardRef<H> {
+    pub(in crate::net) fn new(
+        id: u16,
+        registry: Arc<Registry>,
+        config: Config,
+        fallback: Fallback,
+        hooks: CaughtHooks,
+        handler: H,
+    ) -> Self {
+        let shard = RefCell::new(Shard::new(id, registry, config, fallback, hooks, handler));
+        Self(Rc::new(Shared { shard, broken: Cell::new(false), breaks: Notify::new() }))
+    }
+
+    /// One synchronous pass. Afterwards every close is reported and the driver knows what is to be flushed.
+    ///
+    /// The handler's panics are caught closer to it. One that gets here leaves the shard in a state nobody knows: it is
+    /// broken, its tasks end, and [`ShardRef::breaks`] ends its thread.
+    pub(in crate::net) fn turn<R>(&self, pass: impl FnOnce(&mut Shard<H>) -> R) -> R {
+        if self.0.broken.get() {
+            resume_unwind(Box::new(Broken));
+        }
+        let mut shard = self.0.shard.borrow_mut();
+        let turn = AssertUnwindSafe(|| {
+            shard.io.now = Instant::now();
+            let result = pass(&mut shard);
+            shard.report_closed();
+            if shard.has_heard_enough() {
+                shard.end_turn();
+            }
+            if shard.needs_driver()
+                && let Some(driver) = &shard.io.driver
+            {
+                driver.wake_by_ref();
+            }
+            result
+        });
+        match catch_unwind(turn) {
+            Ok(result) => result,
+            Err(panic) => {
+                self.0.broken.set(true);
+                self.0.breaks.notify_one();
+                resume_unwind(panic)
+            }
+        }
+    }
+
+    /// Like [`ShardRef::turn`], for whoever cleans up: a broken shard is left alone.
+    pub(in crate::net) fn turn_unless_broken(&self, pass: impl FnOnce(&mut Shard<H>)) {
+        if !self.0.broken.get() {
+            self.turn(pass);
+        }
+    }
+
+    /// Ends when the shard is broken.
+    pub(in crate::net) async fn breaks(&self) {
+        while !self.0.broken.get() {
+            self.0.breaks.notified().await;
+        }
+    }
+
+    /// Waits as long as sockets are to stay unread.
+    pub(in crate::net) async fn uncongested(&self) {
+        let wait = || self.turn(|shard| shard.io.is_congested().then(|| shard.io.congestion_over()));
+        while let Some(over) = wait() {
+            over.notified().await;
+        }
+    }
+
+    /// Gives a connection to another shard. `early` was read of it already.
+    pub(in crate::net) fn pass_stream(
+        &self,
+        stream: PeerStream,
+        early: Bytes,
+        remote: SocketAddr,
+        target: u16,
+        purpose: StreamPurpose,
+    ) {
+        match stream.detach() {
+            Ok(stream) => self.turn(|shard| {
+                let counted = shard.io.registry.connections.count(target);
+                let passed = PassedStream { stream, remote, early, counted, purpose };
+                shard.io.outgoing.push(target, Command::Stream(Box::new(passed)));
+            }),
+            Err(error) => tracing::debug!(%error, "a connection could not be passed to another shard"),
+        }
+    }
+}

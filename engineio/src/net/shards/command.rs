@@ -1,0 +1,106 @@
+//! [`Command`]: one thing for a shard to deal with, from another shard or another thread.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+
+use super::{
+    super::peer::{stream::DetachedStream, wire_format::WireFormat},
+    connections::ConnectionGuard,
+    session_request::{PostedPackets, ProbeKey, SessionRequest},
+};
+use crate::{JobId, ShardMessage, job::JobPanicked};
+
+/// What a command costs beside its weight: 1,024 that weigh nothing are as much as 4 MiB.
+pub(in crate::net) const COMMAND_COST: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::net) enum Command {
+    /// A message for the handler.
+    Message(ShardMessage),
+    /// The result of a job that the handler started.
+    JobDone(JobId, Result<ShardMessage, JobPanicked>),
+    /// A connection to go on with.
+    Stream(Box<PassedStream>),
+    /// A question about a session of this shard.
+    Session(SessionRequest),
+    /// A body that was posted to a session of this shard.
+    Packets(Box<PostedPackets>),
+    /// A request that another server passes on.
+    #[cfg(feature = "tower")]
+    Request(Box<PassedRequest>),
+    /// Every session of a server that shuts down is gone.
+    Drained,
+    /// End every session at its transport; stop once all are gone, or after this time.
+    Shutdown { within: Duration },
+}
+
+impl Command {
+    /// What it counts for among what lies in front of a shard.
+    pub(in crate::net) fn cost(&self) -> usize {
+        COMMAND_COST
+            + match self {
+                Self::Message(message) => message.weight(),
+                Self::JobDone(_, result) => result.as_ref().map_or(0, ShardMessage::weight),
+                Self::Stream(passed) => passed.early.len(),
+                Self::Packets(packets) => packets.body.len(),
+                #[cfg(feature = "tower")]
+                Self::Request(_) => 0,
+                Self::Session(_) | Self::Drained | Self::Shutdown { .. } => 0,
+            }
+    }
+}
+
+/// A connection on its way from one shard to another.
+#[derive(Debug)]
+pub(in crate::net) struct PassedStream {
+    pub(in crate::net) stream: DetachedStream,
+    pub(in crate::net) remote: SocketAddr,
+    /// What was read of it already.
+    pub(in crate::net) early: Bytes,
+    pub(in crate::net) counted: ConnectionGuard,
+    pub(in crate::net) purpose: StreamPurpose,
+}
+
+/// What a connection that is passed on is for.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::net) enum StreamPurpose {
+    /// It is to be served from its first byte.
+    Serve,
+    /// It is a WebSocket that probes a session, and was answered 101.
+    Probe(ProbeKey, WireFormat),
+}
+
+#[cfg(feature = "tower")]
+pub(in crate::net) use passed_request::{AnyBody, PassedAnswer, PassedRequest};
+
+#[cfg(feature = "tower")]
+mod passed_request {
+    use std::{error::Error, net::SocketAddr};
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::combinators::UnsyncBoxBody;
+    use tokio::sync::oneshot;
+
+    use super::DetachedStream;
+
+    /// The body of a request that another server passes on.
+    pub(in crate::net) type AnyBody = UnsyncBoxBody<Bytes, Box<dyn Error + Send + Sync>>;
+
+    /// A request that another server passes on.
+    #[derive(Debug)]
+    pub(in crate::net) struct PassedRequest {
+        pub(in crate::net) request: Request<AnyBody>,
+        pub(in crate::net) remote: SocketAddr,
+        pub(in crate::net) answer: oneshot::Sender<PassedAnswer>,
+    }
+
+    /// The answer to it, and where the stream of a WebSocket is to be sent.
+    #[derive(Debug)]
+    pub(in crate::net) struct PassedAnswer {
+        pub(in crate::net) response: Response<Bytes>,
+        pub(in crate::net) upgrade: Option<oneshot::Sender<(DetachedStream, Bytes)>>,
+    }
+}

@@ -1,0 +1,205 @@
+//! [`Handle`]: how any other thread reaches the handlers of a running server.
+
+use std::{
+    fmt,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{command::Command, mailbox::PutError, registry::Registry};
+use crate::ShardMessage;
+
+/// A way into a running server from any thread: a background task, a thread of a store, an HTTP handler. Clones are the
+/// same server.
+///
+/// A message goes to the handler of one shard, which gets it as [`Handler::on_shard_message`](crate::Handler::on_shard_message) in a
+/// turn of its own. Messages that one thread sends to one shard keep their order.
+///
+/// What may lie in front of a shard is bounded (4 MiB, where each message counts 4 KiB and its
+/// [weight](ShardMessage::with_weight)). When a shard has that much to do, [`Handle::send`] waits, [`Handle::try_send`] refuses. A
+/// shard that has ended, because the server was shut down or because the shard broke, is told at once: [`ShardGone`].
+///
+/// ```
+/// use engineio::{ConnKey, CloseReason, Config, Handler, Handshake, Message, Outbox, ShardMessage, net::{Reply, Server}};
+///
+/// #[derive(Default)]
+/// struct Count(usize);
+///
+/// /// A question for a shard, and where its answer goes.
+/// struct HowMany(Reply<usize>);
+///
+/// impl Handler for Count {
+///     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {
+///         self.0 += 1;
+///     }
+///     fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: Message<'_>) {}
+///     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {
+///         self.0 -= 1;
+///     }
+///     fn on_shard_message(&mut self, _: &mut dyn Outbox, message: ShardMessage) {
+///         if let Ok(HowMany(reply)) = message.downcast() {
+///             reply.send(self.0);
+///         }
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let running = Server::new(Config::default()).shards(2).serve(listener, Count::default)?;
+/// let handle = running.handle();
+/// let mut sessions = 0;
+/// for shard in 0..handle.shards() {
+///     sessions += handle.ask(shard, |reply| ShardMessage::new(HowMany(reply))).await?;
+/// }
+/// assert_eq!(sessions, 0);
+/// handle.shutdown(std::time::Duration::ZERO);
+/// running.join()?;
+/// assert!(handle.ask(0, |reply| ShardMessage::new(HowMany(reply))).await.is_err());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    registry: Arc<Registry>,
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("shards", &self.shards()).finish_non_exhaustive()
+    }
+}
+
+/// The shard has ended, or there is none of this number: the message reached nobody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("shard {0} is gone")]
+pub struct ShardGone(pub u16);
+
+/// Why a message was not taken by [`Handle::try_send`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrySendError {
+    /// The shard has too much to do; try again later. This is the message.
+    #[error("the shard has too much to do")]
+    Full(ShardMessage),
+    /// The shard has ended.
+    #[error(transparent)]
+    Gone(#[from] ShardGone),
+}
+
+/// Where the answer to [`Handle::ask`] goes. Dropped without an answer, whoever asked hears [`ShardGone`].
+#[derive(Debug)]
+pub struct Reply<R>(oneshot::Sender<R>);
+
+impl<R> Reply<R> {
+    /// Answers. Whoever asked may be gone by now; then the answer is dropped.
+    pub fn send(self, answer: R) {
+        let _ = self.0.send(answer);
+    }
+}
+
+impl Handle {
+    pub(in crate::net) const fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+
+    /// How many shards the server has; they are numbered from 0.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.registry.shards()
+    }
+
+    /// Sends a message to a shard's handler. Waits while the shard has too much to do.
+    ///
+    /// # Errors
+    /// [`ShardGone`].
+    pub async fn send(&self, shard: u16, message: ShardMessage) -> Result<(), ShardGone> {
+        self.put(shard, Command::Message(message)).await
+    }
+
+    /// [`Handle::send`] for a thread that may block.
+    ///
+    /// # Errors
+    /// [`ShardGone`].
+    pub fn send_blocking(&self, shard: u16, message: ShardMessage) -> Result<(), ShardGone> {
+        let waker: Waker = Arc::new(Unpark(thread::current())).into();
+        let mut sending = pin!(self.send(shard, message));
+        loop {
+            match sending.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(result) => return result,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
+
+    /// Sends a message to a shard's handler if the shard has not too much to do.
+    ///
+    /// # Errors
+    /// [`TrySendError`] when it was not sent.
+    pub fn try_send(&self, shard: u16, message: ShardMessage) -> Result<(), TrySendError> {
+        let mailbox = self.registry.mailbox(shard).ok_or(ShardGone(shard))?;
+        match mailbox.try_put(Command::Message(message)) {
+            Ok(()) => Ok(()),
+            Err(PutError::Full(Command::Message(message))) => Err(TrySendError::Full(message)),
+            Err(_) => Err(ShardGone(shard).into()),
+        }
+    }
+
+    /// Sends every shard the message that `make` makes for it. Waits where a shard has too much to do.
+    ///
+    /// # Errors
+    /// [`ShardGone`] of the first shard that has ended; the others have been sent theirs.
+    pub async fn send_all(&self, mut make: impl FnMut(u16) -> ShardMessage) -> Result<(), ShardGone> {
+        let mut result = Ok(());
+        for shard in 0..self.shards() {
+            result = result.and(self.send(shard, make(shard)).await);
+        }
+        result
+    }
+
+    /// Sends a shard's handler a message that asks for an answer, and waits for that.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when the shard has ended, or its handler dropped the [`Reply`].
+    pub async fn ask<R>(&self, shard: u16, message: impl FnOnce(Reply<R>) -> ShardMessage) -> Result<R, ShardGone> {
+        let (reply, answer) = oneshot::channel();
+        self.send(shard, message(Reply(reply))).await?;
+        answer.await.map_err(|_| ShardGone(shard))
+    }
+
+    /// Stops accepting, ends every session at its transport (so that clients come back by themselves), and stops every
+    /// shard once all sessions are gone or `within` is over.
+    pub fn shutdown(&self, within: Duration) {
+        self.registry.shut_down(within);
+    }
+
+    /// Puts a command in front of a shard. Waits while that has too much to do.
+    pub(in crate::net) async fn put(&self, shard: u16, mut command: Command) -> Result<(), ShardGone> {
+        let mailbox = self.registry.mailbox(shard).ok_or(ShardGone(shard))?;
+        loop {
+            let mut room = pin!(mailbox.room());
+            // Before the attempt: room that is made right behind it is not missed.
+            room.as_mut().enable();
+            match mailbox.try_put(command) {
+                Ok(()) => return Ok(()),
+                Err(PutError::Closed) => return Err(ShardGone(shard)),
+                Err(PutError::Full(refused)) => command = refused,
+            }
+            room.await;
+        }
+    }
+}
+
+/// Wakes a thread that waits by parking.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -1,0 +1,135 @@
+//! [`SessionShard`]: the shard that owns a session, as a request that came in on any shard reaches it. At once where both are
+//! the same, by mailbox otherwise.
+
+use bytes::Bytes;
+use tokio::sync::oneshot::{self, Receiver, Sender};
+
+use super::super::{
+    peer::send_queue::PollBody,
+    shard::{io::ShardIo, turn::ShardRef},
+    shards::{
+        command::Command,
+        session_request::{PostedPackets, ProbeKey, SessionQuery, SessionRequest},
+    },
+};
+use crate::{
+    ConnKey, Handler, Sid,
+    http::{PostBody, Refused},
+    payload::Form,
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::net) struct SessionShard<'a, H> {
+    here: &'a ShardRef<H>,
+    id: u16,
+    is_here: bool,
+}
+
+impl<'a, H: Handler> SessionShard<'a, H> {
+    /// The shard that `sid` names; `None` when there is no such shard.
+    pub(in crate::net) fn of(sid: &Sid, here: &'a ShardRef<H>) -> Option<Self> {
+        let (id, shards) = here.turn(|shard| (shard.io.id, shard.io.registry.shards()));
+        let named = sid.shard();
+        (named < shards).then_some(Self { here, id: named, is_here: named == id })
+    }
+
+    /// The shard, if it is this very one.
+    pub(in crate::net) const fn here(&self) -> Option<&'a ShardRef<H>> {
+        if self.is_here { Some(self.here) } else { None }
+    }
+
+    pub(in crate::net) const fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Whether the request has a place in its session.
+    ///
+    /// # Errors
+    /// The refusal; an ended shard knows no session.
+    pub(in crate::net) async fn find(&self, query: SessionQuery) -> Result<ConnKey, Refused> {
+        let found = self.ask(|io| io.find_session(query), |answer| SessionRequest::Find { query, answer });
+        found.await.unwrap_or(Err(Refused::UNKNOWN))
+    }
+
+    /// See [`ShardIo::begin_poll`].
+    pub(in crate::net) async fn begin_poll(&self, query: SessionQuery) -> Result<Receiver<PollBody>, Refused> {
+        let begun = self.ask(|io| io.begin_poll(query), |answer| SessionRequest::BeginPoll { query, answer });
+        begun.await.unwrap_or(Err(Refused::UNKNOWN))
+    }
+
+    /// See [`ShardIo::begin_post`].
+    pub(in crate::net) async fn begin_post(
+        &self,
+        query: SessionQuery,
+        form: Option<PostBody>,
+        declared: u64,
+    ) -> Result<(ConnKey, PostBody), Refused> {
+        let begun = self.ask(
+            |io| io.begin_post(query, form, declared),
+            |answer| SessionRequest::BeginPost { query, form, declared, answer },
+        );
+        begun.await.unwrap_or(Err(Refused::UNKNOWN))
+    }
+
+    /// See [`ShardIo::end_post`].
+    pub(in crate::net) async fn end_post(&self, conn: ConnKey) {
+        let ended = self.ask(|io| io.end_post(conn), |answer| SessionRequest::EndPost { conn, answer });
+        // A shard that has ended has nothing to end.
+        let _ = ended.await;
+    }
+
+    /// See [`ShardIo::fail_post`].
+    pub(in crate::net) async fn fail_post(&self, conn: ConnKey) {
+        let failed = self.ask(|io| io.fail_post(conn), |answer| SessionRequest::FailPost { conn, answer });
+        let _ = failed.await;
+    }
+
+    /// Has another shard take the packets of a POST in that has begun there.
+    pub(in crate::net) async fn post_packets(&self, conn: ConnKey, form: Form, body: Bytes) -> Result<(), Refused> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Packets(Box::new(PostedPackets { conn, form, body, answer })));
+        answered.await.unwrap_or(Err(Refused::BadRequest))
+    }
+
+    /// See [`ShardIo::abort_polling`]. Nobody waits for it.
+    pub(in crate::net) fn abort_polling(&self, sid: Sid) {
+        self.here.turn_unless_broken(|shard| {
+            if self.is_here {
+                shard.io.abort_polling(&sid);
+            } else {
+                shard.io.outgoing.push(self.id, Command::Session(SessionRequest::AbortPolling { sid }));
+            }
+        });
+    }
+
+    /// See [`ShardIo::begin_probe`].
+    pub(in crate::net) async fn begin_probe(
+        &self,
+        query: SessionQuery,
+        valid: bool,
+    ) -> Result<Option<ProbeKey>, Refused> {
+        let begun =
+            self.ask(|io| io.begin_probe(query, valid), |answer| SessionRequest::BeginProbe { query, valid, answer });
+        begun.await.unwrap_or(Err(Refused::UNKNOWN))
+    }
+
+    /// Calls `here` on the session's shard, if that is this one, and sends it the request that `there` makes otherwise. `None`
+    /// when that shard has ended.
+    async fn ask<R>(
+        &self,
+        here: impl FnOnce(&mut ShardIo) -> R,
+        there: impl FnOnce(Sender<R>) -> SessionRequest,
+    ) -> Option<R> {
+        if self.is_here {
+            return Some(self.here.turn(|shard| here(&mut shard.io)));
+        }
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Session(there(answer)));
+        answered.await.ok()
+    }
+
+    fn send(&self, command: Command) {
+        self.here.turn(|shard| shard.io.outgoing.push(self.id, command));
+    }
+}

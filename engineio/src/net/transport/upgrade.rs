@@ -1,0 +1,158 @@
+//! A WebSocket that wants to take a polling session over: from its handshake to packet `5`.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::{
+    super::{
+        peer::{stream::PeerStream, unread::Unread, wire_format::WireFormat},
+        shard::turn::ShardRef,
+        shards::session_request::ProbeKey,
+    },
+    websocket::ReadLoop,
+};
+use crate::{
+    Handler, SharedFrame,
+    packet::Outbound,
+    session::ProbeStep,
+    ws::{Decoder, Item},
+};
+
+/// How long a refused WebSocket may take to close its side.
+const REFUSED_LINGER: Duration = Duration::from_secs(1);
+
+/// A probing WebSocket.
+#[derive(Debug)]
+pub(in crate::net) struct Probing<H> {
+    shard: ShardRef<H>,
+    probe: ProbeKey,
+    stream: PeerStream,
+    wire: WireFormat,
+    decoder: Decoder,
+    pending: Option<Box<Unread>>,
+}
+
+impl<H: Handler> Probing<H> {
+    pub(in crate::net) fn new(
+        shard: ShardRef<H>,
+        probe: ProbeKey,
+        wire: WireFormat,
+        stream: PeerStream,
+        pending: Option<Box<Unread>>,
+    ) -> Self {
+        let decoder = shard.turn(|shard| wire.decoder(&shard.io.config));
+        Self { shard, probe, stream, wire, decoder, pending }
+    }
+
+    /// Runs the probe; after an upgrade, the session's read loop is to be run.
+    pub(in crate::net) async fn run(mut self) -> Option<ReadLoop<H>> {
+        let code = loop {
+            match self.next().await {
+                Ok(ProbeStep::Pong) => {
+                    if let Err(code) = self.write(&SharedFrame::packet(&Outbound::Pong("probe"))).await {
+                        break code;
+                    }
+                }
+                Ok(ProbeStep::Upgraded) => {
+                    let Self { shard, probe: ProbeKey { conn, .. }, stream, wire, decoder, pending } = self;
+                    let adopted = shard.turn(|shard| shard.io.adopt_websocket(conn, stream, wire));
+                    return adopted.then(|| ReadLoop::new(shard, conn, decoder, pending));
+                }
+                Err(code) => break code,
+            }
+        };
+        self.shard.turn(|shard| shard.io.abandon_probe(self.probe));
+        refuse(self.stream, code).await;
+        None
+    }
+
+    /// The next step of the upgrade. `Err`: it failed, expired, or the session is over; the code for the close frame.
+    async fn next(&mut self) -> Result<ProbeStep, Option<u16>> {
+        loop {
+            let Some(mut unread) = self.pending.take() else {
+                self.pending = Unread::new(self.read().await.ok_or(None)?);
+                continue;
+            };
+            let mut bytes = unread.rest();
+            // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
+            let item = self.decoder.decode(&mut bytes).map_err(|error| Some(error.close_code()))?;
+            let left = bytes.len();
+            let (mut step, mut pong) = (None, None);
+            match item {
+                Some(Item::Text(text)) => {
+                    let packet = self.wire.protocol().decode_text(&text).map_err(|_| None)?;
+                    let handled = self.shard.turn(|shard| shard.io.handle_probe(self.probe, &packet));
+                    step = Some(handled.ok_or(None)?);
+                }
+                // RFC 6455, 5.5.2: a ping must be answered, here too.
+                Some(Item::Ping(payload)) => pong = Some(SharedFrame::websocket_pong(&payload)),
+                Some(Item::Pong) => {}
+                Some(Item::Binary(_)) => return Err(None),
+                Some(Item::Close(frame)) => return Err(frame.map(|(code, _)| code)),
+                // All bytes are taken; the decoder keeps what a frame lacks.
+                None => continue,
+            }
+            self.pending = unread.keep_last(left);
+            if let Some(pong) = pong {
+                self.write(&pong).await?;
+            }
+            if let Some(step) = step {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// Writes a frame. A peer that does not take it has as long as the session holds this probe.
+    async fn write(&mut self, frame: &SharedFrame) -> Result<(), Option<u16>> {
+        let mut bytes = frame.websocket();
+        std::future::poll_fn(|cx| {
+            if !self.shard.turn(|shard| shard.io.watch_probe(self.probe, cx)) {
+                return Poll::Ready(Err(None));
+            }
+            while !bytes.is_empty() {
+                match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
+                    Ok(count @ 1..) => bytes = bytes.get(count..).unwrap_or_default(),
+                    _ => return Poll::Ready(Err(None)),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
+    /// Reads more, as long as the session holds this probe.
+    async fn read(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = [0; 512];
+        let count = std::future::poll_fn(|cx| {
+            let held = self.shard.turn(|shard| shard.io.watch_probe(self.probe, cx));
+            if !held {
+                return Poll::Ready(None);
+            }
+            let mut buffer = ReadBuf::new(&mut bytes);
+            Pin::new(&mut self.stream)
+                .poll_read(cx, &mut buffer)
+                .map(|result| result.ok().map(|()| buffer.filled().len()).filter(|count| *count > 0))
+        })
+        .await?;
+        bytes.get(..count).map(<[u8]>::to_vec)
+    }
+}
+
+/// Closes a WebSocket that got its 101 but has no session: a close frame, then the peer's end of stream or the time-out.
+pub(in crate::net) async fn refuse(mut stream: PeerStream, code: Option<u16>) {
+    let goodbye = async {
+        stream.write_all(SharedFrame::close(code).websocket()).await?;
+        stream.shutdown().await?;
+        let mut sink = [0; 512];
+        while stream.read(&mut sink).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // The peer may be gone, or stay: either way there is nothing left to tell it.
+    let _ = tokio::time::timeout(REFUSED_LINGER, goodbye).await;
+}

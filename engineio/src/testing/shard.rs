@@ -1,0 +1,207 @@
+//! [`Shard`]: a handler and its engine.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    panic::{AssertUnwindSafe, catch_unwind},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, Uri};
+
+use super::engine::Engine;
+use crate::{
+    CloseReason, ConnKey, Handler, Handshake, Job, JobId, Message, Outbox, Refusal, ShardMessage,
+    job::{JobPanicked, Work},
+    session::Transport,
+};
+
+/// So often a handler may be called for a deadline before the test is taken to hang.
+const DEADLINES: usize = 1_000_000;
+
+/// A handler and its engine. It calls the handler as the engine would: a session that is closed in a call is reported after
+/// the call, and gets no more messages.
+///
+/// The turn does not end by itself: [`Shard::end_turn`] ends it, and [`Shard::sent`] does so before it looks.
+#[derive(Debug)]
+pub struct Shard<H> {
+    /// The handler.
+    pub handler: H,
+    /// Its outbox, and the record of what it did.
+    pub engine: Engine,
+    catches_panics: bool,
+}
+
+impl<H: Handler> Shard<H> {
+    /// The only shard of a server.
+    #[must_use]
+    pub fn new(handler: H) -> Self {
+        Self::with_engine(handler, Engine::new())
+    }
+
+    /// A shard with an engine that the test has set up.
+    #[must_use]
+    pub const fn with_engine(handler: H, engine: Engine) -> Self {
+        Self { handler, engine, catches_panics: false }
+    }
+
+    /// From now on a panic of the handler in a call for a session ends that session with [`CloseReason::Internal`], as with
+    /// the engine proper. Otherwise it ends the test.
+    #[must_use]
+    pub const fn catching_panics(mut self) -> Self {
+        self.catches_panics = true;
+        self
+    }
+
+    /// Opens a session by WebSocket.
+    ///
+    /// # Panics
+    /// When the handler refuses the handshake.
+    pub fn open(&mut self) -> ConnKey {
+        let (uri, headers) = (Uri::from_static("/engine.io/?EIO=4&transport=websocket"), HeaderMap::new());
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
+        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+        match self.open_with(&handshake) {
+            Ok(conn) => conn,
+            Err(refusal) => panic!("the handler refuses the handshake: {refusal:?}"),
+        }
+    }
+
+    /// Opens a session by this handshake.
+    ///
+    /// # Errors
+    /// The refusal of the handler.
+    pub fn open_with(&mut self, handshake: &Handshake<'_>) -> Result<ConnKey, Refusal> {
+        self.handler.on_handshake(&mut self.engine, handshake)?;
+        let conn = self.engine.open();
+        self.call_for(conn, |handler, engine| handler.on_open(engine, conn, handshake));
+        Ok(conn)
+    }
+
+    /// The client sends a message. A session that is closed gets none.
+    pub fn message(&mut self, conn: ConnKey, message: Message<'_>) {
+        if self.engine.is_open(conn) {
+            self.call_for(conn, |handler, engine| handler.on_message(engine, conn, message));
+        }
+    }
+
+    /// The client sends a text message.
+    pub fn text(&mut self, conn: ConnKey, text: &str) {
+        self.message(conn, Message::Text(text.into()));
+    }
+
+    /// The client sends a binary message.
+    pub fn binary(&mut self, conn: ConnKey, bytes: &[u8]) {
+        self.message(conn, Message::Binary(bytes.into()));
+    }
+
+    /// The session ends, not by the handler: its client went, or the engine ended it.
+    pub fn close(&mut self, conn: ConnKey, reason: CloseReason) {
+        self.engine.close(conn, reason);
+        self.report_closed();
+    }
+
+    /// A message arrives from a shard or from another thread.
+    pub fn receive(&mut self, message: ShardMessage) {
+        self.handler.on_shard_message(&mut self.engine, message);
+        self.report_closed();
+    }
+
+    /// Something is done with the handler that is no call of the engine's.
+    pub fn call<R>(&mut self, call: impl FnOnce(&mut H, &mut Engine) -> R) -> R {
+        let result = call(&mut self.handler, &mut self.engine);
+        self.report_closed();
+        result
+    }
+
+    /// A call of the handler for a session.
+    fn call_for(&mut self, conn: ConnKey, call: impl FnOnce(&mut H, &mut Engine)) {
+        self.guarded(conn, call);
+        self.report_closed();
+    }
+
+    fn guarded(&mut self, conn: ConnKey, call: impl FnOnce(&mut H, &mut Engine)) {
+        let Self { handler, engine, catches_panics } = self;
+        if !*catches_panics {
+            call(handler, engine);
+        } else if catch_unwind(AssertUnwindSafe(|| call(handler, engine))).is_err() {
+            engine.close(conn, CloseReason::Internal);
+        }
+    }
+
+    /// Tells the handler of the sessions that were closed. Only needed after the engine was used directly.
+    pub fn report_closed(&mut self) {
+        while let Some((conn, reason)) = self.engine.pop_closed() {
+            self.guarded(conn, |handler, engine| handler.on_close(engine, conn, reason));
+            self.engine.forget(conn);
+        }
+    }
+
+    /// The turn ends: the handler sends what it held back.
+    ///
+    /// # Panics
+    /// When the handler still holds something back then.
+    pub fn end_turn(&mut self) {
+        if self.handler.wants_flush() {
+            self.handler.on_flush(&mut self.engine);
+            self.report_closed();
+        }
+        assert!(!self.handler.wants_flush(), "the handler holds something back after a flush");
+    }
+
+    /// Ends the turn, and takes what a session was sent since it was last taken: one text a frame, see
+    /// [`Engine::take_sent_text`].
+    pub fn sent(&mut self, conn: ConnKey) -> Vec<String> {
+        self.end_turn();
+        self.engine.take_sent_text(conn)
+    }
+
+    /// Time passes. The clock stops at each deadline of the handler, and the handler is called.
+    ///
+    /// # Panics
+    /// When the handler's deadline comes again and again without end.
+    pub fn advance(&mut self, time: Duration) {
+        let until = self.engine.now() + time;
+        for _ in 0..DEADLINES {
+            if !self.advance_to_deadline(until) {
+                return;
+            }
+        }
+        panic!("the deadline of the handler does not move");
+    }
+
+    /// Moves the clock to the next deadline of the handler and calls it, if that is `until` at the latest. Otherwise moves the
+    /// clock to `until`, and returns `false`.
+    pub(super) fn advance_to_deadline(&mut self, until: Instant) -> bool {
+        let deadline = self.handler.poll_timeout().filter(|deadline| *deadline <= until);
+        self.engine.advance_to(deadline.unwrap_or(until));
+        if deadline.is_some() {
+            self.handler.on_timeout(&mut self.engine);
+            self.report_closed();
+        }
+        deadline.is_some()
+    }
+
+    /// Runs a job that the handler started, and hands the handler the result. A future is polled once: `false` when it is not
+    /// done then, or when there is no such job. What the job's work panics with becomes [`JobPanicked`].
+    pub fn run_job(&mut self, id: JobId) -> bool {
+        let Some(job) = self.engine.take_job(id) else { return false };
+        let result = match job.into_work() {
+            Work::Blocking(work) => catch_unwind(AssertUnwindSafe(work)),
+            Work::Future(mut work) => {
+                let mut context = Context::from_waker(Waker::noop());
+                match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(&mut context))) {
+                    Ok(Poll::Pending) => {
+                        self.engine.put_back(id, Job::from(Work::Future(work)));
+                        return false;
+                    }
+                    Ok(Poll::Ready(result)) => Ok(result),
+                    Err(panic) => Err(panic),
+                }
+            }
+        };
+        self.handler.on_job_done(&mut self.engine, id, result.map_err(|_| JobPanicked));
+        self.report_closed();
+        true
+    }
+}

@@ -1,0 +1,279 @@
+//! What other threads and shards have to do with each other: the handle, jobs, answers that come later, a shard that breaks.
+
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use engineio::{
+    CloseReason, Config, ConnKey, Handler, Handshake, Job, JobId, Message, Outbox, ShardMessage,
+    hooks::Outcome,
+    job::{JobPanicked, TooManyJobs},
+    net::{BrokenShard, Handle, Reply, Running, Server, ShardGone, TrySendError},
+};
+use tokio::sync::{mpsc as channel, oneshot};
+
+use super::support::Http;
+
+/// What the handler is asked for.
+enum Ask {
+    /// Which shard is this?
+    Number(Reply<u16>),
+    /// Drops the reply.
+    Nothing(Reply<()>),
+    /// Holds the shard up: it says that it has begun, and goes on when it is told.
+    StandStill(mpsc::Sender<()>, mpsc::Receiver<()>),
+    /// One of many, in order.
+    Count(usize),
+    Start(Vec<Job>, Reply<Vec<Result<JobId, TooManyJobs>>>),
+    /// The timer panics, at once.
+    BreakTimer,
+    /// So does the flush.
+    BreakFlush,
+}
+
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Count(usize),
+    Job(JobId, Result<String, JobPanicked>),
+}
+
+struct Asked {
+    heard: channel::UnboundedSender<Heard>,
+    timer: Option<Instant>,
+    flush: bool,
+}
+
+impl Handler for Asked {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+    fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: Message<'_>) {}
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+
+    fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
+        match message.downcast().expect("an Ask") {
+            Ask::Number(reply) => reply.send(outbox.shard()),
+            Ask::Nothing(reply) => drop(reply),
+            Ask::StandStill(begun, go_on) => {
+                begun.send(()).unwrap();
+                go_on.recv().unwrap();
+            }
+            Ask::Count(number) => self.heard.send(Heard::Count(number)).unwrap(),
+            Ask::Start(jobs, reply) => reply.send(jobs.into_iter().map(|job| outbox.start_job(job)).collect()),
+            Ask::BreakTimer => self.timer = Some(outbox.now()),
+            Ask::BreakFlush => self.flush = true,
+        }
+    }
+
+    fn on_job_done(&mut self, _: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
+        let result = result.map(|message| message.downcast().expect("a text"));
+        self.heard.send(Heard::Job(job, result)).unwrap();
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.timer
+    }
+
+    fn on_timeout(&mut self, _: &mut dyn Outbox) {
+        panic!("asked to panic");
+    }
+
+    fn wants_flush(&self) -> bool {
+        self.flush
+    }
+
+    fn on_flush(&mut self, _: &mut dyn Outbox) {
+        panic!("asked to panic");
+    }
+}
+
+fn start(shards: u16, configure: impl FnOnce(&mut Config)) -> (Running, channel::UnboundedReceiver<Heard>) {
+    let (heard, hears) = channel::unbounded_channel();
+    let mut config = Config::default();
+    configure(&mut config);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let handler = move || Asked { heard: heard.clone(), timer: None, flush: false };
+    (Server::new(config).shards(shards).serve(listener, handler).unwrap(), hears)
+}
+
+fn panicking() -> String {
+    panic!("asked to panic")
+}
+
+fn ask(ask: Ask) -> ShardMessage {
+    ShardMessage::new(ask)
+}
+
+fn end(running: Running) {
+    running.shutdown(Duration::ZERO);
+    running.join().unwrap();
+}
+
+/// Holds a shard up until the sender that is returned says so.
+async fn stand_still(handle: &Handle, shard: u16) -> mpsc::Sender<()> {
+    let ((begins, begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    handle.send(shard, ask(Ask::StandStill(begins, goes_on))).await.unwrap();
+    begun.recv().unwrap();
+    go_on
+}
+
+#[tokio::test]
+async fn a_handle_asks_each_shard_and_its_messages_keep_their_order() {
+    let (running, mut hears) = start(3, |_| {});
+    let handle = running.handle();
+    for shard in 0..handle.shards() {
+        assert_eq!(handle.ask(shard, |reply| ask(Ask::Number(reply))).await, Ok(shard));
+    }
+    assert_eq!(handle.ask(3, |reply| ask(Ask::Number(reply))).await, Err(ShardGone(3)));
+    assert_eq!(handle.ask(1, |reply| ask(Ask::Nothing(reply))).await, Err(ShardGone(1)));
+    let sender = handle.clone();
+    let sending = std::thread::spawn(move || {
+        (0..5000).for_each(|number| sender.send_blocking(2, ask(Ask::Count(number))).unwrap());
+    });
+    for number in 0..5000 {
+        assert_eq!(hears.recv().await, Some(Heard::Count(number)));
+    }
+    sending.join().unwrap();
+    handle.send_all(|shard| ask(Ask::Count(usize::from(shard)))).await.unwrap();
+    let mut all = [hears.recv().await, hears.recv().await, hears.recv().await]
+        .map(|heard| if let Some(Heard::Count(shard)) = heard { shard } else { panic!("{heard:?}") });
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2]);
+    end(running);
+}
+
+#[tokio::test]
+async fn a_shard_with_too_much_to_do_refuses_or_makes_wait_and_loses_nothing() {
+    let (running, mut hears) = start(2, |_| {});
+    let handle = running.handle();
+    let go_on = stand_still(&handle, 1).await;
+    let mut sent = 0;
+    let refused = loop {
+        match handle.try_send(1, ask(Ask::Count(sent)).with_weight(64 * 1024)) {
+            Ok(()) => sent += 1,
+            Err(TrySendError::Full(refused)) => break refused,
+            Err(gone) => panic!("{gone}"),
+        }
+    };
+    assert!((50..=70).contains(&sent), "4 MiB of 64 KiB each: {sent}");
+    let (waiting, other) = (handle.clone(), handle.clone());
+    let waits = tokio::spawn(async move { waiting.send(1, refused).await });
+    // Another shard goes on meanwhile.
+    assert_eq!(other.ask(0, |reply| ask(Ask::Number(reply))).await, Ok(0));
+    assert!(!waits.is_finished());
+    go_on.send(()).unwrap();
+    waits.await.unwrap().unwrap();
+    for number in 0..=sent {
+        assert_eq!(hears.recv().await, Some(Heard::Count(number)));
+    }
+    end(running);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_shard_hears_that_it_is_gone() {
+    let (running, _hears) = start(1, |_| {});
+    let handle = running.handle();
+    let go_on = stand_still(&handle, 0).await;
+    while handle.try_send(0, ask(Ask::Count(0)).with_weight(1 << 20)).is_ok() {}
+    let (asking, sending) = (handle.clone(), handle.clone());
+    let asks = tokio::spawn(async move { asking.ask(0, |reply| ask(Ask::Number(reply))).await });
+    let blocks = std::thread::spawn(move || sending.send_blocking(0, ask(Ask::Count(1))));
+    running.shutdown(Duration::ZERO);
+    drop(running);
+    drop(handle);
+    go_on.send(()).unwrap();
+    // Whether they got in before the end or not: the answer is one or the other, and it comes.
+    assert!(matches!(asks.await.unwrap(), Ok(0) | Err(ShardGone(0))));
+    let _ = blocks.join().unwrap();
+}
+
+#[tokio::test]
+async fn jobs_come_back_as_events_and_a_panic_costs_the_result_alone() {
+    let (running, mut hears) = start(2, |config| config.max_jobs = 3);
+    let handle = running.handle();
+    let (open, gate) = oneshot::channel::<&str>();
+    let jobs = vec![
+        Job::blocking(|| "blocking".to_owned()),
+        Job::future(async { gate.await.unwrap().to_owned() }),
+        Job::blocking(panicking),
+        Job::blocking(|| "one too many".to_owned()),
+    ];
+    let ids = handle.ask(1, |reply| ask(Ask::Start(jobs, reply))).await.unwrap();
+    let [Ok(blocking), Ok(future), Ok(panics), Err(TooManyJobs)] = ids[..] else { panic!("{ids:?}") };
+    let mut first = [hears.recv().await.unwrap(), hears.recv().await.unwrap()];
+    if first[0] == Heard::Job(panics, Err(JobPanicked)) {
+        first.reverse();
+    }
+    assert_eq!(first, [Heard::Job(blocking, Ok("blocking".to_owned())), Heard::Job(panics, Err(JobPanicked))]);
+    open.send("later").unwrap();
+    assert_eq!(hears.recv().await, Some(Heard::Job(future, Ok("later".to_owned()))));
+    // What is done counts no longer, and ids are not used twice.
+    let more = || Job::future(async { panicking() });
+    let ids = handle.ask(1, |reply| ask(Ask::Start(vec![more(), more(), more()], reply))).await.unwrap();
+    for id in ids {
+        let id = id.unwrap();
+        assert!(id > panics);
+        assert_eq!(hears.recv().await, Some(Heard::Job(id, Err(JobPanicked))));
+    }
+    end(running);
+}
+
+#[tokio::test]
+async fn a_job_that_blocks_does_not_hold_up_the_end() {
+    let (running, _hears) = start(1, |_| {});
+    let ((begins, begun), (_go_on, goes_on)) = (mpsc::channel(), mpsc::channel::<()>());
+    let job = Job::blocking(move || {
+        begins.send(()).unwrap();
+        let _ = goes_on.recv();
+    });
+    running.handle().ask(0, |reply| ask(Ask::Start(vec![job], reply))).await.unwrap();
+    begun.recv().unwrap();
+    end(running);
+}
+
+#[tokio::test]
+async fn a_panic_that_no_connection_is_to_blame_for_breaks_its_shard_and_nothing_else() {
+    for (name, breaks) in [("timer", Ask::BreakTimer), ("flush", Ask::BreakFlush)] {
+        let (running, _hears) = start(2, |_| {});
+        let (handle, addr) = (running.handle(), running.local_addr());
+        let broken = tokio::task::spawn_blocking(move || running.join());
+        handle.send(1, ask(breaks)).await.unwrap();
+        assert_eq!(broken.await.unwrap(), Err(BrokenShard { shard: 1 }), "{name}");
+        // The process lives, and so does the other shard; new connections go there.
+        assert_eq!(handle.ask(1, |reply| ask(Ask::Number(reply))).await, Err(ShardGone(1)));
+        assert!(matches!(handle.try_send(1, ask(Ask::Count(0))), Err(TrySendError::Gone(ShardGone(1)))));
+        assert_eq!(handle.ask(0, |reply| ask(Ask::Number(reply))).await, Ok(0));
+        for _ in 0..4 {
+            let mut http = Http::of(tokio::net::TcpStream::connect(addr).await.unwrap());
+            assert_eq!(http.get("EIO=4&transport=polling").await.status, 200, "{name}");
+        }
+        handle.shutdown(Duration::ZERO);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() {
+    let (heard, _hears) = channel::unbounded_channel();
+    let handler = move || Asked { heard: heard.clone(), timer: None, flush: false };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = Server::new(Config::default())
+        .shards(3)
+        .fallback(|request| {
+            let (handle, path) = (request.handle.clone(), request.parts.uri.path().to_owned());
+            Outcome::pending(async move {
+                let mut numbers = Vec::new();
+                for shard in 0..handle.shards() {
+                    numbers.push(handle.ask(shard, |reply| ask(Ask::Number(reply))).await.unwrap());
+                }
+                http::Response::new(Bytes::from(format!("{path} {numbers:?}")))
+            })
+        })
+        .serve(listener, handler)
+        .unwrap();
+    let mut http = Http::of(tokio::net::TcpStream::connect(running.local_addr()).await.unwrap());
+    for path in ["/shards", "/again"] {
+        http.send(format!("GET {path} HTTP/1.1\r\nHost: l\r\n\r\n").as_bytes()).await;
+        assert_eq!(http.response().await.body, format!("{path} [0, 1, 2]"));
+    }
+    end(running);
+}

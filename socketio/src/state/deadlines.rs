@@ -1,0 +1,43 @@
+//! [`Deadlines`]: by when the clients and sockets of one shard must have done what is due.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use engineio::{ConnKey, deadlines::Heap};
+
+use super::ids::SocketKey;
+use crate::packet::AckId;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Deadlines {
+    /// Clients that are in no namespace, one entry each. An entry that comes too early is put back with a later time, so
+    /// the entries are not in order, and a heap holds them.
+    pub(crate) connects: Heap<ConnKey>,
+    /// Clients whose packet waits for attachments; likewise.
+    pub(crate) attachments: Heap<ConnKey>,
+    /// Acknowledgements that sockets owe. An answer removes its entry: otherwise a client that answers fast would pile
+    /// them up.
+    pub(crate) acks: BTreeMap<(Instant, AckId), SocketKey>,
+}
+
+impl Deadlines {
+    /// The next deadline of all.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let ack = self.acks.first_key_value().map(|((deadline, _), _)| *deadline);
+        [self.connects.next(), self.attachments.next(), ack].into_iter().flatten().min()
+    }
+
+    /// Takes the next acknowledgement that did not come in time, of those asked for before `limit`.
+    pub(crate) fn pop_due_ack(&mut self, now: Instant, limit: AckId) -> Option<(SocketKey, AckId)> {
+        let first = self.acks.first_entry()?;
+        let (deadline, id) = *first.key();
+        (deadline <= now && id < limit).then(|| (first.remove(), id))
+    }
+
+    /// Removes the deadline of an acknowledgement.
+    pub(crate) fn forget_ack(&mut self, id: AckId, deadline: Option<Instant>) {
+        if let Some(deadline) = deadline {
+            self.acks.remove(&(deadline, id));
+        }
+    }
+}

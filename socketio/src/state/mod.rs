@@ -1,0 +1,144 @@
+//! [`State`]: the clients, sockets and rooms of one shard, and the deadlines they have.
+//!
+//! It is plain data and its rules. Nothing in here sends anything or calls the application; [`crate::io`],
+//! [`crate::broadcast`] and [`crate::server`] do.
+
+pub(crate) mod client;
+pub(crate) mod deadlines;
+pub(crate) mod ids;
+pub(crate) mod namespace;
+pub(crate) mod room;
+pub(crate) mod socket;
+
+use std::{collections::VecDeque, time::Instant};
+
+use engineio::{ConnKey, slab::Slab};
+
+use self::{
+    client::Client,
+    deadlines::Deadlines,
+    ids::{Member, NspIndex, SocketId, SocketKey},
+    namespace::Namespaces,
+    room::gathered::GatheredRooms,
+    socket::Socket,
+};
+use crate::{config::Config, error::DisconnectReason, packet::AckId};
+
+/// A socket that left.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    pub(crate) socket: SocketKey,
+    pub(crate) conn: ConnKey,
+    pub(crate) reason: DisconnectReason,
+    /// The acknowledgements it owed.
+    pub(crate) acks: Vec<AckId>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) config: Config,
+    pub(crate) namespaces: Namespaces,
+    /// By the connection's index.
+    pub(crate) clients: Vec<Option<Client>>,
+    pub(crate) sockets: Slab<Socket>,
+    pub(crate) deadlines: Deadlines,
+    /// Sockets that left, which the application hears of as soon as it is not being called.
+    pub(crate) departed: VecDeque<Departed>,
+    pub(crate) gathered: GatheredRooms,
+    /// The id of the next acknowledgement that is asked for.
+    pub(crate) next_ack: u64,
+}
+
+impl State {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
+            namespaces: Namespaces::new(&config.namespaces),
+            config,
+            clients: Vec::new(),
+            sockets: Slab::default(),
+            deadlines: Deadlines::default(),
+            departed: VecDeque::new(),
+            gathered: GatheredRooms::default(),
+            next_ack: 0,
+        }
+    }
+
+    pub(crate) fn client(&mut self, conn: ConnKey) -> Option<&mut Client> {
+        self.clients.get_mut(conn.index() as usize)?.as_mut().filter(|client| client.conn == conn)
+    }
+
+    pub(crate) fn socket(&self, key: SocketKey) -> Option<&Socket> {
+        self.sockets.get(key.0)
+    }
+
+    /// Adds a socket; its client exists.
+    pub(crate) fn add_socket(&mut self, socket: Socket) -> Option<SocketKey> {
+        let (conn, nsp) = (socket.conn, socket.nsp);
+        self.client(conn)?;
+        let key = SocketKey(self.sockets.insert(socket));
+        let client = self.client(conn)?;
+        client.sockets.push((nsp, key));
+        client.idle_since = None;
+        Some(key)
+    }
+
+    /// Removes a socket from its rooms and from its client. The application hears of it later.
+    pub(crate) fn remove_socket(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
+        let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
+        if let Some(nsp) = self.namespaces.get_mut(nsp) {
+            nsp.rooms.leave_all(&mut self.sockets, key);
+        }
+        let Some(socket) = self.sockets.remove(key.0) else { return };
+        if let Some(client) = self.client(socket.conn) {
+            client.sockets.retain(|(_, of)| *of != key);
+            if client.sockets.is_empty() {
+                client.idle_since = Some(now);
+                self.set_connect_deadline(socket.conn, now);
+            }
+        }
+        let acks = socket.acks.into_iter().map(|(id, deadline)| {
+            self.deadlines.forget_ack(id, deadline);
+            id
+        });
+        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks: acks.collect() });
+    }
+
+    /// Takes an acknowledgement off those that a socket owes; `false` when it did not owe this one.
+    pub(crate) fn take_ack(&mut self, key: SocketKey, id: AckId) -> bool {
+        let Some(socket) = self.sockets.get_mut(key.0) else { return false };
+        let Some(position) = socket.acks.iter().position(|(owed, _)| *owed == id) else { return false };
+        let (_, deadline) = socket.acks.remove(position);
+        self.deadlines.forget_ack(id, deadline);
+        true
+    }
+
+    /// Sets the deadline by which a client that is in no namespace must join one, unless it has one.
+    pub(crate) fn set_connect_deadline(&mut self, conn: ConnKey, since: Instant) {
+        // Out of the clock's range means never.
+        let Some(deadline) = since.checked_add(self.config.connect_timeout) else { return };
+        if let Some(client) = self.client(conn)
+            && !std::mem::replace(&mut client.has_connect_deadline, true)
+        {
+            self.deadlines.connects.push(deadline, conn);
+        }
+    }
+
+    /// Sets the deadline by which the attachments of a client's packet must be there, unless it has one.
+    pub(crate) fn set_attachment_deadline(&mut self, conn: ConnKey, since: Instant) {
+        let Some(deadline) = since.checked_add(self.config.attachment_timeout) else { return };
+        if let Some(client) = self.client(conn)
+            && !std::mem::replace(&mut client.has_attachment_deadline, true)
+        {
+            self.deadlines.attachments.push(deadline, conn);
+        }
+    }
+
+    /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
+    pub(crate) fn member_by_id(&self, nsp: NspIndex, name: &str) -> Option<Member> {
+        let id = SocketId::parse(name)?;
+        let key = self.sockets.key_at(id.index())?;
+        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
+        Some(Member { socket: SocketKey(key), conn: socket.conn })
+    }
+}

@@ -1,0 +1,36 @@
+//! [`Socket`]: one client's membership of one namespace.
+
+use std::time::Instant;
+
+use engineio::ConnKey;
+use smallvec::SmallVec;
+
+use super::ids::{Membership, NspIndex, SocketId};
+use crate::packet::AckId;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) id: SocketId,
+    pub(crate) nsp: NspIndex,
+    pub(crate) conn: ConnKey,
+    /// The rooms it is in. Its own room (named like its id) is not stored: the id itself routes.
+    pub(crate) rooms: SmallVec<[Membership; 2]>,
+    /// The acknowledgements it owes, oldest first, and by when.
+    pub(crate) acks: Vec<(AckId, Option<Instant>)>,
+    /// The number of the last broadcast that looked at it: so a socket in several of a broadcast's rooms is reached once,
+    /// without building a set.
+    pub(crate) last_broadcast: u64,
+    /// Of the broadcasts that its rooms hold back until the end of the turn, its connection has those up to this number.
+    pub(crate) delivered: u64,
+    /// The number of the last flush that found it in a room: a socket in two of a flush's rooms must get both rooms'
+    /// broadcasts in the order of their numbers.
+    pub(crate) last_flush: u64,
+}
+
+impl Socket {
+    /// A socket in no room, which owes nothing.
+    pub(crate) fn new(id: SocketId, nsp: NspIndex, conn: ConnKey) -> Self {
+        Self { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), last_broadcast: 0, delivered: 0, last_flush: 0 }
+    }
+}

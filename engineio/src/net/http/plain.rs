@@ -1,6 +1,6 @@
 //! Long-polling without hyper: the task of a connection whose requests are plain ([`crate::http::plain`]).
 //!
-//! A GET of a session on this shard waits in the shard (`shard/plain.rs`). A short POST to one is dealt with in the turn that reads
+//! A GET of a session on this shard waits in the shard (`shard/plain_conn.rs`). A short POST to one is dealt with in the turn that reads
 //! it. Every other plain request is answered by the code that answers hyper's requests ([`EngineHttp`]); its body is read here. A
 //! request that is not plain takes the connection to hyper, from its first byte on. The connection comes back when hyper has
 //! served it.
@@ -32,7 +32,7 @@ use super::{
         shard::{
             application::Shard,
             io::ShardIo,
-            plain::{Doing, Sent},
+            plain_conn::{Doing, Sent},
             turn::ShardRef,
         },
         shards::session_request::SessionQuery,

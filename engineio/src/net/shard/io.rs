@@ -14,7 +14,7 @@ use super::{
     congestion::Congestion,
     conn::{Conn, End},
     jobs::Jobs,
-    plain::PlainConns,
+    plain_conn::PlainConns,
     timers::Timers,
     transport::WebSocketTransport,
 };

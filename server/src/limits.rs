@@ -1,6 +1,6 @@
 //! Counters and rates that guard the server: per address before a session exists, per user and socket afterwards.
 //!
-//! The token buckets are the crate `governor`'s; here stands only which ones there are, and that a rate of zero is none.
+//! The token buckets are the crate `governor`'s. This file says which ones there are, and that a rate of zero is no limit.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -84,9 +84,9 @@ impl Addresses {
 
     fn stripe(&self, address: IpAddr) -> (MutexGuard<'_, Stripe>, IpAddr) {
         let network = network(address);
-        let place = self.hasher.hash_one(network) as usize % STRIPES;
+        let stripe = self.hasher.hash_one(network) as usize % STRIPES;
         // A panic under the lock leaves counters that are whole.
-        (self.stripes[place].lock().unwrap_or_else(PoisonError::into_inner), network)
+        (self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner), network)
     }
 
     /// May this address open a connection?

@@ -1,18 +1,18 @@
 //! The chat server's binary: reads the command line and the configuration, then serves, prints a token, or prints the
-//! configuration. Exit codes: 0 done, 1 the work failed (a taken port), 2 the command line or the configuration is wrong.
+//! configuration. The exit code is chosen here and nowhere else: 0 when the work is done, otherwise [`exit_code`].
 
 mod auth;
 mod chat;
 mod cli;
+mod clock;
 mod config;
 mod dev;
 mod http;
 mod limits;
 mod logging;
-mod message_id;
+mod room;
 mod serve;
 mod store;
-mod timestamp;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use engineio::net::BrokenShard;
 
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
@@ -39,13 +40,32 @@ fn main() -> ExitCode {
                 let _ = error.print();
                 return ExitCode::SUCCESS;
             };
-            return fail(&format!("{line} (see chat-server --help)"), 2);
+            return fail(&format!("{line} (see chat-server --help)"), MISUSED);
         }
     };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ConfigError>() => fail(&error.to_string(), 2),
-        Err(error) => fail(&format!("{error:#}"), 1),
+        Err(error) => fail(&format!("{error:#}"), exit_code(&error)),
+    }
+}
+
+/// The work failed, for example because the port is taken.
+const FAILED: u8 = 1;
+
+/// The command line or the configuration is wrong.
+const MISUSED: u8 = 2;
+
+/// A shard's state is broken (`EX_SOFTWARE` of sysexits.h): a fault of this program.
+const BROKEN: u8 = 70;
+
+/// The exit code of a process that ends with this error.
+fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<ConfigError>() {
+        MISUSED
+    } else if error.is::<BrokenShard>() {
+        BROKEN
+    } else {
+        FAILED
     }
 }
 
@@ -114,4 +134,17 @@ fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> 
 fn print(text: &str) -> anyhow::Result<()> {
     let mut output = std::io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("standard output")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_whose_fault_it_was() {
+        assert_eq!(exit_code(&ConfigError::new("listen", "no address").into()), 2);
+        assert_eq!(exit_code(&BrokenShard { shard: 0 }.into()), 70);
+        let taken = anyhow::Error::from(std::io::Error::other("taken")).context("cannot listen");
+        assert_eq!(exit_code(&taken), 1);
+    }
 }

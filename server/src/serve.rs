@@ -1,9 +1,10 @@
-//! Serving: joins configuration, engine and chat, says where it listens, and ends in order.
+//! Serving: puts configuration, engine and chat together, says where it listens, and ends in order.
 
 use std::{
     future::poll_fn,
     io::Write as _,
     net::SocketAddr,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,7 +13,6 @@ use std::{
 use anyhow::Context as _;
 use engineio::{
     OpenPacket,
-    hooks::Outcome,
     http::{Cors, CorsOrigins, Origins},
     net::{Running, Server},
 };
@@ -20,26 +20,29 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     chat::{Chat, Shared},
-    config::Config,
+    config::{Config, Shutdown},
     dev,
     http::{self, Readiness},
     logging,
 };
 
-/// The longest the connections may take to end, whatever `shutdown.timeout` allows: clients of the source document give up
-/// for ever 12.5 s after a loss, so the next process must listen soon.
-const DRAIN: Duration = Duration::from_secs(3);
-
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
-/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once.
+/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once. Some threads may still be running
+/// when it returns: the caller is to end the process.
 ///
 /// # Errors
-/// The address cannot be bound, or the operating system gives no threads.
+/// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
 pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let _inside = runtime.enter();
+    let served = runtime.block_on(serve(config));
+    // Not waiting for what is left of the threads: a second signal means now.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
@@ -47,27 +50,47 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     let running = start(&config, &readiness, listener)?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
-    runtime.block_on(signals.next());
+    let shards = running.handle();
+    let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
+    if let Event::Joined(result) = next_event(joined.as_mut(), signals.next()).await {
+        // Nobody told the shards to end.
+        return Ok(result??);
+    }
     tracing::info!("shutting down");
     readiness.drain();
-    running.shutdown(config.shutdown.timeout.min(DRAIN));
-    let mut joined = runtime.spawn_blocking(move || running.join());
-    runtime.block_on(async {
-        let mut joined = std::pin::Pin::new(&mut joined);
-        poll_fn(|cx| match (joined.as_mut().poll(cx), signals.poll_next(cx)) {
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
-    });
-    // Not waiting for threads: a second signal means now.
-    std::process::exit(0);
+    let Shutdown { timeout, drain } = config.shutdown;
+    shards.shutdown(drain.min(timeout));
+    match tokio::time::timeout(timeout, next_event(joined, signals.next())).await {
+        Ok(Event::Joined(result)) => result??,
+        Ok(Event::Signal) => tracing::info!("a second signal: ending at once"),
+        Err(_) => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
+    }
+    Ok(())
+}
+
+/// What a server waits for.
+#[derive(Debug, PartialEq, Eq)]
+enum Event<T> {
+    /// All shards have ended, or one is broken.
+    Joined(T),
+    /// A signal came.
+    Signal,
+}
+
+/// Waits for whichever comes first.
+async fn next_event<T>(mut joined: Pin<&mut impl Future<Output = T>>, signal: impl Future<Output = ()>) -> Event<T> {
+    let mut signal = pin!(signal);
+    poll_fn(|cx| match joined.as_mut().poll(cx) {
+        Poll::Ready(joined) => Poll::Ready(Event::Joined(joined)),
+        Poll::Pending => signal.as_mut().poll(cx).map(|()| Event::Signal),
+    })
+    .await
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     let domain = socket2::Domain::for_address(address);
     let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
-    // A restart must not wait for the last process's connections to be forgotten.
+    // The next process may listen while connections of the last one are still ending.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -82,8 +105,8 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     Server::new(engine_config(config))
         .shards(shards)
-        .fallback(move |request| Outcome::Ready(http::answer(request.parts, &readiness)))
-        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(Arc::clone(&shared))))
+        .fallback(move |request| http::answer(request, &readiness))
+        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
 }
 
 fn engine_config(config: &Config) -> engineio::Config {
@@ -138,14 +161,29 @@ struct Signals {
 }
 
 impl Signals {
-    fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> Poll<()> {
-        match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
+    /// Waits for the next signal of either kind.
+    async fn next(&mut self) {
+        poll_fn(|cx| match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
             (Poll::Pending, Poll::Pending) => Poll::Pending,
             _ => Poll::Ready(()),
-        }
+        })
+        .await;
     }
+}
 
-    async fn next(&mut self) {
-        poll_fn(|cx| self.poll_next(cx)).await;
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_shards_counts_before_a_signal() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            assert_eq!(next_event(pin!(ready(1)), pending()).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(ready(1)), ready(())).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(pending::<i32>()), ready(())).await, Event::Signal);
+        });
     }
 }

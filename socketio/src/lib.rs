@@ -90,6 +90,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
+//! | `handle` | how other threads emit to the server's sockets (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
 //! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
@@ -108,6 +109,8 @@ mod adapter;
 pub mod broadcast;
 pub mod config;
 pub mod error;
+#[cfg(feature = "net")]
+pub mod handle;
 pub mod handler;
 pub mod io;
 pub mod json;
@@ -118,6 +121,8 @@ mod state;
 
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
+#[cfg(feature = "net")]
+pub use handle::{Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};

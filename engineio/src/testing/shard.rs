@@ -57,6 +57,7 @@ impl<H: Handler> Shard<H> {
     ///
     /// # Panics
     /// When the handler refuses the handshake.
+    #[expect(clippy::panic, reason = "a refusal that the test does not expect fails it")]
     pub fn open(&mut self) -> ConnKey {
         let (uri, headers) = (Uri::from_static("/engine.io/?EIO=4&transport=websocket"), HeaderMap::new());
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
@@ -160,6 +161,7 @@ impl<H: Handler> Shard<H> {
     ///
     /// # Panics
     /// When the handler's deadline comes again and again without end.
+    #[expect(clippy::panic, reason = "it would hang otherwise")]
     pub fn advance(&mut self, time: Duration) {
         let until = self.engine.now() + time;
         for _ in 0..DEADLINES {

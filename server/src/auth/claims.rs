@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
-use super::{AuthError, members};
+use super::{error::AuthError, members};
 
 /// Bytes of the longest user id and of the longest room id.
 const MAX_ID: usize = 128;

@@ -5,6 +5,7 @@
 //! "Connect"; RFC 7515, RFC 7519, RFC 8725.
 
 mod claims;
+mod error;
 mod members;
 mod sign;
 #[cfg(test)]
@@ -20,44 +21,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use crate::config::Auth;
 
 pub(crate) use claims::{Claims, Rooms};
+pub(crate) use error::AuthError;
 pub(crate) use sign::{SignError, TokenRequest, sign};
 
 /// Bytes of the longest token that is looked at.
 const MAX_TOKEN: usize = 8 * 1024;
-
-/// Why a token is refused. The text is for the log: a client is told the [code](AuthError::code) and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum AuthError {
-    /// There is none.
-    #[error("no token")]
-    Missing,
-    /// Its form, header or signature is wrong.
-    #[error("invalid token: {0}")]
-    Invalid(&'static str),
-    /// `exp` has passed.
-    #[error("the token has expired")]
-    Expired,
-    /// `nbf` or `iat` has not come.
-    #[error("the token is not valid yet")]
-    NotYetValid,
-    /// It is signed, but its claims are not what they must be.
-    #[error("invalid claims: {0}")]
-    Claims(&'static str),
-}
-
-impl AuthError {
-    /// The code in the `data` of `CONNECT_ERROR`.
-    pub(crate) const fn code(self) -> &'static str {
-        match self {
-            Self::Missing => "token_missing",
-            Self::Invalid(_) => "token_invalid",
-            Self::Expired => "token_expired",
-            Self::NotYetValid => "token_not_yet_valid",
-            Self::Claims(_) => "claims_invalid",
-        }
-    }
-}
 
 /// What a token is checked against.
 #[derive(Clone)]

@@ -1,137 +1,64 @@
 //! The chat: what happens to users, rooms and messages, as plain functions over [`Io`].
 //!
-//! One value a shard. Everything is synchronous: an event comes in, and what it causes on this shard is queued before the
-//! call returns; what concerns a room that lives on another shard goes there as a [`Post`], and so do the answers.
+//! One value a shard. It has two parts: [`Sockets`] runs on a socket's shard, [`Homes`] on the home of a room, the shard that
+//! alone orders the room's messages and knows who is in it. Neither part sees the other's state. They send each
+//! other the messages of `shard_message`; with one shard these are calls. Everything is synchronous: an event comes in, and what
+//! it causes on this shard is queued before the call returns.
 //!
-//! | file | what it does |
+//! | module | what it does |
 //! |---|---|
 //! | `request` | checks what clients send |
-//! | `session` | connecting, disconnecting, `refresh` and expiry, idleness, strikes |
-//! | `message` | `message` |
-//! | `rooms` | `join`, `leave`, the implicit join |
-//! | `history` | `history`, and the page that `join` brings |
-//! | `presence` | `presence`, `userStatus` |
-//! | `typing` | `typing`, `userTyping` |
-//! | `home` | what a room's home knows of it |
-//! | `post` | what shards tell each other |
-//! | `accounts` | what all shards must know of a user together |
-//! | `member`, `room` | a socket as the chat sees it; a room's name |
-//! | `alarms` | when to look at a socket again |
-//! | `error` | refusals |
+//! | `socket` | a socket's side of every event |
+//! | `home` | a room's side: order, history, who is there |
+//! | `users` | what all shards must know of a user together |
+//! | `shard_message` | what shards send each other; where the home of a room is |
+//! | `connections` | how many connections each address has |
+//! | `reply`, `error` | what an event is acknowledged with; refusals |
 
-mod accounts;
-mod alarms;
+mod connections;
 mod error;
-mod history;
 mod home;
-mod member;
-mod message;
-mod post;
-mod presence;
+mod reply;
 mod request;
-mod room;
-mod rooms;
-mod session;
-mod typing;
+mod shard_message;
+mod socket;
+mod users;
 
-use std::{
-    collections::{HashMap, HashSet, hash_map::RandomState},
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Instant};
 
-use accounts::{Accounts, Seat};
-use alarms::Alarms;
-use bytes::Bytes;
-use engineio::{ConnKey, Handshake, Refusal, ShardMessage, deadlines::Heap};
+use connections::Connections;
+use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
-use home::Home;
-use member::Member;
-use post::{Asker, Post};
-pub(crate) use room::Room;
-use smallvec::SmallVec;
-use socketio::{AckId, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
+use home::Homes;
+use reply::Outcome;
+use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
+use socket::{Admission, CheckedMessage, Sockets};
+use socketio::{AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
+use users::Accounts;
 
-use crate::{
-    auth::{Claims, Verifier},
-    config::Config,
-    limits::Addresses,
-    message_id::MessageIds,
-    store::MemoryStore,
-    timestamp::Clock,
-};
-
-/// The room of everybody.
-const LOBBY: &str = "lobby";
+use crate::{config::Config, limits::Addresses};
 
 /// What the shards of one chat have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: Arc<Config>,
     accounts: Arc<Accounts>,
-    addresses: Addresses,
-    /// Says where rooms live. Its keys are drawn anew by each process: nobody can choose rooms that all live on one shard.
-    homes: RandomState,
+    addresses: Arc<Addresses>,
+    homes: HomeShards,
     /// How many shards share what the store may take.
     shards: usize,
 }
 
+/// A question of another thread: does this shard deal with what it is sent?
+#[derive(Debug)]
+pub(crate) struct AliveCheck(pub(crate) Reply<()>);
+
 /// The chat of one shard.
 #[derive(Debug)]
 pub(crate) struct Chat {
-    config: Arc<Config>,
-    shared: Arc<Shared>,
-    verifier: Verifier,
-    /// The address of each connection, by its index.
-    peers: Vec<Option<IpAddr>>,
-    /// By the socket's index.
-    members: Vec<Option<Member>>,
-    /// This shard's sockets of each user.
-    users: HashMap<Arc<str>, SmallVec<[SocketKey; 1]>>,
-    /// The rooms that live here.
-    homes: HashMap<Room, Home>,
-    /// Rooms, wherever they live, that are too large for presence.
-    quiet: HashSet<Room>,
-    store: MemoryStore,
-    ids: MessageIds,
-    clock: Clock,
-    lobby: Room,
-    idle: Alarms,
-    expiry: Alarms,
-    typing: Alarms,
-    /// Users whose last socket went here, each once.
-    grace: Heap<Arc<str>>,
-}
-
-/// A token that opens the door, and the place it takes.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    claims: Claims,
-    seat: Seat,
-}
-
-/// What became of an event.
-#[derive(Debug)]
-enum Outcome {
-    /// It is done, and is acknowledged with this.
-    Done(Reply),
-    /// A room's home was asked, and answers.
-    Asked,
-}
-
-/// What an acknowledgement carries beside `ok`.
-#[derive(Debug, Default)]
-struct Reply {
-    /// JSON members, each with a comma before it.
-    members: String,
-    attachments: Vec<Bytes>,
-}
-
-impl From<String> for Reply {
-    fn from(members: String) -> Self {
-        Self { members, attachments: Vec::new() }
-    }
+    connections: Connections,
+    sockets: Sockets,
+    homes: Homes,
 }
 
 impl Shared {
@@ -139,8 +66,8 @@ impl Shared {
     pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
         Self {
             accounts: Arc::new(Accounts::new(config.limits.sockets_per_user, config.presence.grace)),
-            addresses: Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip),
-            homes: RandomState::new(),
+            addresses: Arc::new(Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip)),
+            homes: HomeShards::default(),
             shards: shards.max(1),
             config,
         }
@@ -149,137 +76,138 @@ impl Shared {
 
 impl Chat {
     /// An empty chat.
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let config = Arc::clone(&shared.config);
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         Self {
-            verifier: Verifier::new(&config.auth),
-            peers: Vec::new(),
-            members: Vec::new(),
-            users: HashMap::new(),
-            homes: HashMap::new(),
-            quiet: HashSet::new(),
-            store: MemoryStore::new(config.store.max_age, config.store.max_count, shared.shards),
-            ids: MessageIds::default(),
-            clock: Clock::default(),
-            lobby: Room::new(LOBBY),
-            idle: Alarms::default(),
-            expiry: Alarms::default(),
-            typing: Alarms::default(),
-            grace: Heap::default(),
-            config,
-            shared,
+            connections: Connections::new(Arc::clone(&shared.addresses)),
+            homes: Homes::new(Arc::clone(&config), shared.shards),
+            sockets: Sockets::new(config, accounts, shared.homes.clone()),
         }
     }
 
-    fn member(&mut self, socket: SocketKey) -> Option<&mut Member> {
-        self.members.get_mut(socket.index() as usize)?.as_mut().filter(|member| member.key == socket)
+    /// `message`: the socket's side checks it, then the home takes it.
+    fn on_message(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Outcome, ChatError> {
+        let Some(checked) = self.sockets.check_message(io, socket, args, ack)? else { return Ok(Outcome::Asked) };
+        if io.shards() > 1 {
+            self.sockets.send_message(io, checked);
+        } else {
+            // The sender may be about to enter the room.
+            self.run_homes(io);
+            // The home is this shard, and the message need not be copied to go there.
+            let CheckedMessage { asker, room, request } = &checked;
+            self.homes.publish(io, &mut self.sockets, asker, room, request);
+        }
+        Ok(Outcome::Asked)
     }
 
-    fn socket_at(&self, index: u32) -> Option<SocketKey> {
-        self.members.get(index as usize)?.as_ref().map(|member| member.key)
+    /// Has the homes of this shard deal with what its sockets sent them. With several shards there is nothing to do: it all goes
+    /// by shard messages.
+    fn run_homes(&mut self, io: &mut Io<'_>) {
+        while let Some(message) = self.sockets.next_for_home() {
+            self.homes.receive(io, &mut self.sockets, message);
+        }
     }
 
-    /// This socket, as one who asks a home.
-    fn asker(&mut self, io: &Io<'_>, socket: SocketKey, ack: Option<AckId>) -> Option<Asker> {
-        let account = Arc::clone(&self.member(socket)?.account);
-        Some(Asker { shard: io.shard(), socket, account, ack })
+    /// Deals with a message for all shards.
+    fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll) {
+        self.sockets.receive_all(io, message);
+        if let ToAll::UserGone { account, past, .. } = message {
+            self.homes.forget_user(io, &mut self.sockets, account, past);
+        }
     }
-}
-
-/// The wall clock, as the time since the Unix epoch.
-fn wall_clock() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 impl Handler for Chat {
     type Admission = Admission;
 
     fn on_handshake(&mut self, now: Instant, handshake: &Handshake<'_>) -> Result<(), Refusal> {
-        let admitted = self.shared.addresses.admit(now, handshake.remote.ip());
+        let admitted = self.connections.admit(now, handshake.remote.ip());
         admitted.map_err(|retry_after| Refusal::Unavailable { retry_after })
     }
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
-        let (index, address) = (conn.index() as usize, handshake.remote.ip());
-        if self.peers.len() <= index {
-            self.peers.resize(index + 1, None);
-        }
-        if let Some(slot) = self.peers.get_mut(index) {
-            *slot = Some(address);
-        }
-        self.shared.addresses.add(io.now(), address);
+        self.connections.open(io.now(), conn, handshake.remote.ip());
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
-        if let Some(address) = self.peers.get_mut(conn.index() as usize).and_then(Option::take) {
-            self.shared.addresses.remove(io.now(), address);
-        }
+        self.connections.close(io.now(), conn);
     }
 
     fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
-        self.check_token(request.auth)
+        self.sockets.authorize(request.auth)
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
-        self.connect(io, socket, admission);
+        self.sockets.connect(io, socket, admission);
+        self.run_homes(io);
     }
 
     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
-        let now = io.now();
-        let Some(member) = self.member(socket) else { return };
-        member.last_event = now;
+        if !self.sockets.touch(io, socket) {
+            return;
+        }
         let outcome = match &*event.name {
             "message" => self.on_message(io, socket, &event.args, ack),
-            "typing" => self.on_typing(io, socket, &event.args).map(Outcome::Done),
-            "join" => self.on_join(io, socket, &event.args, ack),
-            "history" => self.on_history(io, socket, &event.args, ack),
-            "presence" => self.on_presence(io, socket, &event.args, ack),
-            "refresh" => self.on_refresh(io, socket, &event.args).map(Outcome::Done),
-            "leave" => self.on_leave(io, socket, &event.args).map(Outcome::Done),
+            "typing" => self.sockets.on_typing(io, socket, &event.args).map(Outcome::Done),
+            "join" => self.sockets.on_join(io, socket, &event.args, ack),
+            "history" => self.sockets.on_history(io, socket, &event.args, ack),
+            "presence" => self.sockets.on_presence(io, socket, &event.args, ack),
+            "refresh" => self.sockets.on_refresh(io, socket, &event.args).map(Outcome::Done),
+            "leave" => self.sockets.on_leave(io, socket, &event.args).map(Outcome::Done),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
         };
+        self.run_homes(io);
         let outcome = match outcome {
             Ok(Outcome::Asked) => return,
             Ok(Outcome::Done(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
-        self.answer(io, socket, &event.name, ack, &outcome);
+        self.sockets.answer(io, socket, &event.name, ack, &outcome);
     }
 
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, _: DisconnectReason) {
-        self.disconnect(io, socket);
+        self.sockets.disconnect(io, socket);
+        self.run_homes(io);
     }
 
     fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
-        // Nobody else posts to a chat.
-        if let Ok(post) = message.downcast::<Post>() {
-            self.on_post(io, post);
+        let message = match message.downcast::<ToHome>() {
+            Ok(message) => return self.homes.receive(io, &mut self.sockets, message),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<ToSocket>() {
+            Ok(message) => return self.sockets.receive(io, message),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<ToAll>() {
+            Ok(message) => return self.receive_all(io, &message),
+            Err(other) => other,
+        };
+        // Nobody sends a chat anything else.
+        if let Ok(AliveCheck(reply)) = message.downcast() {
+            reply.send(());
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.idle.next(), self.expiry.next(), self.typing.next(), self.grace.next()].into_iter().flatten().min()
+        self.sockets.poll_timeout()
     }
 
     fn on_timeout(&mut self, io: &mut Io<'_>) {
-        let now = io.now();
-        while let Some(index) = self.idle.pop_due(now) {
-            if let Some(socket) = self.socket_at(index) {
-                self.check_idle(io, socket);
+        self.sockets.on_timeout(io);
+        self.run_homes(io);
+        while let Some(gone) = self.sockets.next_gone(io) {
+            let here = io.shard();
+            for shard in (0..io.shards()).filter(|shard| *shard != here) {
+                io.send_to_shard(shard, gone.clone().into());
             }
-        }
-        while let Some(index) = self.expiry.pop_due(now) {
-            if let Some(socket) = self.socket_at(index) {
-                self.check_expiry(io, socket);
-            }
-        }
-        while let Some(index) = self.typing.pop_due(now) {
-            if let Some(socket) = self.socket_at(index) {
-                self.end_typing_due(io, socket);
-            }
-        }
-        while let Some(user) = self.grace.pop_due(now) {
-            self.check_grace(io, &user);
+            self.receive_all(io, &gone);
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::Config;
+use super::error::ConfigError;
+use super::settings::Config;
 use super::value::Raw;
 
 /// When a value asks for something this version lacks.
@@ -143,4 +144,21 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
         doubts.push(refusal.to_string());
     }
     doubts
+}
+
+impl Config {
+    /// Refuses what may not be served: development tokens on an address that others can reach.
+    ///
+    /// # Errors
+    /// Names `auth.jwt_secret` when no key is configured and `listen` is no loopback address.
+    pub(crate) fn check_serving(&self) -> Result<(), ConfigError> {
+        if self.development && !self.listen.ip().to_canonical().is_loopback() {
+            let reason = format!(
+                "not set: without a key the server runs in development mode, only on a loopback address, not on {}",
+                self.listen
+            );
+            return Err(ConfigError::new("auth.jwt_secret", reason));
+        }
+        Ok(())
+    }
 }

@@ -1,13 +1,13 @@
-//! The one table of all keys: name and place in [`Config`]. Reading, printing and the names of variables follow from it.
+//! The one table of all keys: name and slot in [`Config`]. Reading, printing and the names of variables follow from it.
 
-use super::Config;
+use super::settings::Config;
 use super::value::Setting;
 
 /// One key of the configuration.
 pub(super) struct Key {
     /// As written in the file and after `--set`.
     pub(super) name: &'static str,
-    /// Its place in the configuration.
+    /// Where its value is in the configuration.
     pub(super) slot: fn(&mut Config) -> &mut dyn Setting,
 }
 
@@ -90,6 +90,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),
     key("http.admin_listen", |c| &mut c.http.admin_listen),
     key("shutdown.timeout", |c| &mut c.shutdown.timeout),
+    key("shutdown.drain", |c| &mut c.shutdown.drain),
     key("log.format", |c| &mut c.log.format),
     key("log.level", |c| &mut c.log.level),
 ];

@@ -47,10 +47,10 @@ fn the_keys_are_those_of_the_documentation() {
         auth.jwks auth.algorithms auth.issuer auth.audience auth.leeway auth.require_exp store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
         engine.allow_eio3 http.allow_origin http.api_key http.trusted_proxies http.admin_listen shutdown.timeout \
-        log.format log.level";
+        shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
-    // The two types of one value each take no place.
+    // The two types that have one value have no size.
     let sized = KEYS.iter().filter(|key| !["store.kind", "store.durability"].contains(&key.name));
     let slots: Vec<usize> = sized
         .map(|key| {
@@ -60,7 +60,7 @@ fn the_keys_are_those_of_the_documentation() {
         })
         .collect();
     let different: BTreeSet<usize> = slots.iter().copied().collect();
-    assert_eq!(different.len(), slots.len(), "no two keys share a place");
+    assert_eq!(different.len(), slots.len(), "no two keys share a slot");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn the_defaults_are_those_of_the_documentation() {
         algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] trusted_proxies = [] timeout = "10s" format = "text" level = "info""#;
+        allow_origin = [] trusted_proxies = [] timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -124,6 +124,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
     ("shutdown.timeout", "4s"),
+    ("shutdown.drain", "2500ms"),
     ("log.format", "json"),
     ("log.level", "off"),
 ];

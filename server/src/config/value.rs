@@ -8,32 +8,11 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
+use super::secret::Secret;
+use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-
-/// A text that is never printed: not by `Debug`, not by `chat-server config`, not in an error.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Secret(String);
-
-impl Secret {
-    /// Takes the text as it is.
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The bytes, for cryptography only.
-    pub(crate) fn expose(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(hidden)")
-    }
-}
 
 /// A value before its type is known.
 #[derive(Clone)]
@@ -111,9 +90,9 @@ pub(super) trait Value: Sized {
     fn show(&self) -> Shown;
 }
 
-/// A place in the configuration, whatever its type.
+/// A slot of the configuration, whatever its type.
 pub(super) trait Setting {
-    /// Reads `raw` into the place, or says why not.
+    /// Reads `raw` into the slot, or says why not.
     fn set(&mut self, raw: &Raw) -> Result<(), String>;
     /// What stands there now.
     fn shown(&self) -> Shown;

@@ -7,42 +7,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use engineio::slab::{Key, Slab};
 use uuid::Uuid;
 
-use crate::chat::Room;
+use super::types::{Receipt, Stored};
+use crate::room::Room;
 
 /// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
 const REMEMBERED: Duration = Duration::from_secs(600);
 
 /// Bytes that all messages of all shards together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
 const MAX_BYTES: usize = 512 * 1024 * 1024;
-
-/// A message as it was delivered.
-#[derive(Debug)]
-pub(crate) struct Stored {
-    pub(crate) id: Uuid,
-    /// The event's payload, as JSON.
-    pub(crate) json: Box<str>,
-    /// What the placeholders in it stand for.
-    pub(crate) attachments: Box<[Bytes]>,
-}
-
-impl Stored {
-    fn bytes(&self) -> usize {
-        // The constant is what a message costs beside its bytes: allocations and queue entries.
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 160
-    }
-}
-
-/// What a message was stamped with, and is acknowledged with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    pub(crate) id: Uuid,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) millis: u64,
-}
 
 /// A `clientId` in its room and of its user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -68,7 +43,7 @@ struct Log {
 pub(crate) struct MemoryStore {
     rooms: HashMap<Room, LogKey>,
     logs: Slab<Log>,
-    /// When each message was stored, oldest first, and where: whose front is to go next.
+    /// When each message was stored, oldest first, and in which log: the first message of that log is the next to go.
     order: VecDeque<(Instant, LogKey)>,
     bytes: usize,
     max_age: Duration,
@@ -79,8 +54,8 @@ pub(crate) struct MemoryStore {
 }
 
 impl MemoryStore {
-    /// One of `shards` stores that together forget messages older than `max_age` (zero: none is too old) or beyond
-    /// `max_count`.
+    /// One of `shards` stores. Together they forget messages older than `max_age` (zero: none is too old) and all beyond
+    /// the newest `max_count`.
     pub(crate) fn new(max_age: Duration, max_count: usize, shards: usize) -> Self {
         Self {
             rooms: HashMap::new(),
@@ -95,7 +70,8 @@ impl MemoryStore {
         }
     }
 
-    /// Keeps a message as the newest of its room. `log`, kept by the caller for this room, spares the look for its name.
+    /// Keeps a message as the newest of its room. `log` belongs to this room and is kept by the caller: it saves the look-up
+    /// of the room's name.
     pub(crate) fn append(&mut self, now: Instant, room: &Room, log: &mut Option<LogKey>, stored: Stored) {
         let key = log.filter(|key| self.logs.get(key.0).is_some()).unwrap_or_else(|| self.log_of(room));
         *log = Some(key);
@@ -180,6 +156,8 @@ impl MemoryStore {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn texts(store: &MemoryStore, room: &str) -> Vec<String> {
@@ -245,7 +223,7 @@ mod tests {
         store.append(now, &a, &mut log, stored(1));
         store.append(now, &a, &mut log, stored(2));
         store.expire(now + Duration::from_secs(11));
-        // Another room has the place now.
+        // Another room has the slot now.
         store.append(now + Duration::from_secs(11), &b, &mut None, stored(3));
         store.append(now + Duration::from_secs(11), &a, &mut log, stored(4));
         assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".to_owned()], vec!["3".to_owned()]));

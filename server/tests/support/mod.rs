@@ -22,7 +22,8 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// A server that is killed whatever becomes of the test.
 pub(crate) struct Server {
     pub(crate) process: Child,
-    address: String,
+    /// The address and port that it listens on.
+    pub(crate) address: String,
 }
 
 impl Drop for Server {
@@ -39,21 +40,21 @@ fn binary() -> Command {
 }
 
 impl Server {
-    /// Starts a server with these keys.
+    /// Starts a server with these keys on a free port.
     pub(crate) fn start(keys: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", keys)
+    }
+
+    /// Starts a server with these keys on an address.
+    pub(crate) fn start_at(address: &str, keys: &[&str]) -> Self {
         let mut command = binary();
-        command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--log-level", "off"]);
+        command.args(["--listen", address, "--jwt-secret", SECRET, "--log-level", "off"]);
         command.args(keys.iter().flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
         Self { process, address }
-    }
-
-    pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.process.id().to_string()]).status().unwrap();
-        assert!(sent.success());
     }
 
     /// A user's connected socket.

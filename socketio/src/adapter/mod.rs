@@ -10,4 +10,6 @@ mod relayed;
 mod shards;
 
 pub(crate) use relayed::{RelayedBroadcast, TargetNames};
+#[cfg(feature = "net")]
+pub(crate) use shards::owners;
 pub(crate) use shards::send_to_other_shards;

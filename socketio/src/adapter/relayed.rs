@@ -8,7 +8,7 @@ use engineio::SharedFrame;
 use crate::state::ids::NspIndex;
 
 /// The rooms and sockets that a broadcast was given, by name.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct TargetNames {
     pub(crate) to: Vec<Arc<str>>,
     pub(crate) except: Vec<Arc<str>>,

@@ -23,7 +23,7 @@ pub(crate) fn send_to_other_shards(outbox: &mut dyn Outbox, broadcast: RelayedBr
 
 /// The shards that own the targets, when all of them are sockets: a socket's id names its shard. `None`: any shard may have a
 /// target.
-fn owners(broadcast: &RelayedBroadcast, shards: u16) -> Option<SmallVec<[u16; 4]>> {
+pub(crate) fn owners(broadcast: &RelayedBroadcast, shards: u16) -> Option<SmallVec<[u16; 4]>> {
     let owner = |name: &str| SocketId::parse(name).map(|id| id.shard()).filter(|shard| *shard < shards);
     broadcast.narrowed.then(|| broadcast.names.to.iter().map(|name| owner(name)).collect()).flatten()
 }

@@ -14,7 +14,7 @@ use crate::state::{
     State,
     ids::{Member, NspIndex, RoomKey, SocketKey},
     namespace::Namespaces,
-    room::gathered::GatheredRooms,
+    room::gathered::{GatheredRooms, first_after},
     socket::Socket,
 };
 
@@ -59,7 +59,7 @@ impl<'a> Delivery<'a> {
         let number = self.gathered.next_broadcast();
         let gathered = slot.get_or_insert_with(|| self.gathered.begin(nsp, room));
         gathered.push(number, frame.clone());
-        if gathered.batch().len() > FULL {
+        if gathered.bytes() > FULL {
             self.flush();
         }
         true
@@ -102,10 +102,12 @@ impl<'a> Delivery<'a> {
         for (nsp, room) in &rooms {
             let Some(table) = self.namespaces.get_mut(*nsp).map(|nsp| &mut nsp.rooms) else { continue };
             let Some(gathered) = table.gathered_mut(*room).and_then(Option::take) else { continue };
+            let (batch, numbers) = gathered.parts();
             for member in table.members(*room) {
                 let delivered = self.sockets.get(member.socket.0).map_or(u64::MAX, |socket| socket.delivered);
-                if let Some(first) = gathered.first_after(delivered) {
-                    self.outbox.send_batch(member.conn, gathered.batch(), first);
+                let first = first_after(numbers, delivered);
+                if first < numbers.len() {
+                    self.outbox.send_batch(member.conn, batch, first);
                 }
             }
             self.gathered.recycle(gathered);

@@ -39,6 +39,44 @@ pub(crate) struct MessageRequest<'a> {
     pub(crate) attachments: &'a [Bytes],
 }
 
+/// A checked `message` on its way to another shard.
+#[derive(Debug)]
+pub(crate) struct OwnedMessage {
+    message: Box<str>,
+    context: Option<Box<str>>,
+    client_id: Option<Box<str>>,
+    attachments: Box<[Bytes]>,
+}
+
+impl OwnedMessage {
+    /// A copy of a request.
+    pub(crate) fn of(request: &MessageRequest<'_>) -> Self {
+        Self {
+            message: request.message.into(),
+            context: request.context.map(Box::from),
+            client_id: request.client_id.as_deref().map(Box::from),
+            attachments: request.attachments.into(),
+        }
+    }
+
+    /// The request again, without the room, which whoever sent it has named already.
+    pub(crate) fn request(&self) -> MessageRequest<'_> {
+        MessageRequest {
+            message: &self.message,
+            context: self.context.as_deref(),
+            room: None,
+            client_id: self.client_id.as_deref().map(Cow::Borrowed),
+            attachments: &self.attachments,
+        }
+    }
+
+    /// About how many bytes it keeps in memory.
+    pub(crate) fn weight(&self) -> usize {
+        let context = self.context.as_ref().map_or(0, |context| context.len());
+        self.message.len() + context + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
 /// A checked `typing`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TypingRequest<'a> {
@@ -65,7 +103,7 @@ pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageReq
     if let Some(context) = context {
         check_context(context, args.attachments(), limits)?;
     }
-    // One elsewhere would reach the others, and be kept, without a place in what they get.
+    // One elsewhere would be sent to the others and stored, although nothing in the event refers to it.
     if !attachments::all_placed(context.unwrap_or_default(), args.attachments().len()) {
         return Err(ChatError::new(INVALID, "attachments belong into context"));
     }
@@ -111,6 +149,12 @@ pub(crate) fn join<'a>(args: &Args<'a>) -> Result<JoinRequest<'a>, ChatError> {
 pub(crate) struct HistoryRequest<'a> {
     /// The lobby without one.
     pub(crate) room: Option<Cow<'a, str>>,
+    pub(crate) page: PageRequest,
+}
+
+/// Which messages of a room are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PageRequest {
     pub(crate) before: Option<Uuid>,
     pub(crate) after: Option<Uuid>,
     /// How many messages at most.
@@ -124,9 +168,11 @@ pub(crate) fn history<'a>(args: &Args<'a>) -> Result<HistoryRequest<'a>, ChatErr
     let [room, before, after, limit] = fields(payload, names, "a member of history may be given once")?;
     Ok(HistoryRequest {
         room: room.map(room_id).transpose()?,
-        before: before.map(message_id).transpose()?,
-        after: after.map(message_id).transpose()?,
-        limit: limit.map(count).transpose()?.unwrap_or(HISTORY_PAGE).min(HISTORY_PAGE),
+        page: PageRequest {
+            before: before.map(message_id).transpose()?,
+            after: after.map(message_id).transpose()?,
+            limit: limit.map(count).transpose()?.unwrap_or(HISTORY_PAGE).min(HISTORY_PAGE),
+        },
     })
 }
 

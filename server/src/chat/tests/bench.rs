@@ -1,14 +1,16 @@
 //! The chat on the engine's test kit: shards on one clock, whose messages to each other are delivered in an order that the test
 //! chooses.
 
-use std::{cell::RefCell, collections::BTreeMap, hash::BuildHasher as _, rc::Rc};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use engineio::{CloseReason, testing::Shards};
 
 use super::super::*;
 use crate::{
     auth::{TokenRequest, sign},
+    clock::wall_clock,
     config::{Environment, Source},
+    room::Room,
 };
 
 /// The chat as both the server and the test hold it.
@@ -67,7 +69,7 @@ pub(super) struct Bench {
     shards: Shards<socketio::Server<Held>>,
     /// Of each shard.
     pub(super) chats: Vec<Held>,
-    config: Arc<Config>,
+    shared: Shared,
     pub(super) opened: u16,
     /// Chooses whose message arrives next.
     pub(super) dice: u64,
@@ -80,22 +82,25 @@ pub(super) fn with(keys: &[(&str, &str)], test: impl Fn(Bench)) {
     }
 }
 
+/// A configuration without rates and strikes, and with these keys.
+pub(super) fn config(keys: &[(&str, &str)]) -> Config {
+    let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
+    let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
+    let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
+        key: (*key).to_owned(),
+        text: (*text).to_owned(),
+        source: Source::Set,
+    };
+    let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
+    crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap()
+}
+
 impl Bench {
     pub(super) fn with(shards: u16, keys: &[(&str, &str)]) -> Self {
-        let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
-        let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
-        let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
-            key: (*key).to_owned(),
-            text: (*text).to_owned(),
-            source: Source::Set,
-        };
-        let keys = secret.iter().chain(&free).filter(|(key, _)| keys.iter().all(|(of, _)| of != key)).chain(keys);
-        let config = crate::config::load(None, keys.map(assignment).collect(), Environment::default()).unwrap();
-        let config = Arc::new(config);
-        let shared = Arc::new(Shared::new(Arc::clone(&config), usize::from(shards)));
-        let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(Arc::clone(&shared)))))).collect();
+        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards));
+        let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(&shared))))).collect();
         let server = |shard| socketio::Server::new(socketio::Config::default(), chats[usize::from(shard)].clone());
-        Self { shards: Shards::new(shards, server), chats, config, opened: 0, dice: 1 }
+        Self { shards: Shards::new(shards, server), chats, shared, opened: 0, dice: 1 }
     }
 
     pub(super) fn roll(&mut self, sides: usize) -> usize {
@@ -115,7 +120,7 @@ impl Bench {
     }
 
     /// Whether a message for a shard is in flight.
-    pub(super) fn awaits_mail(&self, shard: u16) -> bool {
+    pub(super) fn awaits_message(&self, shard: u16) -> bool {
         self.shards.in_flight().iter().any(|(_, to)| *to == shard)
     }
 
@@ -124,10 +129,9 @@ impl Bench {
         while self.shards.deliver(from, to) {}
     }
 
-    /// The shard that a room lives on.
+    /// The home of a room.
     pub(super) fn home(&self, room: &str) -> u16 {
-        let chat = self.chats[0].0.borrow();
-        (chat.shared.homes.hash_one(Room::new(room)) % self.shards.len() as u64) as u16
+        self.shared.homes.of(&Room::new(room), self.shards.len() as u16)
     }
 
     /// Delivers all messages, and what comes of them, to each shard in the order in which they were sent.
@@ -148,7 +152,7 @@ impl Bench {
 
     pub(super) fn token(&self, sub: &str, lifetime: u64) -> String {
         let lifetime = Duration::from_secs(lifetime);
-        sign(&self.config.auth, &TokenRequest { sub, name: None, rooms: None, lifetime }, wall_clock()).unwrap()
+        sign(&self.shared.config.auth, &TokenRequest { sub, name: None, rooms: None, lifetime }, wall_clock()).unwrap()
     }
 
     pub(super) fn connect(&mut self, conn: Conn, sub: &str) {
@@ -203,23 +207,13 @@ impl Bench {
 
     /// How many entries each collection has that must be empty without a client.
     pub(super) fn into_kept(self) -> BTreeMap<&'static str, usize> {
-        let mut kept = BTreeMap::new();
+        let mut kept = BTreeMap::from([("accounts", self.shared.accounts.len())]);
         let never = self.shards.now() + Duration::from_secs(1 << 31);
         for chat in self.chats {
             let mut chat = chat.0.borrow_mut();
-            let Chat { peers, members, users, homes, quiet, idle, expiry, typing, grace, shared, .. } = &mut *chat;
-            kept.insert("accounts", shared.accounts.len());
-            for (what, count) in [
-                ("peers", peers.iter().flatten().count()),
-                ("members", members.iter().flatten().count()),
-                ("users", users.len()),
-                ("homes", homes.len()),
-                ("quiet", quiet.len()),
-                ("idle", std::iter::from_fn(|| idle.pop_due(never)).count()),
-                ("expiry", std::iter::from_fn(|| expiry.pop_due(never)).count()),
-                ("typing", std::iter::from_fn(|| typing.pop_due(never)).count()),
-                ("grace", std::iter::from_fn(|| grace.pop_due(never)).count()),
-            ] {
+            let Chat { connections, sockets, homes } = &mut *chat;
+            let counts = [("connections", connections.len()), ("homes", homes.len())];
+            for (what, count) in counts.into_iter().chain(sockets.count_kept(never)) {
                 *kept.entry(what).or_default() += count;
             }
         }

@@ -1,11 +1,12 @@
 //! The chat without sockets, with one shard and with three ([`bench`]).
 
 mod bench;
+mod home;
 mod order;
+mod part;
+mod sockets;
 
 use bench::{Bench, Conn, with};
-
-use super::*;
 
 #[test]
 fn connecting_and_disconnecting_in_a_row_piles_nothing_up() {
@@ -102,9 +103,9 @@ fn typing_in_a_room_disturbs_its_home_and_the_shards_with_members_only() {
     }
     bench.sent(bob);
     bench.say(alice, &format!(r#"2["typing",true,{{"roomId":"{room}"}}]"#));
-    assert!(bench.awaits_mail(bench.home(&room)) && !bench.awaits_mail(carol.0));
+    assert!(bench.awaits_message(bench.home(&room)) && !bench.awaits_message(carol.0));
     while bench.carry_one() {
-        assert!(!bench.awaits_mail(carol.0), "nobody there is in the room");
+        assert!(!bench.awaits_message(carol.0), "nobody there is in the room");
     }
     let told = format!(r#"42["userTyping",{{"userId":"alice","username":"alice","isTyping":true,"roomId":"{room}"}}]"#);
     assert_eq!(bench.sent(bob), [told]);
@@ -115,7 +116,7 @@ fn typing_everywhere_disturbs_no_shard_where_all_rooms_are_too_large() {
     let mut bench = Bench::with(3, &[("presence.max_room", "1")]);
     let [alice, bob] = ["alice", "bob"].map(|sub| bench.join(sub));
     bench.say(alice, r#"2["typing",true]"#);
-    assert!((0..3).all(|shard| !bench.awaits_mail(shard)));
+    assert!((0..3).all(|shard| !bench.awaits_message(shard)));
     bench.text(alice, r#"2["typing",true,{"roomId":"lobby"}]"#);
     assert!(bench.sent(bob).iter().any(|sent| sent.contains("userTyping")), "a room that is named is told");
 }
@@ -247,7 +248,7 @@ fn a_fraction_of_a_second_of_leeway_counts_on_a_living_socket_too() {
     with(&[("auth.leeway", "1500ms")], |mut bench| {
         bench.join("alice");
         let chat = bench.chats[0].0.borrow();
-        let expires = chat.members.iter().flatten().next().and_then(|member| member.expires).unwrap();
+        let expires = chat.sockets.expirations().next().flatten().unwrap();
         assert_eq!(expires.subsec_millis(), 500);
     });
 }
@@ -310,12 +311,12 @@ fn what_is_sent_or_asked_after_a_connect_was_answered_finds_the_newcomer_whereve
             let bob = bench.open();
             assert_ne!(alice.0, bob.0);
             let token = bench.token("bob", 1000);
-            // Connected, as the client knows; its way into the lobby is still a letter.
+            // Connected, as the client knows; its way into the lobby is still a shard message.
             bench.say(bob, &format!(r#"0{{"token":"{token}"}}"#));
             assert!(bench.sent(bob).iter().any(|sent| sent.starts_with("40")));
             bench.say(alice, r#"2["message",{"message":"x"}]"#);
             bench.say(alice, r#"27["presence",{}]"#);
-            // Letters to one shard are read in the order in which they were handed over.
+            // Messages to one shard are read in the order in which they were sent.
             bench.carry_in_order();
             assert_eq!(bench.sent(bob).iter().filter(|sent| sent.starts_with(r#"42["message""#)).count(), 1);
             let answers = bench.sent(alice);
@@ -331,7 +332,7 @@ fn an_answer_that_comes_after_leave_does_not_let_the_socket_in() {
     let [alice, bob, _, _, carol] = ["alice", "bob", "x", "y", "carol"].map(|sub| bench.join(sub));
     let ((alices, _), (bobs, _)) = (alice, bob);
     assert_eq!(bobs, carol.0, "carol's membership brings the room's messages to bob's shard");
-    // A room that lives on neither's shard, so that each way can be carried by itself.
+    // A room whose home is neither's shard, so that the messages in each direction can be delivered separately.
     let room = (0..).map(|n: u32| n.to_string()).find(|room| ![alices, bobs].contains(&bench.home(room))).unwrap();
     let home = bench.home(&room);
     for conn in [alice, carol] {

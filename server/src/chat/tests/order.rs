@@ -1,5 +1,7 @@
-//! A room has one order: whatever sockets on whatever shards do, and however their shards' mail is delayed, what a member
-//! gets of a room is a piece of its history without a gap, from where it came in.
+//! A room has one order: whatever sockets on whatever shards do, and however shard messages are delayed, what a
+//! member gets of a room is a part of its history without a gap, from where it came in.
+
+use std::collections::HashMap;
 
 use super::*;
 
@@ -108,8 +110,8 @@ fn members_on_all_shards_see_the_order_of_the_history() {
     (1..60).for_each(run);
 }
 
-/// Alice types in a room on one of her two sockets, and stops in one of the ways there are, her mail delayed: whoever was told
-/// that she types is told last that she does not.
+/// Alice types in a room on one of her two sockets, and stops in one of the possible ways, while shard messages are delayed:
+/// whoever heard that she types hears last that she does not.
 fn type_and_stop(seed: u64) {
     let mut bench = Bench::with(3, &[("rooms.lobby", "false")]);
     bench.dice = seed;

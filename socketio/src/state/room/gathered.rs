@@ -20,20 +20,19 @@ impl Gathered {
         self.numbers.push(number);
     }
 
-    /// The frames, in the order of their numbers.
-    pub(crate) const fn batch(&self) -> &Batch {
-        &self.batch
+    /// How many bytes it holds back.
+    pub(crate) fn bytes(&self) -> usize {
+        self.batch.len()
     }
 
-    /// The position of the first frame after number `delivered`; `None` when there is none.
-    pub(crate) fn first_after(&self, delivered: u64) -> Option<usize> {
-        let first = self.numbers.partition_point(|number| *number <= delivered);
-        (first < self.numbers.len()).then_some(first)
+    /// The frames, and the numbers of their broadcasts.
+    pub(crate) fn parts(&self) -> (&Batch, &[u64]) {
+        (&self.batch, &self.numbers)
     }
 
     /// The frames after number `delivered`, with their numbers.
     pub(crate) fn after(&self, delivered: u64) -> impl Iterator<Item = (u64, &SharedFrame)> {
-        let first = self.numbers.partition_point(|number| *number <= delivered);
+        let first = first_after(&self.numbers, delivered);
         let numbers = self.numbers.get(first..).unwrap_or_default();
         numbers.iter().copied().zip(self.batch.frames(first))
     }
@@ -41,6 +40,15 @@ impl Gathered {
     fn clear(&mut self) {
         self.batch.clear();
         self.numbers.clear();
+    }
+}
+
+/// The position of the first of these rising numbers that comes after `delivered`; their count when there is none.
+pub(crate) fn first_after(numbers: &[u64], delivered: u64) -> usize {
+    match numbers.first() {
+        // Most members have had nothing of it.
+        Some(first) if delivered < *first => 0,
+        _ => numbers.partition_point(|number| *number <= delivered),
     }
 }
 

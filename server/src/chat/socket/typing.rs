@@ -5,26 +5,28 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use socketio::{Args, Io, SocketKey, json, parser::encode};
 
-use super::{
-    Chat, Reply,
-    accounts::Account,
-    error::{ChatError, Code},
-    member::Typing,
-    post::{Post, Tell},
-    request,
+use super::{member::Typing, sockets::Sockets};
+use crate::{
+    chat::{
+        error::{ChatError, Code},
+        reply::Reply,
+        request,
+        shard_message::{HomeRequest, UserBroadcast},
+        users::Account,
+    },
     room::Room,
 };
 
-impl Chat {
-    pub(super) fn on_typing(
+impl Sockets {
+    /// `typing`.
+    pub(in crate::chat) fn on_typing(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
     ) -> Result<Reply, ChatError> {
-        let config = Arc::clone(&self.config);
-        if let Some(member) = self.member(socket) {
-            member.account.typing(&config.limits).take().map_err(ChatError::rate_limited)?;
+        if let Some(member) = self.members.get(socket) {
+            member.account.typing(&self.config.limits).take().map_err(ChatError::rate_limited)?;
         }
         let request = request::typing(args)?;
         let room = match request.room {
@@ -34,28 +36,30 @@ impl Chat {
                     .ok_or(ChatError::new(Code::RoomForbidden, "the socket is not in this room"))?,
             ),
         };
-        if let Some(member) = self.member(socket) {
-            member.typing.retain(|typing| typing.room != room);
-            if request.is_typing {
-                let until = io.now() + config.typing.timeout;
-                member.typing.push(Typing { room: room.clone(), until });
+        if let Some(member) = self.members.get_mut(socket) {
+            let until = request.is_typing.then(|| io.now() + self.config.typing.timeout);
+            member.set_typing(room.as_ref(), until);
+            if let Some(until) = until {
                 self.typing.set(socket.index(), until);
             }
         }
-        self.tell_typing(io, socket, room.as_ref(), request.is_typing);
+        self.announce_typing(io, socket, room.as_ref(), request.is_typing);
         Ok(Reply::default())
     }
 
     /// Tells the other users of a room, or of all rooms of the socket that are small enough.
-    fn tell_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
-        let Some(member) = self.member(socket) else { return };
+    fn announce_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
+        let Some(member) = self.members.get(socket) else { return };
         let account = Arc::clone(&member.account);
         let mut rooms: SmallVec<[Room; 2]> = match room {
             Some(room) => smallvec![room.clone()],
             None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
         };
-        // Nobody would be told in the others, and all their members' typing would go by one home.
-        rooms.retain(|of| room.is_some() || self.announces(of));
+        // In the other rooms nobody would hear of it, and the typing of all their members would pass through one home.
+        rooms.retain(|of| room.is_some() || !self.quiet.contains(of));
+        // It goes through a home even where all shards are to hear of it. Sent from here, it would overtake the home's answer to a
+        // socket whose CONNECT was answered but which is not in the lobby yet. Of several rooms the lobby is the first.
+        let Some(first) = rooms.first().cloned() else { return };
         let mut payload = format!(r#"{{{},"isTyping":{is_typing}"#, **account.fields()).into_bytes();
         if let Some(room) = room {
             payload.extend_from_slice(br#","roomId":"#);
@@ -64,51 +68,46 @@ impl Chat {
         payload.push(b'}');
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
-        let tell = Tell { account, rooms: rooms.as_slice().into(), named: room.is_some(), frame };
-        // By a home even where all shards are to hear of it, or it overtakes the home's answer to a socket that is on its way
-        // in although its CONNECT was answered. Of several rooms the first, which is the lobby: there that can be.
-        if let Some(first) = tell.rooms.first().cloned() {
-            self.deliver_home(io, &first, Post::Relay(tell));
-        }
+        let broadcast = UserBroadcast { account, rooms: rooms.as_slice().into(), named: room.is_some(), frame };
+        self.homes.send(io, first, HomeRequest::Broadcast(broadcast));
     }
 
-    /// Ends what of a socket's typing `ends`, and says so.
+    /// Ends the typing of a socket that `ends` selects, and tells the others.
     fn end_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, ends: impl Fn(&Typing) -> bool) {
-        let Some(member) = self.member(socket) else { return };
-        let (ended, lasting) = std::mem::take(&mut member.typing).into_iter().partition(|typing| ends(typing));
-        member.typing = lasting;
-        let ended: Vec<Typing> = ended;
-        for typing in ended {
-            self.tell_typing(io, socket, typing.room.as_ref(), false);
+        let Some(member) = self.members.get_mut(socket) else { return };
+        for typing in member.end_typing(ends) {
+            self.announce_typing(io, socket, typing.room.as_ref(), false);
         }
     }
 
+    /// Ends the typing of a socket whose time has come.
     pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let now = io.now();
         self.end_typing(io, socket, |typing| typing.until <= now);
-        let next = self.member(socket).and_then(|member| member.typing.iter().map(|typing| typing.until).min());
-        if let Some(until) = next {
+        let typing = self.members.get(socket).into_iter().flat_map(|member| &member.typing);
+        if let Some(until) = typing.map(|typing| typing.until).min() {
             self.typing.set(socket.index(), until);
         }
     }
 
+    /// Ends all typing of a socket.
     pub(super) fn end_all_typing(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_typing(io, socket, |_| true);
     }
 
-    /// Ends what of a socket's typing the room was told of. What was told to all rooms ends in all: a receiver cannot know
-    /// in which of the rooms it shares with the user.
+    /// Ends a socket's typing in this room. Typing in all rooms ends in all: a receiver cannot know which of the rooms that it
+    /// shares with the user is meant.
     pub(super) fn end_typing_in(&mut self, io: &mut Io<'_>, socket: SocketKey, room: &Room) {
         self.end_typing(io, socket, |typing| typing.room.as_ref().is_none_or(|of| of == room));
     }
 
     /// A message was sent to `room`: its user has finished writing there, on whichever socket that was said.
     pub(super) fn end_typing_of_user(&mut self, io: &mut Io<'_>, account: &Account, room: &Room) {
-        // Whoever types has an alarm; mostly nobody does.
+        // Each user who types has a deadline; mostly there is none.
         if self.typing.next().is_none() {
             return;
         }
-        let sockets = self.users.get(&account.id).cloned().unwrap_or_default();
+        let sockets: SmallVec<[SocketKey; 4]> = self.members.of_user(&account.id).into();
         for socket in sockets {
             self.end_typing_in(io, socket, room);
         }

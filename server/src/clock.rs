@@ -1,18 +1,23 @@
-//! [`Clock`]: RFC 3339 timestamps, written once a second and counted up in between.
+//! The wall clock, and [`Timestamps`]: its times as RFC 3339, written once a second and counted up in between.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `2030-01-31T12:00:00` and a point come before the milliseconds.
 const MILLIS_AT: usize = 20;
 
+/// The wall clock, as the time since the Unix epoch; zero before it.
+pub(crate) fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Formats times since the Unix epoch. Neighbours mostly share their second, whose text is kept.
 #[derive(Debug, Default)]
-pub(crate) struct Clock {
+pub(crate) struct Timestamps {
     second: Option<u64>,
     text: String,
 }
 
-impl Clock {
+impl Timestamps {
     /// A time in milliseconds since the Unix epoch, as RFC 3339 in UTC with milliseconds.
     pub(crate) fn format(&mut self, millis: u64) -> &str {
         let (second, rest) = (millis / 1000, millis % 1000);
@@ -35,10 +40,10 @@ mod tests {
 
     #[test]
     fn any_order_of_times_is_formatted_as_the_library_does() {
-        let mut clock = Clock::default();
+        let mut timestamps = Timestamps::default();
         for millis in [0, 999, 1000, 1_795_556_528_007, 1_795_556_528_040, 1_795_556_527_999, 253_402_300_799_999] {
             let expected = humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(millis)).to_string();
-            assert_eq!(clock.format(millis), expected);
+            assert_eq!(timestamps.format(millis), expected);
         }
     }
 }

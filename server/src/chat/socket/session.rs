@@ -1,27 +1,36 @@
-//! From CONNECT to disconnect: tokens, users' sockets, expiry, idleness, strikes.
+//! From CONNECT to disconnect: tokens, users' sockets, acknowledgements, expiry, idleness, strikes.
 
 use std::{sync::Arc, time::Duration};
 
-use smallvec::SmallVec;
 use socketio::{AckId, Args, ConnectError, Io, SocketKey};
 
-use super::{
-    Admission, Chat, Reply,
-    error::{ChatError, Code},
-    member::{Access, Member},
-    post::Post,
-    request,
+use super::{member::Member, sockets::Sockets};
+use crate::{
+    auth::{AuthError, Claims, Rooms},
+    chat::{
+        error::{ChatError, Code},
+        reply::Reply,
+        request,
+        shard_message::HomeRequest,
+        users::SocketReservation,
+    },
+    clock::wall_clock,
     room::Room,
-    wall_clock,
 };
-use crate::auth::{AuthError, Rooms};
 
 /// How often tokens are held against the wall clock.
 const CLOCK_CHECK: Duration = Duration::from_secs(60);
 
-impl Chat {
-    /// The claims of a CONNECT packet's token, if they open the door and its user has a socket free.
-    pub(super) fn check_token(&self, auth: Option<&str>) -> Result<Admission, ConnectError> {
+/// What a CONNECT with a valid token brings: its claims, and one of the sockets that its user may have.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    claims: Claims,
+    reservation: SocketReservation,
+}
+
+impl Sockets {
+    /// Checks the token of a CONNECT packet, and reserves a socket for its user.
+    pub(in crate::chat) fn authorize(&self, auth: Option<&str>) -> Result<Admission, ConnectError> {
         let refuse = |code: &str| ConnectError {
             message: "unauthorized".to_owned(),
             data: Some(format!(r#"{{"code":"{code}"}}"#)),
@@ -31,36 +40,18 @@ impl Chat {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
             refuse(error.code())
         })?;
-        let seat = self.shared.accounts.reserve(&claims.sub).ok_or_else(|| refuse("too_many_connections"))?;
-        Ok(Admission { claims, seat })
+        let reservation = self.accounts.reserve(&claims.sub).ok_or_else(|| refuse("too_many_connections"))?;
+        Ok(Admission { claims, reservation })
     }
 
-    /// Takes a socket in: its user, its deadlines, its rooms.
-    pub(super) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
+    /// A socket is connected: it belongs to its user, gets its deadlines, and enters its rooms.
+    pub(in crate::chat) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
         let (now, claims) = (io.now(), admission.claims);
-        // A seat is taken once.
-        let Some(account) = admission.seat.take() else { return };
-        account.rename(&claims.name);
-        self.users.entry(Arc::clone(&account.id)).or_default().push(socket);
-        let leeway = self.config.auth.leeway;
-        let member = Member {
-            key: socket,
-            account,
-            access: Access::of(claims.rooms.as_ref(), self.config.rooms.default_access),
-            rooms: SmallVec::new(),
-            entries: 0,
-            typing: Vec::new(),
-            last_event: now,
-            strikes: None,
-            expires: claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway)),
-        };
-        let index = socket.index() as usize;
-        if self.members.len() <= index {
-            self.members.resize_with(index + 1, || None);
-        }
-        if let Some(slot) = self.members.get_mut(index) {
-            *slot = Some(member);
-        }
+        // A reservation is taken once.
+        let Some(account) = admission.reservation.take() else { return };
+        let mut member = Member::new(socket, account, now);
+        member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
+        self.members.insert(member);
         if !self.config.limits.idle_timeout.is_zero() {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
@@ -72,8 +63,15 @@ impl Chat {
         self.enter_listed(io, socket, claims.rooms);
     }
 
-    /// A new token for the same user: its claims count from now on. Rooms that were joined stay joined.
-    pub(super) fn on_refresh(
+    /// An event of the socket arrived; `false` when there is no such socket.
+    pub(in crate::chat) fn touch(&mut self, io: &Io<'_>, socket: SocketKey) -> bool {
+        let Some(member) = self.members.get_mut(socket) else { return false };
+        member.last_event = io.now();
+        true
+    }
+
+    /// `refresh`, a new token for the same user: its claims count from now on. Rooms that were joined stay joined.
+    pub(in crate::chat) fn on_refresh(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
@@ -84,21 +82,15 @@ impl Chat {
             AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),
             _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
         })?;
-        let (leeway, default) = (self.config.auth.leeway, self.config.rooms.default_access);
-        if self.member(socket).is_none_or(|member| *member.account.id != *claims.sub) {
-            return Err(ChatError::new(Code::InvalidPayload, "the token is another user's"));
-        }
-        if let Some(member) = self.member(socket) {
-            member.account.rename(&claims.name);
-            member.access = Access::of(claims.rooms.as_ref(), default);
-            member.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
-        }
+        let member = self.members.get_mut(socket).filter(|member| *member.account.id == *claims.sub);
+        let member = member.ok_or(ChatError::new(Code::InvalidPayload, "the token is another user's"))?;
+        member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         self.watch_expiry(io, socket);
         self.enter_listed(io, socket, claims.rooms);
         Ok(Reply::from(claims.exp.map(|exp| format!(r#","exp":{exp}"#)).unwrap_or_default()))
     }
 
-    /// Joins the rooms a token names; of more than a socket may be in, as many.
+    /// Enters the rooms that a token names, until the socket has as many as it may have.
     fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) {
         for room in rooms.into_iter().flat_map(|rooms| rooms.ids) {
             if self.joined(socket, &room).is_none() && self.may_enter_another(socket) {
@@ -107,32 +99,25 @@ impl Chat {
         }
     }
 
-    /// Lets a socket go. Its user stays for the grace, so that a reload is not announced.
-    pub(super) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+    /// A socket is gone. Its user stays for `presence.grace`, so that a reload of the page is not announced.
+    pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_all_typing(io, socket);
-        let Some(member) = self.members.get_mut(socket.index() as usize).and_then(Option::take) else { return };
+        let Some(member) = self.members.remove(socket) else { return };
         let account = member.account;
-        if let Some(sockets) = self.users.get_mut(&account.id) {
-            sockets.retain(|of| *of != socket);
-            if sockets.is_empty() {
-                self.users.remove(&account.id);
-            }
-        }
         let rooms = member.rooms.iter().map(|joined| &joined.room);
-        let departure = self.shared.accounts.depart(&account, rooms, io.now());
+        let departure = self.accounts.depart(&account, rooms, io.now());
         if let Some(deadline) = departure.look_at {
-            self.grace.push(deadline, Arc::clone(&account.id));
+            self.gone.push(deadline, Arc::clone(&account.id));
         }
         let shard = io.shard();
         for joined in member.rooms {
-            let post = Post::Leave { shard, account: Arc::clone(&account), room: joined.room.clone(), left: None };
-            self.deliver_home(io, &joined.room, post);
+            self.homes.send(io, joined.room, HomeRequest::Leave { shard, account: Arc::clone(&account), left: None });
         }
         self.forget_rooms(io, &account, departure.forgotten);
     }
 
     /// Acknowledges an event, or says what was wrong with it: in the acknowledgement, or without one as `error`.
-    pub(super) fn answer(
+    pub(in crate::chat) fn answer(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
@@ -140,7 +125,7 @@ impl Chat {
         ack: Option<AckId>,
         outcome: &Result<Reply, ChatError>,
     ) {
-        // What cannot be sent now is a connection that is closing: there is nobody to tell.
+        // It fails only where the connection is closing: then nobody waits for it.
         match (outcome, ack) {
             (Ok(_), None) => {}
             (Ok(Reply { members, attachments }), Some(id)) => {
@@ -161,10 +146,9 @@ impl Chat {
     }
 
     fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey) {
-        let limit = self.config.limits.strikes;
         let now = io.now();
-        let Some(member) = self.member(socket) else { return };
-        if member.strikes.get_or_insert_default().add(now, limit) {
+        let Some(member) = self.members.get_mut(socket) else { return };
+        if member.strikes.get_or_insert_default().add(now, self.config.limits.strikes) {
             tracing::info!(user = ?member.account.id, "disconnected: too many wrong events");
             io.disconnect(socket, true);
         }
@@ -172,19 +156,17 @@ impl Chat {
 
     /// Ends a socket that was idle for too long, or looks again when it will have been.
     pub(super) fn check_idle(&mut self, io: &mut Io<'_>, socket: SocketKey) {
-        let (now, limit) = (io.now(), self.config.limits.idle_timeout);
-        let Some(member) = self.member(socket) else { return };
-        let deadline = member.last_event + limit;
-        if deadline > now {
+        let Some(member) = self.members.get(socket) else { return };
+        let deadline = member.last_event + self.config.limits.idle_timeout;
+        if deadline > io.now() {
             self.idle.set(socket.index(), deadline);
             return;
         }
-        let error = ChatError::new(Code::IdleTimeout, "no event for too long");
-        self.expel(io, socket, error);
+        expel(io, socket, ChatError::new(Code::IdleTimeout, "no event for too long"));
     }
 
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
-        let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
+        let Some(expires) = self.members.get(socket).and_then(|member| member.expires) else { return };
         let left = expires.saturating_sub(wall_clock());
         // Tokens end by the wall clock, which may be set forward, or go on while the machine sleeps.
         self.expiry.set(socket.index(), io.now() + left.min(CLOCK_CHECK));
@@ -192,16 +174,17 @@ impl Chat {
 
     /// Ends a socket whose token expired by the wall clock.
     pub(super) fn check_expiry(&mut self, io: &mut Io<'_>, socket: SocketKey) {
-        let Some(expires) = self.member(socket).and_then(|member| member.expires) else { return };
+        let Some(expires) = self.members.get(socket).and_then(|member| member.expires) else { return };
         if expires > wall_clock() {
             self.watch_expiry(io, socket);
             return;
         }
-        self.expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
+        expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
+}
 
-    fn expel(&mut self, io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
-        let _ = io.emit(socket, "error", &error.to_json(None), &[]);
-        io.disconnect(socket, true);
-    }
+/// Sends a socket the reason, and disconnects it.
+fn expel(io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
+    let _ = io.emit(socket, "error", &error.to_json(None), &[]);
+    io.disconnect(socket, true);
 }

@@ -2,6 +2,9 @@
 
 use std::{borrow::Borrow, sync::Arc};
 
+/// The id of the room that everybody is in, unless `rooms.lobby` is off.
+pub(crate) const LOBBY: &str = "lobby";
+
 /// Chat rooms live under a prefix, so that no `roomId` can name a socket's own room.
 const PREFIX: &str = "room:";
 

@@ -1,8 +1,8 @@
-//! [`Alarms`]: when to look at a socket again.
+//! [`SocketDeadlines`]: when to look at a socket again.
 //!
 //! A queue of its own beside [`Heap`], because a client decides how often a deadline is set: by connecting and
-//! disconnecting in a row on one connection, by `refresh`, by `typing`. Entries that outlived their cause would pile up for
-//! as long as their deadlines are away (half an hour for idleness, a token's life for its end).
+//! disconnecting in a row on one connection, by `refresh`, by `typing`. Entries whose cause is gone would pile up for as long
+//! as their deadlines are away (half an hour for idleness, a token's life for its end).
 
 use std::time::Instant;
 
@@ -10,20 +10,20 @@ use engineio::deadlines::Heap;
 
 /// Deadlines by socket index. Only the soonest of an index has an entry; whoever is looked at sets the next one.
 #[derive(Debug, Default)]
-pub(super) struct Alarms {
+pub(super) struct SocketDeadlines {
     heap: Heap<u32>,
     /// The soonest entry of each index. It outlives its socket, and serves the next one of the index.
     soonest: Vec<Option<Instant>>,
 }
 
-impl Alarms {
+impl SocketDeadlines {
     /// Has the socket of this index looked at by `deadline`; maybe sooner too.
     pub(super) fn set(&mut self, index: u32, deadline: Instant) {
-        let place = index as usize;
-        if self.soonest.len() <= place {
-            self.soonest.resize(place + 1, None);
+        let slot = index as usize;
+        if self.soonest.len() <= slot {
+            self.soonest.resize(slot + 1, None);
         }
-        let Some(soonest) = self.soonest.get_mut(place) else { return };
+        let Some(soonest) = self.soonest.get_mut(slot) else { return };
         if soonest.is_none_or(|soonest| deadline < soonest) {
             *soonest = Some(deadline);
             self.heap.push(deadline, index);
@@ -55,20 +55,20 @@ mod tests {
     fn an_index_has_one_entry_however_often_it_is_set() {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
-        let mut alarms = Alarms::default();
-        (10..1000).for_each(|s| alarms.set(3, at(s)));
-        alarms.set(4, at(11));
-        assert_eq!((alarms.next(), alarms.pop_due(at(9))), (Some(at(10)), None));
-        let due: Vec<u32> = std::iter::from_fn(|| alarms.pop_due(at(5000))).collect();
+        let mut deadlines = SocketDeadlines::default();
+        (10..1000).for_each(|s| deadlines.set(3, at(s)));
+        deadlines.set(4, at(11));
+        assert_eq!((deadlines.next(), deadlines.pop_due(at(9))), (Some(at(10)), None));
+        let due: Vec<u32> = std::iter::from_fn(|| deadlines.pop_due(at(5000))).collect();
         assert_eq!(due, [3, 4]);
         // A sooner one counts, and what was set before it still comes.
-        alarms.set(3, at(9000));
-        alarms.set(3, at(8000));
+        deadlines.set(3, at(9000));
+        deadlines.set(3, at(8000));
         assert_eq!(
-            (alarms.pop_due(at(8500)), alarms.pop_due(at(8500)), alarms.next()),
+            (deadlines.pop_due(at(8500)), deadlines.pop_due(at(8500)), deadlines.next()),
             (Some(3), None, Some(at(9000)))
         );
-        alarms.set(3, at(8600));
-        assert_eq!(alarms.next(), Some(at(8600)));
+        deadlines.set(3, at(8600));
+        assert_eq!(deadlines.next(), Some(at(8600)));
     }
 }

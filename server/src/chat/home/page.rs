@@ -1,10 +1,8 @@
-//! `history`, and the page of messages that `join` brings.
+//! [`Page`]: some messages of a room in a row, as many as one answer can carry.
 
 use bytes::Bytes;
-use socketio::{AckId, Args, Io, SocketKey, parser::attachments};
-use uuid::Uuid;
+use socketio::parser::attachments;
 
-use super::{Chat, Outcome, Reply, error::ChatError, post::Question, request, room::Room};
 use crate::store::Stored;
 
 /// The most attachments one packet may carry to official clients (socket.io-parser since 4.2.6).
@@ -24,47 +22,9 @@ pub(super) struct Page {
     pub(super) more: bool,
 }
 
-/// Which messages of a room are asked for.
-#[derive(Debug)]
-pub(super) struct Wanted {
-    before: Option<Uuid>,
-    after: Option<Uuid>,
-    /// How many at most.
-    limit: usize,
-}
-
-impl Chat {
-    pub(super) fn on_history(
-        &mut self,
-        io: &mut Io<'_>,
-        socket: SocketKey,
-        args: &Args<'_>,
-        ack: Option<AckId>,
-    ) -> Result<Outcome, ChatError> {
-        let request = request::history(args)?;
-        let room = self.readable(socket, request.room)?;
-        let wanted = Wanted { before: request.before, after: request.after, limit: request.limit };
-        self.ask(io, socket, &Room::new(&room), Question::History(wanted), ack);
-        Ok(Outcome::Asked)
-    }
-
-    /// What the home of a room answers to `history`.
-    pub(super) fn page(&mut self, io: &Io<'_>, room: &Room, wanted: &Wanted) -> Reply {
-        self.store.expire(io.now());
-        let messages = self.store.between(room, wanted.after, wanted.before);
-        let page = if wanted.after.is_some() {
-            Page::oldest(messages, wanted.limit)
-        } else {
-            Page::newest(messages, wanted.limit)
-        };
-        let members = format!(r#","messages":{},"more":{}"#, page.messages, page.more);
-        Reply { members, attachments: page.attachments }
-    }
-}
-
 impl Page {
     /// The first messages, as many as a page holds.
-    fn oldest<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> Self {
+    pub(super) fn oldest<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> Self {
         let (chosen, more) = choose(messages, limit);
         Self::of(&chosen, more)
     }
@@ -119,8 +79,10 @@ fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: usize) -> (Vec<
 mod tests {
     use std::time::{Duration, Instant};
 
+    use uuid::Uuid;
+
     use super::*;
-    use crate::store::MemoryStore;
+    use crate::{room::Room, store::MemoryStore};
 
     fn store(messages: &[(&str, usize)]) -> MemoryStore {
         let mut store = MemoryStore::new(Duration::ZERO, 1000, 1);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use uuid::{Builder, Uuid};
+use uuid::Builder;
+
+use super::types::Receipt;
 
 /// Makes ids. The milliseconds of the last id never go back; within one millisecond a counter grows.
 #[derive(Debug, Default)]
@@ -16,8 +18,8 @@ const COUNTER_MAX: u16 = 0x0fff;
 const COUNTER_START: u16 = 0x07ff;
 
 impl MessageIds {
-    /// The next id, and its time since the Unix epoch in milliseconds. `now` is the wall clock, `random` fresh entropy.
-    pub(crate) fn next(&mut self, now: Duration, random: [u8; 10]) -> (Uuid, u64) {
+    /// The next id, and its time. `now` is the wall clock, as the time since the Unix epoch; `random` is fresh entropy.
+    pub(crate) fn next(&mut self, now: Duration, random: [u8; 10]) -> Receipt {
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         let [high, low, ..] = random;
         let fresh = u16::from_be_bytes([high, low]) & COUNTER_START;
@@ -32,7 +34,7 @@ impl MessageIds {
         let mut bytes = random;
         let [high, low, ..] = &mut bytes;
         [*high, *low] = self.counter.to_be_bytes();
-        (Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid(), self.millis)
+        Receipt { id: Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid(), millis: self.millis }
     }
 }
 
@@ -47,7 +49,8 @@ mod tests {
         let random = |n: u64| [n.to_be_bytes().as_slice(), &[0, 0]].concat().try_into().unwrap();
         let clock = (0..10_000).map(|_| 5_000).chain([4_000, 4_000, 9_000, 1, 9_001]);
         for (n, millis) in (0_u64..).zip(clock) {
-            let (id, time) = ids.next(Duration::from_millis(millis), random(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+            let random = random(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let Receipt { id, millis: time } = ids.next(Duration::from_millis(millis), random);
             let text = id.to_string();
             assert!(text > last, "{text} after {last}");
             assert_eq!((id.get_version_num(), time >= millis), (7, true));

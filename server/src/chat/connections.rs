@@ -1,0 +1,85 @@
+//! [`Connections`]: how many connections each address has, from the handshake to the end of the session.
+
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use engineio::ConnKey;
+
+use crate::limits::Addresses;
+
+/// This shard's connections, counted by address together with those of the other shards.
+#[derive(Debug)]
+pub(super) struct Connections {
+    addresses: Arc<Addresses>,
+    /// The address of each connection, by its index.
+    peers: Vec<Option<IpAddr>>,
+}
+
+impl Connections {
+    /// None yet.
+    pub(super) const fn new(addresses: Arc<Addresses>) -> Self {
+        Self { addresses, peers: Vec::new() }
+    }
+
+    /// May this address open a connection?
+    ///
+    /// # Errors
+    /// When to try again.
+    pub(super) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+        self.addresses.admit(now, address)
+    }
+
+    /// A session was opened.
+    pub(super) fn open(&mut self, now: Instant, conn: ConnKey, address: IpAddr) {
+        let index = conn.index() as usize;
+        if self.peers.len() <= index {
+            self.peers.resize(index + 1, None);
+        }
+        if let Some(slot) = self.peers.get_mut(index) {
+            *slot = Some(address);
+        }
+        self.addresses.add(now, address);
+    }
+
+    /// A session is over.
+    pub(super) fn close(&mut self, now: Instant, conn: ConnKey) {
+        if let Some(address) = self.peers.get_mut(conn.index() as usize).and_then(Option::take) {
+            self.addresses.remove(now, address);
+        }
+    }
+
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.peers.iter().flatten().count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engineio::slab::Slab;
+
+    use super::*;
+
+    #[test]
+    fn a_connection_counts_from_open_to_close_and_once() {
+        let (now, address) = (Instant::now(), IpAddr::from([10, 0, 0, 1]));
+        let addresses = Arc::new(Addresses::new(0.0, 2));
+        let [mut one, mut other] = [(); 2].map(|()| Connections::new(Arc::clone(&addresses)));
+        let mut slab = Slab::default();
+        let [a, b] = [(); 2].map(|()| ConnKey::new(slab.insert(())));
+        one.open(now, a, address);
+        assert!(other.admit(now, address).is_ok());
+        other.open(now, b, address);
+        assert!(one.admit(now, address).is_err(), "two shards count together");
+        other.close(now, b);
+        other.close(now, b);
+        assert!(one.admit(now, address).is_ok());
+        assert_eq!((one.len(), other.len()), (1, 0));
+        one.open(now, b, address);
+        assert!(one.admit(now, address).is_err(), "the second close counted for nothing");
+    }
+}

@@ -1,0 +1,131 @@
+//! Who comes into a room and goes out of it, `presence`, and what the other users of a room are told about a user.
+
+use std::{sync::Arc, time::Instant};
+
+use socketio::{Io, parser::encode};
+
+use super::homes::{Home, Homes};
+use crate::{
+    chat::{
+        reply::Reply,
+        shard_message::{
+            Asker, LocalSockets, ToAll, ToSocket, UserBroadcast, send_to_all, send_to_shards, send_to_socket,
+        },
+        users::{Account, PastRoom},
+    },
+    room::Room,
+};
+
+/// The most users that `presence` names.
+const USERS: usize = 1000;
+
+impl Homes {
+    /// A socket enters the room: it hears who is there, and the others hear of its user.
+    pub(super) fn enter(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        asker: &Asker,
+        room: &Room,
+        entry: u32,
+    ) {
+        let presence = &self.config.presence;
+        let home = self.rooms.entry(room.clone()).or_default();
+        let is_new = home.occupants.enter(asker.shard, &asker.account, io.now(), presence.grace);
+        watch_size(io, sockets, home, room, presence.max_room);
+        // Users who were disconnected and may still come back are among them: coming back is not announced.
+        let others = home.occupants.taken_for_online().filter(|user| !home.quiet && **user != *asker.account);
+        let present = others.take(presence.snapshot).map(Account::online).collect();
+        let entered = ToSocket::Entered { socket: asker.socket, room: room.clone(), entry, present };
+        send_to_socket(io, sockets, asker.shard, entered);
+        if is_new && !home.quiet {
+            announce(io, sockets, home, &asker.account, room);
+        }
+    }
+
+    /// A socket of `shard` is out of the room; `left` is when it left by its own wish.
+    pub(super) fn leave(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        shard: u16,
+        account: &Account,
+        room: &Room,
+        left: Option<Instant>,
+    ) {
+        let Some(home) = self.rooms.get_mut(room) else { return };
+        home.occupants.leave(shard, account, left);
+        watch_size(io, sockets, home, room, self.config.presence.max_room);
+    }
+
+    /// Forgets a user who has no socket in the room; `false` when it has one.
+    pub(super) fn forget(&mut self, account: &Account, room: &Room) -> bool {
+        let Some(home) = self.rooms.get_mut(room) else { return true };
+        let forgotten = home.occupants.forget(account);
+        if home.occupants.is_empty() {
+            self.rooms.remove(room);
+        }
+        forgotten
+    }
+
+    /// A user is gone, as the members of its rooms have just heard. The rooms whose home is here forget it.
+    pub(in crate::chat) fn forget_user(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        account: &Arc<Account>,
+        past: &[PastRoom],
+    ) {
+        for PastRoom { room, left } in past {
+            // The user has just come back, after the others heard that it is gone.
+            if !self.forget(account, room)
+                && left.is_none()
+                && let Some(home) = self.rooms.get(room).filter(|home| !home.quiet)
+            {
+                announce(io, sockets, home, account, room);
+            }
+        }
+    }
+
+    /// What `presence` is answered.
+    pub(super) fn present(&self, room: &Room) -> Reply {
+        let occupants = self.rooms.get(room).map(|home| &home.occupants);
+        let users = occupants.into_iter().flat_map(|occupants| occupants.users());
+        let users: Vec<String> = users.take(USERS).map(Account::online).collect();
+        let total = occupants.map_or(0, |occupants| occupants.present());
+        Reply::from(format!(r#","users":[{}],"total":{total}"#, users.join(",")))
+    }
+
+    /// Passes a broadcast about a user on: of one room that was named, to the shards that have members; of several to all.
+    pub(super) fn broadcast(
+        &self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        room: &Room,
+        broadcast: UserBroadcast,
+    ) {
+        if broadcast.named {
+            let shards = self.rooms.get(room).into_iter().flat_map(|home| home.occupants.shards());
+            send_to_shards(io, sockets, shards, &ToAll::UserBroadcast(broadcast));
+        } else {
+            send_to_all(io, sockets, &ToAll::UserBroadcast(broadcast));
+        }
+    }
+}
+
+/// Tells the others in a room that a user is there.
+fn announce(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, home: &Home, account: &Arc<Account>, room: &Room) {
+    let frame = encode::event("/", None, "userStatus", &account.online(), &[]);
+    let rooms = std::slice::from_ref(room).into();
+    let broadcast = UserBroadcast { account: Arc::clone(account), rooms, named: true, frame };
+    send_to_shards(io, sockets, home.occupants.shards(), &ToAll::UserBroadcast(broadcast));
+}
+
+/// Tells every shard when a room has become too large for presence, or small enough.
+fn watch_size(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, home: &mut Home, room: &Room, max: usize) {
+    let quiet = home.occupants.sockets() > max;
+    if quiet != home.quiet {
+        home.quiet = quiet;
+        send_to_all(io, sockets, &ToAll::Quiet { room: room.clone(), quiet });
+    }
+}

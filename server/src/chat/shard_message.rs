@@ -1,0 +1,223 @@
+//! What the shards of a chat send each other. The type of a message says where it goes:
+//!
+//! | type | from | to |
+//! |---|---|---|
+//! | [`ToHome`] | a socket | the home of a room |
+//! | [`ToSocket`] | a home | the shard of one socket |
+//! | [`ToAll`] | a home, or the shard of a user's last socket | every shard that it concerns |
+//!
+//! The *home* of a room is the shard that its name hashes to. Only the home numbers the room's messages and keeps them, and only
+//! the home knows who is in the room; so a room has one order, whoever looks at it. A socket's own shard checks what the
+//! socket sends, asks the homes of its rooms, and gets their answers in the order in which they were given.
+//!
+//! With one shard there are no shard messages: what a socket sends to a home is dealt with before the call ends.
+
+use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, time::Instant};
+
+use engineio::{ShardMessage, SharedFrame};
+use socketio::{AckId, Io, RoomHandle, SocketKey};
+
+use super::{
+    error::ChatError,
+    reply::Reply,
+    request::{OwnedMessage, PageRequest},
+    users::{Account, PastRoom},
+};
+use crate::room::Room;
+
+/// Says which shard is the home of a room. The keys of its hash are drawn anew by each process, so that nobody can choose
+/// rooms that all have the same home.
+#[derive(Debug, Clone, Default)]
+pub(super) struct HomeShards(RandomState);
+
+impl HomeShards {
+    /// The home of a room, of so many shards.
+    pub(super) fn of(&self, room: &Room, shards: u16) -> u16 {
+        match shards {
+            0 | 1 => 0,
+            shards => (self.0.hash_one(room) % u64::from(shards)) as u16,
+        }
+    }
+}
+
+/// Who asks a home for something, and to whom the answer goes.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    /// The socket's shard.
+    pub(super) shard: u16,
+    pub(super) socket: SocketKey,
+    pub(super) account: Arc<Account>,
+    /// Without one, nobody waits for an answer.
+    pub(super) ack: Option<AckId>,
+}
+
+/// To the home of `room`.
+#[derive(Debug)]
+pub(super) struct ToHome {
+    pub(super) room: Room,
+    pub(super) request: HomeRequest,
+}
+
+/// What a home is asked to do.
+#[derive(Debug)]
+pub(super) enum HomeRequest {
+    /// A socket enters the room. `entry` numbers the socket's entries; `join` is the query that came with this one.
+    Enter { asker: Asker, entry: u32, join: Option<RoomQuery> },
+    /// A socket of `shard` is out of the room. `left` is when it left by its own wish; without one it was disconnected.
+    Leave { shard: u16, account: Arc<Account>, left: Option<Instant> },
+    /// The user was out of the room for so long that the room need not know it.
+    Forget { account: Arc<Account> },
+    /// A socket wants to know something about the room.
+    Query { asker: Asker, query: RoomQuery },
+    /// A socket sends a message to the room.
+    Publish { asker: Asker, message: OwnedMessage },
+    /// The room's members, or those of several rooms, are to hear about a user. The home is the first of these rooms'.
+    Broadcast(UserBroadcast),
+}
+
+/// What a socket wants to know of a room.
+#[derive(Debug)]
+pub(super) enum RoomQuery {
+    /// What `join` is acknowledged with, and so many messages of the history.
+    Join { history: Option<usize> },
+    /// A page of the history.
+    History(PageRequest),
+    /// Who is there.
+    Presence,
+}
+
+/// To the shard of one socket.
+#[derive(Debug)]
+pub(super) enum ToSocket {
+    /// The socket is in the room from here on. `present` are `userStatus` payloads of users who are there.
+    Entered { socket: SocketKey, room: Room, entry: u32, present: Vec<String> },
+    /// The answer to an event.
+    Answer { socket: SocketKey, event: &'static str, ack: AckId, outcome: Result<Reply, ChatError> },
+}
+
+/// To all shards, or to all that have members of a room.
+#[derive(Debug, Clone)]
+pub(super) enum ToAll {
+    /// A message for the members of the room; `account` sent it.
+    Message { account: Arc<Account>, room: Room, frame: SharedFrame },
+    /// An event about a user.
+    UserBroadcast(UserBroadcast),
+    /// Whether the room has too many members for presence now.
+    Quiet { room: Room, quiet: bool },
+    /// The user has been without a socket for `presence.grace`. `frame` is the event for the rooms that take it for online.
+    UserGone { account: Arc<Account>, past: Arc<[PastRoom]>, frame: SharedFrame },
+}
+
+/// An event about a user for the other users in some rooms.
+#[derive(Debug, Clone)]
+pub(super) struct UserBroadcast {
+    pub(super) account: Arc<Account>,
+    pub(super) rooms: Arc<[Room]>,
+    /// Whether it goes to rooms that are too large for presence too: the client named the room, or a home has decided.
+    pub(super) named: bool,
+    pub(super) frame: SharedFrame,
+}
+
+impl From<ToHome> for ShardMessage {
+    fn from(message: ToHome) -> Self {
+        let weight = match &message.request {
+            HomeRequest::Publish { message, .. } => message.weight(),
+            HomeRequest::Broadcast(broadcast) => broadcast.frame.websocket().len(),
+            _ => 0,
+        };
+        Self::new(message).with_weight(weight)
+    }
+}
+
+impl From<ToSocket> for ShardMessage {
+    fn from(message: ToSocket) -> Self {
+        let weight = match &message {
+            ToSocket::Entered { present, .. } => present.iter().map(String::len).sum(),
+            ToSocket::Answer { outcome: Ok(reply), .. } => reply.weight(),
+            ToSocket::Answer { outcome: Err(_), .. } => 0,
+        };
+        Self::new(message).with_weight(weight)
+    }
+}
+
+impl From<ToAll> for ShardMessage {
+    fn from(message: ToAll) -> Self {
+        let weight = match &message {
+            ToAll::Message { frame, .. } | ToAll::UserBroadcast(UserBroadcast { frame, .. }) => frame.websocket().len(),
+            ToAll::Quiet { .. } | ToAll::UserGone { .. } => 0,
+        };
+        Self::new(message).with_weight(weight)
+    }
+}
+
+/// The sockets of this shard, as its homes see them: a home can send them messages, and nothing else.
+pub(super) trait LocalSockets {
+    /// Takes a message for one of them.
+    fn receive(&mut self, io: &mut Io<'_>, message: ToSocket);
+
+    /// Takes a message for all of them.
+    fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll);
+
+    /// What [`ToAll::Message`] asks for. By reference, because a message on its home's own shard is to cost no copy of a name or
+    /// frame; `handle` saves the look-up of the room's name.
+    fn deliver_message(
+        &mut self,
+        io: &mut Io<'_>,
+        account: &Account,
+        room: &Room,
+        handle: Option<&RoomHandle>,
+        frame: &SharedFrame,
+    );
+}
+
+/// Sends a home's message to a shard: at once where it is this one.
+pub(super) fn send_to_socket(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, shard: u16, message: ToSocket) {
+    if shard == io.shard() {
+        sockets.receive(io, message);
+    } else {
+        io.send_to_shard(shard, message.into());
+    }
+}
+
+/// Sends a home's message to these shards: at once where one is this one.
+pub(super) fn send_to_shards(
+    io: &mut Io<'_>,
+    sockets: &mut dyn LocalSockets,
+    shards: impl IntoIterator<Item = u16>,
+    message: &ToAll,
+) {
+    for shard in shards {
+        if shard == io.shard() {
+            sockets.receive_all(io, message);
+        } else {
+            io.send_to_shard(shard, message.clone().into());
+        }
+    }
+}
+
+/// Sends a home's message to every shard, to this one last.
+pub(super) fn send_to_all(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, message: &ToAll) {
+    let here = io.shard();
+    let others = (0..io.shards()).filter(|shard| *shard != here);
+    send_to_shards(io, sockets, others.chain([here]), message);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_shard_is_the_home_of_some_rooms_and_a_room_has_one_home() {
+        let homes = HomeShards::default();
+        let rooms: Vec<Room> = (0..1000).map(|n| Room::new(&n.to_string())).collect();
+        let of = |homes: &HomeShards, shards| rooms.iter().map(|room| homes.of(room, shards)).collect::<Vec<_>>();
+        let four = of(&homes, 4);
+        for shard in 0..4 {
+            let rooms = four.iter().filter(|home| **home == shard).count();
+            assert!((150..350).contains(&rooms), "{rooms} of 1000 on shard {shard}");
+        }
+        assert_eq!(of(&homes, 4), four);
+        assert!(of(&homes, 1).iter().all(|home| *home == 0));
+        assert_ne!(of(&HomeShards::default(), 4), four, "another process has other homes");
+    }
+}

@@ -1,0 +1,220 @@
+//! [`Member`]: one socket as the chat sees it, and [`Members`]: all of this shard.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+use socketio::SocketKey;
+
+use crate::{
+    auth::{Claims, Rooms},
+    chat::users::Account,
+    config::RoomAccess,
+    limits::Strikes,
+    room::Room,
+};
+
+/// Which rooms a socket's token opens.
+#[derive(Debug, Clone)]
+pub(super) enum Access {
+    Any,
+    Listed(Box<[String]>),
+}
+
+impl Access {
+    /// What the claim `rooms` says, or the configuration where there is none.
+    fn of(claim: Option<&Rooms>, default: RoomAccess) -> Self {
+        match claim {
+            Some(rooms) if rooms.any => Self::Any,
+            Some(rooms) => Self::Listed(rooms.ids.clone().into()),
+            None if default == RoomAccess::Open => Self::Any,
+            None => Self::Listed(Box::default()),
+        }
+    }
+
+    /// Whether the room with this id may be entered.
+    pub(super) fn allows(&self, room: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Listed(rooms) => rooms.iter().any(|listed| listed == room),
+        }
+    }
+}
+
+/// Where a socket's user is typing: in a room, or (without one) in every room of the socket.
+#[derive(Debug)]
+pub(super) struct Typing {
+    pub(super) room: Option<Room>,
+    pub(super) until: Instant,
+}
+
+/// A room that a socket is in, or is about to be in: its home was asked, and has not answered yet.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) room: Room,
+    /// Distinguishes this entry from an earlier one of the same socket, whose answer may still come.
+    entry: u32,
+}
+
+/// A connected socket.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) key: SocketKey,
+    pub(super) account: Arc<Account>,
+    pub(super) access: Access,
+    pub(super) rooms: SmallVec<[Joined; 2]>,
+    /// How often it entered a room.
+    entries: u32,
+    pub(super) typing: Vec<Typing>,
+    pub(super) last_event: Instant,
+    pub(super) strikes: Option<Box<Strikes>>,
+    /// When the token expires, as the time since the Unix epoch, leeway included.
+    pub(super) expires: Option<Duration>,
+}
+
+impl Member {
+    /// A socket without rooms, whose token [`Member::renew`] is still to take.
+    pub(super) fn new(key: SocketKey, account: Arc<Account>, now: Instant) -> Self {
+        Self {
+            key,
+            account,
+            access: Access::Listed(Box::default()),
+            rooms: SmallVec::new(),
+            entries: 0,
+            typing: Vec::new(),
+            last_event: now,
+            strikes: None,
+            expires: None,
+        }
+    }
+
+    /// Takes a token's claims, which count from now on. `leeway` is how far clocks may differ.
+    pub(super) fn renew(&mut self, claims: &Claims, default: RoomAccess, leeway: Duration) {
+        self.account.rename(&claims.name);
+        self.access = Access::of(claims.rooms.as_ref(), default);
+        self.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
+    }
+
+    /// The room with this id, if the socket is in it.
+    pub(super) fn joined(&self, room: &str) -> Option<&Room> {
+        self.rooms.iter().map(|joined| &joined.room).find(|joined| joined.id() == room)
+    }
+
+    /// Notes that the socket enters a room; the number of the entry.
+    pub(super) fn enter(&mut self, room: Room) -> u32 {
+        self.entries = self.entries.wrapping_add(1);
+        self.rooms.push(Joined { room, entry: self.entries });
+        self.entries
+    }
+
+    /// Whether the socket has entered the room with this entry, and not left since.
+    pub(super) fn has_entered(&self, room: &Room, entry: u32) -> bool {
+        self.rooms.iter().any(|joined| joined.entry == entry && joined.room == *room)
+    }
+
+    /// Notes that the user types (until then) or does not type any more, in a room or in all.
+    pub(super) fn set_typing(&mut self, room: Option<&Room>, until: Option<Instant>) {
+        self.typing.retain(|typing| typing.room.as_ref() != room);
+        self.typing.extend(until.map(|until| Typing { room: room.cloned(), until }));
+    }
+
+    /// Ends the typing that `ends` selects, and returns it.
+    pub(super) fn end_typing(&mut self, ends: impl Fn(&Typing) -> bool) -> Vec<Typing> {
+        let (ended, lasting) = std::mem::take(&mut self.typing).into_iter().partition(ends);
+        self.typing = lasting;
+        ended
+    }
+}
+
+/// The sockets of this shard.
+#[derive(Debug, Default)]
+pub(super) struct Members {
+    /// By the socket's index.
+    sockets: Vec<Option<Member>>,
+    /// By user.
+    users: HashMap<Arc<str>, SmallVec<[SocketKey; 1]>>,
+}
+
+impl Members {
+    /// The socket, if it is connected.
+    pub(super) fn get(&self, socket: SocketKey) -> Option<&Member> {
+        self.sockets.get(socket.index() as usize)?.as_ref().filter(|member| member.key == socket)
+    }
+
+    /// Likewise, to change it.
+    pub(super) fn get_mut(&mut self, socket: SocketKey) -> Option<&mut Member> {
+        self.sockets.get_mut(socket.index() as usize)?.as_mut().filter(|member| member.key == socket)
+    }
+
+    /// The socket that has this index now.
+    pub(super) fn at(&self, index: u32) -> Option<SocketKey> {
+        self.sockets.get(index as usize)?.as_ref().map(|member| member.key)
+    }
+
+    /// This shard's sockets of a user.
+    pub(super) fn of_user(&self, id: &str) -> &[SocketKey] {
+        self.users.get(id).map_or(&[], |sockets| sockets)
+    }
+
+    /// Adds a socket.
+    pub(super) fn insert(&mut self, member: Member) {
+        self.users.entry(Arc::clone(&member.account.id)).or_default().push(member.key);
+        let index = member.key.index() as usize;
+        if self.sockets.len() <= index {
+            self.sockets.resize_with(index + 1, || None);
+        }
+        if let Some(slot) = self.sockets.get_mut(index) {
+            *slot = Some(member);
+        }
+    }
+
+    /// Removes a socket.
+    pub(super) fn remove(&mut self, socket: SocketKey) -> Option<Member> {
+        let member = self.sockets.get_mut(socket.index() as usize)?.take_if(|member| member.key == socket)?;
+        if let Some(sockets) = self.users.get_mut(&member.account.id) {
+            sockets.retain(|of| *of != socket);
+            if sockets.is_empty() {
+                self.users.remove(&member.account.id);
+            }
+        }
+        Some(member)
+    }
+
+    /// All of them.
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        self.sockets.iter().flatten()
+    }
+
+    /// How many users they belong to.
+    #[cfg(test)]
+    pub(super) fn users(&self) -> usize {
+        self.users.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(any: bool, ids: &[&str]) -> Option<Rooms> {
+        Some(Rooms { any, ids: ids.iter().map(|id| (*id).to_owned()).collect() })
+    }
+
+    #[test]
+    fn the_claim_decides_and_the_configuration_where_there_is_none() {
+        for (claim, default, opens) in [
+            (None, RoomAccess::Open, [true, true]),
+            (None, RoomAccess::None, [false, false]),
+            (access(false, &["a"]), RoomAccess::Open, [true, false]),
+            (access(false, &[]), RoomAccess::Open, [false, false]),
+            (access(true, &["a"]), RoomAccess::None, [true, true]),
+        ] {
+            let access = Access::of(claim.as_ref(), default);
+            assert_eq!(["a", "b"].map(|room| access.allows(room)), opens, "{claim:?}, {default:?}");
+        }
+    }
+}

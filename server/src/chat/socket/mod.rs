@@ -1,0 +1,118 @@
+//! What runs on a socket's shard: from CONNECT to disconnect, what its client sends, and what homes answer.
+//!
+//! Its state is [`Sockets`]. It knows rooms by name only; who is in a room, and what was said there, is known at the room's
+//! home, which it asks by [`ToHome`](super::shard_message::ToHome).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `sockets` | the state, and the way to the homes |
+//! | `session` | connecting, disconnecting, acknowledgements, `refresh` and expiry, idleness, strikes |
+//! | `rooms` | `join`, `leave`, the implicit join, and who may ask about a room |
+//! | `message` | `message`, checked; and its delivery to the members that are here |
+//! | `typing` | `typing`, and when it ends by itself |
+//! | `presence` | users whose last socket was here, and broadcasts about users |
+//! | `member` | one socket, and all of them |
+//! | `deadlines` | when to look at a socket again |
+
+mod deadlines;
+mod member;
+mod message;
+mod presence;
+mod rooms;
+mod session;
+mod sockets;
+mod typing;
+
+use std::time::Instant;
+
+use engineio::SharedFrame;
+use socketio::{Io, RoomHandle};
+
+pub(super) use message::CheckedMessage;
+pub(super) use session::Admission;
+pub(super) use sockets::Sockets;
+
+use super::{
+    shard_message::{LocalSockets, ToAll, ToSocket},
+    users::Account,
+};
+use crate::room::Room;
+
+impl LocalSockets for Sockets {
+    fn receive(&mut self, io: &mut Io<'_>, message: ToSocket) {
+        match message {
+            ToSocket::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
+            ToSocket::Answer { socket, event, ack, outcome } => self.answer(io, socket, event, Some(ack), &outcome),
+        }
+    }
+
+    fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll) {
+        match message {
+            ToAll::Message { account, room, frame } => self.deliver(io, account, room, None, frame),
+            ToAll::UserBroadcast(broadcast) => self.broadcast(io, broadcast),
+            ToAll::Quiet { room, quiet } => self.set_quiet(room, *quiet),
+            ToAll::UserGone { account, past, frame } => self.announce_gone(io, account, past, frame),
+        }
+    }
+
+    fn deliver_message(
+        &mut self,
+        io: &mut Io<'_>,
+        account: &Account,
+        room: &Room,
+        handle: Option<&RoomHandle>,
+        frame: &SharedFrame,
+    ) {
+        self.deliver(io, account, room, handle, frame);
+    }
+}
+
+impl Sockets {
+    /// When [`Sockets::on_timeout`] or [`Sockets::next_gone`] is to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.idle.next(), self.expiry.next(), self.typing.next(), self.gone.next()].into_iter().flatten().min()
+    }
+
+    /// Looks at the sockets whose time has come.
+    pub(super) fn on_timeout(&mut self, io: &mut Io<'_>) {
+        let now = io.now();
+        while let Some(index) = self.idle.pop_due(now) {
+            if let Some(socket) = self.members.at(index) {
+                self.check_idle(io, socket);
+            }
+        }
+        while let Some(index) = self.expiry.pop_due(now) {
+            if let Some(socket) = self.members.at(index) {
+                self.check_expiry(io, socket);
+            }
+        }
+        while let Some(index) = self.typing.pop_due(now) {
+            if let Some(socket) = self.members.at(index) {
+                self.end_typing_due(io, socket);
+            }
+        }
+    }
+
+    /// How many entries each collection has that must be empty without a client; counting takes the deadlines out.
+    #[cfg(test)]
+    pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 8] {
+        let count =
+            |deadlines: &mut deadlines::SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
+        [
+            ("members", self.members.iter().count()),
+            ("users", self.members.users()),
+            ("quiet", self.quiet.len()),
+            ("for homes", std::iter::from_fn(|| self.next_for_home()).count()),
+            ("idle", count(&mut self.idle)),
+            ("expiry", count(&mut self.expiry)),
+            ("typing", count(&mut self.typing)),
+            ("gone", std::iter::from_fn(|| self.gone.pop_due(never)).count()),
+        ]
+    }
+
+    /// When the token of each socket expires ([`Member::expires`](member::Member)).
+    #[cfg(test)]
+    pub(super) fn expirations(&self) -> impl Iterator<Item = Option<std::time::Duration>> {
+        self.members.iter().map(|member| member.expires)
+    }
+}

@@ -1,0 +1,193 @@
+//! `join`, `leave`, entering a room by sending to it, and asking about a room.
+
+use std::{borrow::Cow, sync::Arc};
+
+use socketio::{AckId, Args, Io, SocketKey};
+
+use super::{member::Joined, sockets::Sockets};
+use crate::{
+    chat::{
+        error::{ChatError, Code},
+        reply::{Outcome, Reply},
+        request,
+        shard_message::{HomeRequest, RoomQuery},
+        users::Account,
+    },
+    room::{LOBBY, Room},
+};
+
+const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
+
+impl Sockets {
+    /// Whether the socket has fewer rooms than it may. The lobby does not count: nobody chose to be there.
+    pub(super) fn may_enter_another(&self, socket: SocketKey) -> bool {
+        let limit = self.config.limits.rooms_per_socket;
+        let has_lobby = self.config.rooms.lobby;
+        let counts = |joined: &&Joined| !(has_lobby && joined.room.id() == LOBBY);
+        let member = self.members.get(socket);
+        member.is_some_and(|member| limit == 0 || member.rooms.iter().filter(counts).count() < limit)
+    }
+
+    /// The room with this id, if the socket is in it.
+    pub(super) fn joined(&self, socket: SocketKey, room: &str) -> Option<Room> {
+        self.members.get(socket)?.joined(room).cloned()
+    }
+
+    /// Lets the socket into a room if its token does, with the query that it has there, if any.
+    pub(super) fn admit(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &str,
+        join: Option<(RoomQuery, Option<AckId>)>,
+    ) -> Result<Room, ChatError> {
+        if let Some(joined) = self.joined(socket, room) {
+            if let Some((query, ack)) = join {
+                self.query(io, socket, joined.clone(), query, ack);
+            }
+            return Ok(joined);
+        }
+        let lobby = self.config.rooms.lobby && room == LOBBY;
+        if !lobby && !self.members.get(socket).is_some_and(|member| member.access.allows(room)) {
+            return Err(FORBIDDEN);
+        }
+        if !lobby && !self.may_enter_another(socket) {
+            return Err(ChatError::new(Code::TooManyRooms, "leave a room before joining another"));
+        }
+        let room = Room::new(room);
+        self.enter(io, socket, &room, join);
+        Ok(room)
+    }
+
+    /// Asks a room's home, unless nobody waits for the answer: it costs far more than the query.
+    fn query(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Room, query: RoomQuery, ack: Option<AckId>) {
+        if ack.is_some()
+            && let Some(asker) = self.asker(io, socket, ack)
+        {
+            self.homes.send(io, room, HomeRequest::Query { asker, query });
+        }
+    }
+
+    /// The room whose history or presence a socket asks for: one that it is in, or may enter.
+    fn readable<'a>(&self, socket: SocketKey, room: Option<Cow<'a, str>>) -> Result<Cow<'a, str>, ChatError> {
+        let room = match room {
+            Some(room) => room,
+            None if self.config.rooms.lobby => Cow::Borrowed(LOBBY),
+            None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: roomId is missing")),
+        };
+        let lobby = self.config.rooms.lobby && room == LOBBY;
+        let allows = |room| {
+            let member = self.members.get(socket);
+            member.is_some_and(|member| member.joined(room).is_some() || member.access.allows(room))
+        };
+        if lobby || allows(&room) { Ok(room) } else { Err(FORBIDDEN) }
+    }
+
+    /// Sends a socket into a room that it may enter. It is a member when the home has answered: from then on it gets what
+    /// is sent there, and what came before is in the history.
+    pub(super) fn enter(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &Room,
+        join: Option<(RoomQuery, Option<AckId>)>,
+    ) {
+        let (join, ack) = join.map_or((None, None), |(query, ack)| (Some(query), ack));
+        let Some(asker) = self.asker(io, socket, ack) else { return };
+        let Some(member) = self.members.get_mut(socket) else { return };
+        let entry = member.enter(room.clone());
+        self.homes.send(io, room.clone(), HomeRequest::Enter { asker, entry, join });
+    }
+
+    /// The home has let the socket in, and says who is there.
+    pub(super) fn on_entered(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        room: &Room,
+        entry: u32,
+        present: &[String],
+    ) {
+        // It may have left meanwhile, or be gone.
+        if !self.members.get(socket).is_some_and(|member| member.has_entered(room, entry)) {
+            return;
+        }
+        io.join(socket, room.name());
+        for status in present {
+            // A newcomer that is gone already needs no snapshot.
+            let _ = io.emit(socket, "userStatus", status, &[]);
+        }
+    }
+
+    /// `join`: the home answers.
+    pub(in crate::chat) fn on_join(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Outcome, ChatError> {
+        let request = request::join(args)?;
+        let query = RoomQuery::Join { history: request.history };
+        self.admit(io, socket, &request.room, Some((query, ack)))?;
+        Ok(Outcome::Asked)
+    }
+
+    /// `history`: the home answers.
+    pub(in crate::chat) fn on_history(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Outcome, ChatError> {
+        let request = request::history(args)?;
+        let room = self.readable(socket, request.room)?;
+        self.query(io, socket, Room::new(&room), RoomQuery::History(request.page), ack);
+        Ok(Outcome::Asked)
+    }
+
+    /// `presence`: the home answers.
+    pub(in crate::chat) fn on_presence(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+        ack: Option<AckId>,
+    ) -> Result<Outcome, ChatError> {
+        let room = self.readable(socket, request::presence(args)?)?;
+        self.query(io, socket, Room::new(&room), RoomQuery::Presence, ack);
+        Ok(Outcome::Asked)
+    }
+
+    /// `leave`: the socket is out at once, and the home hears of it.
+    pub(in crate::chat) fn on_leave(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        args: &Args<'_>,
+    ) -> Result<Reply, ChatError> {
+        let room = request::leave(args)?;
+        let now = io.now();
+        let Some(room) = self.joined(socket, &room) else {
+            return Err(ChatError::new(Code::RoomForbidden, "the socket is not in this room"));
+        };
+        self.end_typing_in(io, socket, &room);
+        io.leave(socket, room.name());
+        let Some(member) = self.members.get_mut(socket) else { return Ok(Reply::default()) };
+        member.rooms.retain(|joined| joined.room != room);
+        let account = Arc::clone(&member.account);
+        let forgotten = self.accounts.leave(&account, &room, now);
+        let leave = HomeRequest::Leave { shard: io.shard(), account: Arc::clone(&account), left: Some(now) };
+        self.homes.send(io, room, leave);
+        self.forget_rooms(io, &account, forgotten);
+        Ok(Reply::default())
+    }
+
+    /// Has the homes of rooms forget a user who went out of them long ago.
+    pub(super) fn forget_rooms(&mut self, io: &mut Io<'_>, account: &Arc<Account>, rooms: Vec<Room>) {
+        for room in rooms {
+            self.homes.send(io, room, HomeRequest::Forget { account: Arc::clone(account) });
+        }
+    }
+}

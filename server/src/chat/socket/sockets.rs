@@ -1,0 +1,89 @@
+//! [`Sockets`]: the state of a shard's sockets, and their way to the homes of rooms.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use engineio::deadlines::Heap;
+use socketio::{AckId, Io, SocketKey};
+
+use super::{deadlines::SocketDeadlines, member::Members};
+use crate::{
+    auth::Verifier,
+    chat::{
+        shard_message::{Asker, HomeRequest, HomeShards, ToHome},
+        users::Accounts,
+    },
+    config::Config,
+    room::{LOBBY, Room},
+};
+
+/// The sockets of one shard, and what the chat keeps of each.
+#[derive(Debug)]
+pub(in crate::chat) struct Sockets {
+    pub(super) config: Arc<Config>,
+    pub(super) verifier: Verifier,
+    pub(super) accounts: Arc<Accounts>,
+    pub(super) members: Members,
+    /// Rooms, whatever their homes, that are too large for presence.
+    pub(super) quiet: HashSet<Room>,
+    pub(super) homes: HomeLink,
+    pub(super) idle: SocketDeadlines,
+    pub(super) expiry: SocketDeadlines,
+    pub(super) typing: SocketDeadlines,
+    /// Users whose last socket went here, each once.
+    pub(super) gone: Heap<Arc<str>>,
+    pub(super) lobby: Room,
+}
+
+/// The way from sockets to homes.
+#[derive(Debug)]
+pub(super) struct HomeLink {
+    shards: HomeShards,
+    /// With one shard: what its homes are to deal with before the call ends.
+    waiting: VecDeque<ToHome>,
+}
+
+impl HomeLink {
+    /// Sends a request to the home of a room. With several shards it is a shard message even where the home is this shard:
+    /// what others sent before may still lie in front of the home, and whoever heard that a socket is connected must reach
+    /// it.
+    pub(super) fn send(&mut self, io: &mut Io<'_>, room: Room, request: HomeRequest) {
+        let message = ToHome { room, request };
+        match io.shards() {
+            0 | 1 => self.waiting.push_back(message),
+            shards => io.send_to_shard(self.shards.of(&message.room, shards), message.into()),
+        }
+    }
+}
+
+impl Sockets {
+    /// No sockets yet.
+    pub(in crate::chat) fn new(config: Arc<Config>, accounts: Arc<Accounts>, homes: HomeShards) -> Self {
+        Self {
+            verifier: Verifier::new(&config.auth),
+            accounts,
+            members: Members::default(),
+            quiet: HashSet::new(),
+            homes: HomeLink { shards: homes, waiting: VecDeque::new() },
+            idle: SocketDeadlines::default(),
+            expiry: SocketDeadlines::default(),
+            typing: SocketDeadlines::default(),
+            gone: Heap::default(),
+            lobby: Room::new(LOBBY),
+            config,
+        }
+    }
+
+    /// What the homes of this shard are to deal with before the call ends. Always `None` with several shards.
+    pub(in crate::chat) fn next_for_home(&mut self) -> Option<ToHome> {
+        self.homes.waiting.pop_front()
+    }
+
+    /// This socket, as one who asks a home.
+    pub(super) fn asker(&self, io: &Io<'_>, socket: SocketKey, ack: Option<AckId>) -> Option<Asker> {
+        let account = Arc::clone(&self.members.get(socket)?.account);
+        Some(Asker { shard: io.shard(), socket, account, ack })
+    }
+}

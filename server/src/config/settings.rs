@@ -1,0 +1,330 @@
+//! [`Config`]: the settings, typed, with their defaults. Where they come from and what is checked is left to the other files.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jsonwebtoken::Algorithm;
+
+use super::secret::Secret;
+
+/// The effective configuration. [`Config::default`] holds the documented defaults.
+#[derive(Debug, Clone)]
+pub(crate) struct Config {
+    /// Address to listen on; port 0 takes a free one.
+    pub(crate) listen: SocketAddr,
+    /// Directory of everything the server keeps, the development secret included.
+    pub(crate) data_dir: PathBuf,
+    /// Number of shards; one for each core by default.
+    pub(crate) workers: usize,
+    /// TLS certificate and key.
+    pub(crate) tls: Tls,
+    /// What a peer may ask of the server.
+    pub(crate) limits: Limits,
+    /// Who may enter which room.
+    pub(crate) rooms: Rooms,
+    /// `userStatus`.
+    pub(crate) presence: Presence,
+    /// `userTyping`.
+    pub(crate) typing: Typing,
+    /// How tokens are checked.
+    pub(crate) auth: Auth,
+    /// Where the history is kept, and how much of it.
+    pub(crate) store: Store,
+    /// Engine.IO.
+    pub(crate) engine: Engine,
+    /// What stands beside the socket.
+    pub(crate) http: Http,
+    /// The end of the process.
+    pub(crate) shutdown: Shutdown,
+    /// Logging.
+    pub(crate) log: Log,
+    /// No key: true when no secret was configured, so that the development secret signs and checks the tokens.
+    pub(crate) development: bool,
+    /// No key: what deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that
+    /// a refusal is one line.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// `tls.`: both or neither.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tls {
+    /// PEM file of the certificate chain.
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM file of the private key.
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// `limits.`: 0 switches a limit off, save the two `outbound_`, which are never 0.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// Characters (Unicode scalar values) in `message`.
+    pub(crate) message_length: usize,
+    /// Bytes of `context` as sent, attachments apart.
+    pub(crate) context_bytes: usize,
+    /// Depth of `context`; an object without nested values has depth 1.
+    pub(crate) context_depth: usize,
+    /// Attachments in one `context`.
+    pub(crate) attachments: usize,
+    /// Bytes of all attachments of one `context` together.
+    pub(crate) attachment_bytes: usize,
+    /// Messages a second and user.
+    pub(crate) message_rate: f64,
+    /// Messages a user may send at once before the rate holds.
+    pub(crate) message_burst: u32,
+    /// `typing` events a second and user.
+    pub(crate) typing_rate: f64,
+    /// New connections a second and address.
+    pub(crate) connect_rate: f64,
+    /// Sockets open at once from one address.
+    pub(crate) sockets_per_ip: usize,
+    /// Sockets open at once of one user.
+    pub(crate) sockets_per_user: usize,
+    /// Rooms one socket may be in.
+    pub(crate) rooms_per_socket: usize,
+    /// Time a connection has to send a valid CONNECT.
+    pub(crate) connect_timeout: Duration,
+    /// Time without an event of a socket after which it is closed.
+    pub(crate) idle_timeout: Duration,
+    /// Strikes within 60 s after which a socket is disconnected.
+    pub(crate) strikes: u32,
+    /// Queued bytes above which we stop reading from a peer and drop volatile packets. Never 0.
+    pub(crate) outbound_soft: usize,
+    /// Queued bytes above which a peer is closed. Never 0, never less than `outbound_soft`.
+    pub(crate) outbound_hard: usize,
+    /// Connections open at once in the whole process.
+    pub(crate) connections: usize,
+}
+
+/// `rooms.`
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms {
+    /// What a token without a `rooms` claim may enter.
+    pub(crate) default_access: RoomAccess,
+    /// Whether every socket is in the room `lobby`.
+    pub(crate) lobby: bool,
+}
+
+/// `presence.`
+#[derive(Debug, Clone)]
+pub(crate) struct Presence {
+    /// Time between a user's last socket and the announcement that the user is offline.
+    pub(crate) grace: Duration,
+    /// How many of those online a newcomer is told of.
+    pub(crate) snapshot: usize,
+    /// Members above which a room announces nobody.
+    pub(crate) max_room: usize,
+}
+
+/// `typing.`
+#[derive(Debug, Clone)]
+pub(crate) struct Typing {
+    /// Time after which `typing: true` ends by itself. Never zero.
+    pub(crate) timeout: Duration,
+}
+
+/// `auth.`
+#[derive(Debug, Clone)]
+pub(crate) struct Auth {
+    /// Secret that signs and checks tokens; in development mode the development secret, put there by `dev`.
+    pub(crate) jwt_secret: Option<Secret>,
+    /// Secret that still checks tokens while they are replaced.
+    pub(crate) jwt_previous_secret: Option<Secret>,
+    /// PEM file of a public key.
+    pub(crate) jwt_public_key: Option<PathBuf>,
+    /// File or URL of a JWKS.
+    pub(crate) jwks: Option<String>,
+    /// The algorithms accepted, never empty; the first one signs.
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// The `iss` a token must carry.
+    pub(crate) issuer: Option<String>,
+    /// A token's `aud` must hold one of these; empty: `aud` is not looked at.
+    pub(crate) audience: Vec<String>,
+    /// Difference of clocks allowed on `exp`, `nbf` and `iat`.
+    pub(crate) leeway: Duration,
+    /// Whether a token without `exp` is refused.
+    pub(crate) require_exp: bool,
+}
+
+/// `store.`
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    /// Where messages are kept.
+    pub(crate) kind: StoreKind,
+    /// What an acknowledgement promises.
+    pub(crate) durability: Durability,
+    /// Age above which a message is forgotten; zero: no message is too old.
+    pub(crate) max_age: Duration,
+    /// Messages kept; the oldest go first. Never 0.
+    pub(crate) max_count: usize,
+}
+
+/// `engine.`: none of these is ever zero.
+#[derive(Debug, Clone)]
+pub(crate) struct Engine {
+    /// Time between two pings.
+    pub(crate) ping_interval: Duration,
+    /// Time a peer has to answer a ping.
+    pub(crate) ping_timeout: Duration,
+    /// Time an upgrade may take.
+    pub(crate) upgrade_timeout: Duration,
+    /// Bytes of one payload or message.
+    pub(crate) max_payload: usize,
+    /// Whether clients of Engine.IO v3 are served.
+    pub(crate) allow_eio3: bool,
+}
+
+/// `http.`
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Http {
+    /// Origins allowed beside the server's own; `*`: any.
+    pub(crate) allow_origin: Vec<String>,
+    /// Key of the HTTP API.
+    pub(crate) api_key: Option<Secret>,
+    /// Proxies whose forwarding headers are believed.
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Address of its own for metrics and the API.
+    pub(crate) admin_listen: Option<SocketAddr>,
+}
+
+/// `shutdown.`
+#[derive(Debug, Clone)]
+pub(crate) struct Shutdown {
+    /// The longest time from the first signal to the end of the process.
+    pub(crate) timeout: Duration,
+    /// How much of it connections have to end, once the server has told their clients.
+    pub(crate) drain: Duration,
+}
+
+/// `log.`
+#[derive(Debug, Clone)]
+pub(crate) struct Log {
+    /// Form of a line.
+    pub(crate) format: LogFormat,
+    /// The least important level that is written.
+    pub(crate) level: LogLevel,
+}
+
+/// What a token without a `rooms` claim may enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RoomAccess {
+    /// Any room whose id the user knows.
+    Open,
+    /// No room but the lobby.
+    None,
+}
+
+/// Where messages are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    /// In memory: gone with the process.
+    Memory,
+}
+
+/// What an acknowledgement promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The message is in memory.
+    None,
+}
+
+/// Form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The least important level that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogLevel {
+    /// Nothing is written.
+    Off,
+    /// Faults only.
+    Error,
+    /// And what looks wrong.
+    Warn,
+    /// And what an operator wants to know.
+    Info,
+    /// And every connection.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3000)),
+            data_dir: PathBuf::from("./data"),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            tls: Tls::default(),
+            limits: Limits::default(),
+            rooms: Rooms { default_access: RoomAccess::Open, lobby: true },
+            presence: Presence { grace: Duration::from_secs(2), snapshot: 100, max_room: 1000 },
+            typing: Typing { timeout: Duration::from_secs(10) },
+            auth: Auth::default(),
+            store: Store {
+                kind: StoreKind::Memory,
+                durability: Durability::None,
+                max_age: Duration::from_secs(30 * 24 * 3600),
+                max_count: 1_000_000,
+            },
+            engine: Engine {
+                ping_interval: Duration::from_secs(25),
+                ping_timeout: Duration::from_secs(20),
+                upgrade_timeout: Duration::from_secs(10),
+                max_payload: 1_000_000,
+                allow_eio3: false,
+            },
+            http: Http::default(),
+            shutdown: Shutdown { timeout: Duration::from_secs(10), drain: Duration::from_secs(3) },
+            log: Log { format: LogFormat::Text, level: LogLevel::Info },
+            development: true,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_length: 4096,
+            context_bytes: 4096,
+            context_depth: 8,
+            attachments: 4,
+            attachment_bytes: 262_144,
+            message_rate: 20.0,
+            message_burst: 40,
+            typing_rate: 10.0,
+            connect_rate: 100.0,
+            sockets_per_ip: 1000,
+            sockets_per_user: 10,
+            rooms_per_socket: 100,
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(30 * 60),
+            strikes: 20,
+            outbound_soft: 65_536,
+            outbound_hard: 1_048_576,
+            connections: 0,
+        }
+    }
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            jwt_secret: None,
+            jwt_previous_secret: None,
+            jwt_public_key: None,
+            jwks: None,
+            algorithms: vec![Algorithm::HS256],
+            issuer: None,
+            audience: Vec::new(),
+            leeway: Duration::from_secs(5),
+            require_exp: true,
+        }
+    }
+}

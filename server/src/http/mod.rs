@@ -1,0 +1,105 @@
+//! HTTP beside the socket: the demo page (`page`), and whether the server lives and is ready (`health`).
+
+mod health;
+mod page;
+mod response;
+
+use bytes::Bytes;
+use engineio::{hooks::Outcome, net::OtherRequest};
+use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
+
+pub(crate) use health::Readiness;
+use response::text;
+
+/// Answers a request for a path that is not the engine's.
+pub(crate) fn answer(request: &OtherRequest<'_>, readiness: &Readiness) -> Outcome<Response<Bytes>> {
+    let Parts { method, uri, .. } = request.parts;
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return Outcome::Ready(response);
+    }
+    match uri.path() {
+        "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
+        "/readyz" => Outcome::pending(readiness.clone().check(request.handle.clone())),
+        path => Outcome::Ready(page::file(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use engineio::net::{Handle, Running, Server};
+
+    use super::{page::FILES, *};
+    use crate::{
+        chat::{Chat, Shared},
+        config::Environment,
+    };
+
+    /// Answers from a server whose only shard runs a chat, and from one whose shards have ended.
+    struct Answering {
+        running: Option<Running>,
+        handle: Handle,
+        readiness: Readiness,
+    }
+
+    impl Answering {
+        fn start() -> Self {
+            let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
+            let shared = Shared::new(Arc::clone(&config), 2);
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let running = Server::new(engineio::Config::default())
+                .shards(2)
+                .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
+                .unwrap();
+            Self { handle: running.handle(), running: Some(running), readiness: Readiness::default() }
+        }
+
+        fn get(&self, method: &str, path: &str) -> (u16, String) {
+            let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
+            let (parts, remote) = (request.into_parts().0, "127.0.0.1:9".parse().unwrap());
+            let outcome = answer(&OtherRequest { parts: &parts, remote, handle: &self.handle }, &self.readiness);
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let response = match outcome {
+                Outcome::Ready(response) => response,
+                Outcome::Pending(response) => runtime.block_on(response),
+            };
+            (response.status().as_u16(), String::from_utf8(response.body().to_vec()).unwrap())
+        }
+
+        fn end_shards(&mut self) {
+            let running = self.running.take().unwrap();
+            running.shutdown(Duration::ZERO);
+            running.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn health_readiness_and_the_rest() {
+        let mut server = Answering::start();
+        assert_eq!(server.get("GET", "/healthz"), (200, "ok\n".into()));
+        assert_eq!(server.get("GET", "/readyz"), (200, "ready\n".into()));
+        assert_eq!(server.get("GET", "/../etc/passwd").0, 404);
+        assert_eq!(server.get("POST", "/").0, 405);
+        server.end_shards();
+        assert_eq!(server.get("GET", "/readyz"), (503, "shard 0 does not answer\n".into()));
+        server.readiness.drain();
+        assert_eq!(server.get("GET", "/readyz"), (503, "draining\n".into()));
+        assert_eq!(server.get("GET", "/healthz").0, 200);
+    }
+
+    #[test]
+    fn the_page_names_no_foreign_address_and_only_files_that_are_served() {
+        let server = Answering::start();
+        let (status, page) = server.get("GET", "/");
+        assert_eq!(status, 200);
+        for (path, _, content) in FILES {
+            assert!(!content.contains("http://") && !content.contains("https://"), "{path}");
+        }
+        for reference in page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.')) {
+            assert_eq!(server.get("GET", reference).0, 200, "{reference}");
+        }
+    }
+}

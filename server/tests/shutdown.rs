@@ -1,0 +1,93 @@
+//! The end of the real binary: who is kept waiting, and for how long.
+
+mod support;
+
+use std::{
+    net::TcpStream,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use support::{PATIENCE, Server, run};
+
+fn signal(server: &Server, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &server.process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_peer_that_never_closes() {
+    run(async {
+        let mut server = Server::start(&["limits.connect_timeout=0s"]);
+        let mut witness = server.connect("witness").await;
+        let _never_closes = server.connect("peer").await;
+        signal(&server, "TERM");
+        // The drain has begun when the other client hears of it.
+        witness.until_closed().await;
+        assert_eq!(server.process.try_wait().unwrap(), None, "the drain waits for the peer");
+        let begun = Instant::now();
+        signal(&server, "INT");
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn the_next_process_listens_while_connections_of_the_last_one_are_still_ending() {
+    run(async {
+        let mut last = Server::start(&["limits.connect_timeout=0s", "shutdown.drain=10s"]);
+        let mut witness = last.connect("witness").await;
+        let _never_closes = last.connect("peer").await;
+        signal(&last, "TERM");
+        witness.until_closed().await;
+        let begun = Instant::now();
+        while TcpStream::connect(&last.address).is_ok() {
+            assert!(begun.elapsed() < PATIENCE, "it still listens");
+        }
+        let mut next = Server::start_at(&last.address, &[]);
+        let mut client = next.connect("client").await;
+        assert_eq!(last.process.try_wait().unwrap(), None, "the last process waits for the peer");
+        client.send(r#"420["message",{"message":"x"}]"#).await;
+        client.until(r#"430[{"ok":true"#).await;
+        signal(&last, "TERM");
+        assert_eq!(last.process.wait().unwrap().code(), Some(0));
+        assert_eq!(next.process.try_wait().unwrap(), None);
+    });
+}
+
+/// How long a process takes to end when a client of it never closes.
+async fn time_to_end(keys: &[&str]) -> Duration {
+    let mut server = Server::start(keys);
+    let _never_closes = server.connect("peer").await;
+    let begun = Instant::now();
+    signal(&server, "TERM");
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    begun.elapsed()
+}
+
+#[test]
+fn connections_have_the_whole_drain_to_end_and_no_more() {
+    run(async {
+        let short = time_to_end(&["shutdown.drain=300ms"]).await;
+        assert!(short >= Duration::from_millis(300) && short < Duration::from_secs(2), "{short:?}");
+        let long = time_to_end(&["shutdown.drain=4s"]).await;
+        assert!(long >= Duration::from_secs(4), "{long:?}");
+    });
+}
+
+#[test]
+fn the_timeout_bounds_the_drain() {
+    run(async {
+        let took = time_to_end(&["shutdown.drain=10s", "shutdown.timeout=300ms"]).await;
+        assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
+#[test]
+fn a_process_without_connections_ends_at_once() {
+    let mut server = Server::start(&["shutdown.drain=10s"]);
+    let begun = Instant::now();
+    signal(&server, "INT");
+    assert_eq!(server.process.wait().unwrap().code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}

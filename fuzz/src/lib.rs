@@ -11,13 +11,12 @@
 //! | `payload` | `engineio::{payload, packet, shared_frame}` | encoding and decoding again |
 //! | `payload_v3` | `engineio::payload::v3`, `engineio::packet::v3` | a second parser, encoding and decoding again |
 //! | `jsonp` | `engineio::http::jsonp` | serde_json as the script's reader, the encoding of the official client |
-//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second parsers,
-//! tungstenite's accept key |
+//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second parsers, tungstenite's accept key |
+//! | `polling` | `engineio::http::{plain, encode}` | hyper on the same bytes, every way of cutting |
 //! | `parser` | `socketio::parser` | limits, encoding and decoding again, serde_json |
 //! | `json` | `socketio::json` | serde_json |
 //! | `session` | `engineio::session` | a model of its deadlines |
-//! | `connection` | all of them together, with `socketio::Server` on top | rules, tungstenite and serde_json as the
-//! client |
+//! | `connection` | all of them together, with `socketio::Server` on top | rules, tungstenite and serde_json as the client |
 
 mod connection;
 mod handshake;
@@ -28,6 +27,7 @@ mod negotiation;
 mod parser;
 mod payload;
 mod payload_v3;
+mod polling;
 mod session;
 mod wire;
 mod ws_deflate;
@@ -40,6 +40,7 @@ pub use jsonp::jsonp;
 pub use parser::parser;
 pub use payload::payload;
 pub use payload_v3::payload_v3;
+pub use polling::polling;
 pub use session::session;
 pub use ws_deflate::ws_deflate;
 pub use ws_frames::ws_frames;
@@ -54,13 +55,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "ws_frames", run: ws_frames },
     Target { name: "ws_deflate", run: ws_deflate },
     Target { name: "payload", run: payload },
     Target { name: "payload_v3", run: payload_v3 },
     Target { name: "jsonp", run: jsonp },
     Target { name: "handshake", run: handshake },
+    Target { name: "polling", run: polling },
     Target { name: "parser", run: parser },
     Target { name: "json", run: json },
     Target { name: "session", run: session },

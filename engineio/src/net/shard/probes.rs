@@ -78,11 +78,11 @@ impl ShardIo {
         }
         let websocket = ActiveTransport::WebSocket(WebSocketTransport::new(stream, wire));
         let before = std::mem::replace(&mut conn.transport, websocket);
-        if let ActiveTransport::Polling(PollingTransport { waiting: Some(poll), .. }) = before {
+        if let ActiveTransport::Polling(PollingTransport { waiting: Some(waiting), .. }) = before {
             conn.session.end_poll();
             // A poll that still waits is answered with a close packet, as Node does. A client that upgrades correctly
             // has none waiting.
-            let _ = poll.send(PollBody::of(SharedFrame::close(None), form));
+            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
         }
         self.mark_dirty(key);
         true

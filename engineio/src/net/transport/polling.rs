@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Config, ConnKey, Handler, Sid,
     http::{PostBody, Refused, jsonp},
-    payload::Form,
+    payload::{self, AnyPackets, Form},
 };
 
 /// How many packets of one body are passed on in one turn, before other tasks run.
@@ -127,31 +127,56 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body
     };
     loop {
         shard.uncongested().await;
-        let done = shard.turn(|shard: &mut Shard<H>| {
-            for _ in 0..BUDGET {
-                // Nothing is processed after a close packet.
-                if !shard.io.is_open(key) {
-                    return Some(Ok(()));
-                }
-                match packets.next() {
-                    Some(Ok(packet)) => shard.receive(key, packet),
-                    Some(Err(_)) => {
-                        shard.io.fail_post(key);
-                        return Some(Err(Refused::BadRequest));
-                    }
-                    None => {
-                        shard.io.end_post(key);
-                        return Some(Ok(()));
-                    }
-                }
-            }
-            None
-        });
-        if let Some(result) = done {
+        if let Some(result) = shard.turn(|shard| deliver_some(shard, key, &mut packets)) {
             return result;
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Passes on all packets of a POST that has begun, in this turn. The body must be short ([`is_short`]).
+pub(in crate::net) fn deliver_short<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    form: Form,
+    body: &[u8],
+) -> Result<(), Refused> {
+    let Ok(mut packets) = form.decode(body) else {
+        shard.io.fail_post(key);
+        return Err(Refused::BadRequest);
+    };
+    deliver_some(shard, key, &mut packets).unwrap_or(Err(Refused::BadRequest))
+}
+
+/// Whether a body has so few packets that one turn can pass them all on.
+pub(in crate::net) fn is_short(form: Form, body: &[u8]) -> bool {
+    form == Form::V4 && body.iter().filter(|byte| **byte == payload::SEPARATOR).count() < BUDGET - 1
+}
+
+/// Passes on at most [`BUDGET`] packets; `None` when there may be more.
+fn deliver_some<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    packets: &mut AnyPackets<'_>,
+) -> Option<Result<(), Refused>> {
+    for _ in 0..BUDGET {
+        // Nothing is processed after a close packet.
+        if !shard.io.is_open(key) {
+            return Some(Ok(()));
+        }
+        match packets.next() {
+            Some(Ok(packet)) => shard.receive(key, packet),
+            Some(Err(_)) => {
+                shard.io.fail_post(key);
+                return Some(Err(Refused::BadRequest));
+            }
+            None => {
+                shard.io.end_post(key);
+                return Some(Ok(()));
+            }
+        }
+    }
+    None
 }
 
 /// Ends the session if its request is dropped before it is complete, because the client disconnected.

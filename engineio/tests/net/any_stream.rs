@@ -1,6 +1,11 @@
 //! A WebSocket over a stream that is no TCP socket: another server's, upgraded, with a buffer of a few bytes.
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use engineio::{
     CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame,
@@ -10,7 +15,7 @@ use engineio::{
 use futures_util::{SinkExt, StreamExt};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite};
 use tower_service::Service;
 
@@ -21,25 +26,83 @@ struct Echo;
 impl Handler for Echo {
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
+        let last = message == Message::Text("last".into());
         let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
+        if last {
+            outbox.close(conn, CloseReason::ForcedClose);
+        }
     }
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+}
+
+/// Takes all it is given, and sends nothing before it is flushed.
+struct Buffered {
+    stream: DuplexStream,
+    unsent: Vec<u8>,
+}
+
+impl AsyncRead for Buffered {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Buffered {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.unsent.extend_from_slice(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self { stream, unsent } = self.get_mut();
+        while !unsent.is_empty() {
+            let count = ready!(Pin::new(&mut *stream).poll_write(cx, unsent))?;
+            unsent.drain(..count);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }
 
 /// Serves one end of an in-memory stream as an application's own server does, and gives the other.
 fn connect(service: &EngineService, buffer: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(buffer);
+    serve(service, theirs);
+    ours
+}
+
+/// Likewise; the server's end is [`Buffered`].
+fn connect_buffered(service: &EngineService, buffer: usize) -> DuplexStream {
+    let (ours, theirs) = tokio::io::duplex(buffer);
+    serve(service, Buffered { stream: theirs, unsent: Vec::new() });
+    ours
+}
+
+fn serve(service: &EngineService, theirs: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
     let service = service.clone();
     let service = service_fn(move |request| service.clone().call(request));
     let serving =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(theirs), service).with_upgrades();
     tokio::spawn(serving);
-    ours
 }
 
 async fn websocket(service: &EngineService, buffer: usize, query: &str) -> WebSocketStream<DuplexStream> {
+    handshake(connect(service, buffer), query).await
+}
+
+async fn handshake(stream: DuplexStream, query: &str) -> WebSocketStream<DuplexStream> {
     let url = format!("ws://localhost/engine.io/?EIO=4&transport=websocket{query}");
-    client_async(url, connect(service, buffer)).await.unwrap().0
+    client_async(url, stream).await.unwrap().0
+}
+
+/// The next message, which comes at once or never: there is no heartbeat meanwhile.
+async fn next(ws: &mut WebSocketStream<DuplexStream>) -> Option<tungstenite::Message> {
+    let next = tokio::time::timeout(Duration::from_secs(10), ws.next()).await;
+    next.expect("the server sends what it has").and_then(Result::ok)
 }
 
 /// The sid of a new session on polling.
@@ -113,6 +176,43 @@ async fn a_peer_that_reads_nothing_is_closed_and_one_that_goes_on_gets_all() {
     let flood = async { while sink.send(text(format!("4{}", "x".repeat(10_000)))).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), flood).await.expect("the server closes it");
     while let Some(Ok(_)) = stream.next().await {}
+    running.shutdown(Duration::from_secs(5));
+    tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_that_keeps_bytes_until_it_is_flushed_is_flushed_to_the_end() {
+    let (running, service) = attach(2, |config| config.close_timeout = Duration::from_secs(3600));
+    for buffer in [16, 64, 4096] {
+        let mut ws = handshake(connect_buffered(&service, buffer), "").await;
+        assert!(next(&mut ws).await.unwrap().to_text().unwrap().starts_with("0{"), "{buffer}");
+        for _ in 0..3 {
+            ws.send(text(format!("4{}", "x".repeat(1000)))).await.unwrap();
+            assert_eq!(next(&mut ws).await.unwrap().len(), 1001, "{buffer}");
+        }
+        ws.send(text("4last")).await.unwrap();
+        assert_eq!(next(&mut ws).await, Some(text("4last")), "{buffer}");
+        assert!(matches!(next(&mut ws).await, Some(tungstenite::Message::Close(_))), "{buffer}");
+        assert_eq!(next(&mut ws).await, None, "{buffer}");
+    }
+    running.shutdown(Duration::from_secs(5));
+    tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_session_upgrades_to_a_stream_that_keeps_bytes_until_it_is_flushed() {
+    let (running, service) = attach(2, |_| {});
+    for buffer in [16, 4096] {
+        let sid = open_polling(&service).await;
+        let mut ws = handshake(connect_buffered(&service, buffer), &format!("&sid={sid}")).await;
+        ws.send(tungstenite::Message::Ping("ping".into())).await.unwrap();
+        assert_eq!(next(&mut ws).await, Some(tungstenite::Message::Pong("ping".into())), "{buffer}");
+        ws.send(text("2probe")).await.unwrap();
+        assert_eq!(next(&mut ws).await, Some(text("3probe")), "{buffer}");
+        ws.send(text("5")).await.unwrap();
+        ws.send(text("4hello")).await.unwrap();
+        assert_eq!(next(&mut ws).await, Some(text("4hello")), "{buffer}");
+    }
     running.shutdown(Duration::from_secs(5));
     tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
 }

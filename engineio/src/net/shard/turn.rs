@@ -94,10 +94,12 @@ impl<H: Handler> ShardRef<H> {
         }
     }
 
-    /// Like [`ShardRef::turn`], for whoever cleans up: a broken shard is left alone.
+    /// Like [`ShardRef::turn`], for destructors: a broken shard is left alone, and one that breaks in here unwinds nothing. (The
+    /// task may be unwinding already, and a second panic on the way ends the process.)
     pub(in crate::net) fn turn_unless_broken(&self, pass: impl FnOnce(&mut Shard<H>)) {
         if !self.0.broken.get() {
-            self.turn(pass);
+            // It is noted that the shard is broken, which ends its thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(pass)));
         }
     }
 

@@ -1,7 +1,11 @@
 //! What other threads and shards have to do with each other: the handle, jobs, answers that come later, a shard that breaks.
 
 use std::{
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +16,11 @@ use engineio::{
     job::{JobPanicked, TooManyJobs},
     net::{BrokenShard, Handle, Reply, Running, Server, ShardGone, TrySendError},
 };
-use tokio::sync::{mpsc as channel, oneshot};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    sync::{mpsc as channel, oneshot},
+};
 
 use super::support::Http;
 
@@ -244,7 +252,7 @@ async fn a_panic_that_no_connection_is_to_blame_for_breaks_its_shard_and_nothing
         assert!(matches!(handle.try_send(1, ask(Ask::Count(0))), Err(TrySendError::Gone(ShardGone(1)))));
         assert_eq!(handle.ask(0, |reply| ask(Ask::Number(reply))).await, Ok(0));
         for _ in 0..4 {
-            let mut http = Http::of(tokio::net::TcpStream::connect(addr).await.unwrap());
+            let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
             assert_eq!(http.get("EIO=4&transport=polling").await.status, 200, "{name}");
         }
         handle.shutdown(Duration::ZERO);
@@ -270,10 +278,79 @@ async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() 
         })
         .serve(listener, handler)
         .unwrap();
-    let mut http = Http::of(tokio::net::TcpStream::connect(running.local_addr()).await.unwrap());
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     for path in ["/shards", "/again"] {
         http.send(format!("GET {path} HTTP/1.1\r\nHost: l\r\n\r\n").as_bytes()).await;
         assert_eq!(http.response().await.body, format!("{path} [0, 1, 2]"));
     }
     end(running);
+}
+
+/// A handler whose `wants_flush` panics as soon as it is told to.
+struct PanicsWhenTold(Arc<AtomicBool>);
+
+impl Handler for PanicsWhenTold {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+    fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: Message<'_>) {}
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+
+    fn wants_flush(&self) -> bool {
+        assert!(!self.0.load(Ordering::SeqCst), "told to panic");
+        false
+    }
+}
+
+/// Cleaning up after one panic meets another one: a destructor that unwinds as well would end the process.
+#[tokio::test]
+async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
+    let told = Arc::new(AtomicBool::new(false));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (handlers, requests) = (Arc::clone(&told), told);
+    let running = Server::new(Config::default())
+        .fallback(move |_| {
+            let told = Arc::clone(&requests);
+            Outcome::pending(async move {
+                tokio::task::yield_now().await;
+                told.store(true, Ordering::SeqCst);
+                panic!("the answer panics");
+            })
+        })
+        .serve(listener, move || PanicsWhenTold(Arc::clone(&handlers)))
+        .unwrap();
+    let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
+    http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let ended = tokio::task::spawn_blocking(|| running.join()).await.unwrap();
+    assert_eq!(ended, Err(BrokenShard { shard: 0 }));
+}
+
+/// Takes its time to go.
+struct Slow(Arc<AtomicBool>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(200));
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_application_is_left_after_the_last_shard() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let slow = Slow(Arc::clone(&gone));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = Arc::default();
+    let factory = move || {
+        let _ = &slow;
+        PanicsWhenTold(Arc::clone(&told))
+    };
+    let running = Server::new(Config::default()).shards(2).serve(listener, factory).unwrap();
+    end(running);
+    assert!(gone.load(Ordering::SeqCst), "a thread still had the factory");
+}
+
+#[tokio::test]
+async fn a_shutdown_may_take_for_ever() {
+    let (running, _hears) = start(2, |_| {});
+    running.shutdown(Duration::MAX);
+    assert_eq!(running.join(), Ok(()));
 }

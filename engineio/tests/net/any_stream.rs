@@ -8,7 +8,7 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, SharedFrame,
+    CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, ShardMessage, SharedFrame,
     net::{EngineService, Running, Server},
     packet::Outbound,
 };
@@ -21,9 +21,22 @@ use tower_service::Service;
 
 use super::support::request;
 
-struct Echo;
+#[derive(Default)]
+struct Echo {
+    /// The next flush panics.
+    breaks: bool,
+}
 
 impl Handler for Echo {
+    fn on_shard_message(&mut self, _: &mut dyn Outbox, _: ShardMessage) {
+        self.breaks = true;
+    }
+    fn wants_flush(&self) -> bool {
+        self.breaks
+    }
+    fn on_flush(&mut self, _: &mut dyn Outbox) {
+        panic!("asked to panic");
+    }
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
         let last = message == Message::Text("last".into());
@@ -112,6 +125,7 @@ async fn open_polling(service: &EngineService) -> String {
     let mut response = Vec::new();
     while !response.ends_with(b"}") {
         assert_ne!(http.read_buf(&mut response).await.unwrap(), 0);
+        assert!(!response.starts_with(b"HTTP/1.1 503"));
     }
     let response = String::from_utf8(response).unwrap();
     response.split_once("\"sid\":\"").unwrap().1.split('"').next().unwrap().to_owned()
@@ -124,7 +138,7 @@ fn text(text: impl Into<String>) -> tungstenite::Message {
 fn attach(shards: u16, configure: impl FnOnce(&mut Config)) -> (Running, EngineService) {
     let mut config = Config::default();
     configure(&mut config);
-    Server::new(config).shards(shards).attach(|| Echo).unwrap()
+    Server::new(config).shards(shards).attach(Echo::default).unwrap()
 }
 
 #[tokio::test]
@@ -215,4 +229,17 @@ async fn a_session_upgrades_to_a_stream_that_keeps_bytes_until_it_is_flushed() {
     }
     running.shutdown(Duration::from_secs(5));
     tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn new_sessions_go_to_the_shards_that_are_left() {
+    let (running, service) = attach(3, |_| {});
+    let handle = running.handle();
+    handle.send(1, ShardMessage::new("break")).await.unwrap();
+    tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap_err();
+    for _ in 0..6 {
+        // It has a sid.
+        open_polling(&service).await;
+    }
+    handle.shutdown(Duration::ZERO);
 }

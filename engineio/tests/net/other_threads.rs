@@ -17,12 +17,12 @@ use engineio::{
     net::{BrokenShard, Handle, Reply, Running, Server, ShardGone, TrySendError},
 };
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::{mpsc as channel, oneshot},
 };
 
-use super::support::Http;
+use super::support::{Http, sid_of};
 
 /// What the handler is asked for.
 enum Ask {
@@ -353,4 +353,115 @@ async fn a_shutdown_may_take_for_ever() {
     let (running, _hears) = start(2, |_| {});
     running.shutdown(Duration::MAX);
     assert_eq!(running.join(), Ok(()));
+}
+
+/// Tells when it is dropped.
+struct Tells(Option<oneshot::Sender<()>>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.take().unwrap().send(());
+    }
+}
+
+/// A server whose answers outside the engine's path come when they are let go, one after the other: each request says that it
+/// waits, and gives what lets it go and what tells that it is over.
+fn waiting(
+    shards: u16,
+) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
+    let (waits, waiting) = channel::unbounded_channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = Arc::default();
+    let running = Server::new(Config::default())
+        .shards(shards)
+        .fallback(move |_| {
+            let ((go_on, goes_on), (ended, ends)) = (oneshot::channel::<&str>(), oneshot::channel());
+            waits.send((go_on, ends)).unwrap();
+            let tells = Tells(Some(ended));
+            Outcome::pending(async move {
+                let _tells = tells;
+                let answer = goes_on.await.expect("an answer");
+                http::Response::new(Bytes::from_static(answer.as_bytes()))
+            })
+        })
+        .serve(listener, move || PanicsWhenTold(Arc::clone(&told)))
+        .unwrap();
+    (running, waiting)
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+    let (running, mut waits) = waiting(3);
+    for _ in 0..3 {
+        let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
+        http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (_go_on, ends) = waits.recv().await.unwrap();
+        drop(http);
+        ends.await.unwrap();
+    }
+    // So is one whose answer panics, and nothing else.
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    let mut other = TcpStream::connect(running.local_addr()).await.unwrap();
+    http.send(b"HEAD /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (go_on, _ends) = waits.recv().await.unwrap();
+    other.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let (panics, ends) = waits.recv().await.unwrap();
+    drop(panics);
+    ends.await.unwrap();
+    assert_eq!(other.read(&mut [0; 10]).await.unwrap(), 0);
+    go_on.send("no body").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(http.stream.read_buf(&mut head).await.unwrap(), 0);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    end(running);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
+    let (running, mut waits) = waiting(2);
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (go_on, _ends) = waits.recv().await.unwrap();
+    running.shutdown(Duration::from_secs(3600));
+    let joined = tokio::task::spawn_blocking(|| running.join());
+    go_on.send("late").unwrap();
+    assert_eq!(http.response().await.body, "late");
+    assert_eq!(joined.await.unwrap(), Ok(()));
+
+    let (running, mut waits) = waiting(2);
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (_go_on, ends) = waits.recv().await.unwrap();
+    running.shutdown(Duration::from_millis(1));
+    assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Ok(()));
+    ends.await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
+    let (running, _hears) = start(2, |_| {});
+    let (handle, addr) = (running.handle(), running.local_addr());
+    // New connections take turns: the second one is on the other shard.
+    let mut sids = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
+        let body = http.get("EIO=4&transport=polling").await.body;
+        sids.push(sid_of(&body));
+        open.push(http);
+    }
+    handle.send(1, ask(Ask::BreakFlush)).await.unwrap();
+    assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Err(BrokenShard { shard: 1 }));
+    let mut statuses = Vec::new();
+    for sid in &sids {
+        let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
+        let query = format!("EIO=4&transport=polling&sid={sid}");
+        let answer = http.post(&query, "4hi").await;
+        statuses.push((answer.status, answer.body.contains("Session ID unknown")));
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [(200, false), (400, true)]);
+    handle.shutdown(Duration::ZERO);
 }

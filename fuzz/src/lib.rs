@@ -12,6 +12,7 @@
 //! | `payload_v3` | `engineio::payload::v3`, `engineio::packet::v3` | a second reading, the way there and back |
 //! | `jsonp` | `engineio::http::jsonp` | serde_json as the script's reader, the encoding of the official client |
 //! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second readings, tungstenite's accept key |
+//! | `polling` | `engineio::http::{plain, encode}` | hyper on the same bytes, any cutting |
 //! | `parser` | `socketio::parser` | limits, the way there and back, serde_json |
 //! | `json` | `socketio::json` | serde_json |
 //! | `session` | `engineio::session` | a model of its deadlines |
@@ -26,6 +27,7 @@ mod negotiation;
 mod parser;
 mod payload;
 mod payload_v3;
+mod polling;
 mod session;
 mod wire;
 mod ws_deflate;
@@ -38,6 +40,7 @@ pub use jsonp::jsonp;
 pub use parser::parser;
 pub use payload::payload;
 pub use payload_v3::payload_v3;
+pub use polling::polling;
 pub use session::session;
 pub use ws_deflate::ws_deflate;
 pub use ws_frames::ws_frames;
@@ -52,13 +55,14 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "ws_frames", run: ws_frames },
     Target { name: "ws_deflate", run: ws_deflate },
     Target { name: "payload", run: payload },
     Target { name: "payload_v3", run: payload_v3 },
     Target { name: "jsonp", run: jsonp },
     Target { name: "handshake", run: handshake },
+    Target { name: "polling", run: polling },
     Target { name: "parser", run: parser },
     Target { name: "json", run: json },
     Target { name: "session", run: session },

@@ -140,6 +140,11 @@ fn handshake() {
 }
 
 #[test]
+fn polling() {
+    replay("polling");
+}
+
+#[test]
 fn parser() {
     replay("parser");
 }

@@ -85,7 +85,7 @@ fn add_polling_headers(request: &HeaderMap, answer: &mut HeaderMap) {
 
 /// Whether a user agent names itself as the reference's pattern says: `;MSIE` or `Trident/` anywhere. One look at each byte:
 /// every poll of every browser comes by here.
-fn is_old_browser(agent: &[u8]) -> bool {
+pub(super) fn is_old_browser(agent: &[u8]) -> bool {
     agent.iter().enumerate().any(|(at, byte)| match byte {
         b';' => agent.get(at..).is_some_and(|rest| rest.starts_with(b";MSIE")),
         b'T' => agent.get(at..).is_some_and(|rest| rest.starts_with(b"Trident/")),

@@ -14,7 +14,7 @@ pub const MAX_HEAD: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 100;
 
 /// The longest path and query, in bytes.
-const MAX_TARGET: usize = 8 * 1024;
+pub const MAX_TARGET: usize = 8 * 1024;
 
 /// Checks a head that was parsed: RFC 9112, 3.2 (one `Host`, which names a host) and 6.1 (one `Transfer-Encoding`, and no
 /// coding but `chunked`, once).

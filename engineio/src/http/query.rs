@@ -27,7 +27,12 @@ impl<'a> Query<'a> {
     /// Decodes the query of a request.
     #[must_use]
     pub fn parse(uri: &'a Uri) -> Self {
-        let text = uri.query().unwrap_or_default();
+        Self::of(uri.query().unwrap_or_default())
+    }
+
+    /// Decodes the part of a target behind its `?`.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
         // As official clients write it, there is nothing to decode. Decoded all the same, it took an eighth of the
         // instructions of a poll.
         Self::plain(text).unwrap_or_else(|| {

@@ -11,6 +11,7 @@ mod hooks;
 mod lifecycle;
 mod options;
 mod other_threads;
+mod plain_http;
 mod polling;
 mod shards;
 mod slow_peers;
@@ -48,6 +49,7 @@ mod four_shards {
 #[expect(clippy::duplicate_mod, reason = "with other constants")]
 #[path = "."]
 mod foreign_requests {
+    mod plain_http;
     mod polling;
     #[expect(dead_code, reason = "not every module is here")]
     mod support;

@@ -105,7 +105,7 @@ async fn begin<H: Handler + 'static>(
             shard.pass_stream(stream, early, remote, target, StreamPurpose::Serve);
             None
         }
-        First::Http(early) => Box::pin(http::connection::serve(shard, stream, early, remote)).await,
+        First::Http(early) => Box::pin(http::plain::serve(shard, stream, early, remote)).await,
         First::Answered(Answer { response, switch, early }) => {
             let written = if response.is_empty() { 0 } else { stream.try_write(&response).unwrap_or_default() };
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {

@@ -8,7 +8,7 @@
 use std::{mem::MaybeUninit, net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use httparse::{Request, Status};
 
 use super::super::{
@@ -24,6 +24,7 @@ use crate::{
         encode::encode,
         head::{MAX_HEAD, MAX_HEADERS, check_head},
         matches_path,
+        plain::all_headers,
         route::{check_websocket, route_query},
     },
     session::Transport,
@@ -88,12 +89,7 @@ fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
     if head.method != Some("GET") || head.version != Some(1) {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
-    for field in &*head.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
-        headers.append(name, value);
-    }
+    let headers = all_headers(head, bytes)?;
     // These are framing, and hyper's to judge.
     let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT];
     let plain = |value: &HeaderValue| {

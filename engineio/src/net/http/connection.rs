@@ -6,17 +6,26 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, sync::Notify};
+use tokio::io::AsyncWriteExt;
 
 use super::{
-    super::{peer::stream::PeerStream, shard::turn::ShardRef, transport::websocket::ReadLoop},
+    super::{
+        peer::stream::PeerStream,
+        shard::turn::ShardRef,
+        transport::{switching::SwitchProtocol, websocket::ReadLoop},
+    },
     head_timeout::HeadTimeout,
     service::EngineHttp,
     write_timeout::WriteTimeout,
@@ -30,40 +39,81 @@ use crate::{
     },
 };
 
-/// Speaks HTTP with a connection of which `early` was read already. What comes of it is a WebSocket to go on with, or the
-/// connection's end.
-pub(in crate::net) async fn serve<H: Handler + 'static>(
+/// Speaks HTTP, by hyper, with a connection of which `early` was read already, and whose first head has been due since `since`.
+pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
     early: Bytes,
     remote: SocketAddr,
-) -> Option<ReadLoop<H>> {
+    (in_flight, since): (InFlight<H>, Instant),
+) -> Spoken<H> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let switch = Rc::default();
     let patience = config.close_timeout;
     let edge = EngineHttp::new(shard.clone(), config, remote, Rc::clone(&switch));
-    let (stream, early) = serve_http(edge, stream, early).await?;
-    match switch.take() {
-        Some(switch) => switch.run(shard, stream, early, remote).await,
+    let (stream, unread) = match serve_http(edge, stream, early, since).await {
+        Left::Free { stream, unread, since } => return Spoken::Free { stream, unread, since, in_flight },
+        Left::Closing { stream, unread } => (stream, unread),
+        Left::Broken => return Spoken::Over(None),
+    };
+    drop(in_flight);
+    let switch: Option<SwitchProtocol> = switch.take();
+    Spoken::Over(match switch {
+        Some(switch) => switch.run(shard, stream, unread, remote).await,
         None => {
             stream.close_in_stages(patience).await;
             None
         }
-    }
+    })
 }
 
-/// Speaks HTTP until the connection breaks (`None`), or is to be closed or taken over: its stream, and what was read beyond
-/// the last request.
+/// What comes of a connection that hyper has spoken with.
+pub(super) enum Spoken<H: Handler> {
+    /// It is between two requests, and a head has been due since `since`.
+    Free { stream: PeerStream, unread: Vec<u8>, since: Instant, in_flight: InFlight<H> },
+    /// It is a WebSocket to go on with, or at its end.
+    Over(Option<ReadLoop<H>>),
+}
+
+/// How hyper leaves a connection; `unread` was read beyond the last request.
+enum Left {
+    /// Between two requests.
+    Free {
+        stream: PeerStream,
+        unread: Vec<u8>,
+        since: Instant,
+    },
+    /// To be closed or taken over.
+    Closing {
+        stream: PeerStream,
+        unread: Vec<u8>,
+    },
+    Broken,
+}
+
+/// Why hyper speaks no more.
+enum Ended {
+    /// It says so.
+    Hyper(hyper::Result<()>),
+    /// A head was overdue.
+    Overdue,
+    /// It is between two requests, since then; it need not wait for the next one.
+    Free(Instant),
+}
+
+/// Speaks HTTP until a request was served, or the connection is over.
 async fn serve_http<H: Handler + 'static>(
     edge: EngineHttp<H>,
     stream: PeerStream,
     early: Bytes,
-) -> Option<(PeerStream, Vec<u8>)> {
-    let (_speaking, drain) = InFlight::begin(&edge.shard)?;
+    since: Instant,
+) -> Left {
+    // The hooks see every request, so hyper keeps them all.
+    let (drain, keeps) = edge.shard.turn(|shard| (Rc::clone(&shard.io.drain), shard.hooks.is_some()));
     let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
-    let head = Rc::new(HeadTimeout::new());
+    let head = Rc::new(HeadTimeout::since(since));
     let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
     // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
     let stream = WriteTimeout::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
@@ -80,54 +130,66 @@ async fn serve_http<H: Handler + 'static>(
         // stream down, which [`WriteTimeout`] leaves to us, and before that it writes.
         if !done {
             match Pin::new(&mut http).poll(cx) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Hyper(Err(error))),
                 Poll::Ready(Ok(())) => done = true,
                 Poll::Pending => {}
             }
         }
         if done && let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
-            return Poll::Ready(Some(ended));
+            return Poll::Ready(Ended::Hyper(ended));
+        }
+        if let Some(since) = head.free_since().filter(|_| !keeps && !told && !done) {
+            return Poll::Ready(Ended::Free(since));
         }
         // After hyper: what came in time may have lain unread, because the process stood still.
-        overdue.as_mut().poll(cx).map(|()| None)
+        overdue.as_mut().poll(cx).map(|()| Ended::Overdue)
     });
     let ended = speaking.await;
     last_words(&shard, ended, http.into_parts()).await
 }
 
-/// What hyper leaves unsaid at the end of a connection that speaks HTTP; `ended` is `None` when a head was overdue.
+/// What hyper leaves unsaid where it ends.
 async fn last_words<H: Handler, S>(
     shard: &ShardRef<H>,
-    ended: Option<hyper::Result<()>>,
+    ended: Ended,
     parts: http1::Parts<TokioIo<WriteTimeout>, S>,
-) -> Option<(PeerStream, Vec<u8>)> {
+) -> Left {
     let mut stream = parts.io.into_inner();
     let refusal = match ended {
-        Some(Ok(())) => None,
-        Some(Err(error)) => {
+        Ended::Free(since) => {
+            let (stream, unread) = stream.into_inner();
+            return Left::Free { stream, unread: [&parts.read_buf, &*unread].concat(), since };
+        }
+        Ended::Hyper(Ok(())) => None,
+        Ended::Hyper(Err(error)) => {
             tracing::debug!(%error, "connection ended");
             match error {
                 // RFC 9113, 3.4: the preface of HTTP/2, which is not spoken, is made to fail. The one head that hyper
                 // leaves unanswered.
                 error if error.is_parse_version_h2() => Some(StatusCode::BAD_REQUEST),
                 error if error.is_parse() => None,
-                _ => return None,
+                _ => return Left::Broken,
             }
         }
-        None => {
+        Ended::Overdue => {
             tracing::debug!("connection ended: no request within head_timeout");
             // RFC 9112, 2.2: empty lines begin no request. RFC 9110, 15.5.9: one that has begun is answered.
             let begun = parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-            Some(begun.then_some(StatusCode::REQUEST_TIMEOUT)?)
+            if !begun {
+                return Left::Broken;
+            }
+            Some(StatusCode::REQUEST_TIMEOUT)
         }
     };
     if let Some(status) = refusal {
         let answer = shard.turn(|shard| encode(&answer::closing(status), shard.io.date.now()));
         // Its peer may not have read the answers before it.
-        stream.write_all(&answer).await.ok()?;
+        if stream.write_all(&answer).await.is_err() {
+            return Left::Broken;
+        }
     }
     let (stream, unread) = stream.into_inner();
-    Some((stream, [&parts.read_buf, &*unread].concat()))
+    Left::Closing { stream, unread: [&parts.read_buf, &*unread].concat() }
 }
 
 /// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
@@ -142,13 +204,13 @@ impl<H: Handler> InFlight<H> {
     }
 
     /// `None` when the server is shutting down.
-    fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
-        let drain = shard.turn(|shard| {
+    pub(super) fn begin(shard: &ShardRef<H>) -> Option<Self> {
+        let begins = shard.turn(|shard| {
             let io = &mut shard.io;
             io.http += usize::from(!io.draining);
-            (!io.draining).then(|| Rc::clone(&io.drain))
-        })?;
-        Some((Self(shard.clone()), drain))
+            !io.draining
+        });
+        begins.then(|| Self(shard.clone()))
     }
 }
 
@@ -171,8 +233,8 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Requests<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (edge, head) = (self.edge.clone(), Rc::clone(&self.head));
-        head.end();
         let (parts, body) = request.into_parts();
+        head.end(!body.is_end_stream());
         let mut answer: Self::Future = Box::pin(async move {
             let response = edge.answer(&parts, body).await;
             head.begin();

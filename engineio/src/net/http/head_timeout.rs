@@ -15,17 +15,26 @@ pub(super) struct HeadTimeout {
     since: Cell<Option<Instant>>,
     /// Part of a response is not out: the peer may not have seen it, so it owes nothing yet.
     blocked: Cell<bool>,
+    /// A request was served, and the last one had no body that may still come.
+    free: Cell<bool>,
 }
 
 impl HeadTimeout {
-    /// Of a connection whose first head is due.
-    pub(super) fn new() -> Self {
-        Self { since: Cell::new(Some(Instant::now())), blocked: Cell::new(false) }
+    /// Of a connection whose first head has been due since then.
+    pub(super) fn since(since: std::time::Instant) -> Self {
+        let since = Cell::new(Some(Instant::from_std(since)));
+        Self { since, blocked: Cell::new(false), free: Cell::new(false) }
     }
 
-    /// A head came.
-    pub(super) fn end(&self) {
+    /// A head came, of a request with a body or none.
+    pub(super) fn end(&self, has_body: bool) {
         self.since.set(None);
+        self.free.set(!has_body);
+    }
+
+    /// Since when the connection has been between two requests, its last response out and nothing of a body due.
+    pub(super) fn free_since(&self) -> Option<std::time::Instant> {
+        self.since.get().filter(|_| self.free.get() && !self.blocked.get()).map(Instant::into_std)
     }
 
     /// The response to its request is made.
@@ -74,14 +83,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_limit_counts_from_the_last_response_and_not_within_a_request() {
-        let head = HeadTimeout::new();
+        let head = HeadTimeout::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         advance(9 * LIMIT / 10).await;
-        head.end();
+        head.end(false);
         assert!(!ends(&mut exceeded, 5 * LIMIT).await, "a poll may wait");
         head.begin();
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
-        head.end();
+        head.end(false);
         head.begin();
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
@@ -89,15 +98,31 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_first_head_is_due_from_the_beginning() {
-        let head = HeadTimeout::new();
+        let head = HeadTimeout::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_connection_is_free_after_a_request_without_a_body_whose_response_is_out() {
+        let head = HeadTimeout::since(Instant::now().into_std());
+        assert_eq!(head.free_since(), None, "no request was served");
+        for has_body in [false, true] {
+            head.end(has_body);
+            assert_eq!(head.free_since(), None, "one is served");
+            head.begin();
+            assert_eq!(head.free_since().is_some(), !has_body);
+            head.set_blocked(true);
+            assert_eq!(head.free_since(), None, "its response is not out");
+            head.set_blocked(false);
+            assert_eq!(head.free_since().is_some(), !has_body);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_takes_a_response_slowly_owes_no_head_before_it_has_it() {
-        let head = HeadTimeout::new();
+        let head = HeadTimeout::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         head.begin();
         head.set_blocked(true);
@@ -106,7 +131,7 @@ mod tests {
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
         // Blocked while the next request is served already (it was pipelined): nothing is owed.
-        head.end();
+        head.end(false);
         head.set_blocked(true);
         head.set_blocked(false);
         assert!(head.since.get().is_none());

@@ -24,7 +24,7 @@ use super::{super::peer::stream::PeerStream, head_timeout::HeadTimeout};
 
 /// How many times the reader is polled once more before it hears of the end: the first time what was read before is dealt
 /// with, and whom it woke (the driver, which ends the turn) runs before the second.
-const LATE: u8 = 2;
+pub(super) const LATE: u8 = 2;
 
 /// See the module.
 #[derive(Debug)]

@@ -184,7 +184,7 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Tells the handler of every close, and lets the transports end.
-    pub(super) fn report_closed(&mut self) {
+    pub(in crate::net) fn report_closed(&mut self) {
         while let Some((key, reason, end)) = self.io.closing.pop() {
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
@@ -227,6 +227,7 @@ impl<H: Handler> Shard<H> {
         let due = self.next_deadline();
         self.io.timers.begin_run(due, self.io.now);
         self.io.timers.first_bytes.expire(self.io.now);
+        self.io.plain.expire(self.io.now);
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
@@ -238,7 +239,7 @@ impl<H: Handler> Shard<H> {
 
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
-        [self.io.timers.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        [self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether the driver has something to do.

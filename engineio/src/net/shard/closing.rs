@@ -7,6 +7,7 @@ use super::{
     conn::{End, Phase},
     io::ShardIo,
     timers::Deadline,
+    transport::ActiveTransport,
 };
 use crate::{CloseReason, ConnKey, SharedFrame};
 
@@ -52,8 +53,13 @@ impl ShardIo {
     /// Forgets the connection; its stream closes, its tasks find nothing and end.
     pub(in crate::net) fn remove(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.remove(key.0) else { return };
-        if let Some(websocket) = conn.transport.websocket() {
-            websocket.wake();
+        match conn.transport {
+            ActiveTransport::WebSocket(websocket) => websocket.wake(),
+            ActiveTransport::Polling(polling) => {
+                if let Some(waiting) = &polling.waiting {
+                    self.refuse_waiting(waiting);
+                }
+            }
         }
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();

@@ -34,16 +34,17 @@ impl ShardIo {
                 if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
-                let Some(poll) = waiting.take() else { return };
+                let Some(waiting) = waiting.take() else { return };
                 conn.session.end_poll();
                 let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
                 let body = match last.take_if(|_| conn.out.is_empty()) {
                     Some(last) => PollBody::of(last, form),
                     None => conn.out.take_polling(form, max_body, usize::MAX),
                 };
-                // The poll may be gone already; then its own guard has ended the session, or is about to.
-                let _ = poll.send(body);
-                if matches!(conn.phase, Phase::Lingering { .. }) && conn.out.is_empty() && last.is_none() {
+                let done = matches!(conn.phase, Phase::Lingering { .. }) && conn.out.is_empty() && last.is_none();
+                // The poll may be gone already; then it has ended the session, or is about to.
+                self.answer_waiting(waiting, body);
+                if done {
                     self.remove(key);
                 }
             }

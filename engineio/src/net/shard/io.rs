@@ -14,6 +14,7 @@ use super::{
     congestion::Congestion,
     conn::{Conn, End},
     jobs::Jobs,
+    plain_conn::PlainConns,
     timers::Timers,
     transport::WebSocketTransport,
 };
@@ -33,6 +34,8 @@ pub(in crate::net) struct ShardIo {
     pub(super) congestion: Congestion,
     pub(super) jobs: Jobs,
     pub(in crate::net) conns: Slab<Conn>,
+    /// Connections with plain requests.
+    pub(in crate::net) plain: PlainConns,
     pub(in crate::net) timers: Timers,
     /// Connections with something to write at the end of the turn.
     pub(super) dirty: Vec<ConnKey>,
@@ -65,6 +68,7 @@ impl ShardIo {
         Self {
             initial: config.initial_frame(),
             timers: Timers::new(config.intervals()),
+            plain: PlainConns::new(&config),
             config: Rc::new(config),
             id,
             outgoing: Outgoing::new(registry.shards()),
@@ -137,8 +141,9 @@ impl ShardIo {
     }
 
     /// Tells connections that speak HTTP, when a server that shuts down has no session left.
-    pub(in crate::net) fn end_http_if_drained(&self) {
+    pub(in crate::net) fn end_http_if_drained(&mut self) {
         if self.draining && self.registry.is_drained() {
+            self.plain.end_all();
             self.drain.notify_waiters();
         }
     }

@@ -11,6 +11,7 @@
 //! | `hooks`, `fallback` | calls of the application's hooks, panics caught; its answers outside the engine's path |
 //! | `opening` | from an admitted handshake to a session |
 //! | `session_requests` | what a request asks of a session: find it, begin and end a poll or a POST |
+//! | `plain_conn`, `plain_answers` | connections whose polls are answered where their packets are flushed; what they are sent |
 //! | `probes` | the upgrade of a session |
 //! | `outbox` | what a handler sends |
 //! | `flush` | the writes at the end of a turn |
@@ -33,6 +34,8 @@ pub(in crate::net) mod io;
 mod jobs;
 pub(in crate::net) mod opening;
 mod outbox;
+mod plain_answers;
+pub(in crate::net) mod plain_conn;
 mod probes;
 mod session_requests;
 mod timeouts;

@@ -78,10 +78,10 @@ impl ShardIo {
         }
         let websocket = ActiveTransport::WebSocket(WebSocketTransport::new(stream, wire));
         let before = std::mem::replace(&mut conn.transport, websocket);
-        if let ActiveTransport::Polling(PollingTransport { waiting: Some(poll), .. }) = before {
+        if let ActiveTransport::Polling(PollingTransport { waiting: Some(waiting), .. }) = before {
             conn.session.end_poll();
             // A poll that still waits is answered with a close packet, as by Node; a client that upgrades has none.
-            let _ = poll.send(PollBody::of(SharedFrame::close(None), form));
+            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
         }
         self.mark_dirty(key);
         true

@@ -9,6 +9,7 @@ use super::{
     },
     conn::{End, Phase},
     io::ShardIo,
+    transport::Waiting,
 };
 use crate::{
     CloseReason, ConnKey, Sid,
@@ -50,6 +51,12 @@ impl ShardIo {
     /// A GET waits for packets: the body of its answer comes through the receiver.
     pub(in crate::net) fn begin_poll(&mut self, query: SessionQuery) -> Result<oneshot::Receiver<PollBody>, Refused> {
         let key = self.find_session(query)?;
+        let (answer, body) = oneshot::channel();
+        self.wait_for_packets(key, Waiting::Request(answer)).map(|()| body)
+    }
+
+    /// A GET of this session waits from now on.
+    pub(super) fn wait_for_packets(&mut self, key: ConnKey, request: Waiting) -> Result<(), Refused> {
         let conn = self.conn(key).ok_or(Refused::BadRequest)?;
         let polling = conn.transport.polling_mut().ok_or(Refused::BadRequest)?;
         if let Err(reason) = conn.session.begin_poll() {
@@ -57,12 +64,11 @@ impl ShardIo {
             self.end(key, reason, End::Fault(None));
             return Err(Refused::BadRequest);
         }
-        let (answer, body) = oneshot::channel();
-        polling.waiting = Some(answer);
-        if conn.phase != Phase::Closing {
+        polling.waiting = Some(request);
+        if conn.phase != Phase::Closing && (polling.last.is_some() || !conn.out.is_empty()) {
             self.mark_dirty(key);
         }
-        Ok(body)
+        Ok(())
     }
 
     /// A POST begins; `form` says how its body is to be read (`None`: it has no place in this session), `declared` how many
@@ -105,10 +111,17 @@ impl ShardIo {
 
     /// A request of this session was dropped half way. Once the session is on WebSocket, that is of no account.
     pub(in crate::net) fn abort_polling(&mut self, sid: &Sid) {
-        let Some(key) = self.lookup(sid, Action::Post) else { return };
-        let Some(polling) = self.conn(key).and_then(|conn| conn.transport.polling_mut()) else { return };
+        if let Some(key) = self.lookup(sid, Action::Post) {
+            self.abort_polling_of(key);
+        }
+    }
+
+    /// [`ShardIo::abort_polling`], by the session.
+    pub(in crate::net) fn abort_polling_of(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key.0).filter(|conn| conn.is_open()) else { return };
+        let Some(polling) = conn.transport.polling() else { return };
         // When a POST was dropped, a poll that still waits hears of it.
-        let waits = polling.waiting.as_ref().is_some_and(|poll| !poll.is_closed());
+        let waits = polling.waiting.as_ref().is_some_and(|waiting| self.is_waiting(waiting));
         self.end(key, CloseReason::TransportError, if waits { End::Fault(None) } else { End::Gone });
     }
 }

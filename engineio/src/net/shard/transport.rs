@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::super::peer::{send_queue::PollBody, stream::PeerStream, wire_format::WireFormat};
-use crate::{Config, SharedFrame};
+use crate::{Config, SharedFrame, slab::Key};
 
 /// See the module.
 #[derive(Debug)]
@@ -23,6 +23,13 @@ pub(in crate::net) enum ActiveTransport {
 
 impl ActiveTransport {
     pub(in crate::net) const fn polling_mut(&mut self) -> Option<&mut PollingTransport> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            Self::WebSocket(_) => None,
+        }
+    }
+
+    pub(in crate::net) const fn polling(&self) -> Option<&PollingTransport> {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::WebSocket(_) => None,
@@ -69,11 +76,20 @@ impl ActiveTransport {
     }
 }
 
+/// A GET that waits for packets.
+#[derive(Debug)]
+pub(in crate::net) enum Waiting {
+    /// A task has the request, maybe another shard's; it gets the body of the answer.
+    Request(oneshot::Sender<PollBody>),
+    /// The whole answer is written to this connection.
+    Plain(Key),
+}
+
 /// Long-polling.
 #[derive(Debug, Default)]
 pub(in crate::net) struct PollingTransport {
-    /// The GET that waits for packets; it gets the body of its answer.
-    pub(in crate::net) waiting: Option<oneshot::Sender<PollBody>>,
+    /// The GET that waits for packets.
+    pub(in crate::net) waiting: Option<Waiting>,
     /// What ends the session, in a body of its own after the queue: official clients act on a close packet at once, but
     /// on the messages before it in the same body only later, and so would lose them.
     pub(in crate::net) last: Option<SharedFrame>,

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Config, ConnKey, Handler, Sid,
     http::{PostBody, Refused, jsonp},
-    payload::Form,
+    payload::{self, AnyPackets, Form},
 };
 
 /// How many packets of one body are handed on before the others have their turn.
@@ -126,31 +126,56 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body
     };
     loop {
         shard.uncongested().await;
-        let done = shard.turn(|shard: &mut Shard<H>| {
-            for _ in 0..BUDGET {
-                // After a close packet nothing is processed.
-                if !shard.io.is_open(key) {
-                    return Some(Ok(()));
-                }
-                match packets.next() {
-                    Some(Ok(packet)) => shard.receive(key, packet),
-                    Some(Err(_)) => {
-                        shard.io.fail_post(key);
-                        return Some(Err(Refused::BadRequest));
-                    }
-                    None => {
-                        shard.io.end_post(key);
-                        return Some(Ok(()));
-                    }
-                }
-            }
-            None
-        });
-        if let Some(result) = done {
+        if let Some(result) = shard.turn(|shard| deliver_some(shard, key, &mut packets)) {
             return result;
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// Delivers the body of a POST that has begun, all in this turn. [`is_short`] tells which bodies that can be done with.
+pub(in crate::net) fn deliver_short<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    form: Form,
+    body: &[u8],
+) -> Result<(), Refused> {
+    let Ok(mut packets) = form.decode(body) else {
+        shard.io.fail_post(key);
+        return Err(Refused::BadRequest);
+    };
+    deliver_some(shard, key, &mut packets).unwrap_or(Err(Refused::BadRequest))
+}
+
+/// Whether a body has so few packets that one turn takes them in, and sees that there are no more.
+pub(in crate::net) fn is_short(form: Form, body: &[u8]) -> bool {
+    form == Form::V4 && body.iter().filter(|byte| **byte == payload::SEPARATOR).count() < BUDGET - 1
+}
+
+/// Hands at most [`BUDGET`] packets on; `None` when there may be more.
+fn deliver_some<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    packets: &mut AnyPackets<'_>,
+) -> Option<Result<(), Refused>> {
+    for _ in 0..BUDGET {
+        // After a close packet nothing is processed.
+        if !shard.io.is_open(key) {
+            return Some(Ok(()));
+        }
+        match packets.next() {
+            Some(Ok(packet)) => shard.receive(key, packet),
+            Some(Err(_)) => {
+                shard.io.fail_post(key);
+                return Some(Err(Refused::BadRequest));
+            }
+            None => {
+                shard.io.end_post(key);
+                return Some(Ok(()));
+            }
+        }
+    }
+    None
 }
 
 /// Ends the session when its request is dropped half way: the client went away.

@@ -1,0 +1,278 @@
+//! A connection with plain requests, as its shard keeps it (`net/http/plain.rs` has its task): what it does, what was
+//! read of it, and what it has not taken.
+//!
+//! The shard has the stream, so a poll is answered where its packets are flushed, as a WebSocket is written to: its task
+//! sleeps on.
+
+use std::{
+    io,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use super::super::peer::stream::PeerStream;
+use crate::{
+    Config, ConnKey,
+    deadlines::Heap,
+    http::{answer, encode::Template},
+    slab::{Key, Slab},
+};
+
+/// All such connections of a shard.
+#[derive(Debug)]
+pub(in crate::net) struct PlainConns {
+    pub(in crate::net) conns: Slab<PlainConn>,
+    /// When to look at which of them, at the latest.
+    deadlines: Heap<Key>,
+    /// The answers that depend on nothing in their requests.
+    pub(super) poll: Template,
+    pub(super) posted: Template,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::net) struct PlainConn {
+    pub(in crate::net) stream: PeerStream,
+    task: Option<Waker>,
+    pub(in crate::net) doing: Doing,
+    /// Read, and not dealt with yet.
+    pub(in crate::net) unread: Vec<u8>,
+    /// So many bytes of it are known for a part of a head.
+    pub(in crate::net) partial: usize,
+    /// What the socket has not taken of an answer, from its end on.
+    unsent: Option<Box<Unsent>>,
+    /// Until when the next head must come, or the peer must take a byte.
+    deadline: Option<Instant>,
+    /// The soonest entry among the deadlines.
+    armed: Option<Instant>,
+    /// The answer that is due, or out, is the last one.
+    pub(in crate::net) last: bool,
+    /// A write has failed.
+    broken: bool,
+    /// How often the end of the stream was kept back.
+    pub(in crate::net) kept_back: u8,
+    /// The peer sends no more.
+    pub(in crate::net) ended: bool,
+}
+
+#[derive(Debug)]
+struct Unsent {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+/// What a connection is busy with.
+#[derive(Debug)]
+pub(in crate::net) enum Doing {
+    /// A head is due, or an answer is going out.
+    Idle,
+    /// A GET of this session waits for packets. What matters for its answer of its header fields, if anything does.
+    Polling { session: ConnKey, relevant: Option<Box<HeaderMap>> },
+    /// The task has the request; so many bytes of its body are still to be taken.
+    Serving { body_left: usize },
+}
+
+/// How far an answer is out.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::net) enum Sent {
+    All,
+    Blocked,
+    Broken,
+}
+
+impl PlainConns {
+    pub(in crate::net) fn new(config: &Config) -> Self {
+        let none = HeaderMap::new();
+        let template = |mut response: Response<Bytes>| {
+            answer::finish(&mut response, &none, config);
+            Template::of(&response)
+        };
+        let empty = answer::Poll { body: Vec::new(), binary: false, compress: false, jsonp: None };
+        Self {
+            conns: Slab::default(),
+            deadlines: Heap::default(),
+            poll: template(empty.answer(&none, config)),
+            posted: template(answer::posted(&none)),
+        }
+    }
+
+    /// Keeps a connection of which `unread` was read already, and whose head must come until `deadline`.
+    pub(super) fn insert(&mut self, stream: PeerStream, unread: Vec<u8>, deadline: Instant) -> Key {
+        let key = self.conns.insert(PlainConn {
+            stream,
+            task: None,
+            doing: Doing::Idle,
+            unread,
+            partial: 0,
+            unsent: None,
+            deadline: None,
+            armed: None,
+            last: false,
+            broken: false,
+            kept_back: 0,
+            ended: false,
+        });
+        self.set_deadline(key, deadline);
+        key
+    }
+
+    fn set_deadline(&mut self, key: Key, deadline: Instant) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.deadline = Some(deadline);
+        conn.arm(deadline, key, &mut self.deadlines);
+    }
+
+    /// Whether a GET waits on this connection.
+    pub(super) fn is_polling(&self, key: Key) -> bool {
+        self.conns.get(key).is_some_and(|conn| matches!(conn.doing, Doing::Polling { .. }))
+    }
+
+    /// Whether no request is to follow the one that is served.
+    pub(super) fn is_last(&self, key: Key) -> bool {
+        self.conns.get(key).is_some_and(|conn| conn.last)
+    }
+
+    /// Takes a GET that waits, to answer it: what matters of its header fields.
+    pub(super) fn take_poll(&mut self, key: Key) -> Option<HeaderMap> {
+        let conn = self.conns.get_mut(key)?;
+        match std::mem::replace(&mut conn.doing, Doing::Idle) {
+            Doing::Polling { relevant, .. } => Some(relevant.map_or_else(HeaderMap::new, |relevant| *relevant)),
+            other => {
+                conn.doing = other;
+                None
+            }
+        }
+    }
+
+    /// Writes an answer, as far as the peer takes it.
+    pub(super) fn send(&mut self, key: Key, bytes: &[u8], now: Instant, config: &Config) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.doing = Doing::Idle;
+        let written = match conn.stream.try_write(bytes) {
+            Ok(written) => written,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => {
+                conn.broken = true;
+                bytes.len()
+            }
+        };
+        let rest = bytes.get(written..).filter(|rest| !rest.is_empty());
+        conn.unsent = rest.map(|rest| Box::new(Unsent { bytes: rest.to_vec(), written: 0 }));
+        let patience = if rest.is_some() { config.ping_timeout } else { config.head_timeout };
+        // Otherwise the task has nothing to do before more comes, for which it waits already.
+        if conn.unsent.is_some() || conn.broken || conn.last || !conn.unread.is_empty() {
+            conn.wake();
+        }
+        self.set_deadline(key, now + patience);
+    }
+
+    /// Writes what the socket had not taken, and registers `cx` if there is more.
+    pub(super) fn write_on(&mut self, key: Key, now: Instant, config: &Config, cx: &mut Context<'_>) -> Sent {
+        loop {
+            let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.broken) else { return Sent::Broken };
+            let Some(unsent) = &mut conn.unsent else { return Sent::All };
+            let rest = unsent.bytes.get(unsent.written..).unwrap_or_default();
+            match conn.stream.try_write(rest) {
+                Ok(count) if count > 0 => unsent.written += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match conn.stream.poll_unblocked(cx) {
+                    Poll::Pending => return Sent::Blocked,
+                    Poll::Ready(Ok(())) => continue,
+                    Poll::Ready(Err(_)) => return Sent::Broken,
+                },
+                _ => return Sent::Broken,
+            }
+            // Progress; and a head is due from when the answer before it is out.
+            let patience = if unsent.written == unsent.bytes.len() {
+                conn.unsent = None;
+                config.head_timeout
+            } else {
+                config.ping_timeout
+            };
+            self.set_deadline(key, now + patience);
+        }
+    }
+
+    /// When to look at one of them.
+    pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Wakes those whose deadline has come; what it means is for their tasks to see, which read first.
+    pub(in crate::net) fn expire(&mut self, now: Instant) {
+        while let Some(key) = self.deadlines.pop_due(now) {
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            conn.armed = None;
+            match conn.deadline {
+                Some(deadline) if deadline > now => conn.arm(deadline, key, &mut self.deadlines),
+                Some(_) => conn.wake(),
+                None => {}
+            }
+        }
+    }
+
+    /// No request is to follow those that are being served.
+    pub(in crate::net) fn end_all(&mut self) {
+        let keys: Vec<_> = self.conns.keys().collect();
+        for key in keys {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.last = true;
+                conn.wake();
+            }
+        }
+    }
+}
+
+impl PlainConn {
+    fn wake(&self) {
+        if let Some(task) = &self.task {
+            task.wake_by_ref();
+        }
+    }
+
+    fn arm(&mut self, deadline: Instant, key: Key, deadlines: &mut Heap<Key>) {
+        // Entries are not taken back; one that comes sooner serves.
+        if self.armed.is_none_or(|armed| deadline < armed) {
+            self.armed = Some(deadline);
+            deadlines.push(deadline, key);
+        }
+    }
+
+    pub(in crate::net) const fn is_idle(&self) -> bool {
+        matches!(self.doing, Doing::Idle)
+    }
+
+    /// The deadline, if it has passed.
+    pub(in crate::net) fn overdue(&self, now: Instant) -> Option<Instant> {
+        self.deadline.filter(|deadline| *deadline <= now)
+    }
+
+    /// Since when a head has been due.
+    pub(in crate::net) fn idle_since(&self, config: &Config) -> Option<Instant> {
+        self.deadline?.checked_sub(config.head_timeout)
+    }
+
+    pub(in crate::net) const fn is_blocked(&self) -> bool {
+        self.unsent.is_some()
+    }
+
+    /// Has a request served; no deadline of the connection's own runs meanwhile.
+    pub(in crate::net) fn begin(&mut self, doing: Doing) {
+        self.doing = doing;
+        self.deadline = None;
+    }
+
+    /// Whether its stream is to be read: a request behind one that is served waits, once it has begun to come.
+    pub(in crate::net) fn wants_bytes(&self) -> bool {
+        self.is_idle() || (self.unread.is_empty() && !self.ended)
+    }
+
+    /// Registers the task that is to be woken for it.
+    pub(in crate::net) fn register(&mut self, cx: &Context<'_>) {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+        }
+    }
+}

@@ -142,7 +142,7 @@ fn same(ours: &Item<'_>, theirs: &Message) -> bool {
 
 /// The same items and the same verdict, except for these differences:
 /// - We refuse at the byte that proves a fault, tungstenite when the frame is complete: it gets a made-up rest of that
-/// frame.
+///   frame.
 /// - We refuse a length that is not in its shortest form (RFC 6455, 5.2, "MUST"); tungstenite accepts it.
 /// - We refuse a close code that may not be sent (7.4); tungstenite replaces it with 1002.
 /// - If a frame has several faults and is too long, tungstenite sees the length first.

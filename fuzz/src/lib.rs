@@ -11,8 +11,8 @@
 //! | `payload` | `engineio::{payload, packet, shared_frame}` | encoding and decoding again |
 //! | `payload_v3` | `engineio::payload::v3`, `engineio::packet::v3` | a second parser, encoding and decoding again |
 //! | `jsonp` | `engineio::http::jsonp` | serde_json as the script's reader, the encoding of the official client |
-//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second parsers, tungstenite |
-//! | `polling` | `engineio::http::{plain, encode}` | hyper on the same bytes, any cutting |
+//! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second parsers, tungstenite's accept key |
+//! | `polling` | `engineio::http::{plain, encode}` | hyper on the same bytes, every way of cutting |
 //! | `parser` | `socketio::parser` | limits, encoding and decoding again, serde_json |
 //! | `json` | `socketio::json` | serde_json |
 //! | `session` | `engineio::session` | a model of its deadlines |

@@ -3,8 +3,7 @@
 //! | form | a record |
 //! |---|---|
 //! | text | the length of the packet in UTF-16 code units, in digits; `:`; the packet in text form |
-//! | binary (`application/octet-stream`) | 0 for a string or 1 for bytes; the decimal digits of the length in bytes,
-//! one byte (0 to 9) each; 0xff; the packet |
+//! | binary (`application/octet-stream`) | 0 for a string or 1 for bytes; the decimal digits of the length in bytes, one byte (0 to 9) each; 0xff; the packet |
 //!
 //! The text form is for bodies without binary, and for peers that cannot accept it; a binary packet in it is `b4` and
 //! base64. A false length is noticed before its packet is read, and allocates nothing. Engine.IO protocol v3,

@@ -121,7 +121,7 @@ async fn next(ws: &mut Ws) -> String {
 /// How many texts shard 0 says it has received.
 async fn received(ws: &mut Ws) -> usize {
     let text = next(ws).await;
-    text.strip_prefix("4heard ").unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    text.strip_prefix("4received ").unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 
 async fn wait_for_stall(ws: &mut Ws) -> usize {

@@ -11,7 +11,7 @@
 //! | `hooks`, `fallback` | calls to the application's hooks, panics caught; its answers outside the engine's path |
 //! | `opening` | from an admitted handshake to a session |
 //! | `session_requests` | what a request needs of a session: find it, begin and end a poll or a POST |
-//! | `plain_conn`, `plain_answers` | connections whose polls are answered where their packets are flushed; what they are sent |
+//! | `plain_conn`, `plain_answers` | connections whose polls are answered by the flush itself; their answers |
 //! | `probes` | the upgrade of a session |
 //! | `outbox` | what a handler sends |
 //! | `flush` | the writes at the end of a turn |

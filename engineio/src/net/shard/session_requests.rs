@@ -55,7 +55,7 @@ impl ShardIo {
         self.wait_for_packets(key, Waiting::Request(answer)).map(|()| body)
     }
 
-    /// A GET of this session waits from now on.
+    /// From now on a GET of this session waits.
     pub(super) fn wait_for_packets(&mut self, key: ConnKey, request: Waiting) -> Result<(), Refused> {
         let conn = self.conn(key).ok_or(Refused::BadRequest)?;
         let polling = conn.transport.polling_mut().ok_or(Refused::BadRequest)?;
@@ -117,7 +117,7 @@ impl ShardIo {
         }
     }
 
-    /// [`ShardIo::abort_polling`], by the session.
+    /// [`ShardIo::abort_polling`] for a session's key.
     pub(in crate::net) fn abort_polling_of(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.get(key.0).filter(|conn| conn.is_open()) else { return };
         let Some(polling) = conn.transport.polling() else { return };

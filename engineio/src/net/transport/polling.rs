@@ -134,7 +134,7 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body
     }
 }
 
-/// Delivers the body of a POST that has begun, all in this turn. [`is_short`] tells which bodies that can be done with.
+/// Passes on all packets of a POST that has begun, in this turn. The body must be short ([`is_short`]).
 pub(in crate::net) fn deliver_short<H: Handler>(
     shard: &mut Shard<H>,
     key: ConnKey,
@@ -148,12 +148,12 @@ pub(in crate::net) fn deliver_short<H: Handler>(
     deliver_some(shard, key, &mut packets).unwrap_or(Err(Refused::BadRequest))
 }
 
-/// Whether a body has so few packets that one turn takes them in, and sees that there are no more.
+/// Whether a body has so few packets that one turn can pass them all on.
 pub(in crate::net) fn is_short(form: Form, body: &[u8]) -> bool {
     form == Form::V4 && body.iter().filter(|byte| **byte == payload::SEPARATOR).count() < BUDGET - 1
 }
 
-/// Passes at most [`BUDGET`] packets on; `None` when there may be more.
+/// Passes on at most [`BUDGET`] packets; `None` when there may be more.
 fn deliver_some<H: Handler>(
     shard: &mut Shard<H>,
     key: ConnKey,

@@ -120,6 +120,9 @@ pub enum ConfigError {
     /// This setting must not be zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
+    /// This time is longer than a hundred years: a deadline that far away overflows a clock.
+    #[error("{0} must be at most a hundred years")]
+    TooLong(&'static str),
     /// `plain_websockets` together with polling among `transports`: polling has packet types, a plain WebSocket has
     /// none.
     #[error("plain_websockets and polling exclude each other: set transports to websocket only")]
@@ -131,6 +134,9 @@ pub enum ConfigError {
     #[error(transparent)]
     Cookie(#[from] InvalidCookie),
 }
+
+/// The longest time that a deadline is set to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Config {
     /// Checks that a server can run with these settings.
@@ -157,6 +163,17 @@ impl Config {
         ] {
             if is_zero {
                 return Err(ConfigError::Zero(name));
+            }
+        }
+        for (name, time) in [
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("close_timeout", self.close_timeout),
+            ("head_timeout", self.head_timeout),
+        ] {
+            if time > LONGEST {
+                return Err(ConfigError::TooLong(name));
             }
         }
         if self.plain_websockets && self.transports.contains(&Transport::Polling) {
@@ -220,10 +237,12 @@ mod tests {
     #[test]
     fn a_contradiction_is_named() {
         type Change = fn(&mut Config);
-        let rows: [(Change, ConfigError); 7] = [
+        let rows: [(Change, ConfigError); 9] = [
             (|config| config.path = "engine.io/".to_owned(), ConfigError::PathWithoutSlash),
             (|config| config.transports.clear(), ConfigError::NoTransport),
             (|config| config.ping_interval = Duration::ZERO, ConfigError::Zero("ping_interval")),
+            (|config| config.head_timeout = Duration::MAX, ConfigError::TooLong("head_timeout")),
+            (|config| config.close_timeout = 2 * LONGEST, ConfigError::TooLong("close_timeout")),
             (|config| config.max_payload = 0, ConfigError::Zero("max_payload")),
             (|config| config.plain_websockets = true, ConfigError::PlainWithPolling),
             (

@@ -25,6 +25,9 @@ use super::{
 };
 use crate::Handler;
 
+/// Longer than any process lives, and far from overflowing the clock.
+const LONGEST_DRAIN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The driver's task. See the module.
 #[derive(Debug)]
 pub(super) struct Driver<H> {
@@ -110,7 +113,7 @@ impl<H: Handler + 'static> Driver<H> {
             Command::Request(passed) => super::accept::tower::serve(&self.shard, *passed),
             Command::Drained => self.shard.turn(|shard| shard.io.end_http_if_drained()),
             Command::Shutdown { within } => {
-                self.drain = Some(Instant::now() + within);
+                self.drain = Some(Instant::now() + within.min(LONGEST_DRAIN));
                 if let Some(accepting) = self.accepting.take() {
                     accepting.abort();
                 }

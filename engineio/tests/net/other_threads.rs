@@ -1,7 +1,11 @@
 //! Other threads and shards: the handle, jobs, answers that come later, a shard that breaks.
 
 use std::{
-    sync::mpsc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::{Duration, Instant},
 };
 
@@ -12,9 +16,13 @@ use engineio::{
     job::{JobPanicked, TooManyJobs},
     net::{BrokenShard, Handle, Reply, Running, Server, ShardGone, TrySendError},
 };
-use tokio::sync::{mpsc as channel, oneshot};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{mpsc as channel, oneshot},
+};
 
-use super::support::Http;
+use super::support::{Http, sid_of};
 
 /// What the test asks the handler to do.
 enum Ask {
@@ -244,7 +252,7 @@ async fn a_panic_outside_any_connection_breaks_its_shard_and_nothing_else() {
         assert!(matches!(handle.try_send(1, ask(Ask::Count(0))), Err(TrySendError::Gone(ShardGone(1)))));
         assert_eq!(handle.ask(0, |reply| ask(Ask::Number(reply))).await, Ok(0));
         for _ in 0..4 {
-            let mut http = Http::of(tokio::net::TcpStream::connect(addr).await.unwrap());
+            let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
             assert_eq!(http.get("EIO=4&transport=polling").await.status, 200, "{name}");
         }
         handle.shutdown(Duration::ZERO);
@@ -270,10 +278,190 @@ async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() 
         })
         .serve(listener, handler)
         .unwrap();
-    let mut http = Http::of(tokio::net::TcpStream::connect(running.local_addr()).await.unwrap());
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     for path in ["/shards", "/again"] {
         http.send(format!("GET {path} HTTP/1.1\r\nHost: l\r\n\r\n").as_bytes()).await;
         assert_eq!(http.response().await.body, format!("{path} [0, 1, 2]"));
     }
     end(running);
+}
+
+/// A handler whose `wants_flush` panics as soon as it is told to.
+struct PanicsWhenTold(Arc<AtomicBool>);
+
+impl Handler for PanicsWhenTold {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+    fn on_message(&mut self, _: &mut dyn Outbox, _: ConnKey, _: Message<'_>) {}
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+
+    fn wants_flush(&self) -> bool {
+        assert!(!self.0.load(Ordering::SeqCst), "told to panic");
+        false
+    }
+}
+
+/// Cleaning up after one panic meets another one: a destructor that unwinds as well would end the process.
+#[tokio::test]
+async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
+    let told = Arc::new(AtomicBool::new(false));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (handlers, requests) = (Arc::clone(&told), told);
+    let running = Server::new(Config::default())
+        .fallback(move |_| {
+            let told = Arc::clone(&requests);
+            Outcome::pending(async move {
+                tokio::task::yield_now().await;
+                told.store(true, Ordering::SeqCst);
+                panic!("the answer panics");
+            })
+        })
+        .serve(listener, move || PanicsWhenTold(Arc::clone(&handlers)))
+        .unwrap();
+    let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
+    http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let ended = tokio::task::spawn_blocking(|| running.join()).await.unwrap();
+    assert_eq!(ended, Err(BrokenShard { shard: 0 }));
+}
+
+/// Takes its time to go.
+struct Slow(Arc<AtomicBool>);
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(200));
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_application_is_left_after_the_last_shard() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let slow = Slow(Arc::clone(&gone));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = Arc::default();
+    let factory = move || {
+        let _ = &slow;
+        PanicsWhenTold(Arc::clone(&told))
+    };
+    let running = Server::new(Config::default()).shards(2).serve(listener, factory).unwrap();
+    end(running);
+    assert!(gone.load(Ordering::SeqCst), "a thread still had the factory");
+}
+
+#[tokio::test]
+async fn a_shutdown_may_take_for_ever() {
+    let (running, _hears) = start(2, |_| {});
+    running.shutdown(Duration::MAX);
+    assert_eq!(running.join(), Ok(()));
+}
+
+/// Tells when it is dropped.
+struct Tells(Option<oneshot::Sender<()>>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        let _ = self.0.take().unwrap().send(());
+    }
+}
+
+/// A server whose answers outside the engine's path come when they are let go, one after the other: each request says that it
+/// waits, and gives what lets it go and what tells that it is over.
+fn waiting(
+    shards: u16,
+) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
+    let (waits, waiting) = channel::unbounded_channel();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let told = Arc::default();
+    let running = Server::new(Config::default())
+        .shards(shards)
+        .fallback(move |_| {
+            let ((go_on, goes_on), (ended, ends)) = (oneshot::channel::<&str>(), oneshot::channel());
+            waits.send((go_on, ends)).unwrap();
+            let tells = Tells(Some(ended));
+            Outcome::pending(async move {
+                let _tells = tells;
+                let answer = goes_on.await.expect("an answer");
+                http::Response::new(Bytes::from_static(answer.as_bytes()))
+            })
+        })
+        .serve(listener, move || PanicsWhenTold(Arc::clone(&told)))
+        .unwrap();
+    (running, waiting)
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+    let (running, mut waits) = waiting(3);
+    for _ in 0..3 {
+        let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
+        http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let (_go_on, ends) = waits.recv().await.unwrap();
+        drop(http);
+        ends.await.unwrap();
+    }
+    // So is one whose answer panics, and nothing else.
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    let mut other = TcpStream::connect(running.local_addr()).await.unwrap();
+    http.send(b"HEAD /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (go_on, _ends) = waits.recv().await.unwrap();
+    other.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let (panics, ends) = waits.recv().await.unwrap();
+    drop(panics);
+    ends.await.unwrap();
+    assert_eq!(other.read(&mut [0; 10]).await.unwrap(), 0);
+    go_on.send("no body").unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        assert_ne!(http.stream.read_buf(&mut head).await.unwrap(), 0);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    end(running);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
+    let (running, mut waits) = waiting(2);
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (go_on, _ends) = waits.recv().await.unwrap();
+    running.shutdown(Duration::from_secs(3600));
+    let joined = tokio::task::spawn_blocking(|| running.join());
+    go_on.send("late").unwrap();
+    assert_eq!(http.response().await.body, "late");
+    assert_eq!(joined.await.unwrap(), Ok(()));
+
+    let (running, mut waits) = waiting(2);
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    let (_go_on, ends) = waits.recv().await.unwrap();
+    running.shutdown(Duration::from_millis(1));
+    assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Ok(()));
+    ends.await.unwrap();
+}
+
+#[tokio::test]
+async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
+    let (running, _hears) = start(2, |_| {});
+    let (handle, addr) = (running.handle(), running.local_addr());
+    // New connections take turns: the second one is on the other shard.
+    let mut sids = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
+        let body = http.get("EIO=4&transport=polling").await.body;
+        sids.push(sid_of(&body));
+        open.push(http);
+    }
+    handle.send(1, ask(Ask::BreakFlush)).await.unwrap();
+    assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Err(BrokenShard { shard: 1 }));
+    let mut statuses = Vec::new();
+    for sid in &sids {
+        let mut http = Http::of(TcpStream::connect(addr).await.unwrap());
+        let query = format!("EIO=4&transport=polling&sid={sid}");
+        let answer = http.post(&query, "4hi").await;
+        statuses.push((answer.status, answer.body.contains("Session ID unknown")));
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [(200, false), (400, true)]);
+    handle.shutdown(Duration::ZERO);
 }

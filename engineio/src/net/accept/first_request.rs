@@ -69,7 +69,8 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     }
     let query = Query::parse(&uri);
     let owner = query.named_sid().map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
-    if let Some(owner) = owner.filter(|owner| *owner < shard.io.registry.shards()) {
+    // One that has ended knows no session, which is for hyper to say.
+    if let Some(owner) = owner.filter(|owner| shard.io.registry.connections.serves(*owner)) {
         return First::Elsewhere(owner, bytes);
     }
     // The application's hooks may take time.

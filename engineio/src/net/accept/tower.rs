@@ -62,11 +62,15 @@ impl EngineService {
         Self { handle, next: Arc::default() }
     }
 
-    /// The shard of the session that a request names; otherwise the shards take turns.
+    /// The shard of the session that a request names; otherwise the shards that have not ended take turns.
     fn shard_of(&self, query: &Query<'_>) -> u16 {
         let shards = self.handle.shards();
         let named = query.named_sid().map(|sid| sid.shard()).filter(|shard| *shard < shards);
-        named.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % shards)
+        named.unwrap_or_else(|| {
+            let next = self.next.fetch_add(1, Ordering::Relaxed);
+            let after = |step| ((u32::from(next) + u32::from(step)) % u32::from(shards)) as u16;
+            (0..shards).map(after).find(|shard| self.handle.serves(*shard)).unwrap_or(0)
+        })
     }
 
     /// Sends a request to a shard and waits for the answer.

@@ -44,6 +44,8 @@ pub(in crate::net) struct OtherStream {
     writable: Arc<Writable>,
     /// The stream has buffered bytes that it could not send yet (TLS may do this).
     unflushed: bool,
+    /// The write side is to end, and that takes time.
+    ending: bool,
 }
 
 /// The waker for a blocked write. Such a stream cannot be asked whether it is writable, so this records when it says
@@ -124,8 +126,13 @@ impl PeerStream {
 
     /// Ends the write side. An error means that the peer closed first.
     pub(in crate::net) fn shut_down_write(&mut self) {
-        // `shutdown(2)` does not block. Another stream may need more than one call; dropping it does the rest.
-        let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        // `shutdown(2)` does not block. Another stream may need more than one call: it goes on when it is read.
+        match self {
+            Self::Tcp(stream) => {
+                let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            }
+            Self::Other(other) => other.end(),
+        }
     }
 
     /// Makes the peer see a reset instead of a normal close when this is dropped, if the stream can do that.
@@ -153,7 +160,7 @@ impl OtherStream {
     /// Only the feature `tower` uses streams that are not the server's own sockets.
     #[cfg(feature = "tower")]
     pub(in crate::net) fn new(stream: impl Duplex + 'static) -> Self {
-        Self { stream: Box::pin(stream), writable: Arc::default(), unflushed: false }
+        Self { stream: Box::pin(stream), writable: Arc::default(), unflushed: false, ending: false }
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -174,12 +181,23 @@ impl OtherStream {
         Ok(())
     }
 
-    fn poll_unblocked(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    /// Ends the write side, which includes what the stream keeps. Where that takes time it goes on as [`OtherStream::flush`] does.
+    fn end(&mut self) {
+        let waker = Arc::clone(&self.writable).into();
+        // An error means that the peer was faster.
+        self.ending = self.stream.as_mut().poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
+    }
+
+    /// Has the task of `cx` woken by what a write, a flush or the end of the write side waits for.
+    fn register(&self, cx: &Context<'_>) {
         let mut task = self.writable.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());
         }
-        drop(task);
+    }
+
+    fn poll_unblocked(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.register(cx);
         // The waker is registered before the check, so a wake in between is not missed.
         if self.writable.woken.load(Ordering::Acquire) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
@@ -190,7 +208,11 @@ impl AsyncRead for PeerStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Other(other) => {
-                if other.unflushed {
+                // Before it is flushed: a stream that could not send all of its first bytes wakes nobody otherwise.
+                other.register(cx);
+                if other.ending {
+                    other.end();
+                } else if other.unflushed {
                     other.flush()?;
                 }
                 other.stream.as_mut().poll_read(cx, buffer)
@@ -203,7 +225,12 @@ impl AsyncWrite for PeerStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Other(other) => other.stream.as_mut().poll_write(cx, bytes),
+            Self::Other(other) => {
+                let written = other.stream.as_mut().poll_write(cx, bytes);
+                // Whoever writes frames one by one (a probe) does not flush; it reads next.
+                other.unflushed |= written.is_ready();
+                written
+            }
         }
     }
 

@@ -37,6 +37,11 @@ impl Connections {
         ConnectionGuard(count)
     }
 
+    /// Whether there is a shard of this number that serves.
+    pub(in crate::net) fn serves(&self, shard: u16) -> bool {
+        self.0.get(usize::from(shard)).is_some_and(|count| count.load(Ordering::Relaxed) < ENDED)
+    }
+
     /// The shard has ended: it gets no more connections.
     pub(in crate::net) fn end(&self, shard: u16) {
         if let Some(count) = self.0.get(usize::from(shard)) {
@@ -73,5 +78,6 @@ mod tests {
         assert_eq!((connections.least_loaded(1), connections.least_loaded(0)), (1, 1));
         connections.end(1);
         assert_eq!(connections.least_loaded(0), 2);
+        assert_eq!([0, 1, 2, 3].map(|shard| connections.serves(shard)), [true, false, true, false]);
     }
 }

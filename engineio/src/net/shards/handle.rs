@@ -115,6 +115,12 @@ impl Handle {
         self.registry.shards()
     }
 
+    /// Whether this shard has not ended.
+    #[cfg(feature = "tower")]
+    pub(in crate::net) fn serves(&self, shard: u16) -> bool {
+        self.registry.connections.serves(shard)
+    }
+
     /// Sends a message to a shard's handler. Waits while the shard's queue is full.
     ///
     /// # Errors

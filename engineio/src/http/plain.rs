@@ -193,8 +193,8 @@ pub(crate) fn all_headers(request: &httparse::Request<'_, '_>, bytes: &Bytes) ->
     Some(headers)
 }
 
-/// Whether new bytes may have completed a partial head: an empty line ends at or after `seen`. That is cheaper than to read
-/// the head again for each byte of a peer that sends single bytes.
+/// Whether new bytes may have completed a partial head: an empty line ends at or after `seen`. That is cheaper than to
+/// read the head again for each byte of a peer that sends single bytes.
 #[must_use]
 pub fn may_be_whole(bytes: &[u8], seen: usize) -> bool {
     let tail = bytes.get(seen.saturating_sub(3)..).unwrap_or_default();

@@ -289,7 +289,7 @@ impl Running {
         for _ in &self.threads {
             ends.recv().unwrap_or(Ok(()))?;
         }
-        // All are about to end. Afterwards nothing of theirs is left, such as what the factory holds.
+        // All threads are about to end. After this none of their values is left, such as those that the factory holds.
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
         Ok(())
     }

@@ -286,7 +286,7 @@ async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() 
     end(running);
 }
 
-/// A handler whose `wants_flush` panics as soon as it is told to.
+/// A handler whose `wants_flush` panics once the flag is set.
 struct PanicsWhenTold(Arc<AtomicBool>);
 
 impl Handler for PanicsWhenTold {
@@ -295,12 +295,12 @@ impl Handler for PanicsWhenTold {
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
 
     fn wants_flush(&self) -> bool {
-        assert!(!self.0.load(Ordering::SeqCst), "told to panic");
+        assert!(!self.0.load(Ordering::SeqCst), "asked to panic");
         false
     }
 }
 
-/// Cleaning up after one panic meets another one: a destructor that unwinds as well would end the process.
+/// The clean-up after one panic meets another one: if a destructor unwound too, the process would end.
 #[tokio::test]
 async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
     let told = Arc::new(AtomicBool::new(false));
@@ -323,7 +323,7 @@ async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
     assert_eq!(ended, Err(BrokenShard { shard: 0 }));
 }
 
-/// Takes its time to go.
+/// Takes some time to be dropped.
 struct Slow(Arc<AtomicBool>);
 
 impl Drop for Slow {
@@ -349,13 +349,13 @@ async fn nothing_of_the_application_is_left_after_the_last_shard() {
 }
 
 #[tokio::test]
-async fn a_shutdown_may_take_for_ever() {
+async fn a_shutdown_may_take_forever() {
     let (running, _hears) = start(2, |_| {});
     running.shutdown(Duration::MAX);
     assert_eq!(running.join(), Ok(()));
 }
 
-/// Tells when it is dropped.
+/// Reports when it is dropped.
 struct Tells(Option<oneshot::Sender<()>>);
 
 impl Drop for Tells {
@@ -364,8 +364,8 @@ impl Drop for Tells {
     }
 }
 
-/// A server whose answers outside the engine's path come when they are let go, one after the other: each request says that it
-/// waits, and gives what lets it go and what tells that it is over.
+/// A server that answers requests outside the engine's path one after the other, when the test lets it. Each request
+/// reports that it waits, with a sender that lets it go on and a receiver that reports its end.
 fn waiting(
     shards: u16,
 ) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
@@ -390,7 +390,7 @@ fn waiting(
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
+async fn an_answer_that_nobody_waits_for_is_dropped() {
     let (running, mut waits) = waiting(3);
     for _ in 0..3 {
         let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
@@ -399,7 +399,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
         drop(http);
         ends.await.unwrap();
     }
-    // So is one whose answer panics, and nothing else.
+    // A request whose answer panics is dropped too, and nothing else.
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     let mut other = TcpStream::connect(running.local_addr()).await.unwrap();
     http.send(b"HEAD /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
@@ -419,7 +419,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
+async fn a_shutdown_waits_for_an_answer_within_its_limit() {
     let (running, mut waits) = waiting(2);
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;

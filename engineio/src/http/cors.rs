@@ -3,7 +3,12 @@
 //! The option `cors` of the reference, which hands it to the npm package `cors`; the same headers come out. It is about
 //! reading only. Who may talk to the server at all is for [`Origins`], and an origin refused there is told nothing here.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -67,7 +72,7 @@ pub enum CorsOrigins {
     Test(OriginTest),
 }
 
-/// A test for an origin: what a regular expression or a function is in the reference.
+/// A test for an origin: what a regular expression or a function is in the reference. No origin passes when it panics.
 #[derive(Clone)]
 pub struct OriginTest(Arc<dyn Fn(&HeaderValue) -> bool + Send + Sync>);
 
@@ -76,6 +81,11 @@ impl OriginTest {
     #[must_use]
     pub fn new(test: impl Fn(&HeaderValue) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(test))
+    }
+
+    /// Whether the origin passes. After a panic nobody knows, and it does not: it costs the browser its answer, not the shard.
+    fn passes(&self, origin: &HeaderValue) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(origin))).unwrap_or(false)
     }
 }
 
@@ -103,7 +113,7 @@ impl Cors {
             CorsOrigins::Fixed(origin) => Some(origin.clone()),
             CorsOrigins::Listed(origins) => asking.filter(|asking| origins.contains(asking)).cloned(),
             CorsOrigins::Reflect => asking.cloned(),
-            CorsOrigins::Test(test) => asking.filter(|asking| (test.0)(asking)).cloned(),
+            CorsOrigins::Test(test) => asking.filter(|asking| test.passes(asking)).cloned(),
         };
         if let Some(origin) = named.filter(|_| rule.allow(request)) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

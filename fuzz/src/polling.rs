@@ -1,9 +1,9 @@
-//! `engineio::http::{plain, encode}`: requests that are read and answered without an HTTP library, beside hyper on the same
-//! bytes.
+//! `engineio::http::{plain, encode}`: reads and answers requests without an HTTP library, compared with hyper on the
+//! same bytes.
 //!
-//! The first byte chooses configuration and answer, the second how the rest is cut; the rest is what a client sends on one
-//! connection. As long as requests are plain, both must find the same ones,
-//! and write the same bytes for the same answers.
+//! The first byte chooses the configuration and the answer, the second how the rest is cut. The rest is what a client
+//! sends on one connection. As long as its requests are plain, both must find the same requests, and write the same
+//! bytes for the same answers.
 
 use std::{
     cell::RefCell,
@@ -38,10 +38,10 @@ use hyper::{
 
 use crate::input::Input;
 
-/// In the place of the time.
+/// The fixed text for the date.
 const DATE: &str = "Thu, 01 Jan 1970 00:00:00 GMT";
 
-/// One request, as far as it matters.
+/// The parts of one request that matter here.
 #[derive(Debug, PartialEq)]
 struct Seen {
     method: Method,
@@ -51,7 +51,7 @@ struct Seen {
     body: Bytes,
 }
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn polling(data: &[u8]) {
     let mut input = Input::new(data);
     let (choice, cut) = (input.byte(), input.byte());
@@ -87,7 +87,7 @@ fn config(choice: u8) -> Config {
     config
 }
 
-/// What a poll is answered with.
+/// The payload of the answer to a poll.
 fn payload(choice: u8) -> answer::Poll<'static> {
     let body = vec![b'4'; if choice & 16 != 0 { 50 } else { 5 }];
     answer::Poll { body, binary: choice & 32 != 0, compress: choice & 64 != 0, jsonp: None }
@@ -100,7 +100,7 @@ fn answer_to(method: &Method, headers: &HeaderMap, config: &Config, choice: u8) 
     answer
 }
 
-/// The lengths of the pieces that `bytes` come in.
+/// Cuts `bytes` into pieces.
 fn pieces(bytes: &[u8], cut: u8) -> impl Iterator<Item = &[u8]> {
     let (mut rest, mut state) = (bytes, u32::from(cut));
     std::iter::from_fn(move || {
@@ -112,7 +112,7 @@ fn pieces(bytes: &[u8], cut: u8) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Reads requests as long as they are plain and whole: what they are, and the answers to them.
+/// Reads requests as long as they are plain and complete. Returns them, and the answers to them.
 fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<Seen>, Vec<u8>) {
     let (mut seen, mut answers) = (Vec::new(), Vec::new());
     let (mut unread, mut partial) = (Vec::new(), 0);
@@ -120,7 +120,7 @@ fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<S
         unread.extend_from_slice(piece);
         let may_be_whole = plain::may_be_whole(&unread, partial);
         if partial > 0 && !may_be_whole {
-            assert!(!matches!(plain::read(&unread, config), Head::Plain(_)), "a whole head was passed over");
+            assert!(!matches!(plain::read(&unread, config), Head::Plain(_)), "a complete head was not noticed");
         }
         loop {
             let request = match plain::read(&unread, config) {
@@ -133,7 +133,7 @@ fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<S
             };
             let end = request.head.len() + request.body_len;
             let Some(body) = unread.get(request.head.len()..end) else { break };
-            let parts = request.parts().expect("a plain head is a head");
+            let parts = request.parts().expect("a plain head is valid");
             consistent(&request, &parts.headers, config, choice);
             answers.extend(answer_plain(&request, config, choice));
             let http::request::Parts { method, uri, version, headers, .. } = parts;
@@ -145,7 +145,7 @@ fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<S
     (seen, answers)
 }
 
-/// The fields that matter tell as much as all of them.
+/// Checks that the relevant fields lead to the same result as all of them.
 fn consistent(request: &Plain<'_>, all: &HeaderMap, config: &Config, choice: u8) {
     let (relevant, query) = (request.relevant_headers(config), Query::of(request.query));
     assert!(!is_upgrade(all));
@@ -164,7 +164,7 @@ fn consistent(request: &Plain<'_>, all: &HeaderMap, config: &Config, choice: u8)
     assert_eq!(answers[0], answers[1]);
 }
 
-/// The answer without hyper, from a template where that fits.
+/// The answer without hyper, from a template if one fits.
 fn answer_plain(request: &Plain<'_>, config: &Config, choice: u8) -> Vec<u8> {
     let relevant = request.relevant_headers(config);
     let poll = payload(choice);
@@ -250,7 +250,7 @@ fn with_hyper(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<Seen>,
     (seen, pieces.written.take())
 }
 
-/// Answers whose times are all the same.
+/// The answers with equal dates.
 fn without_dates(answers: &[u8]) -> Vec<u8> {
     const FIELD: &[u8] = b"\r\ndate: ";
     let (mut out, mut rest) = (Vec::new(), answers);

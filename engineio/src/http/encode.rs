@@ -1,12 +1,12 @@
-//! The bytes of a response, where no HTTP library writes them.
+//! The bytes of responses that no HTTP library writes.
 
 use bytes::Bytes;
 use http::{Response, header};
 
 use crate::http::answer::Poll;
 
-/// The bytes of an HTTP/1.1 response: status line, headers, `content-length` (none in a 1xx: RFC 9110, 8.6), `date`, body. They are
-/// those that hyper writes.
+/// The bytes of an HTTP/1.1 response: status line, headers, `content-length` (none in a 1xx: RFC 9110, 8.6), `date`,
+/// body. They are the same as hyper's.
 #[must_use]
 pub fn encode(response: &Response<Bytes>, date: &str) -> Vec<u8> {
     let body = response.body();
@@ -18,7 +18,7 @@ pub fn encode(response: &Response<Bytes>, date: &str) -> Vec<u8> {
     bytes
 }
 
-/// Status line and header fields.
+/// Appends the status line and the header fields.
 fn push_fields(bytes: &mut Vec<u8>, response: &Response<Bytes>) {
     let status = response.status();
     let mut push = |parts: &[&[u8]]| parts.iter().for_each(|part| bytes.extend_from_slice(part));
@@ -29,7 +29,7 @@ fn push_fields(bytes: &mut Vec<u8>, response: &Response<Bytes>) {
     }
 }
 
-/// The rest of a head.
+/// Appends the rest of a head.
 fn push_end(bytes: &mut Vec<u8>, len: Option<usize>, date: &str) {
     if let Some(len) = len {
         bytes.extend_from_slice(b"content-length: ");
@@ -41,7 +41,7 @@ fn push_end(bytes: &mut Vec<u8>, len: Option<usize>, date: &str) {
     bytes.extend_from_slice(b"\r\n\r\n");
 }
 
-/// A number in decimal digits, without the formatting machinery: every poll writes one.
+/// Appends a number in decimal digits, without the formatting machinery, because every poll writes one.
 fn push_number(bytes: &mut Vec<u8>, mut number: usize) {
     let start = bytes.len();
     loop {
@@ -56,12 +56,12 @@ fn push_number(bytes: &mut Vec<u8>, mut number: usize) {
     }
 }
 
-/// The head of answers that differ by their body alone, encoded once.
+/// The head of answers that differ only in their body, encoded once.
 #[derive(Debug)]
 pub struct Template(Vec<u8>);
 
 impl Template {
-    /// That of answers like this one.
+    /// The template of answers like this one.
     #[must_use]
     pub fn of(answer: &Response<Bytes>) -> Self {
         let mut bytes = Vec::new();
@@ -71,7 +71,7 @@ impl Template {
 
     /// Appends an answer with `body` to `out`.
     pub fn push(&self, out: &mut Vec<u8>, body: &[u8], date: &str) {
-        // One growth at most.
+        // At most one growth.
         out.reserve(self.0.len() + body.len() + 96);
         out.extend_from_slice(&self.0);
         push_end(out, Some(body.len()), date);
@@ -79,8 +79,8 @@ impl Template {
     }
 }
 
-/// Whether the answer to a poll is that of a request without header fields: what matters of the request's own is in
-/// `relevant` ([`super::plain::Plain::relevant_headers`]). Then its [`Template`] fits.
+/// Whether the answer to a poll is the same as for a request without header fields, so that its [`Template`] fits.
+/// `relevant` holds those fields of the request that matter ([`super::plain::Plain::relevant_headers`]).
 #[must_use]
 pub fn fits_template(poll: &Poll<'_>, relevant: &http::HeaderMap, config: &crate::Config) -> bool {
     let compressible = poll.compress
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_gives_the_bytes_of_the_response_it_was_made_of() {
+    fn a_template_gives_the_bytes_of_the_response_it_was_made_from() {
         let (none, config) = (HeaderMap::new(), Config::default());
         let poll = |body: Vec<u8>| Poll { body, binary: false, compress: true, jsonp: None };
         let template = Template::of(&poll(Vec::new()).answer(&none, &config));

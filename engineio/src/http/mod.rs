@@ -1,4 +1,4 @@
-//! From a request to what is to be done with it, and from what came of it to the answer.
+//! Decides what to do with a request, and makes the answer from the result.
 //!
 //! Only decisions, and the bytes of what is plain: HTTP in general belongs to the layer that owns sockets. Engine.IO protocol v4 and v3, "HTTP
 //! long-polling" and "WebSocket".

@@ -1,9 +1,9 @@
-//! Requests as clients of long-polling send them, read without an HTTP library: nine tenths of a poll's cost were that
-//! library's.
+//! Reads the usual requests of long-polling without an HTTP library, which made up nine tenths of a poll's cost.
 //!
-//! A request is *plain* when nothing in its head can be read in two ways: HTTP/1.1, GET or POST on the engine's path, one
-//! valid `Host`, no framing but a single `Content-Length` of a POST, and no wish for another protocol or the end of the
-//! connection. Any other head is for the library to judge, from its first byte, so that odd heads have one answer.
+//! A request is *plain* when its head can be read in only one way: HTTP/1.1, GET or POST on the engine's path, one
+//! valid `Host`, no framing except a single `Content-Length` of a POST, and no request for another protocol or for the
+//! end of the connection. Any other head goes to the library, from its first byte, so that unusual heads always get the
+//! same answer.
 
 use std::mem::MaybeUninit;
 
@@ -24,7 +24,7 @@ use crate::Config;
 pub enum Head<'a> {
     /// The head of a plain request.
     Plain(Plain<'a>),
-    /// The beginning of a head; what it becomes shows when it is whole.
+    /// The beginning of a head; what it becomes is known when it is complete.
     Partial,
     /// Anything else.
     Unusual,
@@ -35,16 +35,16 @@ pub enum Head<'a> {
 pub struct Plain<'a> {
     /// GET or POST.
     pub method: Method,
-    /// Behind the `?` of the target; empty without one.
+    /// The part of the target after the `?`; empty without one.
     pub query: &'a str,
     /// The bytes of the head.
     pub head: &'a [u8],
-    /// How many bytes of body follow.
+    /// The number of bytes of its body.
     pub body_len: usize,
     fields: Fields<'a>,
 }
 
-/// The fields that framing or answers depend on. Each comes once at most.
+/// The fields that framing or answers depend on. Each occurs at most once.
 #[derive(Debug, Default)]
 struct Fields<'a> {
     host: Option<&'a [u8]>,
@@ -97,9 +97,9 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: &'a [u8], config: &Confi
     Some(Plain { method, query, head, body_len, fields })
 }
 
-/// Whether a target begins with its path (RFC 9112, 3.2.1), and has no byte that some readers escape, cut at, or refuse.
+/// Whether a target begins with its path (RFC 9112, 3.2.1), and has no byte that some parsers escape, cut at or refuse.
 fn is_plain_target(target: &[u8]) -> bool {
-    // Letters, digits, and `!$%&'()*+,-./:;=?@_~`. Without an early end or a branch, so that many bytes are tested at once.
+    // Letters, digits, and `!$%&'()*+,-./:;=?@_~`. No early exit and no branch, so that many bytes are tested at once.
     let plain = |byte: u8| {
         (byte == b'!')
             | (b'$'..=b';').contains(&byte)
@@ -114,7 +114,7 @@ fn is_plain_target(target: &[u8]) -> bool {
         && target.iter().fold(true, |all, byte| all & plain(*byte))
 }
 
-/// A length other than 0, in digits alone.
+/// A length other than 0, of digits only.
 fn length(digits: &[u8]) -> Option<usize> {
     if digits.first() == Some(&b'0') || digits.is_empty() || digits.len() > 9 || !digits.iter().all(u8::is_ascii_digit)
     {
@@ -124,10 +124,10 @@ fn length(digits: &[u8]) -> Option<usize> {
 }
 
 impl<'a> Fields<'a> {
-    /// Takes one field in; `false` when the request is not plain with it.
+    /// Adds one field; `false` if it makes the request unusual.
     fn take(&mut self, field: &httparse::Header<'a>) -> bool {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        // Most fields are told by their length.
+        // Most fields can be told apart by their length.
         let known = match field.name.len() {
             4 if is("host") => &mut self.host,
             6 if is("origin") => &mut self.origin,
@@ -146,8 +146,8 @@ impl<'a> Fields<'a> {
 }
 
 impl Plain<'_> {
-    /// The fields that the engine's rules and answers look at, as far as they make a difference with this configuration.
-    /// Mostly there are none, and nothing is allocated.
+    /// The fields that the engine's rules and answers depend on with this configuration. Usually there are none, and
+    /// nothing is allocated.
     #[must_use]
     pub fn relevant_headers(&self, config: &Config) -> HeaderMap {
         let Fields { host, content_type, origin, user_agent, accept_encoding, .. } = self.fields;
@@ -167,7 +167,7 @@ impl Plain<'_> {
         headers
     }
 
-    /// The whole head, as an HTTP library gives it.
+    /// The complete head, as an HTTP library returns it.
     #[must_use]
     pub fn parts(&self) -> Option<Parts> {
         let bytes = Bytes::copy_from_slice(self.head);
@@ -182,7 +182,7 @@ impl Plain<'_> {
     }
 }
 
-/// All header fields of a request that lies in `bytes`, as an HTTP library gives them; `None` if one cannot be such a field.
+/// All header fields of a request in `bytes`, as an HTTP library returns them; `None` if one is invalid.
 pub(crate) fn all_headers(request: &httparse::Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
     let mut headers = HeaderMap::with_capacity(request.headers.len());
     for field in &*request.headers {
@@ -193,8 +193,8 @@ pub(crate) fn all_headers(request: &httparse::Request<'_, '_>, bytes: &Bytes) ->
     Some(headers)
 }
 
-/// Whether more bytes can have made a partial head whole: an empty line ends at or behind `seen`. Cheaper than to read the
-/// head again for each byte of a peer that sends single ones.
+/// Whether new bytes may have completed a partial head: an empty line ends at or after `seen`. That is cheaper than to read
+/// the head again for each byte of a peer that sends single bytes.
 #[must_use]
 pub fn may_be_whole(bytes: &[u8], seen: usize) -> bool {
     let tail = bytes.get(seen.saturating_sub(3)..).unwrap_or_default();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_send_is_plain() {
+    fn requests_of_real_clients_are_plain() {
         for head in [
             get(""),
             get("Accept: */*\r\nConnection: keep-alive\r\nUser-Agent: node-XMLHttpRequest\r\n"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_not_plain() {
+    fn a_head_that_can_be_read_in_two_ways_is_not_plain() {
         let swap = |from: &str, to: &str| get("").replacen(from, to, 1);
         for head in [
             swap("GET", "PUT"),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn any_part_of_a_head_is_partial_and_is_read_again_only_when_it_may_be_whole() {
+    fn any_part_of_a_head_is_partial_and_is_read_again_only_if_it_may_be_complete() {
         for head in [get("X: y\r\n"), get("").replace("\r\n", "\n"), format!("\r\n{}", get(""))] {
             for len in 1..head.len() {
                 assert_eq!(kind(&head[..len]), "partial", "{len} of {head}");

@@ -1,4 +1,4 @@
-//! A WebSocket over a stream that is no TCP socket: another server's, upgraded, with a buffer of a few bytes.
+//! A WebSocket over a stream that is not a TCP socket: upgraded by another server, with a buffer of a few bytes.
 
 use std::{
     io,
@@ -81,7 +81,7 @@ impl AsyncWrite for Buffered {
     }
 }
 
-/// Serves one end of an in-memory stream as an application's own server does, and gives the other.
+/// Serves one end of an in-memory stream, as an application's own server does, and returns the other end.
 fn connect(service: &EngineService, buffer: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(buffer);
     serve(service, theirs);
@@ -118,7 +118,7 @@ async fn next(ws: &mut WebSocketStream<DuplexStream>) -> Option<tungstenite::Mes
     next.expect("the server sends what it has").and_then(Result::ok)
 }
 
-/// The sid of a new session on polling.
+/// Opens a polling session and returns its sid.
 async fn open_polling(service: &EngineService) -> String {
     let mut http = connect(service, 64);
     http.write_all(request("GET", "EIO=4&transport=polling", "", "").as_bytes()).await.unwrap();
@@ -180,13 +180,13 @@ async fn a_session_upgrades_to_it_whichever_shard_has_it() {
 }
 
 #[tokio::test]
-async fn a_peer_that_reads_nothing_is_closed_and_one_that_goes_on_gets_all() {
+async fn a_peer_that_reads_nothing_is_closed_and_one_that_resumes_gets_all() {
     let (running, service) = attach(1, |config| {
         config.outbound_soft = usize::MAX;
         config.outbound_hard = 100_000;
     });
     let (mut sink, mut stream) = websocket(&service, 4096, "").await.split();
-    // More than the limit waits for it: it is cut, by the end of the stream.
+    // More than the limit is queued for it: the server closes it by ending the stream.
     let flood = async { while sink.send(text(format!("4{}", "x".repeat(10_000)))).await.is_ok() {} };
     tokio::time::timeout(Duration::from_secs(10), flood).await.expect("the server closes it");
     while let Some(Ok(_)) = stream.next().await {}

@@ -1,4 +1,4 @@
-//! What other threads and shards have to do with each other: the handle, jobs, answers that come later, a shard that breaks.
+//! Other threads and shards: the handle, jobs, answers that come later, a shard that breaks.
 
 use std::{
     sync::{
@@ -24,31 +24,31 @@ use tokio::{
 
 use super::support::{Http, sid_of};
 
-/// What the handler is asked for.
+/// What the test asks the handler to do.
 enum Ask {
-    /// Which shard is this?
+    /// Answers with the shard's number.
     Number(Reply<u16>),
     /// Drops the reply.
     Nothing(Reply<()>),
-    /// Holds the shard up: it says that it has begun, and goes on when it is told.
-    StandStill(mpsc::Sender<()>, mpsc::Receiver<()>),
-    /// One of many, in order.
+    /// Stalls the shard: it says that it has begun, and goes on when the test says so.
+    Stall(mpsc::Sender<()>, mpsc::Receiver<()>),
+    /// One of many, numbered in order.
     Count(usize),
     Start(Vec<Job>, Reply<Vec<Result<JobId, TooManyJobs>>>),
-    /// The timer panics, at once.
+    /// Makes the timer panic, at once.
     BreakTimer,
-    /// So does the flush.
+    /// Makes the flush panic.
     BreakFlush,
 }
 
 #[derive(Debug, PartialEq)]
-enum Heard {
+enum Received {
     Count(usize),
     Job(JobId, Result<String, JobPanicked>),
 }
 
 struct Asked {
-    heard: channel::UnboundedSender<Heard>,
+    events: channel::UnboundedSender<Received>,
     timer: Option<Instant>,
     flush: bool,
 }
@@ -62,11 +62,11 @@ impl Handler for Asked {
         match message.downcast().expect("an Ask") {
             Ask::Number(reply) => reply.send(outbox.shard()),
             Ask::Nothing(reply) => drop(reply),
-            Ask::StandStill(begun, go_on) => {
+            Ask::Stall(begun, go_on) => {
                 begun.send(()).unwrap();
                 go_on.recv().unwrap();
             }
-            Ask::Count(number) => self.heard.send(Heard::Count(number)).unwrap(),
+            Ask::Count(number) => self.events.send(Received::Count(number)).unwrap(),
             Ask::Start(jobs, reply) => reply.send(jobs.into_iter().map(|job| outbox.start_job(job)).collect()),
             Ask::BreakTimer => self.timer = Some(outbox.now()),
             Ask::BreakFlush => self.flush = true,
@@ -75,7 +75,7 @@ impl Handler for Asked {
 
     fn on_job_done(&mut self, _: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
         let result = result.map(|message| message.downcast().expect("a text"));
-        self.heard.send(Heard::Job(job, result)).unwrap();
+        self.events.send(Received::Job(job, result)).unwrap();
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -95,13 +95,13 @@ impl Handler for Asked {
     }
 }
 
-fn start(shards: u16, configure: impl FnOnce(&mut Config)) -> (Running, channel::UnboundedReceiver<Heard>) {
-    let (heard, hears) = channel::unbounded_channel();
+fn start(shards: u16, configure: impl FnOnce(&mut Config)) -> (Running, channel::UnboundedReceiver<Received>) {
+    let (sender, events) = channel::unbounded_channel();
     let mut config = Config::default();
     configure(&mut config);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let handler = move || Asked { heard: heard.clone(), timer: None, flush: false };
-    (Server::new(config).shards(shards).serve(listener, handler).unwrap(), hears)
+    let handler = move || Asked { events: sender.clone(), timer: None, flush: false };
+    (Server::new(config).shards(shards).serve(listener, handler).unwrap(), events)
 }
 
 fn panicking() -> String {
@@ -117,17 +117,17 @@ fn end(running: Running) {
     running.join().unwrap();
 }
 
-/// Holds a shard up until the sender that is returned says so.
-async fn stand_still(handle: &Handle, shard: u16) -> mpsc::Sender<()> {
+/// Stalls a shard until the test uses the returned sender.
+async fn stall(handle: &Handle, shard: u16) -> mpsc::Sender<()> {
     let ((begins, begun), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
-    handle.send(shard, ask(Ask::StandStill(begins, goes_on))).await.unwrap();
+    handle.send(shard, ask(Ask::Stall(begins, goes_on))).await.unwrap();
     begun.recv().unwrap();
     go_on
 }
 
 #[tokio::test]
 async fn a_handle_asks_each_shard_and_its_messages_keep_their_order() {
-    let (running, mut hears) = start(3, |_| {});
+    let (running, mut events) = start(3, |_| {});
     let handle = running.handle();
     for shard in 0..handle.shards() {
         assert_eq!(handle.ask(shard, |reply| ask(Ask::Number(reply))).await, Ok(shard));
@@ -139,22 +139,22 @@ async fn a_handle_asks_each_shard_and_its_messages_keep_their_order() {
         (0..5000).for_each(|number| sender.send_blocking(2, ask(Ask::Count(number))).unwrap());
     });
     for number in 0..5000 {
-        assert_eq!(hears.recv().await, Some(Heard::Count(number)));
+        assert_eq!(events.recv().await, Some(Received::Count(number)));
     }
     sending.join().unwrap();
     handle.send_all(|shard| ask(Ask::Count(usize::from(shard)))).await.unwrap();
-    let mut all = [hears.recv().await, hears.recv().await, hears.recv().await]
-        .map(|heard| if let Some(Heard::Count(shard)) = heard { shard } else { panic!("{heard:?}") });
+    let mut all = [events.recv().await, events.recv().await, events.recv().await]
+        .map(|event| if let Some(Received::Count(shard)) = event { shard } else { panic!("{event:?}") });
     all.sort_unstable();
     assert_eq!(all, [0, 1, 2]);
     end(running);
 }
 
 #[tokio::test]
-async fn a_shard_with_too_much_to_do_refuses_or_makes_wait_and_loses_nothing() {
-    let (running, mut hears) = start(2, |_| {});
+async fn a_shard_with_too_much_to_do_refuses_or_waits_and_loses_nothing() {
+    let (running, mut events) = start(2, |_| {});
     let handle = running.handle();
-    let go_on = stand_still(&handle, 1).await;
+    let go_on = stall(&handle, 1).await;
     let mut sent = 0;
     let refused = loop {
         match handle.try_send(1, ask(Ask::Count(sent)).with_weight(64 * 1024)) {
@@ -172,16 +172,16 @@ async fn a_shard_with_too_much_to_do_refuses_or_makes_wait_and_loses_nothing() {
     go_on.send(()).unwrap();
     waits.await.unwrap().unwrap();
     for number in 0..=sent {
-        assert_eq!(hears.recv().await, Some(Heard::Count(number)));
+        assert_eq!(events.recv().await, Some(Received::Count(number)));
     }
     end(running);
 }
 
 #[tokio::test]
-async fn who_waits_for_a_shard_hears_that_it_is_gone() {
-    let (running, _hears) = start(1, |_| {});
+async fn a_sender_that_waits_for_a_shard_learns_that_it_is_gone() {
+    let (running, _events) = start(1, |_| {});
     let handle = running.handle();
-    let go_on = stand_still(&handle, 0).await;
+    let go_on = stall(&handle, 0).await;
     while handle.try_send(0, ask(Ask::Count(0)).with_weight(1 << 20)).is_ok() {}
     let (asking, sending) = (handle.clone(), handle.clone());
     let asks = tokio::spawn(async move { asking.ask(0, |reply| ask(Ask::Number(reply))).await });
@@ -190,14 +190,14 @@ async fn who_waits_for_a_shard_hears_that_it_is_gone() {
     drop(running);
     drop(handle);
     go_on.send(()).unwrap();
-    // Whether they got in before the end or not: the answer is one or the other, and it comes.
+    // They may get in before the end or not, so the answer is one or the other; but it comes.
     assert!(matches!(asks.await.unwrap(), Ok(0) | Err(ShardGone(0))));
     let _ = blocks.join().unwrap();
 }
 
 #[tokio::test]
-async fn jobs_come_back_as_events_and_a_panic_costs_the_result_alone() {
-    let (running, mut hears) = start(2, |config| config.max_jobs = 3);
+async fn jobs_come_back_as_events_and_a_panic_costs_only_the_result() {
+    let (running, mut events) = start(2, |config| config.max_jobs = 3);
     let handle = running.handle();
     let (open, gate) = oneshot::channel::<&str>();
     let jobs = vec![
@@ -208,27 +208,27 @@ async fn jobs_come_back_as_events_and_a_panic_costs_the_result_alone() {
     ];
     let ids = handle.ask(1, |reply| ask(Ask::Start(jobs, reply))).await.unwrap();
     let [Ok(blocking), Ok(future), Ok(panics), Err(TooManyJobs)] = ids[..] else { panic!("{ids:?}") };
-    let mut first = [hears.recv().await.unwrap(), hears.recv().await.unwrap()];
-    if first[0] == Heard::Job(panics, Err(JobPanicked)) {
+    let mut first = [events.recv().await.unwrap(), events.recv().await.unwrap()];
+    if first[0] == Received::Job(panics, Err(JobPanicked)) {
         first.reverse();
     }
-    assert_eq!(first, [Heard::Job(blocking, Ok("blocking".to_owned())), Heard::Job(panics, Err(JobPanicked))]);
+    assert_eq!(first, [Received::Job(blocking, Ok("blocking".to_owned())), Received::Job(panics, Err(JobPanicked))]);
     open.send("later").unwrap();
-    assert_eq!(hears.recv().await, Some(Heard::Job(future, Ok("later".to_owned()))));
-    // What is done counts no longer, and ids are not used twice.
+    assert_eq!(events.recv().await, Some(Received::Job(future, Ok("later".to_owned()))));
+    // Finished jobs no longer count, and ids are not used twice.
     let more = || Job::future(async { panicking() });
     let ids = handle.ask(1, |reply| ask(Ask::Start(vec![more(), more(), more()], reply))).await.unwrap();
     for id in ids {
         let id = id.unwrap();
         assert!(id > panics);
-        assert_eq!(hears.recv().await, Some(Heard::Job(id, Err(JobPanicked))));
+        assert_eq!(events.recv().await, Some(Received::Job(id, Err(JobPanicked))));
     }
     end(running);
 }
 
 #[tokio::test]
 async fn a_job_that_blocks_does_not_hold_up_the_end() {
-    let (running, _hears) = start(1, |_| {});
+    let (running, _events) = start(1, |_| {});
     let ((begins, begun), (_go_on, goes_on)) = (mpsc::channel(), mpsc::channel::<()>());
     let job = Job::blocking(move || {
         begins.send(()).unwrap();
@@ -240,9 +240,9 @@ async fn a_job_that_blocks_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_panic_that_no_connection_is_to_blame_for_breaks_its_shard_and_nothing_else() {
+async fn a_panic_outside_any_connection_breaks_its_shard_and_nothing_else() {
     for (name, breaks) in [("timer", Ask::BreakTimer), ("flush", Ask::BreakFlush)] {
-        let (running, _hears) = start(2, |_| {});
+        let (running, _events) = start(2, |_| {});
         let (handle, addr) = (running.handle(), running.local_addr());
         let broken = tokio::task::spawn_blocking(move || running.join());
         handle.send(1, ask(breaks)).await.unwrap();
@@ -261,8 +261,8 @@ async fn a_panic_that_no_connection_is_to_blame_for_breaks_its_shard_and_nothing
 
 #[tokio::test]
 async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() {
-    let (heard, _hears) = channel::unbounded_channel();
-    let handler = move || Asked { heard: heard.clone(), timer: None, flush: false };
+    let (sender, _events) = channel::unbounded_channel();
+    let handler = move || Asked { events: sender.clone(), timer: None, flush: false };
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let running = Server::new(Config::default())
         .shards(3)

@@ -1,5 +1,5 @@
-//! Two ways to one answer: a plain request of long-polling is served without hyper, one with a field that is no wish of
-//! anybody's by hyper. Each request goes both ways, whole and in pieces.
+//! Plain requests of long-polling are served without hyper; with an additional field that has no effect, hyper serves
+//! them. Each request is sent in both ways, complete and in pieces, and the answers must be the same.
 
 use engineio::{
     CloseReason,
@@ -8,7 +8,7 @@ use engineio::{
 
 use super::support::{Event, Http, Response, TestServer, post_request, request, sid_of};
 
-/// hyper ignores an expectation that it does not know, but the head is not plain with it.
+/// hyper ignores an unknown expectation, but a head with one is not plain.
 const UNUSUAL: &str = "Expect: nothing\r\n";
 
 /// How a request is sent.
@@ -16,7 +16,7 @@ const UNUSUAL: &str = "Expect: nothing\r\n";
 enum Way {
     /// Without hyper, in one segment.
     Plain,
-    /// Without hyper, cut at this part of its length, in hundredths.
+    /// Without hyper, cut after this percentage of its length.
     Cut(usize),
     /// By hyper.
     Hyper,
@@ -26,13 +26,13 @@ enum Way {
 
 const WAYS: [Way; 7] = [Way::Plain, Way::Cut(1), Way::Cut(30), Way::Cut(70), Way::Cut(99), Way::Hyper, Way::HyperCut];
 
-/// A request to a session that has "hello" queued; `SID` in it stands for the session's sid.
+/// A request to a session that has "hello" queued; `SID` in it is replaced by the session's sid.
 struct Row {
     name: &'static str,
     text: String,
     status: u16,
-    /// Whether the connection serves on is not asked: it ends where a body was not read and has not come yet, and after
-    /// HTTP/1.0.
+    /// Whether to leave out the check that the connection serves another request. It ends if a body was not read and
+    /// has not come yet, and after HTTP/1.0.
     alone: bool,
 }
 
@@ -44,7 +44,7 @@ fn alone(name: &'static str, text: String, status: u16) -> Row {
     Row { alone: true, ..row(name, text, status) }
 }
 
-/// What came back, without what differs by its nature.
+/// The answer, without what differs every time.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
@@ -52,7 +52,7 @@ struct Answer {
     body: Vec<u8>,
     /// The status of another request on the same connection; `None` when it has ended.
     next: Option<u16>,
-    /// What a poll gets then, on a connection of its own.
+    /// What a poll on another connection gets after that.
     after: String,
 }
 
@@ -74,10 +74,10 @@ async fn send(server: &TestServer, way: Way, text: &str) -> Http {
     let mut http = server.connect().await;
     if !first.is_empty() {
         http.send(first).await;
-        // The first part lies at the server before this one connects, so it is read before this one is answered.
+        // The first part reaches the server before this connection does, so it is read before this one is answered.
         server.connect().await.stay_here().await;
     }
-    // A connection may be refused, and closed, by its first part.
+    // The first part alone may get the connection refused and closed.
     let _ = tokio::io::AsyncWriteExt::write_all(&mut http.stream, rest).await;
     http
 }
@@ -97,7 +97,7 @@ async fn ask(server: &TestServer, way: Way, row: &Row) -> Answer {
     } else {
         Some(http.get("EIO=4&transport=polling").await.status)
     };
-    // A session that lives has a poll answered; one that polls already ends by this one.
+    // If the session lives, this poll is answered; if a poll waits already, this one ends the session.
     let query = format!("EIO=4&transport=polling&sid={sid}");
     assert!([200, 400].contains(&server.post(&query, "4after").await.status));
     let after = server.get(&query).await.body;
@@ -237,7 +237,7 @@ async fn a_request_gets_the_same_answer_and_does_the_same_with_hyper_and_without
 }
 
 #[tokio::test]
-async fn a_long_answer_is_compressed_both_ways() {
+async fn a_long_answer_is_compressed_with_hyper_and_without() {
     let server = TestServer::start(|config| config.cors = Some(Cors::default()));
     for (extra, coding) in
         [("Accept-Encoding: gzip\r\n", "gzip"), ("Accept-Encoding: br, deflate\r\n", "deflate"), ("", "")]
@@ -296,9 +296,9 @@ async fn plain_and_other_requests_alternate_on_one_connection_and_within_one_seg
 }
 
 #[tokio::test]
-async fn a_poll_whose_session_ends_without_a_word_gets_400_both_ways() {
+async fn a_poll_whose_session_ends_abruptly_gets_400_with_hyper_and_without() {
     for way in [Way::Plain, Way::Hyper] {
-        // On one shard what was sent first begins first.
+        // On one shard the request that was sent first begins first.
         let mut server = TestServer::start_shards(1, |_| {});
         let query = format!("EIO=4&transport=polling&sid={}", server.open().await);
         let mut poll = send(&server, way, &request("GET", &query, "", "")).await;
@@ -312,14 +312,14 @@ async fn a_poll_whose_session_ends_without_a_word_gets_400_both_ways() {
 }
 
 #[tokio::test]
-async fn a_peer_that_is_gone_while_its_poll_waits_ends_its_session_both_ways() {
+async fn a_peer_that_disconnects_during_its_poll_ends_its_session_with_hyper_and_without() {
     for way in [Way::Plain, Way::Cut(50), Way::Hyper] {
         for reset in [false, true] {
             let mut server = TestServer::start_shards(1, |_| {});
             let query = format!("EIO=4&transport=polling&sid={}", server.open().await);
             assert_eq!(server.event().await, Event::Opened);
             let poll = send(&server, way, &request("GET", &query, "", "")).await;
-            // Served after it: the poll waits now.
+            // Answered after it, so the poll waits now.
             server.connect().await.stay_here().await;
             if reset {
                 poll.stream.set_zero_linger().unwrap();

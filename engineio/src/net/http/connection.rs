@@ -1,4 +1,4 @@
-//! The requests of one connection, one after the other, and its end.
+//! The requests of one connection that hyper serves, and the end of the connection.
 
 use std::{
     convert::Infallible,
@@ -39,7 +39,8 @@ use crate::{
     },
 };
 
-/// Speaks HTTP, by hyper, with a connection of which `early` was read already, and whose first head has been due since `since`.
+/// Serves a connection with hyper. `early` holds the bytes that were read already; the first head has been due since
+/// `since`.
 pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
@@ -67,15 +68,15 @@ pub(super) async fn serve<H: Handler + 'static>(
     })
 }
 
-/// What comes of a connection that hyper has spoken with.
+/// What becomes of a connection after hyper served it.
 pub(super) enum Spoken<H: Handler> {
-    /// It is between two requests, and a head has been due since `since`.
+    /// It is between two requests; a head has been due since `since`.
     Free { stream: PeerStream, unread: Vec<u8>, since: Instant, in_flight: InFlight<H> },
-    /// It is a WebSocket to go on with, or at its end.
+    /// It is a WebSocket, or over.
     Over(Option<ReadLoop<H>>),
 }
 
-/// How hyper leaves a connection; `unread` was read beyond the last request.
+/// The state in which hyper leaves a connection. `unread` was read after the last request.
 enum Left {
     /// Between two requests.
     Free {
@@ -83,7 +84,7 @@ enum Left {
         unread: Vec<u8>,
         since: Instant,
     },
-    /// To be closed or taken over.
+    /// It must be closed or switched to another protocol.
     Closing {
         stream: PeerStream,
         unread: Vec<u8>,
@@ -91,13 +92,13 @@ enum Left {
     Broken,
 }
 
-/// Why hyper speaks no more.
+/// Why hyper stopped.
 enum Ended {
-    /// It says so.
+    /// hyper's own result.
     Hyper(hyper::Result<()>),
     /// A head was overdue.
     Overdue,
-    /// It is between two requests, since then; it need not wait for the next one.
+    /// The connection has been between two requests since then; hyper need not wait for the next one.
     Free(Instant),
 }
 
@@ -108,14 +109,14 @@ async fn serve_http<H: Handler + 'static>(
     early: Bytes,
     since: Instant,
 ) -> Left {
-    // The hooks see every request, so hyper keeps them all.
+    // The hooks must see every request, so hyper keeps serving.
     let (drain, keeps) = edge.shard.turn(|shard| (Rc::clone(&shard.io.drain), shard.hooks.is_some()));
     let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
     let head = Rc::new(HeadTimeout::since(since));
     let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
-    // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
+    // The same rule as for a WebSocket: a peer that reads no byte for `ping_timeout` is gone.
     let stream = WriteTimeout::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
     let mut http = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -126,8 +127,8 @@ async fn serve_http<H: Handler + 'static>(
             told = true;
             Pin::new(&mut http).graceful_shutdown();
         }
-        // hyper calls a connection done although its last response may not be written whole. Asked again it shuts the
-        // stream down, which [`WriteTimeout`] leaves to us, and before that it writes.
+        // hyper reports a connection as done although its last response may not be written completely. Polled again it
+        // writes, and then shuts the stream down, which [`WriteTimeout`] leaves to us.
         if !done {
             match Pin::new(&mut http).poll(cx) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Hyper(Err(error))),
@@ -141,14 +142,14 @@ async fn serve_http<H: Handler + 'static>(
         if let Some(since) = head.free_since().filter(|_| !keeps && !told && !done) {
             return Poll::Ready(Ended::Free(since));
         }
-        // After hyper: what came in time may have lain unread, because the process stood still.
+        // After hyper: input that came in time may have been unread, because the process stalled.
         overdue.as_mut().poll(cx).map(|()| Ended::Overdue)
     });
     let ended = speaking.await;
     last_words(&shard, ended, http.into_parts()).await
 }
 
-/// What hyper leaves unsaid where it ends.
+/// Sends the answers that hyper leaves out when it stops.
 async fn last_words<H: Handler, S>(
     shard: &ShardRef<H>,
     ended: Ended,
@@ -164,8 +165,8 @@ async fn last_words<H: Handler, S>(
         Ended::Hyper(Err(error)) => {
             tracing::debug!(%error, "connection ended");
             match error {
-                // RFC 9113, 3.4: the preface of HTTP/2, which is not spoken, is made to fail. The one head that hyper
-                // leaves unanswered.
+                // RFC 9113, 3.4: the preface of HTTP/2, which is not supported, is made to fail. It is the one head
+                // that hyper does not answer.
                 error if error.is_parse_version_h2() => Some(StatusCode::BAD_REQUEST),
                 error if error.is_parse() => None,
                 _ => return Left::Broken,
@@ -173,7 +174,8 @@ async fn last_words<H: Handler, S>(
         }
         Ended::Overdue => {
             tracing::debug!("connection ended: no request within head_timeout");
-            // RFC 9112, 2.2: empty lines begin no request. RFC 9110, 15.5.9: one that has begun is answered.
+            // RFC 9112, 2.2: empty lines do not begin a request. RFC 9110, 15.5.9: a request that has begun is
+            // answered.
             let begun = parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
             if !begun {
                 return Left::Broken;
@@ -183,7 +185,7 @@ async fn last_words<H: Handler, S>(
     };
     if let Some(status) = refusal {
         let answer = shard.turn(|shard| encode(&answer::closing(status), shard.io.date.now()));
-        // Its peer may not have read the answers before it.
+        // The peer may not have read the answers before it.
         if stream.write_all(&answer).await.is_err() {
             return Left::Broken;
         }
@@ -192,11 +194,11 @@ async fn last_words<H: Handler, S>(
     Left::Closing { stream, unread: [&parts.read_buf, &*unread].concat() }
 }
 
-/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
+/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for responses under way.
 pub(in crate::net) struct InFlight<H: Handler>(ShardRef<H>);
 
 impl<H: Handler> InFlight<H> {
-    /// For a request that another server passes on: that server's own shutdown decides whether it comes.
+    /// For a request that another server passes on: that server's shutdown decides whether the response is sent.
     #[cfg(feature = "tower")]
     pub(in crate::net) fn one(shard: &ShardRef<H>) -> Self {
         shard.turn(|shard| shard.io.http += 1);
@@ -240,8 +242,8 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Requests<H> {
             head.begin();
             Ok(response.map(Full::new))
         });
-        // hyper may see the end of the stream before it polls this for the first time, and drop it. A request that came
-        // counts all the same: it begins now. (hyper polls again at once, with a waker.)
+        // hyper may see the end of the stream before it first polls this, and drop it. A request that arrived counts
+        // all the same, so it begins now. (hyper polls again at once, with a waker.)
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(response) => Box::pin(std::future::ready(response)),
             Poll::Pending => answer,

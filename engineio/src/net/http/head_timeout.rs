@@ -1,55 +1,56 @@
-//! How long a connection may take over the head of a request: `head_timeout`, from when the last response was made, or from
-//! when the stream last took what it had refused of it.
+//! How long a connection may take for the head of a request: `head_timeout`, counted from when the last response was
+//! made, or from when the stream last accepted a blocked part of it.
 //!
-//! hyper has the same limit, by a timer of tokio's that is set anew for every request. Here it is one for each
-//! connection, looked at when it comes, which is seldom: a request only notes the time.
+//! hyper has the same limit, with a tokio timer that is set again for every request. Here it is one timer for each
+//! connection, which is checked only when it fires: a request only notes the time.
 
 use std::{cell::Cell, pin::pin, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
-/// Whether a connection owes a head, as its service and its stream tell.
+/// Whether a connection's next head is due, as its service and its stream report.
 #[derive(Debug)]
 pub(super) struct HeadTimeout {
-    /// Since when; `None` while a request is served.
+    /// Since when a head is due; `None` while a request is served.
     since: Cell<Option<Instant>>,
-    /// Part of a response is not out: the peer may not have seen it, so it owes nothing yet.
+    /// Part of a response is not sent: the peer may not have seen it, so no head is due yet.
     blocked: Cell<bool>,
-    /// A request was served, and the last one had no body that may still come.
+    /// A request was served, and the last one has no body that may still come.
     free: Cell<bool>,
 }
 
 impl HeadTimeout {
-    /// Of a connection whose first head has been due since then.
+    /// For a connection whose first head has been due since then.
     pub(super) fn since(since: std::time::Instant) -> Self {
         let since = Cell::new(Some(Instant::from_std(since)));
         Self { since, blocked: Cell::new(false), free: Cell::new(false) }
     }
 
-    /// A head came, of a request with a body or none.
+    /// A head came, of a request with or without a body.
     pub(super) fn end(&self, has_body: bool) {
         self.since.set(None);
         self.free.set(!has_body);
     }
 
-    /// Since when the connection has been between two requests, its last response out and nothing of a body due.
+    /// Since when the connection has been between two requests, with its last response sent and no part of a body still
+    /// to come.
     pub(super) fn free_since(&self) -> Option<std::time::Instant> {
         self.since.get().filter(|_| self.free.get() && !self.blocked.get()).map(Instant::into_std)
     }
 
-    /// The response to its request is made.
+    /// The response to the request was made.
     pub(super) fn begin(&self) {
         self.since.set(Some(Instant::now()));
     }
 
-    /// The stream does not take a response (or does again).
+    /// The stream does not accept a response, or does again.
     pub(super) fn set_blocked(&self, blocked: bool) {
         if self.blocked.replace(blocked) && !blocked && self.since.get().is_some() {
             self.begin();
         }
     }
 
-    /// Ends when a head has been due for `limit`.
+    /// Completes when a head has been due for `limit`.
     pub(super) async fn exceeded(&self, limit: Duration) {
         let mut sleep = pin!(sleep_until(self.deadline(limit)));
         loop {
@@ -62,7 +63,7 @@ impl HeadTimeout {
         }
     }
 
-    /// The first moment at which the limit may be exceeded, as things stand.
+    /// The earliest time at which the limit may be exceeded, in the present state.
     fn deadline(&self, limit: Duration) -> Instant {
         self.since.get().filter(|_| !self.blocked.get()).unwrap_or_else(Instant::now) + limit
     }
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_peer_that_takes_a_response_slowly_owes_no_head_before_it_has_it() {
+    async fn no_head_is_due_while_a_peer_slowly_reads_a_response() {
         let head = HeadTimeout::since(Instant::now().into_std());
         let mut exceeded = pin!(head.exceeded(LIMIT));
         head.begin();
@@ -130,7 +131,7 @@ mod tests {
         head.set_blocked(false);
         assert!(!ends(&mut exceeded, LIMIT - 2 * MS).await);
         assert!(ends(&mut exceeded, 4 * MS).await);
-        // Blocked while the next request is served already (it was pipelined): nothing is owed.
+        // Blocked while the next request is already served (it was pipelined): no head is due.
         head.end(false);
         head.set_blocked(true);
         head.set_blocked(false);

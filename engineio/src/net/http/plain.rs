@@ -1,9 +1,9 @@
-//! Long-polling without hyper: the task of a connection whose requests are plain ([`crate::http::plain`]).
+//! Long-polling without hyper: the task of a connection with plain requests ([`crate::http::plain`]).
 //!
-//! A GET of a session on this shard waits in the shard (`shard/plain_conn.rs`). A short POST to one is dealt with in the turn that reads
-//! it. Every other plain request is answered by the code that answers hyper's requests ([`EngineHttp`]); its body is read here. A
-//! request that is not plain takes the connection to hyper, from its first byte on. The connection comes back when hyper has
-//! served it.
+//! A GET of a session on this shard waits in the shard (`shard/plain_conn.rs`). A short POST to such a session is
+//! handled in the turn that reads it. Every other plain request is answered by the code that answers hyper's requests
+//! ([`EngineHttp`]); its body is read here. A request that is not plain passes the connection to hyper, from the
+//! request's first byte on. The connection comes back when hyper has served that request.
 //!
 //! ```text
 //!   Idle --- GET of a session here ----> Polling --- packets ---> Idle
@@ -58,14 +58,14 @@ use crate::{
     slab::Key,
 };
 
-/// How many requests of one connection are dealt with before the others have their turn.
+/// How many requests of one connection are handled before other tasks run.
 const BUDGET: usize = 16;
 
-/// How many bytes one read may bring where no body is due: so much waits behind a poll at most.
+/// The most bytes that one read returns when no body is due, and so the most that wait behind a poll.
 const READ: usize = 16 * 1024;
 
-/// Serves a connection of which `early` was read already. What comes of it is a WebSocket to go on with, or the connection's
-/// end.
+/// Serves a connection. `early` holds the bytes that were read already. The result is the read loop of a WebSocket, or
+/// `None` if the connection is over.
 pub(in crate::net) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
@@ -73,7 +73,7 @@ pub(in crate::net) async fn serve<H: Handler + 'static>(
     remote: SocketAddr,
 ) -> Option<ReadLoop<H>> {
     let mut in_flight = InFlight::begin(&shard)?;
-    // The application's hooks may take their time, and see every request: there hyper serves them all.
+    // The application's hooks may take time and must see every request, so with hooks hyper serves them all.
     let (mut since, hooked) = shard.turn(|shard| (shard.io.now, shard.hooks.is_some()));
     let (mut stream, mut unread) = (stream, Vec::from(early));
     loop {
@@ -101,29 +101,29 @@ pub(in crate::net) async fn serve<H: Handler + 'static>(
     }
 }
 
-/// How a connection ends here.
+/// How this task ends.
 #[derive(Debug)]
 enum End {
-    /// Its next request, of which `unread` was read, is for hyper.
+    /// The next request is for hyper; `unread` holds its first bytes.
     Unusual { stream: PeerStream, unread: Vec<u8>, since: Instant },
-    /// It is to be closed in stages: its peer may still read.
+    /// The connection must be closed in stages: its peer may still be reading.
     Polite(PeerStream),
-    /// It is closed already.
+    /// The connection is closed already.
     Gone,
 }
 
-/// What a turn came to.
+/// The result of a turn.
 enum Step {
-    /// Nothing to do before the task is woken.
+    /// Nothing to do until the task is woken.
     Wait,
-    /// The task is to serve this request.
+    /// The task must serve this request.
     Serve(Box<Parts>),
-    /// Bytes of the body of the request that the task serves.
+    /// Bytes of the body came, for the request that the task serves.
     Body,
     End(End),
 }
 
-/// The task of a connection.
+/// The task of a connection with plain requests.
 struct Requests<H: Handler> {
     shard: ShardRef<H>,
     key: Key,
@@ -158,7 +158,7 @@ impl<H: Handler + 'static> Requests<H> {
         }
     }
 
-    /// Answers a request as if it came from hyper.
+    /// Answers a request as if it had come from hyper.
     fn answer(&self, parts: Box<Parts>) -> Pin<Box<dyn Future<Output = Response<Bytes>>>> {
         let (config, left) = self.shard.turn(|shard| {
             let left = match shard.io.plain.conns.get(self.key).map(|conn| &conn.doing) {
@@ -167,14 +167,14 @@ impl<H: Handler + 'static> Requests<H> {
             };
             (Rc::clone(&shard.io.config), left)
         });
-        // A plain request asks for no WebSocket, so there is nothing to go on with.
+        // A plain request does not ask for a WebSocket, so the connection stays HTTP.
         let edge = EngineHttp::new(self.shard.clone(), config, self.remote, Rc::default());
         let body = RequestBody { shard: self.shard.clone(), key: self.key, left };
         Box::pin(async move { edge.answer(&parts, body).await })
     }
 }
 
-/// Goes on with a connection: writes what had blocked, reads, and deals with the requests that are there.
+/// Runs a turn: continues a blocked write, reads, and handles the requests that are there.
 fn turn<H: Handler>(shard: &mut Shard<H>, key: Key, cx: &mut Context<'_>) -> Step {
     if let Some(conn) = shard.io.plain.conns.get_mut(key) {
         conn.register(cx);
@@ -204,14 +204,14 @@ fn turn<H: Handler>(shard: &mut Shard<H>, key: Key, cx: &mut Context<'_>) -> Ste
             return step;
         }
     }
-    // The others first; there may be more here.
+    // Other tasks first; there may be more to read here.
     cx.waker().wake_by_ref();
     Step::Wait
 }
 
-/// Reads, and deals with a request that comes whole from where it lies; `None` when the turn is to go on.
+/// Reads, and handles a complete request without copying it; `None` if the turn should continue.
 fn read<H: Handler>(shard: &mut Shard<H>, key: Key, cx: &mut Context<'_>) -> Option<Step> {
-    // Lent out, so that the handler may be called while the bytes are borrowed.
+    // Taken out of the shard, so that the handler can be called while the bytes are borrowed.
     let mut scratch = std::mem::take(&mut shard.scratch);
     let step = match shard.io.read_plain(key, &mut scratch, cx) {
         Poll::Pending => Some(shard.io.wait_plain(key)),
@@ -233,7 +233,7 @@ fn take_in<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Option<S
     }
     conn.unread.extend_from_slice(bytes);
     if conn.is_idle() && !plain::may_be_whole(&conn.unread, conn.partial) {
-        // hyper's limit, and its answer beyond it.
+        // hyper has the same limit, and answers a head beyond it.
         conn.partial = if conn.unread.len() < MAX_HEAD { conn.unread.len() } else { 0 };
     } else if conn.is_idle() {
         conn.partial = 0;
@@ -245,15 +245,15 @@ fn take_in<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Option<S
 
 /// What the bytes at the front of a connection have begun.
 enum Begun {
-    /// A request of so many bytes that is answered, or will be.
+    /// A request of this many bytes, which is answered or will be.
     Request(usize),
-    /// A request whose head has so many bytes, and that the task is to serve.
+    /// A request whose head has this many bytes, and which the task must serve.
     Serve(usize, Box<Parts>),
     Partial,
     Unusual,
 }
 
-/// Deals with the request at the front of `bytes`.
+/// Handles the request at the front of `bytes`.
 fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     let config = Rc::clone(&shard.io.config);
     let request = match plain::read(bytes, &config) {
@@ -290,7 +290,7 @@ fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     serve_by_task(shard, key, &request)
 }
 
-/// Delivers the packets of a POST, and answers it.
+/// Passes on the packets of a POST, and answers it.
 fn deliver<H: Handler>(
     shard: &mut Shard<H>,
     key: Key,
@@ -300,7 +300,7 @@ fn deliver<H: Handler>(
 ) {
     let begun = shard.io.begin_post(session, Some(PostBody::Payload(form)), body.len() as u64);
     let result = begun.and_then(|(conn, _)| deliver_short(shard, conn, form, body));
-    // Whoever reads the answer may rely on what the packets led to.
+    // A client that has read the answer can rely on the effects of its packets.
     shard.report_closed();
     match result {
         Ok(()) => shard.io.answer_plain_post(key, relevant),
@@ -328,7 +328,7 @@ impl ShardIo {
         Poll::Ready(read.is_ok().then(|| buffer.filled().len()).filter(|count| *count > 0))
     }
 
-    /// Keeps what is left of `bytes`, which were all that is unread, after what they have begun.
+    /// Keeps the rest of `bytes`, which were all unread bytes, after the part that `begun` covers.
     fn note<B: AsRef<[u8]> + Into<Vec<u8>>>(&mut self, key: Key, bytes: B, begun: Begun) -> Option<Step> {
         let Some(conn) = self.plain.conns.get_mut(key) else { return Some(Step::End(End::Gone)) };
         let (taken, step) = match begun {
@@ -351,11 +351,11 @@ impl ShardIo {
         step
     }
 
-    /// The response to the request that the task served.
+    /// Sends the response to the request that the task served.
     fn end_serving(&mut self, key: Key, response: Response<Bytes>) {
         let Some(conn) = self.plain.conns.get_mut(key) else { return };
         let Doing::Serving { body_left } = conn.doing else { return };
-        // As hyper: the rest of a body that nobody wanted is passed over where it has come, and ends the connection else.
+        // As hyper does: the rest of an unread body is skipped if it has arrived; otherwise it ends the connection.
         let come = body_left.min(conn.unread.len());
         conn.unread = conn.unread.split_off(come);
         conn.partial = 0;
@@ -363,8 +363,8 @@ impl ShardIo {
         self.send_plain_response(key, response);
     }
 
-    /// Waits, unless the deadline has passed. Asked after reading: what came in time may have lain unread, because the
-    /// process stood still.
+    /// Waits, unless the deadline has passed. Called after reading: input that came in time may have been unread,
+    /// because the process stalled.
     fn wait_plain(&mut self, key: Key) -> Step {
         let Some(conn) = self.plain.conns.get_mut(key) else { return Step::End(End::Gone) };
         if conn.overdue(self.now).is_none() {
@@ -373,21 +373,22 @@ impl ShardIo {
         if conn.is_blocked() || conn.unread.is_empty() {
             return self.end_plain(key);
         }
-        // A head has begun: hyper's answer to that.
+        // A head has begun: hyper answers that.
         self.pass_to_hyper(key)
     }
 
-    /// The end of the stream, or its break.
+    /// Handles the end of the stream, or a broken stream.
     fn on_end_of_plain(&mut self, key: Key, cx: &Context<'_>) -> Step {
         let Some(conn) = self.plain.conns.get_mut(key) else { return Step::End(End::Gone) };
-        // A peer that sends a whole request and shuts its side at once is answered all the same, if that is soon.
+        // A peer that sends a complete request and closes its side at once is answered all the same, if the answer
+        // comes soon.
         if conn.kept_back < LATE {
             conn.kept_back += 1;
             cx.waker().wake_by_ref();
             return Step::Wait;
         }
         match conn.doing {
-            // Its head will not be whole; hyper says so.
+            // The head will not be completed; hyper answers that.
             Doing::Idle if !conn.unread.is_empty() => self.pass_to_hyper(key),
             Doing::Idle => self.close_plain(key),
             Doing::Serving { body_left: 1.. } if !std::mem::replace(&mut conn.ended, true) => Step::Body,
@@ -406,7 +407,7 @@ impl ShardIo {
         Step::End(self.plain.conns.remove(key).map_or(End::Gone, |conn| End::Polite(conn.stream)))
     }
 
-    /// The connection is gone; so is the session whose GET waited on it.
+    /// The connection is gone, and with it the session whose GET waited on it.
     fn end_plain(&mut self, key: Key) -> Step {
         let conn = self.plain.conns.remove(key);
         if let Some(Doing::Polling { session, .. }) = conn.map(|conn| conn.doing) {
@@ -416,7 +417,7 @@ impl ShardIo {
     }
 }
 
-/// The body of a request that the task serves, as its connection reads it.
+/// The body of a request that the task serves, read from its connection.
 struct RequestBody<H> {
     shard: ShardRef<H>,
     key: Key,
@@ -433,7 +434,7 @@ impl<H: Handler> Body for RequestBody<H> {
     type Data = Bytes;
     type Error = io::Error;
 
-    /// No waker is kept: the task that serves the request reads its connection, and polls this again when bytes came.
+    /// Keeps no waker: the task that serves the request reads its connection, and polls this again when bytes came.
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         if self.left == 0 {
             return Poll::Ready(None);

@@ -1,4 +1,4 @@
-//! What connections with plain requests are sent: a GET that waits is answered where its packets are flushed, in one write.
+//! The answers on connections with plain requests: the flush itself answers a waiting GET, in one write.
 
 use std::{task::Context, time::Instant};
 
@@ -22,11 +22,11 @@ use crate::{
     slab::Key,
 };
 
-/// Answers up to this many bytes are put together in the shard's buffer.
+/// Answers up to this many bytes are built in the shard's buffer.
 const SMALL: usize = 16 * 1024;
 
 impl ShardIo {
-    /// Keeps a connection of which `unread` was read already, and whose head has been due since `since`.
+    /// Keeps a connection. `unread` holds the bytes that were read already; its head has been due since `since`.
     pub(in crate::net) fn add_plain(&mut self, stream: PeerStream, unread: Vec<u8>, since: Instant) -> Key {
         let deadline = since + self.config.head_timeout;
         self.plain.insert(stream, unread, deadline)
@@ -47,7 +47,7 @@ impl ShardIo {
         }
     }
 
-    /// Answers a GET that waits; one whose connection is gone needs no answer, its session has ended with it.
+    /// Answers a waiting GET. If its connection is gone it needs no answer, because its session has ended too.
     pub(in crate::net) fn answer_waiting(&mut self, waiting: Waiting, body: PollBody) {
         match waiting {
             Waiting::Request(answer) => drop(answer.send(body)),
@@ -57,7 +57,7 @@ impl ShardIo {
 
     /// Answers a GET whose session is gone.
     pub(in crate::net) fn refuse_waiting(&mut self, waiting: &Waiting) {
-        // One that was passed on hears of it when the other end of its channel is dropped.
+        // A GET from elsewhere notices it when the other end of its channel is dropped.
         let Waiting::Plain(key) = *waiting else { return };
         let Some(relevant) = self.plain.take_poll(key) else { return };
         self.answer_plain(key, Refused::BadRequest.answer(&relevant), &relevant);
@@ -86,10 +86,10 @@ impl ShardIo {
         self.take_back_gather(out);
     }
 
-    /// Answers a POST whose packets were taken.
+    /// Answers a POST whose packets were accepted.
     pub(in crate::net) fn answer_plain_post(&mut self, key: Key, relevant: &HeaderMap) {
         let last = self.plain.is_last(key);
-        // A coding is for polls alone.
+        // Only polls are compressed.
         if last || relevant.keys().any(|name| *name != header::ACCEPT_ENCODING) {
             return self.answer_plain(key, answer::posted(relevant), relevant);
         }
@@ -99,13 +99,13 @@ impl ShardIo {
         self.take_back_gather(out);
     }
 
-    /// Answers whatever is being served; `request` is as much of its header fields as matters.
+    /// Answers the request that is being served; `request` holds those of its header fields that matter.
     pub(in crate::net) fn answer_plain(&mut self, key: Key, mut response: Response<Bytes>, request: &HeaderMap) {
         answer::finish(&mut response, request, &self.config);
         self.send_plain_response(key, response);
     }
 
-    /// Sends a response that is complete.
+    /// Sends a complete response.
     pub(in crate::net) fn send_plain_response(&mut self, key: Key, mut response: Response<Bytes>) {
         let Some(conn) = self.plain.conns.get_mut(key) else { return };
         let closes = response.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
@@ -134,7 +134,7 @@ impl ShardIo {
         self.plain.send(key, bytes, self.now, &self.config);
     }
 
-    /// Writes what the socket had not taken, and registers `cx` if there is more.
+    /// Continues a blocked write, and registers `cx` if more is left.
     pub(in crate::net) fn write_plain_on(&mut self, key: Key, cx: &mut Context<'_>) -> Sent {
         self.plain.write_on(key, self.now, &self.config, cx)
     }

@@ -1,8 +1,8 @@
-//! A connection with plain requests, as its shard keeps it (`net/http/plain.rs` has its task): what it does, what was
-//! read of it, and what it has not taken.
+//! A connection with plain requests, as its shard keeps it: what it is doing, what was read from it, and what it has
+//! not accepted yet. Its task is in `net/http/plain.rs`.
 //!
-//! The shard has the stream, so a poll is answered where its packets are flushed, as a WebSocket is written to: its task
-//! sleeps on.
+//! The stream is in the shard, so a poll is answered by the flush of its packets, as a WebSocket is. Its task keeps
+//! sleeping.
 
 use std::{
     io,
@@ -21,40 +21,40 @@ use crate::{
     slab::{Key, Slab},
 };
 
-/// All such connections of a shard.
+/// All connections with plain requests of a shard.
 #[derive(Debug)]
 pub(in crate::net) struct PlainConns {
     pub(in crate::net) conns: Slab<PlainConn>,
-    /// When to look at which of them, at the latest.
+    /// When to check which of them, at the latest.
     deadlines: Heap<Key>,
-    /// The answers that depend on nothing in their requests.
+    /// The answers that do not depend on their requests.
     pub(super) poll: Template,
     pub(super) posted: Template,
 }
 
-/// See the module.
+/// One connection. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct PlainConn {
     pub(in crate::net) stream: PeerStream,
     task: Option<Waker>,
     pub(in crate::net) doing: Doing,
-    /// Read, and not dealt with yet.
+    /// Bytes that were read and not handled yet.
     pub(in crate::net) unread: Vec<u8>,
-    /// So many bytes of it are known for a part of a head.
+    /// How many of these bytes are known to be a part of a head.
     pub(in crate::net) partial: usize,
-    /// What the socket has not taken of an answer, from its end on.
+    /// The part of an answer that the socket has not accepted.
     unsent: Option<Box<Unsent>>,
-    /// Until when the next head must come, or the peer must take a byte.
+    /// When the next head must have come, or the peer must have read a byte.
     deadline: Option<Instant>,
-    /// The soonest entry among the deadlines.
+    /// The earliest entry of this connection among the deadlines.
     armed: Option<Instant>,
-    /// The answer that is due, or out, is the last one.
+    /// The current or last answer is the final one.
     pub(in crate::net) last: bool,
     /// A write has failed.
     broken: bool,
-    /// How often the end of the stream was kept back.
+    /// How many times the end of the stream was held back.
     pub(in crate::net) kept_back: u8,
-    /// The peer sends no more.
+    /// The peer sends nothing more.
     pub(in crate::net) ended: bool,
 }
 
@@ -64,18 +64,18 @@ struct Unsent {
     written: usize,
 }
 
-/// What a connection is busy with.
+/// What a connection is doing.
 #[derive(Debug)]
 pub(in crate::net) enum Doing {
-    /// A head is due, or an answer is going out.
+    /// A head is due, or an answer is being sent.
     Idle,
-    /// A GET of this session waits for packets. What matters for its answer of its header fields, if anything does.
+    /// A GET of this session waits for packets. `relevant` holds those of its header fields that its answer depends on.
     Polling { session: ConnKey, relevant: Option<Box<HeaderMap>> },
-    /// The task has the request; so many bytes of its body are still to be taken.
+    /// The task serves the request; this many bytes of its body have not been read.
     Serving { body_left: usize },
 }
 
-/// How far an answer is out.
+/// How much of an answer has been sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::net) enum Sent {
     All,
@@ -99,7 +99,7 @@ impl PlainConns {
         }
     }
 
-    /// Keeps a connection of which `unread` was read already, and whose head must come until `deadline`.
+    /// Keeps a connection. `unread` holds the bytes that were read already; its head must come by `deadline`.
     pub(super) fn insert(&mut self, stream: PeerStream, unread: Vec<u8>, deadline: Instant) -> Key {
         let key = self.conns.insert(PlainConn {
             stream,
@@ -130,12 +130,12 @@ impl PlainConns {
         self.conns.get(key).is_some_and(|conn| matches!(conn.doing, Doing::Polling { .. }))
     }
 
-    /// Whether no request is to follow the one that is served.
+    /// Whether no request will follow the one that is being served.
     pub(super) fn is_last(&self, key: Key) -> bool {
         self.conns.get(key).is_some_and(|conn| conn.last)
     }
 
-    /// Takes a GET that waits, to answer it: what matters of its header fields.
+    /// Removes a waiting GET in order to answer it. Returns those of its header fields that matter.
     pub(super) fn take_poll(&mut self, key: Key) -> Option<HeaderMap> {
         let conn = self.conns.get_mut(key)?;
         match std::mem::replace(&mut conn.doing, Doing::Idle) {
@@ -147,7 +147,7 @@ impl PlainConns {
         }
     }
 
-    /// Writes an answer, as far as the peer takes it.
+    /// Writes an answer, as far as the peer accepts it.
     pub(super) fn send(&mut self, key: Key, bytes: &[u8], now: Instant, config: &Config) {
         let Some(conn) = self.conns.get_mut(key) else { return };
         conn.doing = Doing::Idle;
@@ -162,14 +162,14 @@ impl PlainConns {
         let rest = bytes.get(written..).filter(|rest| !rest.is_empty());
         conn.unsent = rest.map(|rest| Box::new(Unsent { bytes: rest.to_vec(), written: 0 }));
         let patience = if rest.is_some() { config.ping_timeout } else { config.head_timeout };
-        // Otherwise the task has nothing to do before more comes, for which it waits already.
+        // Otherwise the task has nothing to do until more bytes come, and it waits for those already.
         if conn.unsent.is_some() || conn.broken || conn.last || !conn.unread.is_empty() {
             conn.wake();
         }
         self.set_deadline(key, now + patience);
     }
 
-    /// Writes what the socket had not taken, and registers `cx` if there is more.
+    /// Continues a blocked write, and registers `cx` if more is left.
     pub(super) fn write_on(&mut self, key: Key, now: Instant, config: &Config, cx: &mut Context<'_>) -> Sent {
         loop {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.broken) else { return Sent::Broken };
@@ -184,7 +184,7 @@ impl PlainConns {
                 },
                 _ => return Sent::Broken,
             }
-            // Progress; and a head is due from when the answer before it is out.
+            // There was progress; and the next head is due only after the answer before it is sent.
             let patience = if unsent.written == unsent.bytes.len() {
                 conn.unsent = None;
                 config.head_timeout
@@ -195,12 +195,12 @@ impl PlainConns {
         }
     }
 
-    /// When to look at one of them.
+    /// When to check one of them.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Wakes those whose deadline has come; what it means is for their tasks to see, which read first.
+    /// Wakes the tasks whose deadline has come. They read first, and then decide what it means.
     pub(in crate::net) fn expire(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
@@ -217,7 +217,7 @@ impl PlainConns {
         }
     }
 
-    /// No request is to follow those that are being served.
+    /// No request will follow those that are being served.
     pub(in crate::net) fn end_all(&mut self) {
         let keys: Vec<_> = self.conns.keys().collect();
         for key in keys {
@@ -237,7 +237,7 @@ impl PlainConn {
     }
 
     fn arm(&mut self, deadline: Instant, key: Key, deadlines: &mut Heap<Key>) {
-        // Entries are not taken back; one that comes sooner serves.
+        // Entries are never removed; an earlier one is enough.
         if self.armed.is_none_or(|armed| deadline < armed) {
             self.armed = Some(deadline);
             deadlines.push(deadline, key);
@@ -262,18 +262,18 @@ impl PlainConn {
         self.unsent.is_some()
     }
 
-    /// Has a request served; no deadline of the connection's own runs meanwhile.
+    /// Begins a request; meanwhile the connection has no deadline of its own.
     pub(in crate::net) fn begin(&mut self, doing: Doing) {
         self.doing = doing;
         self.deadline = None;
     }
 
-    /// Whether its stream is to be read: a request behind one that is served waits, once it has begun to come.
+    /// Whether to read its stream. Once the next request has begun to come, it waits until the current one is answered.
     pub(in crate::net) fn wants_bytes(&self) -> bool {
         self.is_idle() || (self.unread.is_empty() && !self.ended)
     }
 
-    /// Registers the task that is to be woken for it.
+    /// Registers the task that must be woken for it.
     pub(in crate::net) fn register(&mut self, cx: &Context<'_>) {
         if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             self.task = Some(cx.waker().clone());

@@ -61,8 +61,8 @@ fn adding_task() -> mpsc::Sender<Command> {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async move {
             let mut sum = 0;
-            while let Some(told) = receiver.recv().await {
-                match told {
+            while let Some(command) = receiver.recv().await {
+                match command {
                     Command::Add(number) => sum += number,
                     Command::Sum(answer) => drop(answer.send(sum)),
                 }

@@ -189,7 +189,7 @@ impl Model {
                 Ok(Some(event)) => panic!("no deadline brings {event:?}"),
             }
         }
-        panic!("the same deadline is due for ever");
+        panic!("the same deadline is due again and again");
     }
 
     fn packet(&mut self, session: &mut Session, choice: u8) -> bool {

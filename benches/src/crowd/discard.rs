@@ -2,7 +2,7 @@
 //! server with two cores can use the generator's as well.
 //!
 //! The kernel discards the bytes (`MSG_TRUNC`, `man 7 tcp`), a few dozen messages at a time, and the clients are not
-//! registered for readiness. They answer no heartbeat, so they last only for `ping_interval`.
+//! registered for readiness. They answer no heartbeat, so use them for less than `ping_interval`.
 
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;

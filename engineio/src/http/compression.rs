@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_is_read_by_others() {
+    fn other_libraries_read_the_compressed_bodies() {
         let bodies = [b"a".repeat(5000), (0..40_000_u32).flat_map(u32::to_be_bytes).collect(), vec![]];
         for body in bodies {
             // Twice and at several levels, because a compressor is reused.

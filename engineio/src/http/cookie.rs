@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_header_is_refused() {
+    fn a_cookie_that_would_break_the_header_is_refused() {
         for cookie in [
             Cookie { name: String::new(), ..Cookie::default() },
             Cookie { name: "a b".into(), ..Cookie::default() },

@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(messages in proptest::collection::vec("[^\x1e]*", 1..20)) {
+        fn encoded_messages_are_decoded(messages in proptest::collection::vec("[^\x1e]*", 1..20)) {
             let mut encoder = Encoder::new(usize::MAX);
             for message in &messages {
                 let mut packet = Vec::new();

@@ -256,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_compressed_inflates(
+        fn compressed_messages_inflate(
             message in proptest::collection::vec(b'a'..b'e', 0..3000), window_bits in 9..=15_u8, level in 0..=9_u8,
         ) {
             if let Some(out) = compress(&message, Deflate { window_bits, threshold: 0, level }) {

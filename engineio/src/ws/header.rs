@@ -307,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_and_masked_is_decoded(len in prop_oneof![0..200_usize, 65_000..66_000_usize, any::<usize>()]) {
+        fn an_encoded_and_masked_header_is_decoded(len in prop_oneof![0..200_usize, 65_000..66_000_usize, any::<usize>()]) {
             let len = len & (usize::MAX >> 1);
             let mut bytes = encode(Opcode::Binary, len).to_vec();
             bytes[1] |= MASK;

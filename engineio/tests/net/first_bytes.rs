@@ -169,7 +169,7 @@ async fn a_full_server_and_a_server_for_every_origin_answer_alike_too() {
 }
 
 #[tokio::test]
-async fn what_a_handshake_decides_is_the_same_in_one_segment_or_two() {
+async fn the_result_of_a_handshake_is_the_same_in_one_segment_or_two() {
     let server = TestServer::start(|config| {
         config.allow_eio3 = true;
         config.open_packet = OpenPacket::WithAnswer;

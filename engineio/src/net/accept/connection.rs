@@ -114,8 +114,8 @@ async fn begin<H: Handler + 'static>(
             match switch {
                 Some(switch) => switch.run(shard, stream, early, remote).await,
                 None => {
-                    let patience = shard.turn(|shard| shard.io.config.close_timeout);
-                    Box::pin(stream.close_in_stages(patience)).await;
+                    let timeout = shard.turn(|shard| shard.io.config.close_timeout);
+                    Box::pin(stream.close_in_stages(timeout)).await;
                     None
                 }
             }
@@ -162,6 +162,6 @@ impl ShardIo {
 
 /// Writes the rest of a response, as long as the peer reads it.
 async fn write_rest<H: Handler>(shard: &ShardRef<H>, stream: &mut PeerStream, rest: &[u8]) -> Option<()> {
-    let patience = shard.turn(|shard| shard.io.config.ping_timeout);
-    tokio::time::timeout(patience, stream.write_all(rest)).await.ok()?.ok()
+    let timeout = shard.turn(|shard| shard.io.config.ping_timeout);
+    tokio::time::timeout(timeout, stream.write_all(rest)).await.ok()?.ok()
 }

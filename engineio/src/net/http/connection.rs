@@ -50,7 +50,7 @@ pub(super) async fn serve<H: Handler + 'static>(
 ) -> Spoken<H> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let switch = Rc::default();
-    let patience = config.close_timeout;
+    let timeout = config.close_timeout;
     let edge = EngineHttp::new(shard.clone(), config, remote, Rc::clone(&switch));
     let (stream, unread) = match serve_http(edge, stream, early, since).await {
         Left::Free { stream, unread, since } => return Spoken::Free { stream, unread, since, in_flight },
@@ -62,7 +62,7 @@ pub(super) async fn serve<H: Handler + 'static>(
     Spoken::Over(match switch {
         Some(switch) => switch.run(shard, stream, unread, remote).await,
         None => {
-            stream.close_in_stages(patience).await;
+            stream.close_in_stages(timeout).await;
             None
         }
     })
@@ -146,11 +146,11 @@ async fn serve_http<H: Handler + 'static>(
         overdue.as_mut().poll(cx).map(|()| Ended::Overdue)
     });
     let ended = speaking.await;
-    last_words(&shard, ended, http.into_parts()).await
+    send_final_answer(&shard, ended, http.into_parts()).await
 }
 
 /// Sends the answers that hyper leaves out when it stops.
-async fn last_words<H: Handler, S>(
+async fn send_final_answer<H: Handler, S>(
     shard: &ShardRef<H>,
     ended: Ended,
     parts: http1::Parts<TokioIo<WriteTimeout>, S>,

@@ -43,7 +43,7 @@ use super::{
     },
     connection::{self, InFlight, Spoken},
     service::EngineHttp,
-    write_timeout::LATE,
+    write_timeout::EXTRA_POLLS,
 };
 use crate::{
     Handler,
@@ -84,8 +84,8 @@ pub(in crate::net) async fn serve<H: Handler + 'static>(
                 End::Unusual { stream, unread, since } => (stream, unread, since),
                 End::Polite(stream) => {
                     drop(in_flight);
-                    let patience = shard.turn(|shard| shard.io.config.close_timeout);
-                    Box::pin(stream.close_in_stages(patience)).await;
+                    let timeout = shard.turn(|shard| shard.io.config.close_timeout);
+                    Box::pin(stream.close_in_stages(timeout)).await;
                     return None;
                 }
                 End::Gone => return None,
@@ -382,8 +382,8 @@ impl ShardIo {
         let Some(conn) = self.plain.conns.get_mut(key) else { return Step::End(End::Gone) };
         // A peer that sends a complete request and closes its side at once is answered all the same, if the answer
         // comes soon.
-        if conn.kept_back < LATE {
-            conn.kept_back += 1;
+        if conn.held_back < EXTRA_POLLS {
+            conn.held_back += 1;
             cx.waker().wake_by_ref();
             return Step::Wait;
         }

@@ -25,7 +25,7 @@ use super::{super::peer::stream::PeerStream, head_timeout::HeadTimeout};
 
 /// How many more times the reader is polled before it gets the end of the stream. In the first poll the earlier bytes
 /// are handled; tasks that this woke (the driver, which ends the turn) run before the second.
-pub(super) const LATE: u8 = 2;
+pub(super) const EXTRA_POLLS: u8 = 2;
 
 /// A stream with a write time-out. See the module.
 #[derive(Debug)]
@@ -33,18 +33,18 @@ pub(super) struct WriteTimeout {
     stream: PeerStream,
     /// Bytes that were read earlier, not by hyper.
     early: Bytes,
-    patience: Duration,
+    timeout: Duration,
     /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Is told of blocked writes.
     head: Rc<HeadTimeout>,
     /// How many times the end of the stream was held back.
-    kept_back: u8,
+    held_back: u8,
 }
 
 impl WriteTimeout {
-    pub(super) const fn new(stream: PeerStream, early: Bytes, patience: Duration, head: Rc<HeadTimeout>) -> Self {
-        Self { stream, early, patience, stalled: None, head, kept_back: 0 }
+    pub(super) const fn new(stream: PeerStream, early: Bytes, timeout: Duration, head: Rc<HeadTimeout>) -> Self {
+        Self { stream, early, timeout, stalled: None, head, held_back: 0 }
     }
 
     /// The stream, and the bytes to read before it.
@@ -58,8 +58,8 @@ impl WriteTimeout {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timeout = self.timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -70,8 +70,8 @@ impl AsyncRead for WriteTimeout {
         if self.early.is_empty() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-            if buffer.filled().len() == before && self.kept_back < LATE {
-                self.kept_back += 1;
+            if buffer.filled().len() == before && self.held_back < EXTRA_POLLS {
+                self.held_back += 1;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }

@@ -53,7 +53,7 @@ pub(in crate::net) struct PlainConn {
     /// A write has failed.
     broken: bool,
     /// How many times the end of the stream was held back.
-    pub(in crate::net) kept_back: u8,
+    pub(in crate::net) held_back: u8,
     /// The peer sends nothing more.
     pub(in crate::net) ended: bool,
 }
@@ -112,7 +112,7 @@ impl PlainConns {
             armed: None,
             last: false,
             broken: false,
-            kept_back: 0,
+            held_back: 0,
             ended: false,
         });
         self.set_deadline(key, deadline);
@@ -161,12 +161,12 @@ impl PlainConns {
         };
         let rest = bytes.get(written..).filter(|rest| !rest.is_empty());
         conn.unsent = rest.map(|rest| Box::new(Unsent { bytes: rest.to_vec(), written: 0 }));
-        let patience = if rest.is_some() { config.ping_timeout } else { config.head_timeout };
+        let timeout = if rest.is_some() { config.ping_timeout } else { config.head_timeout };
         // Otherwise the task has nothing to do until more bytes come, and it waits for those already.
         if conn.unsent.is_some() || conn.broken || conn.last || !conn.unread.is_empty() {
             conn.wake();
         }
-        self.set_deadline(key, now + patience);
+        self.set_deadline(key, now + timeout);
     }
 
     /// Continues a blocked write, and registers `cx` if more is left.
@@ -185,13 +185,13 @@ impl PlainConns {
                 _ => return Sent::Broken,
             }
             // There was progress; and the next head is due only after the answer before it is sent.
-            let patience = if unsent.written == unsent.bytes.len() {
+            let timeout = if unsent.written == unsent.bytes.len() {
                 conn.unsent = None;
                 config.head_timeout
             } else {
                 config.ping_timeout
             };
-            self.set_deadline(key, now + patience);
+            self.set_deadline(key, now + timeout);
         }
     }
 

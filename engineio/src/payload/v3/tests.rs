@@ -162,7 +162,7 @@ fn a_body_keeps_to_its_limit_but_takes_one_frame() {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(
+    fn encoded_messages_are_decoded(
         packets in proptest::collection::vec(
             prop_oneof![
                 ".{0,20}".prop_map(|text| Message::Text(text.into())),

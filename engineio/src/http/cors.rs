@@ -4,7 +4,12 @@
 //! only control reading. [`Origins`] controls who may talk to the server at all; an origin refused there gets no CORS
 //! headers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -68,7 +73,7 @@ pub enum CorsOrigins {
     Test(OriginTest),
 }
 
-/// A test for an origin: a regular expression or a function in Node.
+/// A test for an origin: a regular expression or a function in Node. No origin passes when it panics.
 #[derive(Clone)]
 pub struct OriginTest(Arc<dyn Fn(&HeaderValue) -> bool + Send + Sync>);
 
@@ -77,6 +82,11 @@ impl OriginTest {
     #[must_use]
     pub fn new(test: impl Fn(&HeaderValue) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(test))
+    }
+
+    /// Whether the origin passes. After a panic nobody knows, and it does not: it costs the browser its answer, not the shard.
+    fn passes(&self, origin: &HeaderValue) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(origin))).unwrap_or(false)
     }
 }
 
@@ -104,7 +114,7 @@ impl Cors {
             CorsOrigins::Fixed(origin) => Some(origin.clone()),
             CorsOrigins::Listed(origins) => asking.filter(|asking| origins.contains(asking)).cloned(),
             CorsOrigins::Reflect => asking.cloned(),
-            CorsOrigins::Test(test) => asking.filter(|asking| (test.0)(asking)).cloned(),
+            CorsOrigins::Test(test) => asking.filter(|asking| test.passes(asking)).cloned(),
         };
         if let Some(origin) = named.filter(|_| rule.allow(request)) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);

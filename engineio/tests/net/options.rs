@@ -4,7 +4,7 @@ use std::io::Read as _;
 
 use engineio::{
     Config, Message,
-    http::{Cookie, Cors, CorsOrigins},
+    http::{Cookie, Cors, CorsOrigins, cors::OriginTest},
     net::Server,
     session::Transport,
 };
@@ -12,7 +12,7 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite;
 
-use super::support::{Response, TestServer, next_text, request, sid_of, soon, upgrade_request};
+use super::support::{Response, TestServer, next_text, request, sid_of, soon, upgrade_request, upgrade_request_with};
 
 const OPEN: &str = "EIO=4&transport=polling";
 const WEBSOCKET: &str = "EIO=4&transport=websocket";
@@ -164,5 +164,26 @@ async fn the_slash_at_the_end_of_the_path_may_be_left_out_if_configured() {
         http.send(upgrade_request(WEBSOCKET).replace("/engine.io/?", "/engine.io?").as_bytes()).await;
         assert_eq!(http.response().await.status, if with_slash { 404 } else { 101 });
         server.open().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_test_of_an_origin_names_no_origin_and_breaks_nothing() {
+    let server = TestServer::start_shards(2, |config| {
+        let test = OriginTest::new(|_| panic!("the test of an origin panics"));
+        config.cors = Some(Cors::with_origins(CorsOrigins::Test(test)));
+    });
+    let origin = "Origin: https://any.example\r\n";
+    for _ in 0..2 {
+        let mut http = server.connect().await;
+        http.send(request("GET", "EIO=4&transport=polling", origin, "").as_bytes()).await;
+        let opened = http.response().await;
+        assert_eq!((opened.status, opened.head.contains("access-control-allow-origin")), (200, false));
+        let query = format!("EIO=4&transport=polling&sid={}", sid_of(&opened.body));
+        http.send(request("POST", &query, &format!("{origin}Content-Length: 1\r\n"), "3").as_bytes()).await;
+        assert_eq!(http.response().await.status, 200);
+        let mut http = server.connect().await;
+        http.send(upgrade_request_with("EIO=4&transport=websocket", origin.trim_end()).as_bytes()).await;
+        assert_eq!(http.response().await.status, 101);
     }
 }

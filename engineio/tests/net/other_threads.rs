@@ -465,3 +465,40 @@ async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
     assert_eq!(statuses, [(200, false), (400, true)]);
     handle.shutdown(Duration::ZERO);
 }
+
+/// Most of them find the shard full, and wait: a wake that is missed holds one up for ever.
+#[tokio::test]
+async fn many_senders_that_wait_all_get_in_and_each_in_its_order() {
+    const EACH: usize = 300;
+    let (running, mut hears) = start(2, |_| {});
+    let send = |sender: usize| {
+        let handle = running.handle();
+        move |number| (handle.clone(), ask(Ask::Count(sender * EACH + number)).with_weight(1 << 20))
+    };
+    let threads: Vec<_> = (0..6).map(|sender| (sender, send(sender))).collect();
+    for (sender, message) in threads {
+        if sender % 2 == 0 {
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    let (handle, message) = message(number);
+                    handle.send_blocking(1, message).unwrap();
+                }
+            });
+        } else {
+            tokio::spawn(async move {
+                for number in 0..EACH {
+                    let (handle, message) = message(number);
+                    handle.send(1, message).await.unwrap();
+                }
+            });
+        }
+    }
+    let mut next = [0; 6];
+    for _ in 0..6 * EACH {
+        let heard = tokio::time::timeout(Duration::from_secs(20), hears.recv()).await.expect("the next message");
+        let Some(Heard::Count(count)) = heard else { panic!("{heard:?}") };
+        assert_eq!(count % EACH, next[count / EACH]);
+        next[count / EACH] += 1;
+    }
+    end(running);
+}

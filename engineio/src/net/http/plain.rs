@@ -124,11 +124,20 @@ enum Step {
 }
 
 /// The task of a connection with plain requests.
-struct Requests<H> {
+struct Requests<H: Handler> {
     shard: ShardRef<H>,
     key: Key,
     remote: SocketAddr,
     serving: Option<Pin<Box<dyn Future<Output = Response<Bytes>>>>>,
+}
+
+impl<H: Handler> Drop for Requests<H> {
+    /// After a panic in what it served: the shard has the stream, and a peer would wait for the answer for ever.
+    fn drop(&mut self) {
+        if self.serving.is_some() {
+            self.shard.turn_unless_broken(|shard| drop(shard.io.plain.conns.remove(self.key)));
+        }
+    }
 }
 
 impl<H: Handler + 'static> Requests<H> {

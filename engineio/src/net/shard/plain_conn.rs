@@ -204,6 +204,10 @@ impl PlainConns {
     pub(in crate::net) fn expire(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
+            // Another entry stands for it, and comes in time.
+            if conn.armed.is_some_and(|armed| armed > now) {
+                continue;
+            }
             conn.armed = None;
             match conn.deadline {
                 Some(deadline) if deadline > now => conn.arm(deadline, key, &mut self.deadlines),
@@ -274,5 +278,34 @@ impl PlainConn {
         if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             self.task = Some(cx.waker().clone());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deadline_that_moves_to_and_fro_is_one_entry_or_two() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut plain, second) = (PlainConns::new(&Config::default()), Duration::from_secs(1));
+        let mut now = Instant::now();
+        let key = plain.insert(stream.into(), Vec::new(), now + 10 * second);
+        for _ in 0..100 {
+            // An answer that its peer does not take at once, and then does.
+            plain.set_deadline(key, now + 20 * second);
+            now += 10 * second;
+            plain.expire(now);
+            plain.set_deadline(key, now + 5 * second);
+            plain.set_deadline(key, now + 10 * second);
+        }
+        let mut entries = 0;
+        while plain.deadlines.pop_due(now + 1000 * second).is_some() {
+            entries += 1;
+        }
+        assert!((1..=2).contains(&entries), "{entries}");
     }
 }

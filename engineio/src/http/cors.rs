@@ -73,7 +73,7 @@ pub enum CorsOrigins {
     Test(OriginTest),
 }
 
-/// A test for an origin: a regular expression or a function in Node. No origin passes when it panics.
+/// A test for an origin: a regular expression or a function in Node. If the test panics, the origin does not pass.
 #[derive(Clone)]
 pub struct OriginTest(Arc<dyn Fn(&HeaderValue) -> bool + Send + Sync>);
 
@@ -84,7 +84,7 @@ impl OriginTest {
         Self(Arc::new(test))
     }
 
-    /// Whether the origin passes. After a panic nobody knows, and it does not: it costs the browser its answer, not the shard.
+    /// Whether the origin passes. After a panic it does not: that costs the browser its answer, but not the shard.
     fn passes(&self, origin: &HeaderValue) -> bool {
         catch_unwind(AssertUnwindSafe(|| (self.0)(origin))).unwrap_or(false)
     }

@@ -204,7 +204,7 @@ async fn a_stream_that_keeps_bytes_until_it_is_flushed_is_flushed_to_the_end() {
             ws.send(text(format!("4{}", "x".repeat(1000)))).await.unwrap();
             assert_eq!(next(&mut ws).await.unwrap().len(), 1001, "{buffer}");
         }
-        // The close frame, and the end of the stream, are still to be sent when it has blocked.
+        // When it has blocked, the close frame and the end of the stream must still be sent.
         let last = format!("4last{}", "x".repeat(10_000));
         ws.send(text(last.clone())).await.unwrap();
         assert_eq!(next(&mut ws).await, Some(text(last)), "{buffer}");

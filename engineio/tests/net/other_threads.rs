@@ -366,6 +366,7 @@ impl Drop for Tells {
 
 /// A server that answers requests outside the engine's path one after the other, when the test lets it. Each request
 /// reports that it waits, with a sender that lets it go on and a receiver that reports its end.
+#[expect(clippy::type_complexity, reason = "two channel ends for each request")]
 fn waiting(
     shards: u16,
 ) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
@@ -466,9 +467,9 @@ async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
     handle.shutdown(Duration::ZERO);
 }
 
-/// Most of them find the shard full, and wait: a wake that is missed holds one up for ever.
+/// Most of them find the shard's queue full and wait. If a wake were lost, one would wait forever.
 #[tokio::test]
-async fn many_senders_that_wait_all_get_in_and_each_in_its_order() {
+async fn many_waiting_senders_all_get_in_each_in_its_order() {
     const EACH: usize = 300;
     let (running, mut hears) = start(2, |_| {});
     let send = |sender: usize| {

@@ -132,7 +132,8 @@ struct Requests<H: Handler> {
 }
 
 impl<H: Handler> Drop for Requests<H> {
-    /// After a panic in what it served: the shard has the stream, and a peer would wait for the answer for ever.
+    /// After a panic in the request that it served. The stream is in the shard, so without this the peer would wait for
+    /// the answer forever.
     fn drop(&mut self) {
         if self.serving.is_some() {
             self.shard.turn_unless_broken(|shard| drop(shard.io.plain.conns.remove(self.key)));

@@ -204,7 +204,7 @@ impl PlainConns {
     pub(in crate::net) fn expire(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            // Another entry stands for it, and comes in time.
+            // Another entry for this connection is due in time.
             if conn.armed.is_some_and(|armed| armed > now) {
                 continue;
             }
@@ -288,14 +288,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_deadline_that_moves_to_and_fro_is_one_entry_or_two() {
+    async fn a_deadline_that_moves_back_and_forth_is_at_most_two_entries() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut plain, second) = (PlainConns::new(&Config::default()), Duration::from_secs(1));
         let mut now = Instant::now();
         let key = plain.insert(stream.into(), Vec::new(), now + 10 * second);
         for _ in 0..100 {
-            // An answer that its peer does not take at once, and then does.
+            // An answer that its peer does not read at once, but later.
             plain.set_deadline(key, now + 20 * second);
             now += 10 * second;
             plain.expire(now);

@@ -471,7 +471,7 @@ async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
 #[tokio::test]
 async fn many_waiting_senders_all_get_in_each_in_its_order() {
     const EACH: usize = 300;
-    let (running, mut hears) = start(2, |_| {});
+    let (running, mut events) = start(2, |_| {});
     let send = |sender: usize| {
         let handle = running.handle();
         move |number| (handle.clone(), ask(Ask::Count(sender * EACH + number)).with_weight(1 << 20))
@@ -496,8 +496,8 @@ async fn many_waiting_senders_all_get_in_each_in_its_order() {
     }
     let mut next = [0; 6];
     for _ in 0..6 * EACH {
-        let heard = tokio::time::timeout(Duration::from_secs(20), hears.recv()).await.expect("the next message");
-        let Some(Heard::Count(count)) = heard else { panic!("{heard:?}") };
+        let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("the next message");
+        let Some(Received::Count(count)) = event else { panic!("{event:?}") };
         assert_eq!(count % EACH, next[count / EACH]);
         next[count / EACH] += 1;
     }

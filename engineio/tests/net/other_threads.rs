@@ -286,7 +286,7 @@ async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() 
     end(running);
 }
 
-/// A handler whose `wants_flush` panics once the flag is set.
+/// A handler whose `wants_flush` panics as soon as it is told to.
 struct PanicsWhenTold(Arc<AtomicBool>);
 
 impl Handler for PanicsWhenTold {
@@ -295,12 +295,12 @@ impl Handler for PanicsWhenTold {
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
 
     fn wants_flush(&self) -> bool {
-        assert!(!self.0.load(Ordering::SeqCst), "asked to panic");
+        assert!(!self.0.load(Ordering::SeqCst), "told to panic");
         false
     }
 }
 
-/// The clean-up after one panic meets another one: if a destructor unwound too, the process would end.
+/// Cleaning up after one panic meets another one: a destructor that unwinds as well would end the process.
 #[tokio::test]
 async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
     let told = Arc::new(AtomicBool::new(false));
@@ -323,7 +323,7 @@ async fn a_shard_that_breaks_while_a_request_unwinds_is_reported() {
     assert_eq!(ended, Err(BrokenShard { shard: 0 }));
 }
 
-/// Takes some time to be dropped.
+/// Takes its time to go.
 struct Slow(Arc<AtomicBool>);
 
 impl Drop for Slow {
@@ -349,13 +349,13 @@ async fn nothing_of_the_application_is_left_after_the_last_shard() {
 }
 
 #[tokio::test]
-async fn a_shutdown_may_take_forever() {
+async fn a_shutdown_may_take_for_ever() {
     let (running, _hears) = start(2, |_| {});
     running.shutdown(Duration::MAX);
     assert_eq!(running.join(), Ok(()));
 }
 
-/// Reports when it is dropped.
+/// Tells when it is dropped.
 struct Tells(Option<oneshot::Sender<()>>);
 
 impl Drop for Tells {
@@ -364,12 +364,16 @@ impl Drop for Tells {
     }
 }
 
-/// A server that answers requests outside the engine's path one after the other, when the test lets it. Each request
-/// reports that it waits, with a sender that lets it go on and a receiver that reports its end.
-#[expect(clippy::type_complexity, reason = "two channel ends for each request")]
-fn waiting(
-    shards: u16,
-) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
+/// A request outside the engine's path whose answer is still to come.
+struct Waits {
+    /// Lets the answer go.
+    go_on: oneshot::Sender<&'static str>,
+    /// Tells that the request is over.
+    ends: oneshot::Receiver<()>,
+}
+
+/// A server whose answers outside the engine's path wait until they are let go.
+fn waiting(shards: u16) -> (Running, channel::UnboundedReceiver<Waits>) {
     let (waits, waiting) = channel::unbounded_channel();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let told = Arc::default();
@@ -377,7 +381,7 @@ fn waiting(
         .shards(shards)
         .fallback(move |_| {
             let ((go_on, goes_on), (ended, ends)) = (oneshot::channel::<&str>(), oneshot::channel());
-            waits.send((go_on, ends)).unwrap();
+            assert!(waits.send(Waits { go_on, ends }).is_ok());
             let tells = Tells(Some(ended));
             Outcome::pending(async move {
                 let _tells = tells;
@@ -391,22 +395,22 @@ fn waiting(
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_waits_for_is_dropped() {
+async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
     let (running, mut waits) = waiting(3);
     for _ in 0..3 {
         let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
         http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let (_go_on, ends) = waits.recv().await.unwrap();
+        let Waits { go_on: _go_on, ends } = waits.recv().await.unwrap();
         drop(http);
         ends.await.unwrap();
     }
-    // A request whose answer panics is dropped too, and nothing else.
+    // So is one whose answer panics, and nothing else.
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     let mut other = TcpStream::connect(running.local_addr()).await.unwrap();
     http.send(b"HEAD /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (go_on, _ends) = waits.recv().await.unwrap();
+    let Waits { go_on, ends: _ends } = waits.recv().await.unwrap();
     other.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let (panics, ends) = waits.recv().await.unwrap();
+    let Waits { go_on: panics, ends } = waits.recv().await.unwrap();
     drop(panics);
     ends.await.unwrap();
     assert_eq!(other.read(&mut [0; 10]).await.unwrap(), 0);
@@ -420,11 +424,11 @@ async fn an_answer_that_nobody_waits_for_is_dropped() {
 }
 
 #[tokio::test]
-async fn a_shutdown_waits_for_an_answer_within_its_limit() {
+async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
     let (running, mut waits) = waiting(2);
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (go_on, _ends) = waits.recv().await.unwrap();
+    let Waits { go_on, ends: _ends } = waits.recv().await.unwrap();
     running.shutdown(Duration::from_secs(3600));
     let joined = tokio::task::spawn_blocking(|| running.join());
     go_on.send("late").unwrap();
@@ -434,7 +438,7 @@ async fn a_shutdown_waits_for_an_answer_within_its_limit() {
     let (running, mut waits) = waiting(2);
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (_go_on, ends) = waits.recv().await.unwrap();
+    let Waits { go_on: _go_on, ends } = waits.recv().await.unwrap();
     running.shutdown(Duration::from_millis(1));
     assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Ok(()));
     ends.await.unwrap();
@@ -467,11 +471,11 @@ async fn sessions_of_a_broken_shard_are_unknown_on_the_others() {
     handle.shutdown(Duration::ZERO);
 }
 
-/// Most of them find the shard's queue full and wait. If a wake were lost, one would wait forever.
+/// Most of them find the shard full, and wait: a wake that is missed holds one up for ever.
 #[tokio::test]
-async fn many_waiting_senders_all_get_in_each_in_its_order() {
+async fn many_senders_that_wait_all_get_in_and_each_in_its_order() {
     const EACH: usize = 300;
-    let (running, mut events) = start(2, |_| {});
+    let (running, mut hears) = start(2, |_| {});
     let send = |sender: usize| {
         let handle = running.handle();
         move |number| (handle.clone(), ask(Ask::Count(sender * EACH + number)).with_weight(1 << 20))
@@ -496,8 +500,8 @@ async fn many_waiting_senders_all_get_in_each_in_its_order() {
     }
     let mut next = [0; 6];
     for _ in 0..6 * EACH {
-        let event = tokio::time::timeout(Duration::from_secs(20), events.recv()).await.expect("the next message");
-        let Some(Received::Count(count)) = event else { panic!("{event:?}") };
+        let heard = tokio::time::timeout(Duration::from_secs(20), hears.recv()).await.expect("the next message");
+        let Some(Received::Count(count)) = heard else { panic!("{heard:?}") };
         assert_eq!(count % EACH, next[count / EACH]);
         next[count / EACH] += 1;
     }

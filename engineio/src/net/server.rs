@@ -282,7 +282,8 @@ impl Running {
     /// Waits until every shard has stopped, or one is broken.
     ///
     /// # Errors
-    /// The first shard that broke. The others are still running then; a [`Handle`] can shut them down.
+    /// The first shard that broke. The others are still running then, but nobody can wait for them any more: a [`Handle`] can shut
+    /// them down. If it was shard 0, which accepts, no new connection is accepted.
     pub fn join(self) -> Result<(), BrokenShard> {
         let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Each thread sends one result.

@@ -95,7 +95,7 @@ impl Member {
     pub(super) fn renew(&mut self, claims: &Claims, default: RoomAccess, leeway: Duration) {
         self.account.rename(&claims.name);
         self.access = Access::of(claims.rooms.as_ref(), default);
-        self.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
+        self.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
     }
 
     /// The room with this id, if the socket is in it.

@@ -140,7 +140,7 @@ impl Sockets {
             }
         }
         if let Err(error) = outcome
-            && error.code.is_strike()
+            && error.strike
         {
             self.strike(io, socket);
         }

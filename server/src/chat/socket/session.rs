@@ -135,9 +135,10 @@ impl Sockets {
             (Err(error), Some(id)) => {
                 let _ = io.ack(socket, id, &format!(r#"{{"ok":false,"error":{}}}"#, error.to_json(None)), &[]);
             }
-            (Err(error), None) => {
+            (Err(error), None) if self.tells_refusal(io, socket, event, error) => {
                 let _ = io.emit(socket, "error", &error.to_json(Some(event)), &[]);
             }
+            (Err(_), None) => {}
         }
         if let Err(error) = outcome
             && error.strike

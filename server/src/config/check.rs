@@ -74,13 +74,23 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
         );
         return Err(Wrong { key: "limits.outbound_hard", reason });
     }
-    for origin in &config.http.allow_origin {
-        if !is_origin(origin) {
-            let reason = format!(
-                "{origin:?} is no origin; write scheme, host and port without a path, such as \"https://chat.example\", or \"*\""
-            );
-            return Err(Wrong { key: "http.allow_origin", reason });
-        }
+    origins(config)
+}
+
+fn origins(config: &Config) -> Result<(), Wrong> {
+    let http = &config.http;
+    if let Some(origin) = http.allow_origin.iter().find(|origin| !is_origin(origin)) {
+        let reason = format!(
+            "{origin:?} is no origin; write scheme, host and port without a path, such as \"https://chat.example\", or \"null\", \
+             \"file://\" or \"*\""
+        );
+        return Err(Wrong { key: "http.allow_origin", reason });
+    }
+    // Browsers refuse `*` together with credentials; to name whoever asks instead would lend every site the user's cookies.
+    if http.cors_credentials && http.allow_origin.iter().any(|origin| origin == "*") {
+        let reason =
+            "cannot go with \"*\" in http.allow_origin; list the origins of your pages there, or set this to false";
+        return Err(Wrong { key: "http.cors_credentials", reason: reason.to_owned() });
     }
     Ok(())
 }
@@ -125,7 +135,8 @@ fn secrets(config: &Config) -> Result<(), Wrong> {
 }
 
 fn is_origin(text: &str) -> bool {
-    if text == "*" {
+    // What pages send that have no server of their own: opened from a file, in a frame without rights, in a device.
+    if ["*", "null", "file://"].contains(&text) {
         return true;
     }
     let Some((scheme, host)) = text.split_once("://") else { return false };
@@ -151,6 +162,11 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(key) = short_secret(config) {
         doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
+    }
+    if config.http.cors_credentials && config.http.allow_origin.iter().any(|origin| origin == "null") {
+        let doubt = "http.allow_origin lists null, which a page of any site can be: with http.cors_credentials each may use the \
+                     cookies of its visitors";
+        doubts.push(doubt.to_owned());
     }
     if let Err(refusal) = config.check_serving() {
         doubts.push(refusal.to_string());

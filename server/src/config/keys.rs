@@ -98,6 +98,7 @@ pub(super) static KEYS: &[Key] = &[
     key("engine.max_payload", |c| &mut c.engine.max_payload),
     key("engine.allow_eio3", |c| &mut c.engine.allow_eio3),
     key("http.allow_origin", |c| &mut c.http.allow_origin),
+    key("http.cors_credentials", |c| &mut c.http.cors_credentials),
     key("http.api_key", |c| &mut c.http.api_key),
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),
     key("http.admin_listen", |c| &mut c.http.admin_listen),

@@ -187,6 +187,8 @@ pub(crate) struct Engine {
 pub(crate) struct Http {
     /// Origins allowed beside the server's own; `*`: any.
     pub(crate) allow_origin: Vec<String>,
+    /// Whether pages of other origins may send cookies along (`withCredentials`).
+    pub(crate) cors_credentials: bool,
     /// Key of the HTTP API.
     pub(crate) api_key: Option<Secret>,
     /// Proxies whose forwarding headers are believed.

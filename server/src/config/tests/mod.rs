@@ -49,7 +49,7 @@ fn the_keys_are_those_of_the_documentation() {
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.api_key http.trusted_proxies http.admin_listen shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.cors_credentials http.api_key http.trusted_proxies http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -79,7 +79,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_token_bytes = 65536
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] trusted_proxies = [] timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] cors_credentials = false trusted_proxies = [] timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -129,6 +129,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.upgrade_timeout", "3s"),
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
+    ("http.cors_credentials", "true"),
     ("shutdown.timeout", "4s"),
     ("shutdown.drain", "2500ms"),
     ("log.format", "json"),
@@ -297,7 +298,20 @@ fn values_that_do_not_fit() {
         ("engine.allow_eio3", &["1"]),
         (
             "http.allow_origin",
-            &["http://a/", "a.example", "http://", "://a", "http://a/x", "http://u@a", "ht tp://a", "[1]"],
+            &[
+                "http://a/",
+                "a.example",
+                "http://",
+                "://a",
+                "http://a/x",
+                "http://u@a",
+                "ht tp://a",
+                "[1]",
+                "NULL",
+                "null/",
+                "file:///",
+                "file:",
+            ],
         ),
         ("log.format", &["xml"]),
         ("log.level", &["verbose", "INFO"]),
@@ -316,6 +330,23 @@ fn values_that_do_not_fit() {
     assert_eq!(error, "auth.jwt_previous_secret (--set): needs auth.jwt_secret beside it");
     let error = error_of(load_set(&[("limits.idle_timeout", "5")]));
     assert_eq!(error, "limits.idle_timeout (--set): expected a duration such as \"5s\", \"250ms\" or \"30m\", got 5");
+}
+
+#[test]
+fn credentials_need_origins_that_are_named() {
+    for origins in ["*", r#"["https://a.example", "*"]"#] {
+        let error = error_of(load_set(&[("http.allow_origin", origins), ("http.cors_credentials", "true")]));
+        assert!(error.starts_with("http.cors_credentials (--set): cannot go with \"*\""), "{error}");
+        assert!(error.contains("list the origins"), "it says what to do: {error}");
+    }
+    for (origins, doubts) in [("", 0), ("https://a.example,file://", 0), ("https://a.example,null", 1)] {
+        let config = load_set(&[("http.allow_origin", origins), ("http.cors_credentials", "true")]).unwrap();
+        assert_eq!(config.warnings.len(), doubts, "{origins}: {:?}", config.warnings);
+    }
+    for origins in ["*", "null", "file://", "null,file://,https://a.example"] {
+        let config = load_set(&[("http.allow_origin", origins)]).unwrap();
+        assert_eq!((config.http.allow_origin.join(","), config.warnings.len()), (origins.to_owned(), 0));
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod dev;
 mod http;
+mod invisible;
 mod limits;
 mod logging;
 mod number;

@@ -10,7 +10,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{error::AuthError, members};
-use crate::number::{self, MAX_EXACT};
+use crate::{
+    invisible::is_invisible,
+    number::{self, MAX_EXACT},
+};
 
 /// Bytes of the longest user id and of the longest room id.
 const MAX_ID: usize = 128;
@@ -107,11 +110,11 @@ fn digits(json: &str) -> Option<String> {
     (whole.abs() < MAX_EXACT).then(|| format!("{:.0}", whole + 0.0))
 }
 
-/// `name`, else `username`. A blank name counts as none, as issuers send it for users without one.
+/// `name`, else `username`. One of which nothing can be seen counts as none: issuers send it for users without a name.
 fn read_name(members: &BTreeMap<String, &RawValue>) -> Result<Option<String>, AuthError> {
     for claim_name in ["name", "username"] {
         let name: Option<String> = claim(members, claim_name, "the name is no string")?;
-        let Some(name) = name.as_deref().map(str::trim).filter(|name| !name.is_empty()) else { continue };
+        let Some(name) = name.as_deref().map(str::trim).filter(|name| !is_invisible(name)) else { continue };
         if name.chars().any(char::is_control) {
             return Err(AuthError::Claims("the name holds control characters"));
         }

@@ -227,6 +227,8 @@ fn names() {
         (r#""name":"Al","username":"al","#, Some("Al")),
         (r#""name":null,"username":"al","#, Some("al")),
         (r#""name":"  ","username":"al","#, Some("al")),
+        (r#""name":"\u2800\u200b","username":"al","#, Some("al")),
+        (r#""name":"\u3164","#, Some("u1")),
         (r#""name":"","#, Some("u1")),
         (r#""name":" Al ","#, Some("Al")),
         (&format!(r#""name":"{long}","#), Some(&long[..256])),

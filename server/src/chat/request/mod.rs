@@ -17,7 +17,7 @@ use socketio::{
 use uuid::Uuid;
 
 use super::error::{ChatError, Code};
-use crate::{config::Limits, number};
+use crate::{config::Limits, invisible::is_invisible, number};
 
 const INVALID: Code = Code::InvalidPayload;
 
@@ -255,10 +255,10 @@ fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
         return Ok(());
     }
     let text = text_of(raw).ok_or(ChatError::new(INVALID, "message must be a string of whole characters"))?;
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if has_control(&text) {
         return Err(ChatError::new(INVALID, "message must not hold control characters"));
     }
-    if text.chars().all(char::is_whitespace) {
+    if is_invisible(&text) {
         return Err(ChatError::new(Code::MessageEmpty, "message is empty"));
     }
     // Bytes first: no text has more characters than bytes.
@@ -266,6 +266,16 @@ fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
         return Err(ChatError::new(Code::MessageTooLong, "message is too long"));
     }
     Ok(())
+}
+
+/// Whether `text` holds a control character other than tab and the line breaks `\n` and `\r\n`. A lone `\r` would have what
+/// follows it drawn over what stands before it on a terminal.
+fn has_control(text: &str) -> bool {
+    text.char_indices().any(|(at, c)| match c {
+        '\n' | '\t' => false,
+        '\r' => !text.get(at + 1..).is_some_and(|rest| rest.starts_with('\n')),
+        c => c.is_control(),
+    })
 }
 
 fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<(), ChatError> {

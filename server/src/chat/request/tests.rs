@@ -40,7 +40,17 @@ fn messages() {
         (text(r#"" \n\t\u3000""#), Err(MessageEmpty)),
         (text(r#""a\u0000""#), Err(InvalidPayload)),
         (text(r#""a\u007f""#), Err(InvalidPayload)),
+        (text(r#""a\r\nb""#), Ok(())),
+        (text(r#""\u000d\u000a\n\r\nb""#), Ok(())),
         (text(r#""\r""#), Err(InvalidPayload)),
+        (text(r#""a\rb""#), Err(InvalidPayload)),
+        (text(r#""a\r\r\nb""#), Err(InvalidPayload)),
+        (text(r#""a\n\r""#), Err(InvalidPayload)),
+        (text(r#""\r\n""#), Err(MessageEmpty)),
+        (text(r#""\u2800\u3164\u200b""#), Err(MessageEmpty)),
+        (text("\"\u{fe0f}\u{e0041} \""), Err(MessageEmpty)),
+        (text("\"\u{200b}x\""), Ok(())),
+        (text("\"❤\u{fe0f}\""), Ok(())),
         (text(r#""\ud800""#), Err(InvalidPayload)),
         (text("5"), Err(InvalidPayload)),
         (text("null"), Err(InvalidPayload)),
@@ -79,10 +89,10 @@ fn messages() {
 
 #[test]
 fn what_is_relayed_stays_as_it_was_sent() {
-    let packet = r#"2["message",{ "message" : "\u00e9", "context" : { "b" : 1.0, "a":[ ], "roomId":"\u0031" } }]"#;
+    let packet = r#"2["message",{ "message" : "\u00e9\r\n", "context" : { "b" : 1.0, "a":[ ], "roomId":"\u0031" } }]"#;
     with_args(packet, |args| {
         let request = message(args, &Limits::default()).unwrap();
-        assert_eq!(request.message, r#""\u00e9""#);
+        assert_eq!(request.message, r#""\u00e9\r\n""#);
         assert_eq!(request.context, Some(r#"{ "b" : 1.0, "a":[ ], "roomId":"\u0031" }"#));
         assert_eq!(request.room.as_deref(), Some("1"));
     });

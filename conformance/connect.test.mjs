@@ -1,4 +1,4 @@
-// Who may connect: tokens good and bad, what a refused client is told, and that it stays away.
+// Who may connect: good and bad tokens, what a refused client is told, and that it does not reconnect by itself.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -97,7 +97,7 @@ withServer('connect', {}, (server) => {
     });
   }
 
-  test('the reason names no secret', { timeout: 10_000 }, async (t) => {
+  test('the reason contains no secret', { timeout: 10_000 }, async (t) => {
     const token = sign(good(), { secret: 'another-secret-0123456789-abcdefghijklmnop' });
     const peer = await Peer.open(t, server.url, token);
     const error = await peer.next('connect_error');
@@ -125,7 +125,7 @@ withServer('connect', {}, (server) => {
   });
 });
 
-test('issuer and audience, where configured, must be right', { timeout: 20_000 }, async (t) => {
+test('issuer and audience must match if configured', { timeout: 20_000 }, async (t) => {
   const server = await Server.start(t, { settings: { 'auth.issuer': 'https://issuer.example', 'auth.audience': 'chat' } });
   const claims = { ...good(), iss: 'https://issuer.example', aud: 'chat' };
   const welcome = await Peer.open(t, server.url, sign(claims));
@@ -138,7 +138,7 @@ test('issuer and audience, where configured, must be right', { timeout: 20_000 }
   }
 });
 
-test('a token without expiry connects where the configuration allows it', { timeout: 20_000 }, async (t) => {
+test('a token without expiry connects if the configuration allows it', { timeout: 20_000 }, async (t) => {
   const server = await Server.start(t, { settings: { 'auth.require_exp': 'false' } });
   const peer = await Peer.open(t, server.url, sign({ sub: 'alice' }));
   await peer.connected();
@@ -154,7 +154,7 @@ test('the previous secret is still accepted after a change of keys', { timeout: 
 });
 
 test('development mode: where it listens, then tokens ready to use; `token` uses its secret', { timeout: 60_000 }, async (t) => {
-  // The harness accepts nothing but `listening on http://127.0.0.1:PORT` as the first line.
+  // The harness accepts only `listening on http://127.0.0.1:PORT` as the first line.
   const server = await Server.start(t, { development: true });
   const [first, second] = [await server.line(/^token /), await server.line(/^token /)]
     .map((line) => /^token (\S+) ([\w-]+\.[\w-]+\.[\w-]+)$/.exec(line).slice(1));
@@ -175,7 +175,7 @@ test('development mode: where it listens, then tokens ready to use; `token` uses
     peers.forEach((peer) => peer.chat.disconnect());
   }
 
-  // The secret is kept: a token outlives the process.
+  // The secret is kept: a token stays valid when the process ends.
   await server.end('SIGKILL');
   await server.launch();
   const again = await Peer.open(t, server.url, first[1]);

@@ -1,4 +1,4 @@
-// The context of a message: relayed as it was written, limited in bytes and depth, with attachments.
+// The context of a message: relayed unchanged, limited in bytes and depth, with attachments.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -121,7 +121,7 @@ withServer('context', FREE, (server) => {
     const roomId = fresh('room');
     const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
     await bob.ok('join', { roomId });
-    // On the wire a placeholder stands for the attachment, and counts.
+    // On the wire a placeholder represents the attachment, and counts.
     const context = { ...sized(4_096 - ',"file":{"_placeholder":true,"num":0}'.length, roomId), file: bytes(262_144) };
     const message = '🦀'.repeat(4_096);
     alice.chat.sendMessage(message, context);
@@ -166,7 +166,7 @@ withServer('context', FREE, (server) => {
     }
   });
 
-  test('what looks like a placeholder in plain JSON is plain JSON', { timeout: 20_000 }, async (t) => {
+  test('plain JSON that looks like a placeholder stays plain JSON', { timeout: 20_000 }, async (t) => {
     const context = { roomId: fresh('room'), fake: { _placeholder: true, num: 0 } };
     const raw = await RawWebSocket.open(t, server);
     await raw.connect(await server.token(fresh('alice')));

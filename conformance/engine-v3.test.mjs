@@ -1,5 +1,5 @@
-// Engine.IO v3, what version 2 clients of Socket.IO speak, case by case from its protocol document, against an echo server
-// that allows it. Ping interval 300 ms, ping timeout 200 ms.
+// Engine.IO v3, which version 2 clients of Socket.IO speak, case by case from its protocol document, against an echo
+// server that allows it. Ping interval 300 ms, ping timeout 200 ms.
 
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
@@ -94,8 +94,8 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
     assert.deepEqual(await session.get(), packets);
   });
 
-  test('a payload of bytes, for clients that take binary', async () => {
-    // Without b64 in the handshake; what holds no binary is text all the same.
+  test('a payload of bytes, for clients that accept binary', async () => {
+    // Without b64 in the handshake. A payload without binary is text all the same.
     const [packet] = decode((await http(server, '/engine.io/?EIO=3&transport=polling')).text);
     const path = `/engine.io/?EIO=3&transport=polling&sid=${JSON.parse(packet.slice(1)).sid}`;
     const bytes = (method, body, headers) => new Promise((resolve, reject) => {
@@ -105,7 +105,7 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
         response.on('end', () => resolve([response.headers['content-type'], Buffer.concat(chunks)]));
       }).on('error', reject).end(body);
     });
-    // Text `4a`, then the message 01 02: kind, length digit by digit, 255.
+    // Text `4a`, then the message 01 02: kind, the digits of the length, 255.
     const payload = Buffer.from([0, 2, 255, 0x34, 0x61, 1, 3, 255, 4, 1, 2]);
     assert.equal((await bytes('POST', payload, { 'content-type': 'application/octet-stream' }))[1].toString(), 'ok');
     assert.deepEqual(await bytes('GET'), ['application/octet-stream', payload]);
@@ -121,7 +121,7 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
 
   test('JSONP: answers call a function, POSTs are forms', async () => {
     const first = await http(server, '/engine.io/?EIO=3&transport=polling&j=7');
-    // As the reference: a script in spite of its type.
+    // As in Node: a script in spite of its content type.
     assert.match(first.headers['content-type'], /^text\/plain; charset=UTF-8$/i);
     const [, text] = /^___eio\[7\]\((".*")\);$/.exec(first.text);
     const { sid } = JSON.parse(decode(JSON.parse(text))[0].slice(1));
@@ -132,7 +132,7 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
     assert.equal((await http(server, path)).text, `___eio[7](${JSON.stringify(encode('4a\nb'))});`);
   });
 
-  test('over WebSocket: text as it is, binary behind its type', async (t) => {
+  test('over WebSocket: text as it is, binary after its type', async (t) => {
     const { ws, next } = await webSocket(t, server);
     await next();
     ws.send('4hello');
@@ -158,7 +158,7 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
     assert.equal(await next(), '3hello');
   });
 
-  test('who does not ping is closed after interval and timeout, and the server never pings', async (t) => {
+  test('a client that does not ping is closed after interval and timeout, and the server never pings', async (t) => {
     const since = performance.now();
     const { next } = await webSocket(t, server);
     await next();
@@ -166,13 +166,13 @@ withFixture('engine.io v3', 'eio', { eio3: true }, (server) => {
     assert.ok(performance.now() - since >= 500);
   });
 
-  test('close: the poll that waits gets a noop', async () => {
+  test('close: the waiting poll gets a noop', async () => {
     const session = await open(server);
     const [poll] = await Promise.all([session.get(), session.post(encode('1'))]);
     assert.deepEqual(poll, ['6']);
   });
 
-  test('the upgrade, with what waits in order', async (t) => {
+  test('the upgrade, with queued packets in order', async (t) => {
     const session = await open(server);
     const { ws, next } = await webSocket(t, server, `&sid=${session.handshake.sid}`);
     ws.send('2probe');

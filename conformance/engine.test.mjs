@@ -92,13 +92,13 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     });
   }
 
-  test('"Handshake": WebSockets are refused before they are any', async () => {
+  test('"Handshake": WebSockets are refused before the 101', async () => {
     for (const query of ['EIO=3&transport=websocket', 'transport=websocket', 'EIO=4&transport=abc', 'EIO=4', `${WEBSOCKET}&sid=none`]) {
       assert.equal((await refusedWebSocket(server, query)).status, 400, query);
     }
   });
 
-  test('the path: what is below it is the engine\'s, what is beside it is not', async () => {
+  test('the path: paths below it belong to the engine, other paths do not', async () => {
     assert.equal((await http(server, '/engine.io/default/?EIO=4&transport=polling')).status, 200);
     for (const path of ['/', '/engine.io?EIO=4&transport=polling', '/engine/?EIO=4&transport=polling', '/socket.io/?EIO=4&transport=polling']) {
       assert.equal((await http(server, path)).status, 404, path);
@@ -160,7 +160,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     });
   }
 
-  test('packets before a broken one count, and reach nobody who cannot ask any more', async () => {
+  test('packets before a broken one are handled, but their sender can no longer poll for the answers', async () => {
     const session = await PollingSession.open(server);
     const poll = pendingPoll(session);
     await poll.sent;
@@ -170,7 +170,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     await session.assertOver();
   });
 
-  test('"maxPayload": a body of exactly that many bytes is taken, one more is 413 and the session lives', async () => {
+  test('"maxPayload": a body of exactly that many bytes is accepted, one more is 413 and the session lives', async () => {
     const session = await PollingSession.open(server);
     assert.equal((await session.post(`4${'x'.repeat(LIMIT)}`)).status, 413);
     const largest = `4${'x'.repeat(LIMIT - 1)}`;
@@ -188,7 +188,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     assert.equal(await raw.closed(), 1009);
   });
 
-  test('answers of 1024 bytes and more are compressed for who takes it', async () => {
+  test('answers of 1024 bytes and more are compressed for clients that accept it', async () => {
     const session = await PollingSession.open(server);
     const raw = (headers) => new Promise((resolve, reject) => {
       request(`${server.url}${session.path}`, { headers, agent: false }, (response) => {
@@ -235,7 +235,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     const session = await PollingSession.open(server);
     const first = request(`${server.url}${session.path}`, { method: 'POST', agent: false, headers: { 'content-length': 9, expect: '100-continue' } });
     first.on('error', () => {});
-    // The server asks for the body: it has the first POST.
+    // When the server asks for the body, it has received the first POST.
     await withDeadline(new Promise((resolve) => {
       first.once('continue', resolve);
       first.flushHeaders();
@@ -245,12 +245,12 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     await session.assertOver();
   });
 
-  test('"HTTP long-polling": a poll that its client gives up ends the session', async () => {
+  test('"HTTP long-polling": a poll whose client disconnects ends the session', async () => {
     const session = await PollingSession.open(server);
     const poll = pendingPoll(session);
     await poll.sent;
     poll.socket.destroy();
-    // Whether the server sees the end before or after this poll, only one of the two can be the session's last.
+    // The server may see the end before or after this poll. Only one of the two can be the session's last.
     const { status, text } = await session.get();
     assert.ok(status === 400 || (status === 200 && text === '1'), `${status} ${text}`);
     await session.assertOver();
@@ -266,7 +266,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     }
   });
 
-  test('"Heartbeat": who does not answer is closed', async (t) => {
+  test('"Heartbeat": a client that does not answer is closed', async (t) => {
     const raw = await RawWebSocket.open(t, server);
     const { sid } = await raw.handshake();
     const since = performance.now();
@@ -276,7 +276,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     assertRefusal(await http(server, `${POLLING}&sid=${sid}`), 400, 1, 'Session ID unknown');
   });
 
-  test('"Heartbeat": a pong nobody asked for changes nothing, and neither do 0, 5 and 6', async (t) => {
+  test('"Heartbeat": an unsolicited pong changes nothing, and neither do 0, 5 and 6', async (t) => {
     const raw = await RawWebSocket.open(t, server);
     await raw.handshake();
     for (const packet of ['3', '0', '5', '6', '3probe', '4still here']) {
@@ -295,7 +295,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     await session.assertOver();
   });
 
-  test('"close": the poll that waits gets a noop, and the session is over', async () => {
+  test('"close": the waiting poll gets a noop, and the session is over', async () => {
     const session = await PollingSession.open(server);
     const [poll] = await Promise.all([session.get(), session.send('1')]);
     assert.deepEqual([poll.status, poll.text], [200, '6']);
@@ -309,12 +309,12 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     assert.equal(await raw.closed(), 1005);
   });
 
-  test('"Upgrade": a poll that waits is released with a noop, and nothing is lost or out of order', async (t) => {
+  test('"Upgrade": a waiting poll is answered with a noop, and nothing is lost or out of order', async (t) => {
     const session = await PollingSession.open(server);
     const raw = await probe(t, server, session);
     const poll = await session.get();
     assert.deepEqual([poll.status, poll.text], [200, '6']);
-    // What comes by POST until the upgrade is complete is answered over the WebSocket, first.
+    // Messages that are posted before the upgrade is complete are answered over the WebSocket, first.
     await session.send('4one', '4two');
     raw.send('5');
     raw.send('4three');
@@ -363,7 +363,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     });
   }
 
-  test('"Upgrade": a WebSocket that goes away while it probes leaves polling as it was', async (t) => {
+  test('"Upgrade": a WebSocket that disconnects while it probes leaves polling as it was', async (t) => {
     const session = await PollingSession.open(server);
     const raw = await probe(t, server, session);
     raw.ws.close();
@@ -380,7 +380,7 @@ withFixture('engine.io v4', 'eio', {}, (server) => {
     test(`engine.io-client: ${name}: 500 messages, text and binary, come back in order`, async (t) => {
       const { socket, next } = client(t, server, options);
       await next('open');
-      // Half of them before the upgrade, or during it.
+      // Half of them before or during the upgrade.
       const sent = Array.from({ length: 500 }, (_, index) => (index % 3 === 2 ? Buffer.from([index & 0xff, 0, 0xff]) : `message ${index} €`));
       sent.slice(0, 250).forEach((message) => socket.send(message));
       if (name === 'upgrade') {

@@ -1,5 +1,5 @@
-// What is refused, with which code, and how the sender learns it: in the acknowledgement when there is one, else by
-// the event `error`; never by losing the connection.
+// What is refused, with which code, and how the sender learns it: in the acknowledgement if it asked for one, else
+// through the event `error`. The connection is never closed for it.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -252,7 +252,7 @@ withServer('errors', FREE, (server) => {
   overEachTransport('an attachment of 600,000 bytes is refused, and the connection lives', async (t, transport) => {
     const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
     const id = alice.socket.id;
-    // By polling, base64 makes 800,000 of them.
+    // On polling, base64 makes 800,000 bytes of them.
     alice.chat.sendMessage('x', { file: Buffer.alloc(600_000, 7) });
     assert.equal((await alice.next('error')).code, 'context_too_large');
     await fence(alice, [alice, bob]);

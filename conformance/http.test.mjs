@@ -1,4 +1,4 @@
-// What the server answers beside the chat: health, the page, strangers, and foreign origins.
+// What the server answers outside the chat: health, the page, unknown paths, and foreign origins.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -51,7 +51,7 @@ withServer('http', {}, (server) => {
     }
   });
 
-  test('a foreign Origin is refused on an open session too, which lives on', { timeout: 10_000 }, async () => {
+  test('a foreign Origin is refused on an open session too, and the session lives on', { timeout: 10_000 }, async () => {
     const session = await PollingSession.open(server);
     const headers = { origin: 'https://evil.example' };
     assert.equal((await http(server, session.path, { headers })).status, 403);
@@ -59,7 +59,7 @@ withServer('http', {}, (server) => {
     await session.connect(await server.token(fresh('alice')));
   });
 
-  test('its own origin and none are welcome', { timeout: 10_000 }, async (t) => {
+  test('its own origin and a missing Origin are accepted', { timeout: 10_000 }, async (t) => {
     const headers = { origin: server.url };
     assert.equal((await http(server, HANDSHAKE, { headers })).status, 200);
     const raw = await RawWebSocket.open(t, server, { headers });
@@ -67,7 +67,7 @@ withServer('http', {}, (server) => {
     assert.equal((await http(server, HANDSHAKE)).status, 200);
   });
 
-  test('no cookie of its own', { timeout: 10_000 }, async () => {
+  test('the server sets no cookie', { timeout: 10_000 }, async () => {
     const { response } = await PollingSession.open(server);
     assert.equal(response.headers['set-cookie'], undefined);
   });
@@ -165,7 +165,7 @@ test('"*" allows every origin', { timeout: 20_000 }, async (t) => {
   assert.match(response.headers['access-control-allow-origin'], /^(\*|https:\/\/any\.example)$/);
 });
 
-test('in development mode loopback origins are welcome, others not', { timeout: 20_000 }, async (t) => {
+test('in development mode loopback origins are accepted, others are not', { timeout: 20_000 }, async (t) => {
   const server = await Server.start(t, { development: true });
   for (const origin of ['http://localhost:5173', 'http://127.0.0.1:8080', 'http://[::1]:3000']) {
     assert.equal((await http(server, HANDSHAKE, { headers: { origin } })).status, 200, origin);

@@ -1,4 +1,4 @@
-// Rates, strikes, idle connections and how many connections there may be.
+// Rates, strikes (refusals that count towards a disconnect), idle connections, and the number of connections.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -38,7 +38,7 @@ withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burs
     assert.deepEqual(alice.seen('disconnect'), []);
   });
 
-  test('the message is taken after retryAfter', { timeout: 20_000 }, async (t) => {
+  test('the message is accepted after retryAfter', { timeout: 20_000 }, async (t) => {
     const alice = await Peer.connect(t, server, fresh('alice'));
     const answers = await Promise.all(Array.from({ length: 5 }, () => alice.request('message', { message: 'x' })));
     const { retryAfter } = answers.find(({ ok }) => !ok).error;
@@ -162,7 +162,7 @@ test('sockets_per_user: the next is refused as too_many_connections', { timeout:
   assert.equal(third.socket.active, false);
   await Peer.connect(t, server, 'bob');
 
-  // The place is free again once the server has seen the first one leave, which no packet tells.
+  // The server has room again once it has seen the first one disconnect, which no packet shows.
   first.chat.disconnect();
   const until = performance.now() + DEADLINE;
   for (;;) {
@@ -194,7 +194,7 @@ for (const limit of ['limits.sockets_per_ip', 'limits.connections']) {
     }
     await fence(alice, [alice, bob]);
 
-    // The document's client keeps trying by itself, and is in as soon as there is room.
+    // The document's client keeps trying by itself, and connects as soon as there is room.
     const carol = await Peer.open(t, server.url, await server.token('carol'), { transport: 'upgrade' });
     await carol.next('connect_error');
     assert.equal(carol.socket.active, true);

@@ -1,4 +1,4 @@
-// A message's way: where it goes, what the receivers and the sender learn, its id, time, order and text.
+// Messages: who receives them, what receivers and sender are told, their id, time, order and text.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
-// Rewrites the package.json of a copy of packages/engine.io-client so that npm installs it alone:
-// official-client.mjs CHECKOUT PACKAGE_JSON. Every package that its sources and tests use, in the version that the
-// checkout's own lock file names; those that live in the checkout, in the version they have there.
+// Rewrites the package.json of a copy of packages/engine.io-client so that npm can install the copy alone:
+// official-client.mjs CHECKOUT PACKAGE_JSON. It lists every package that the client's sources and tests use, in the
+// version that the checkout's lock file names; packages of the checkout itself get the version they have there.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

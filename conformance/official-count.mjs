@@ -1,5 +1,5 @@
-// Counts one suite's results: official-count.mjs NAME REPORT CODE. REPORT is what mocha's reporter `json` wrote, CODE
-// mocha's exit code. Fails unless every test ended, none failed, and mocha agrees.
+// Counts one suite's results: official-count.mjs NAME REPORT CODE. REPORT is the output of mocha's reporter `json`,
+// CODE mocha's exit code. Fails unless every test ended, none failed, and mocha's exit code agrees.
 
 import { existsSync, readFileSync } from 'node:fs';
 
@@ -13,7 +13,7 @@ for (const { fullTitle, err } of failures) {
   console.log(`${name}: FAILED ${fullTitle}: ${err.message ?? JSON.stringify(err)}`);
 }
 console.log(`${name}: ${stats.passes} passed, ${stats.failures} failed, ${stats.pending} pending (${stats.duration} ms)`);
-// A failed hook takes its suite's tests with it: they are neither passed nor failed.
+// If a hook fails, the tests of its suite do not run: they count neither as passed nor as failed.
 const ended = stats.passes + stats.failures + stats.pending;
 const complete = ended === stats.tests && ended === tests.length && stats.passes > 0;
 if (!complete) {

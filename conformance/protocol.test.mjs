@@ -126,7 +126,7 @@ withServer('protocol', {}, (server) => {
     await raw.packet('40');
   });
 
-  test('members of CONNECT nobody asked for change nothing', { timeout: 10_000 }, async (t) => {
+  test('unknown members of CONNECT change nothing', { timeout: 10_000 }, async (t) => {
     for (const more of [{ pid: 5, offset: 'x' }, { pid: 'unknown', offset: 'unknown' }, { pid: {}, offset: [] }, { user: 'root', ['__proto__']: 1 }]) {
       const raw = await RawWebSocket.open(t, server);
       await raw.handshake();

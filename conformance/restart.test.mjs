@@ -1,4 +1,4 @@
-// The server goes away and comes back: clients return by themselves and go on.
+// The server ends and starts again: clients reconnect by themselves and go on.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -52,7 +52,7 @@ async function exchange(peers, roomId, stem) {
   }
 }
 
-test('SIGKILL and start again: every client is back by itself, and they talk as before', { timeout: 60_000 }, async (t) => {
+test('SIGKILL and start again: every client reconnects by itself, and messages flow as before', { timeout: 60_000 }, async (t) => {
   const server = await Server.start(t);
   const peers = await crowd(t, server, 'salle');
   await exchange(peers, 'salle', 'before');
@@ -70,7 +70,7 @@ test('SIGKILL and start again: every client is back by itself, and they talk as 
   }
 });
 
-test('SIGKILL while everybody sends: every client is back by itself, and nothing comes twice', { timeout: 60_000 }, async (t) => {
+test('SIGKILL while everybody sends: every client reconnects by itself, and nothing comes twice', { timeout: 60_000 }, async (t) => {
   const server = await Server.start(t, { settings: { 'limits.message_rate': 0 } });
   const peers = await crowd(t, server, 'salle');
   for (const peer of peers) {
@@ -101,7 +101,7 @@ test('SIGKILL while everybody sends: every client is back by itself, and nothing
   }
 });
 
-test('SIGTERM: every connection ends at the transport, exit code 0, and the clients come back', { timeout: 60_000 }, async (t) => {
+test('SIGTERM: every connection ends at the transport, exit code 0, and the clients reconnect', { timeout: 60_000 }, async (t) => {
   const server = await Server.start(t);
   const peers = await crowd(t, server, 'salle');
   const raw = await RawWebSocket.open(t, server);
@@ -114,7 +114,8 @@ test('SIGTERM: every connection ends at the transport, exit code 0, and the clie
   for (const peer of peers) {
     await peer.next('message', ({ message }) => message === 'last');
   }
-  // Nothing is left to be sent: this poll waits until the end. The other request shows that it has reached the server.
+  // The server has nothing to send, so this poll waits until the end. The second request shows that the server has the
+  // poll.
   const ended = session.get();
   assert.equal((await http(server, '/healthz')).status, 200);
 

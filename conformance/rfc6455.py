@@ -9,21 +9,21 @@ import sys
 import kosoku
 from kosoku import FailureError, run_fuzzingclient
 
-# How many cases each group has: one that shrinks would otherwise pass unnoticed.
+# How many cases each group has, so that a group with missing cases is noticed.
 CASES = {"1": 16, "2": 11, "3": 7, "4": 10, "5": 20, "6": 145, "7": 37, "9": 54, "10": 1, "12": 90, "13": 126}
 DEFAULT = ["1", "2", "3", "4", "5", "6", "7", "9", "10"]
 
-# Cases whose outcome the RFC leaves open. The suite notes what the server does and passes it; any other case that it
-# only notes would be news.
+# Cases whose outcome the RFC leaves open. The suite only records what the server does, and passes it. Any other case
+# with only a record would be unexpected.
 OPEN = {
     "7.1.6": "a message of 256 KiB and a close frame behind it: whether the echo comes before the close",
     "7.13.1": "close code 5000",
     "7.13.2": "close code 65536",
 }
 
-# What kosoku 0.1.0 gets wrong in groups 12 and 13: a server may send a message uncompressed, where compressing gains nothing
-# or it is below a threshold (RFC 7692, 6). The case is then given a `str`, hashes it as if it were `bytes`, and dies of the
-# TypeError: 12 cases with npm ws, 30 with a server that compresses only what gets smaller. With the line that is missing
+# A fault of kosoku 0.1.0 in groups 12 and 13. A server may send a message uncompressed if compression gains nothing or
+# the message is below a threshold (RFC 7692, 6). The case then gets a `str`, hashes it as if it were `bytes`, and fails
+# with a TypeError: 12 cases with npm ws, 30 with a server that compresses only what gets smaller. With the missing line
 # they run like the others.
 BROKEN = """def onMessage(self, msg, binary):
    m = hashlib.sha1()
@@ -92,5 +92,5 @@ def main():
 
 code = main()
 sys.stdout.flush()
-# Without the interpreter's own end: kosoku's threads may still want it, and abort the process.
+# Skips the interpreter's own shutdown: kosoku's threads may still use the interpreter, and would abort the process.
 os._exit(code)

@@ -1,4 +1,4 @@
-// Rooms: join and leave, what a token allows, how many, and the history behind them.
+// Rooms: join and leave, what a token allows, how many, and their history.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

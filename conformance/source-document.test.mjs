@@ -1,4 +1,5 @@
-// The document this server was asked for: its client's text is what runs here, and what the document shows works.
+// The document from which this server was specified: the client that runs here is the document's, and its examples
+// work.
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// Who is online: told when a user's first socket comes and, after a grace, when the last has gone.
+// Presence: users are announced when their first socket connects, and, after a grace, when the last has disconnected.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -44,8 +44,8 @@ withServer('status', { settings: SETTINGS }, (server) => {
     const bob = await Peer.connect(t, server, fresh('bob'), { transport });
     const before = await Peer.connect(t, server, user, { transport });
     await bob.next('userStatus', online(user));
-    // The new page's connection is made while the old one ends, as near to a reload as a test that must not race the
-    // grace can be.
+    // The new page connects while the old one disconnects. A test that must not race the grace cannot come closer to a
+    // reload.
     const token = await server.token(user);
     before.chat.disconnect();
     const after = await Peer.open(t, server.url, token, { transport });
@@ -123,7 +123,7 @@ withServer('status by room', { settings: { ...SETTINGS, 'rooms.lobby': 'false' }
 });
 
 withServer('status of crowds', { settings: { ...SETTINGS, 'presence.snapshot': 2, 'limits.typing_rate': 0 } }, (server) => {
-  test('a newcomer is told of at most presence.snapshot users', { timeout: 20_000 }, async (t) => {
+  test('a new socket gets at most presence.snapshot users', { timeout: 20_000 }, async (t) => {
     const roomId = fresh('room');
     for (const name of ['alice', 'bob', 'carol']) {
       const peer = await Peer.connect(t, server, fresh(name));
@@ -140,7 +140,7 @@ withServer('status of crowds', { settings: { ...SETTINGS, 'presence.snapshot': 2
 });
 
 withServer('status in large rooms', { settings: { ...SETTINGS, 'presence.max_room': 2, 'rooms.lobby': 'false', 'limits.typing_rate': 0 } }, (server) => {
-  test('over presence.max_room nobody is announced, told, or shown typing unless the room was named', { timeout: 20_000 }, async (t) => {
+  test('over presence.max_room there are no announcements, and typing is shown only in a room that was named', { timeout: 20_000 }, async (t) => {
     const roomId = fresh('room');
     const peers = [];
     for (const name of ['alice', 'bob', 'carol', 'dave']) {

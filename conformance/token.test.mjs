@@ -1,4 +1,4 @@
-// A token's end while connected, and its renewal.
+// The expiry of a token during a connection, and its renewal.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -23,7 +23,7 @@ withServer('token', { settings: { 'auth.leeway': '0s' } }, (server) => {
     const token = await server.token(user, { expires: '1h' });
     const { exp } = await refreshed.ok('refresh', { token });
     assert.equal(exp, JSON.parse(Buffer.from(token.split('.')[1], 'base64url')).exp);
-    // A connection whose token ends later than the old one did: when that has ended, the old end is past.
+    // A connection whose token expires later than the old one did: when it has ended, the old expiry has passed.
     const other = await Peer.connect(t, server, fresh('bob'), { transport, expires: '4s' });
     await other.next('disconnect');
     await fence(refreshed, [refreshed]);
@@ -73,7 +73,7 @@ withServer('leeway', { settings: { 'auth.leeway': `${LEEWAY}s` } }, (server) => 
     const ended = Date.now() / 1_000;
     assert.equal(error.code, 'token_expired');
     assert.equal(await alice.next('disconnect'), 'io server disconnect');
-    // The clocks behind timers and dates may differ by a little.
+    // The clocks of timers and of dates may differ a little.
     assert.ok(ended > exp + LEEWAY - 0.05, `${exp + LEEWAY - ended} s early`);
     assert.ok(ended < exp + LEEWAY + 3, `${ended - exp - LEEWAY} s late`);
   });

@@ -1,4 +1,4 @@
-// Who types: told to the others, never to the typist, and over by itself.
+// Typing: the others are told, the typist is not, and it ends by itself.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -27,7 +27,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     });
   }
 
-  test('a handshake that is no GET is refused with 2 Bad handshake method', { timeout: 10_000 }, async () => {
+  test('a handshake that is not a GET is refused with 2 Bad handshake method', { timeout: 10_000 }, async () => {
     for (const method of ['POST', 'PUT', 'DELETE', 'PATCH']) {
       assertRefusal(await http(server, `${PATH}?${POLLING}`, { method }), 400, 2, 'Bad handshake method');
     }
@@ -41,7 +41,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     }
   });
 
-  test('a WebSocket handshake is refused with HTTP, before it is one', { timeout: 20_000 }, async (t) => {
+  test('a WebSocket handshake is refused with an HTTP status, before the 101', { timeout: 20_000 }, async (t) => {
     for (const query of ['EIO=3&transport=websocket', 'transport=websocket', `${WEBSOCKET}&sid=unknown`, 'EIO=4&transport=carrier-pigeon']) {
       assert.equal((await refusedWebSocket(server, query)).status, 400, query);
     }
@@ -69,7 +69,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     assertRefusal(await http(server, `${PATH}?${POLLING}&sid=${handshake.sid}`, { method: 'POST', body: '3' }), 400, 3, 'Bad request');
   });
 
-  test('an empty sid is a new handshake; of a repeated key the last counts', { timeout: 10_000 }, async () => {
+  test('an empty sid is a new handshake; the last of repeated keys counts', { timeout: 10_000 }, async () => {
     for (const query of [`${POLLING}&sid=`, 'EIO=3&EIO=4&transport=nope&transport=polling', `EIO=%34&transport=%70olling&t=${Date.now()}`]) {
       assert.equal((await http(server, `${PATH}?${query}`)).status, 200, query);
     }
@@ -102,7 +102,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     await session.packet('431[');
   });
 
-  test('a body of exactly max_payload is taken', { timeout: 20_000 }, async () => {
+  test('a body of exactly max_payload is accepted', { timeout: 20_000 }, async () => {
     const session = await PollingSession.open(server);
     await session.connect(await server.token(fresh('alice')));
     const [head, tail] = ['421["nope","', '"]'];
@@ -127,7 +127,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     await session.assertOver();
   });
 
-  test('a poll whose client goes away ends the session', { timeout: 20_000 }, async () => {
+  test('a poll whose client disconnects ends the session', { timeout: 20_000 }, async () => {
     const session = await PollingSession.open(server);
     const poll = request(`${server.url}${session.path}`, { agent: false });
     poll.on('error', () => {});
@@ -217,7 +217,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     }
   });
 
-  test('a second WebSocket on a session is closed and disturbs nobody', { timeout: 20_000 }, async (t) => {
+  test('a second WebSocket on a session is closed and does not disturb the first', { timeout: 20_000 }, async (t) => {
     const first = await RawWebSocket.open(t, server);
     const { sid } = await first.handshake();
     first.send(`40${JSON.stringify({ token: await server.token(fresh('alice')) })}`);
@@ -228,7 +228,7 @@ withServer('wire', { settings: { 'limits.connect_rate': 0 } }, (server) => {
     await first.packet('431[');
   });
 
-  test('a second WebSocket while the first upgrades, or after, is closed and disturbs nobody', { timeout: 20_000 }, async (t) => {
+  test('a second WebSocket while the first upgrades, or after, is closed and does not disturb the first', { timeout: 20_000 }, async (t) => {
     const session = await PollingSession.open(server);
     await session.connect(await server.token(fresh('alice')));
     const { sid } = session.handshake;

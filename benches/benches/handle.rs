@@ -1,6 +1,6 @@
-//! From another thread to a handler and back: [`engineio::net::Handle`] beside a channel of tokio's that reaches a task of a runtime
-//! of one thread. What is measured is a round trip (question, answer by a oneshot), and what a message costs where many
-//! are under way.
+//! From another thread to a handler and back: [`engineio::net::Handle`], compared with a tokio channel to a task on a
+//! single-threaded runtime. It measures a round trip (a question, answered through a oneshot), and the cost of one
+//! message among many.
 
 use std::{hint::black_box, time::Duration};
 
@@ -48,23 +48,23 @@ fn start() -> std::io::Result<(Running, Handle)> {
     Ok((running, handle))
 }
 
-/// The same for the channel.
-enum Told {
+/// The same two messages for the channel.
+enum Command {
     Add(u64),
     Sum(oneshot::Sender<u64>),
 }
 
-/// A thread with a runtime of one thread, as a shard is, and a task that adds.
-fn adding_task() -> mpsc::Sender<Told> {
+/// Starts a thread with a single-threaded runtime, as a shard has, and a task that adds.
+fn adding_task() -> mpsc::Sender<Command> {
     let (sender, mut receiver) = mpsc::channel(1024);
     std::thread::spawn(move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async move {
             let mut sum = 0;
-            while let Some(told) = receiver.recv().await {
-                match told {
-                    Told::Add(number) => sum += number,
-                    Told::Sum(answer) => drop(answer.send(sum)),
+            while let Some(command) = receiver.recv().await {
+                match command {
+                    Command::Add(number) => sum += number,
+                    Command::Sum(answer) => drop(answer.send(sum)),
                 }
             }
         });
@@ -72,9 +72,9 @@ fn adding_task() -> mpsc::Sender<Told> {
     sender
 }
 
-async fn ask_task(sender: &mpsc::Sender<Told>) -> Option<u64> {
+async fn ask_task(sender: &mpsc::Sender<Command>) -> Option<u64> {
     let (answer, answered) = oneshot::channel();
-    sender.send(Told::Sum(answer)).await.ok()?;
+    sender.send(Command::Sum(answer)).await.ok()?;
     answered.await.ok()
 }
 
@@ -82,7 +82,7 @@ async fn ask_shard(handle: &Handle) -> Option<u64> {
     handle.ask(0, |reply| ShardMessage::new(Ask::Sum(reply))).await.ok()
 }
 
-fn round_trips(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, sender: &mpsc::Sender<Told>) {
+fn round_trips(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, sender: &mpsc::Sender<Command>) {
     let mut group = criterion.benchmark_group("round trip from another thread");
     group.bench_function("engineio::net::Handle", |bencher| {
         bencher.iter(|| runtime.block_on(async { black_box(ask_shard(handle).await) }));
@@ -93,7 +93,7 @@ fn round_trips(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, se
     group.finish();
 }
 
-fn many(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, sender: &mpsc::Sender<Told>) {
+fn many(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, sender: &mpsc::Sender<Command>) {
     let mut group = criterion.benchmark_group("1,000 messages from another thread");
     group.throughput(criterion::Throughput::Elements(MANY));
     group.bench_function("engineio::net::Handle", |bencher| {
@@ -110,7 +110,7 @@ fn many(criterion: &mut Criterion, runtime: &Runtime, handle: &Handle, sender: &
         bencher.iter(|| {
             runtime.block_on(async {
                 for number in 0..MANY {
-                    let _ = sender.send(Told::Add(number)).await;
+                    let _ = sender.send(Command::Add(number)).await;
                 }
                 black_box(ask_task(sender).await)
             })

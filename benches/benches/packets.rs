@@ -1,4 +1,4 @@
-//! Socket.IO packets and their JSON: parse, scan, encode; beside serde_json.
+//! Socket.IO packets and their JSON: parse, scan, encode; compared with serde_json.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn scan(c: &mut Criterion) {
         group.bench_function("socketio", |b| {
             b.iter(|| json::array_items(black_box(&text), &limits).expect("it is valid").len());
         });
-        // What gives the same slices with serde_json: no tree, no limits on depth below 128 or on numbers.
+        // What serde_json needs for the same slices: no tree, and no limits on numbers or on depth below 128.
         group.bench_function("serde_json RawValue", |b| {
             b.iter(|| serde_json::from_str::<Vec<&RawValue>>(black_box(&text)).expect("it is valid").len());
         });
@@ -51,7 +51,7 @@ fn encode(c: &mut Criterion) {
     group.bench_function("event", |b| {
         b.iter(|| parser::encode::event("/chat", Some(AckId(17)), "message", black_box(&args), &[]));
     });
-    // From a tree to text, without frame or packet: what forwarding through serde_json would pay on top.
+    // From a tree to text, without frame or packet: what forwarding through serde_json would cost in addition.
     let value: serde_json::Value = serde_json::from_str(&samples::message_json()).expect("it is valid");
     group.bench_function("serde_json Value to text", |b| {
         b.iter(|| serde_json::to_string(black_box(&value)).expect("it is a tree"));

@@ -1,4 +1,4 @@
-//! Rooms, from a client's packet to the outbox of each member; connections only count what they are sent.
+//! Rooms, from a client's packet to each member's outbox. The outboxes only count.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 fn rooms(c: &mut Criterion) {
     let mut group = c.benchmark_group("room");
     let mut server = MemoryServer::new(100);
-    // What the packets below cost before a room is touched.
+    // The cost of the packets below before a room is involved.
     group.bench_function("an event that does nothing", |b| {
         b.iter(|| server.send(50, black_box(r#"2["none","lobby"]"#)));
     });
@@ -26,7 +26,7 @@ fn rooms(c: &mut Criterion) {
             server.send(50, black_box(r#"2["join","room-1"]"#));
         });
     });
-    group.bench_function("connect, join a room of 100, go", |b| b.iter(|| server.visit()));
+    group.bench_function("connect, join a room of 100, go", |b| b.iter(|| server.connect_and_close()));
 }
 
 fn broadcast(c: &mut Criterion) {

@@ -1,7 +1,7 @@
 //! The check of a token at CONNECT.
 //!
-//! The server's own check is private to its binary; its two expensive parts are measured here, as it calls them: the
-//! HS256 signature by `jsonwebtoken::crypto`, and, for comparison, that crate's whole `decode` with the same rules
+//! The server's own check is private to its binary. So this measures its two expensive parts as the server calls them:
+//! the HS256 signature with `jsonwebtoken::crypto`, and, for comparison, that crate's full `decode` with the same rules
 //! (algorithm pinned, `exp` required, a leeway).
 
 use std::hint::black_box;
@@ -28,7 +28,7 @@ fn check(c: &mut Criterion) {
     group.bench_function("signature", |b| {
         b.iter(|| {
             let valid = crypto::verify(black_box(signature), black_box(message.as_bytes()), &key, Algorithm::HS256);
-            assert!(valid.expect("the key fits"));
+            assert!(valid.expect("the key is valid"));
         });
     });
     let mut rules = Validation::new(Algorithm::HS256);

@@ -1,4 +1,4 @@
-//! The WebSocket codec and the polling payload, a batch of 64 messages at a time; the decoder beside tungstenite's.
+//! The WebSocket codec and the polling payload, in batches of 64 messages; the decoder compared with tungstenite's.
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{
 /// The limit that the server sets on messages.
 const MAX_PAYLOAD: usize = 1_000_000;
 
-/// A client that sends the same bytes for ever, and takes all it is sent.
+/// A client that sends the same bytes forever, and reads everything it is sent.
 struct Endless {
     bytes: Vec<u8>,
     at: usize,
@@ -49,7 +49,7 @@ fn decode(c: &mut Criterion) {
     {
         let mut group = c.benchmark_group(format!("websocket decode, {name}"));
         group.throughput(Throughput::Bytes(frames.len() as u64));
-        // Each copies the bytes once, as a read from a socket does: both need a buffer they may write to.
+        // Each copies the bytes once, as a read from a socket does: both need a buffer that they may write to.
         let (mut buffer, mut decoder) = (frames.clone(), Decoder::new(MAX_PAYLOAD));
         group.bench_function("engineio", |b| {
             b.iter(|| {
@@ -83,10 +83,10 @@ fn encode(c: &mut Criterion) {
     group.bench_function("engineio", |b| {
         b.iter(|| SharedFrame::message(&[black_box(&text.as_bytes()[1..])], &[]));
     });
-    // Encodes into its write buffer, and writes that out.
+    // Encodes into its write buffer, then writes that out.
     let mut peer = WebSocket::from_raw_socket(Endless { bytes: Vec::new(), at: 0 }, Role::Server, None);
     group.bench_function("tungstenite", |b| {
-        b.iter(|| peer.send(Message::text(black_box(&*text))).expect("the stream takes all"));
+        b.iter(|| peer.send(Message::text(black_box(&*text))).expect("the stream accepts everything"));
     });
 }
 

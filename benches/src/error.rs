@@ -1,4 +1,4 @@
-//! What can go wrong in a benchmark, and whose fault it is.
+//! The errors of a benchmark, and whose fault each is.
 
 use std::io;
 
@@ -24,15 +24,15 @@ pub enum Error {
         /// What was seen instead of its `listening on` line.
         reason: String,
     },
-    /// The server answered the opening of a client with something else than the chat protocol promises.
+    /// The server's answer while a client was opened is not what the chat protocol promises.
     #[error("handshake: expected {expected}, got {got:?}")]
     Handshake {
-        /// The step's proper answer.
+        /// The proper answer in this step.
         expected: &'static str,
         /// What came, cut to a readable length.
         got: String,
     },
-    /// The server sent bytes that are no frames for a client.
+    /// The server sent bytes that are not valid frames.
     #[error("client {member}: {source}")]
     Frame {
         /// The client's number.
@@ -46,25 +46,25 @@ pub enum Error {
         /// The client's number.
         member: usize,
     },
-    /// The server sent more than any benchmark lets it owe.
+    /// The server sent more to one client than any benchmark allows to be unread.
     #[error("client {member} has received more than the generator buffers")]
     TooLong {
         /// The client's number.
         member: usize,
     },
-    /// The server answered a poll with something else than 200 and a body of known length.
+    /// The server did not answer a poll with 200 and a body of known length.
     #[error("not the answer of a poll: {got:?}")]
     Http {
         /// What came, cut to a readable length.
         got: String,
     },
-    /// A `message` event lacks what the chat promises of every one.
+    /// A `message` event lacks something that the chat promises for each.
     #[error("not the chat's message event: {0}")]
     Event(String),
-    /// `/proc` holds something unreadable.
+    /// `/proc` has unexpected content.
     #[error("cannot read {what} of the server process: {text:?}")]
     Proc {
-        /// The figure looked for.
+        /// The figure that was read.
         what: &'static str,
         /// The text found.
         text: String,

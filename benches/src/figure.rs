@@ -1,12 +1,12 @@
-//! The figures that all rows have, by name.
+//! The names of the figures that all rows have.
 
 use std::collections::BTreeMap;
 
 /// Figures by name.
 pub type Figures = BTreeMap<String, f64>;
 
-/// The generator's core counts as saturated above this share: then it may be what limits the deliveries per second.
-/// CPU per delivery stays the server's own.
+/// Above this share the generator's core counts as saturated. Then the generator may be what limits the deliveries per
+/// second. The CPU per delivery is the server's own all the same.
 pub const SATURATED: f64 = 0.95;
 
 /// CPU of the server process, in microseconds per delivery.
@@ -17,5 +17,5 @@ pub const SERVER_USER: &str = "server_user_share";
 pub const GENERATOR_US: &str = "generator_cpu_us_per_delivery";
 /// Deliveries per second of wall-clock time.
 pub const PER_SECOND: &str = "deliveries_per_second";
-/// Share of the time in which the generator's core was busy, with whatever.
+/// Share of the time in which the generator's core was busy, by any process.
 pub const GENERATOR_BUSY: &str = "generator_core_busy";

@@ -1,10 +1,10 @@
 //! RFC 6455 frames as a client sees them: [`scan`] finds the frames a server sent in a read buffer, [`encode_text`],
 //! [`encode_binary`] and [`encode_pong`] append masked frames to an output buffer.
 //!
-//! Only what measured servers send: whole, unmasked messages. A fragmented message is refused, not reassembled, and
-//! UTF-8 is not checked. The handshake that precedes frames is [`crate::handshake`]'s.
+//! Supports only what the measured servers send: complete, unmasked messages. A fragmented message is refused, not
+//! reassembled, and UTF-8 is not checked. [`crate::handshake`] does the handshake before the frames.
 
-/// What a frame carries (RFC 6455, section 5.2).
+/// The type of a frame (RFC 6455, section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opcode {
     /// A whole text message.
@@ -13,7 +13,7 @@ pub enum Opcode {
     Binary,
     /// Close.
     Close,
-    /// Ping; a pong with the same payload is owed.
+    /// Ping; it must be answered with a pong with the same payload.
     Ping,
     /// Pong.
     Pong,
@@ -22,15 +22,15 @@ pub enum Opcode {
 /// One frame, borrowed from the read buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it carries.
+    /// Its type.
     pub opcode: Opcode,
     /// Its payload.
     pub payload: &'a [u8],
-    /// Bytes it takes in the buffer, header included.
+    /// Its length in the buffer, in bytes, header included.
     pub len: usize,
 }
 
-/// What a server must not send.
+/// Why bytes are not a frame that a server may send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -43,7 +43,7 @@ pub enum FrameError {
     /// Legal (RFC 6455, section 5.4), but the generator does not reassemble.
     #[error("fragmented message, which the generator does not reassemble")]
     Fragmented,
-    /// Longer than any message a benchmark sends could become.
+    /// Longer than any message of a benchmark.
     #[error("frame of {0} bytes")]
     TooLong(u64),
 }
@@ -51,10 +51,10 @@ pub enum FrameError {
 /// Longest payload accepted, in bytes: Engine.IO's default `maxPayload`.
 pub const MAX_PAYLOAD: u64 = 1_000_000;
 
-/// The frame at the start of `bytes`; `None` if it is not whole yet.
+/// The frame at the start of `bytes`; `None` if it is not complete yet.
 ///
 /// # Errors
-/// [`FrameError`] if no server should have sent this.
+/// [`FrameError`] if no server may send this.
 #[inline]
 pub fn scan(bytes: &[u8]) -> Result<Option<Frame<'_>>, FrameError> {
     let [first, second, rest @ ..] = bytes else { return Ok(None) };
@@ -98,13 +98,13 @@ pub fn encode_binary(payload: &[u8], out: &mut Vec<u8>) {
     encode(0x82, payload, out);
 }
 
-/// Appends to `out` the pong owed for a ping with `payload`.
+/// Appends to `out` the pong that answers a ping with `payload`.
 pub fn encode_pong(payload: &[u8], out: &mut Vec<u8>) {
     encode(0x8a, payload, out);
 }
 
-/// One fixed masking key: section 10.3 of RFC 6455 wants it unpredictable to protect proxies, and there is none on
-/// loopback. It is not zero, so that a server cannot skip its unmasking.
+/// The fixed masking key. RFC 6455, section 10.3, wants keys to be unpredictable to protect proxies, and there is no
+/// proxy on loopback. It is not zero, so a server cannot skip the unmasking.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
 fn encode(first: u8, payload: &[u8], out: &mut Vec<u8>) {
@@ -182,7 +182,7 @@ mod tests {
             let payload: Vec<u8> = (0..len).map(|i| i as u8).collect();
             let mut bytes = Vec::new();
             encode_text(&payload, &mut bytes);
-            // Clearing the mask bit and undoing the mask must give what a server would have sent.
+            // Without the mask bit and the mask, the bytes must be what a server would have sent.
             let header = server_frame(&payload).len() - len;
             let mut unmasked = bytes[..header].to_vec();
             unmasked[1] &= 0x7f;

@@ -1,20 +1,22 @@
-//! Exactly-once and order of every delivery: each message carries its number, and the ledger knows for every member
-//! what is still owed.
+//! Checks that every delivery comes exactly once and in order: each message has a number, and the ledger knows which
+//! messages each member has not received yet.
 //!
-//! The common case costs three array accesses: the first member to receive a message fixes its place in the room's
-//! order, and every other member is only compared with that order. A member that leaves it (by a loss, a duplicate or
-//! another order) is from then on checked against a set of its own, so the counts stay exact, only slower.
+//! The common case costs three array accesses. The first member to receive a message sets its position in the room's
+//! order, and every other member is only compared with that order. A member that deviates from it (through a loss, a
+//! duplicate or another order) is from then on checked against its own set. So the counts stay exact, but cost more
+//! time.
 
 use serde::{Deserialize, Serialize};
 
 use crate::crowd::Packet;
 
-/// Bytes of a message's text, unless a benchmark is about another length.
+/// Bytes of a message's text, unless a benchmark measures another length.
 pub const TEXT_LEN: usize = 128;
 const MARK: &[u8] = b"@bench:";
 const DIGITS: usize = 10;
 
-/// The text of message `number`: mark, number, filler; `len` bytes without anything JSON would escape, and at least 18.
+/// The text of message `number`: mark, number, filler. It has `len` bytes, at least 18, and nothing that JSON would
+/// escape.
 pub fn text(number: u32, len: usize) -> String {
     let filler = len.saturating_sub(MARK.len() + DIGITS + 1);
     format!("@bench:{number:0digits$}@{:a<filler$}", "", digits = DIGITS)
@@ -35,14 +37,14 @@ pub struct Faults {
     pub duplicated: u64,
     /// Deliveries that came after a later message of the same sender.
     pub reordered: u64,
-    /// `message` events that carry no text of ours, or a damaged one, or a number never sent.
+    /// `message` events without our text, with a damaged text, or with a number that was never sent.
     pub corrupt: u64,
-    /// Members that saw another order than the first to receive; a loss or a duplicate also makes a member leave it.
+    /// Members that saw another order than the first to receive; a loss or a duplicate also counts here.
     pub diverged: u64,
 }
 
 impl Faults {
-    /// Adds those of another room.
+    /// Adds the faults of another room.
     pub fn add(&mut self, other: Self) {
         self.lost += other.lost;
         self.duplicated += other.duplicated;
@@ -51,57 +53,57 @@ impl Faults {
         self.diverged += other.diverged;
     }
 
-    /// Whether there are none.
+    /// Whether there are no faults.
     pub fn is_clean(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// One message's account.
+/// The state of one message.
 #[derive(Debug, Clone, Copy)]
 struct Message {
-    /// Deliveries still owed.
+    /// How many members have not received it yet.
     owed: u32,
-    /// Whether it has its place in the room's order.
+    /// Whether it has its position in the room's order.
     placed: bool,
 }
 
-/// What one member that left the common order has received.
+/// What one member that deviated from the common order has received.
 #[derive(Debug)]
 struct Own {
     received: Vec<bool>,
     newest: Vec<Option<u32>>,
 }
 
-/// The account of one room.
+/// The deliveries of one room.
 #[derive(Debug)]
 pub struct Ledger {
     members: u32,
     /// By message number.
     messages: Vec<Message>,
-    /// Messages with deliveries still owed.
+    /// How many messages have not reached every member.
     open: usize,
     deliveries: u64,
     faults: Faults,
-    /// The room's order: message index, and whether it stands behind a later one of its sender.
+    /// The room's order: each message's index, and whether it comes after a later message of its sender.
     order: Vec<(u32, bool)>,
-    /// By sender: the newest message in `order`.
+    /// For each sender: the newest message in `order`.
     newest: Vec<Option<u32>>,
-    /// By member: how much of `order` it has received.
+    /// For each member: how much of `order` it has received.
     position: Vec<usize>,
     own: Vec<Option<Box<Own>>>,
-    /// Where in the payload the mark stood last; a server lays all its events out alike.
+    /// Where the mark was in the last payload; a server formats all its events alike.
     offset: usize,
     /// The number of the first message.
     first: u32,
     text_len: usize,
-    /// What each message carries behind its number; empty without attachments.
+    /// What each message has after its number; empty without attachments.
     pattern: Vec<u8>,
-    /// By member: the message whose attachment comes next.
+    /// For each member: the message whose attachment comes next.
     awaited: Vec<Option<u32>>,
 }
 
-/// How the messages of a [`Ledger`] look.
+/// The form of a [`Ledger`]'s messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
     /// The number of the first message. Ledgers of several rooms start far apart, so that a message in the wrong room
@@ -120,7 +122,7 @@ impl Default for Shape {
 }
 
 impl Ledger {
-    /// An account for `members` members; the `n`th message is sent by sender `n % senders`.
+    /// A ledger for `members` members; sender `n % senders` sends the `n`th message.
     pub fn new(members: usize, senders: usize, shape: Shape) -> Self {
         Self {
             members: u32::try_from(members).unwrap_or(u32::MAX),
@@ -140,7 +142,7 @@ impl Ledger {
         }
     }
 
-    /// Enters a message as sent, owed to every member: its number and its sender.
+    /// Records a message as sent to every member. Returns its number and its sender.
     pub fn send(&mut self) -> (u32, usize) {
         let index = u32::try_from(self.messages.len()).unwrap_or(u32::MAX);
         self.messages.push(Message { owed: self.members, placed: false });
@@ -163,13 +165,13 @@ impl Ledger {
         self.deliveries
     }
 
-    /// Faults so far; what is still owed counts as lost.
+    /// The faults so far; messages that have not come yet count as lost.
     pub fn faults(&self) -> Faults {
         Faults { lost: self.messages.iter().map(|message| u64::from(message.owed)).sum(), ..self.faults }
     }
 
-    /// Accounts for one Engine.IO packet that `member` received, and returns the index of the message it completes, if
-    /// it had not come before. Anything but a `message` event and its attachment is passed over.
+    /// Records one Engine.IO packet that `member` received. Returns the index of the message that it completes, if the
+    /// message had not come before. Anything but a `message` event and its attachment is ignored.
     #[inline]
     pub fn receive(&mut self, member: usize, packet: Packet<'_>) -> Option<usize> {
         match packet {
@@ -188,7 +190,7 @@ impl Ledger {
                     self.faults.corrupt += u64::from(index.is_none() || self.awaited[member].is_some());
                     self.awaited[member] = index;
                 } else if text.starts_with(b"42[\"message\",") {
-                    // It has lost its attachment.
+                    // It must come with an attachment here.
                     return self.corrupt();
                 }
                 None
@@ -239,14 +241,14 @@ impl Ledger {
             {
                 self.position[member] += 1;
                 self.faults.reordered += u64::from(late);
-                return self.settle(index);
+                return self.count_delivery(index);
             }
             self.diverge(member);
         }
         self.deliver_alone(member, index)
     }
 
-    /// The first member to receive `index` gives it its place.
+    /// Sets the position of `index`, which this member is the first to receive.
     fn extend_order(&mut self, index: u32) {
         let sender = index as usize % self.newest.len();
         let newest = &mut self.newest[sender];
@@ -256,7 +258,7 @@ impl Ledger {
         self.order.push((index, late));
     }
 
-    /// Writes down what `member` has received so far, and checks it alone from now on.
+    /// Copies what `member` has received so far, and checks it separately from now on.
     fn diverge(&mut self, member: usize) {
         let mut own = Own { received: vec![false; self.messages.len()], newest: vec![None; self.newest.len()] };
         for &(index, _) in &self.order[..self.position[member]] {
@@ -280,10 +282,10 @@ impl Ledger {
             self.faults.reordered += 1;
         }
         own.newest[sender] = own.newest[sender].max(Some(index));
-        self.settle(index)
+        self.count_delivery(index)
     }
 
-    fn settle(&mut self, index: u32) -> Option<usize> {
+    fn count_delivery(&mut self, index: u32) -> Option<usize> {
         let message = &mut self.messages[index as usize];
         message.owed -= 1;
         self.open -= usize::from(message.owed == 0);
@@ -303,7 +305,7 @@ mod tests {
             .into_bytes()
     }
 
-    /// Sends `sent` messages of `senders` to as many members as there are lists, and delivers the lists in turn.
+    /// Sends `sent` messages from `senders` senders to one member for each list, then delivers the lists in turn.
     fn account(senders: usize, sent: u32, received: &[&[u32]]) -> Ledger {
         let mut ledger = Ledger::new(received.len(), senders, Shape::default());
         for number in 0..sent {
@@ -325,7 +327,7 @@ mod tests {
         }
     }
 
-    /// Name, senders, messages sent, what each member receives, the faults in it.
+    /// Name, senders, messages sent, what each member receives, and the expected faults.
     struct Case(&'static str, usize, u32, &'static [&'static [u32]], Faults);
 
     #[test]
@@ -352,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_ours_is_corrupt_and_another_event_is_none_of_ours() {
+    fn a_text_that_is_not_ours_is_corrupt_and_another_event_is_ignored() {
         let good = String::from_utf8(packet(0)).unwrap();
         let damaged = good.replacen("aaaa", "aaba", 1);
         let cut = good.replacen("aaaa", "aaa", 1);
@@ -402,7 +404,7 @@ mod tests {
     }
 
     proptest! {
-        /// Against the obvious way to count: a set and a newest number per member and sender.
+        /// Compared with the obvious method: a set and a newest number for each member and sender.
         #[test]
         fn agrees_with_a_set_per_member(
             senders in 1_usize..4,

@@ -1,22 +1,22 @@
 //! End-to-end load generator for the chat server and its peers.
 //!
-//! A binary starts each server under test as a child process on a core of its own, speaks the chat to it over raw
-//! loopback sockets from another core, and reports what the *server process* paid: CPU per delivery, memory per
-//! client. Every delivery is verified, so a server cannot look fast by losing messages.
+//! A binary starts each server under test as a child process on its own core, speaks the chat protocol to it over raw
+//! loopback sockets from another core, and reports what the *server process* used: CPU per delivery, memory per client.
+//! Every delivery is verified, so a server cannot look fast by losing messages.
 //!
-//! The generator has to cost less per delivery than what it measures. So it runs one readiness loop on one thread,
-//! reads into one shared buffer, counts frames where they lie and parses no JSON on the receive path.
+//! The generator must cost less per delivery than what it measures. So it runs one readiness loop on one thread, reads
+//! into one shared buffer, counts frames in place, and parses no JSON on the receive path.
 //!
-//! | module | does |
+//! | module | what it does |
 //! |---|---|
 //! | [`frames`] | RFC 6455 frames as a client sees them: scan what a server sent, encode what a client sends |
 //! | [`handshake`] | one client from TCP connect to a joined room, blocking |
 //! | [`crowd`] | many connected clients on one readiness loop, on WebSockets or long-polling |
-//! | [`ledger`] | exactly-once and order of every delivery |
+//! | [`ledger`] | checks that every delivery comes exactly once and in order |
 //! | [`load`] | how messages are offered: a window in flight, or a fixed rate |
-//! | [`subject`], [`running`] | the server under test: how to start it; pin, CPU time, memory, stop |
-//! | [`meter`], [`figure`] | what server and generator paid for a stretch of load; the names of the figures |
-//! | [`row`], [`rows`] | one benchmark: servers and runs interleaved; what each row does |
+//! | [`subject`], [`running`] | the server under test: how to start, pin and stop it; its CPU time and memory |
+//! | [`meter`], [`figure`] | what server and generator used during a load; the names of the figures |
+//! | [`row`], [`rows`] | one benchmark ("row"): servers and runs interleaved; what each row does |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
 //! | [`plot`] | a row's result as SVG |

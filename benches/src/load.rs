@@ -1,5 +1,5 @@
-//! How messages are offered to rooms: a window in flight in each, or a fixed rate over all. Both end in silence, so what
-//! was measured in between is exactly what was sent in between.
+//! How messages are sent to rooms: with a number in flight in each, or at a fixed rate over all. Both wait at the end
+//! until all is delivered, so what was measured is exactly what was sent.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,9 @@ use crate::crowd::{Crowd, Packet};
 use crate::error::Error;
 use crate::ledger::{self, Faults, Ledger, Shape};
 
-/// How long deliveries still owed are awaited after the last message, before they count as lost.
+/// How long to wait after the last message for missing deliveries, before they count as lost.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Numbers of one room's messages; the next room's start behind them.
+/// How many numbers one room's messages have; the next room's follow them.
 const ROOM_SPAN: u32 = 1_000_000;
 
 /// The rooms of a crowd.
@@ -17,10 +17,10 @@ const ROOM_SPAN: u32 = 1_000_000;
 pub struct Plan {
     /// How many.
     pub rooms: usize,
-    /// Members of each. The first room's are the crowd's first clients, and so on; clients beyond the last room's are
-    /// not looked at.
+    /// Members of each room. The first room's are the crowd's first clients, and so on; clients after the last room's
+    /// are not checked.
     pub members: usize,
-    /// Members of each room that send, in turn: the first, and others at equal distances.
+    /// Members of each room that send, in turn: the first, and others at equal intervals.
     pub senders: usize,
     /// Bytes of text.
     pub text: usize,
@@ -40,18 +40,19 @@ impl Plan {
         format!("bench-{room:04}")
     }
 
-    /// The id of the room in which client number `member` sits.
+    /// The id of the room of client number `member`.
     pub fn id_of(&self, member: usize) -> String {
         Self::id(member / self.members.max(1))
     }
 }
 
-/// How messages are offered.
+/// How messages are sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Offer {
-    /// So many messages of each room not yet received by every member; the next is sent when one is complete.
+    /// This many messages of each room are in flight, that is not received by every member; the next is sent when one
+    /// is complete.
     InFlight(usize),
-    /// So many messages a second over all rooms, which take turns, whatever the server does.
+    /// This many messages a second over all rooms, which take turns, however fast the server is.
     PerSecond(u32),
 }
 
@@ -61,18 +62,18 @@ pub struct Rooms {
     crowd: Crowd,
     plan: Plan,
     rooms: Vec<Ledger>,
-    /// What a message of each room has behind its text.
+    /// For each room: what its messages have after their text.
     contexts: Vec<String>,
-    /// Messages in all rooms not yet received by every member.
+    /// Messages in all rooms that not every member has received.
     open: usize,
-    /// Rooms in which a message was completed.
+    /// Rooms in which a message was just completed.
     ready: Vec<usize>,
     /// The first `message` event received, to check once that it is the chat's.
     sample: Option<Vec<u8>>,
     clock: Option<Stopwatch>,
 }
 
-/// Time from a message's sending to each of its deliveries, by room and message.
+/// The time from sending a message to each of its deliveries, by room and message.
 #[derive(Debug, Default)]
 struct Stopwatch {
     sent: Vec<Vec<Instant>>,
@@ -80,7 +81,7 @@ struct Stopwatch {
 }
 
 impl Rooms {
-    /// The rooms of `plan`, with `crowd` in them.
+    /// The rooms of `plan`, whose members are the clients of `crowd`.
     pub fn new(crowd: Crowd, plan: Plan) -> Self {
         let plan = Plan { senders: plan.senders.clamp(1, plan.members.max(1)), ..plan };
         let file = if plan.attachment == 0 { "" } else { ",\"file\":{\"_placeholder\":true,\"num\":0}" };
@@ -102,7 +103,7 @@ impl Rooms {
         }
     }
 
-    /// The clients, to look after them while nothing is offered.
+    /// The clients, to keep them alive while no messages are sent.
     pub fn crowd(&mut self) -> &mut Crowd {
         &mut self.crowd
     }
@@ -126,14 +127,15 @@ impl Rooms {
         faults
     }
 
-    /// The bytes of one delivery on a WebSocket, once there was one; without an attachment they are all alike.
+    /// The length of one delivery on a WebSocket, in bytes, once there was one; without attachments all are equally
+    /// long.
     pub fn frame_len(&self) -> Option<u64> {
-        // Packet types in front of the event, and a frame's header for 126 bytes or more.
+        // Packet types before the event, and the frame header for 126 bytes or more.
         self.sample.as_ref().map(|event| (event.len() + 2 + 4) as u64)
     }
 
-    /// From now on times each delivery; call it before the first message. It costs the generator a look at the clock
-    /// for each.
+    /// From now on times each delivery. Call it before the first message. It costs the generator one reading of the
+    /// clock for each delivery.
     pub fn time_deliveries(&mut self) {
         self.clock = Some(Stopwatch { sent: vec![Vec::new(); self.rooms.len()], latencies: Vec::new() });
     }
@@ -145,7 +147,7 @@ impl Rooms {
         latencies
     }
 
-    /// Offers messages for `duration`, then waits until all are delivered, 10 s at most. Returns the time it took.
+    /// Sends messages for `duration`, then waits until all are delivered, at most 10 s. Returns the time it took.
     ///
     /// # Errors
     /// As [`Crowd::pump`]'s; [`Error::Event`] if the first delivery of all lacks a field.
@@ -235,7 +237,7 @@ fn event(packet: Packet<'_>) -> Option<Vec<u8>> {
     json.starts_with(b"[\"message\",").then(|| json.to_vec())
 }
 
-/// A server that delivers less than the chat promises would be compared with unequal work.
+/// A server that delivers less than the chat promises would be compared on unequal work.
 fn check_event(json: &[u8]) -> Result<(), Error> {
     let shown = || Error::Event(String::from_utf8_lossy(json).into_owned());
     let event: serde_json::Value = serde_json::from_slice(json).map_err(|_| shown())?;

@@ -1,7 +1,7 @@
-//! A Socket.IO server on connections in memory: everything from a message's text to the outbox, without a socket.
+//! A Socket.IO server on connections in memory: everything from a message's text to the outbox, without sockets.
 //!
-//! The outbox only counts what is queued, so what is measured is `socketio` and the engine's frames. The queues, writes
-//! and heartbeats of `engineio::net` are left to the end-to-end benchmarks.
+//! The outbox only counts what is queued, so `socketio` and the engine's frames are measured. The end-to-end benchmarks
+//! measure the queues, writes and heartbeats of `engineio::net`.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -23,8 +23,8 @@ pub struct Queued {
     pub bytes: u64,
 }
 
-/// The engine's test kit, but for sessions and what they are sent: that is counted by connection. The kit keeps a record of each
-/// session and frame, and its memory and look-ups would be measured together with the server's.
+/// The engine's test kit, except for sessions and sent frames, which are only counted for each connection. The kit
+/// records each session and frame, and its memory and look-ups would be measured together with the server's.
 #[derive(Debug, Default)]
 struct Counter {
     engine: Engine,
@@ -73,7 +73,7 @@ impl Outbox for Counter {
     }
 }
 
-/// The application: `join` and `leave` take a room's name, `message` goes to [`ROOM`] as it came, anything else is
+/// The application: `join` and `leave` take a room's name, `message` is sent to [`ROOM`] unchanged, anything else is
 /// ignored.
 #[derive(Debug)]
 struct App;
@@ -147,8 +147,8 @@ impl MemoryServer {
         conn
     }
 
-    /// A client comes, joins the namespace and [`ROOM`], and goes.
-    pub fn visit(&mut self) {
+    /// A client connects, joins the namespace and [`ROOM`], and disconnects.
+    pub fn connect_and_close(&mut self) {
         let conn = self.connect();
         self.server.on_close(&mut self.outbox, conn, CloseReason::TransportClose);
         if let Some(key) = self.keys.key_at(conn.index()) {
@@ -165,21 +165,21 @@ impl MemoryServer {
         self.end_turn();
     }
 
-    /// Lets the rooms go, as the engine does when every connection was heard.
+    /// Ends the turn: the rooms send what they held back, as the engine does when every input was handled.
     fn end_turn(&mut self) {
         if self.server.wants_flush() {
             self.server.on_flush(&mut self.outbox);
         }
     }
 
-    /// What was queued for that client since the start.
+    /// What was queued for client number `client` since the start.
     #[must_use]
     pub fn queued(&self, client: usize) -> Queued {
         let conn = self.conns.get(client);
         conn.and_then(|conn| self.outbox.queued.get(conn.index() as usize)).copied().unwrap_or_default()
     }
 
-    /// Connections the server closed: none, if it was sent what it understands.
+    /// How many connections the server closed: none, if it understood everything it was sent.
     #[must_use]
     pub const fn closed(&self) -> u64 {
         self.outbox.closed
@@ -196,7 +196,7 @@ mod tests {
         let mut server = MemoryServer::new(3);
         let before: Vec<Queued> = (0..3).map(|client| server.queued(client)).collect();
         server.send(1, &samples::event_packet());
-        // Two bytes of `42`, four of WebSocket header: the text is longer than 125 bytes.
+        // Two bytes of `42`, four of WebSocket header, because the text is longer than 125 bytes.
         let len = samples::message_json().len() as u64 + 2 + 4;
         for (client, before) in before.into_iter().enumerate() {
             let now = Queued { frames: before.frames + 1, bytes: before.bytes + len };
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn who_left_gets_nothing_until_it_joins_again() {
+    fn a_client_that_left_gets_nothing_until_it_joins_again() {
         let mut server = MemoryServer::new(2);
         let frames = |server: &MemoryServer| server.queued(1).frames;
         let before = frames(&server);
@@ -219,10 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn visitors_leave_nothing_behind() {
+    fn clients_that_disconnect_leave_nothing_behind() {
         let mut server = MemoryServer::new(1);
         for _ in 0..3 {
-            server.visit();
+            server.connect_and_close();
         }
         assert_eq!(server.keys.len(), 1);
         assert_eq!(server.outbox.queued.len(), 2);

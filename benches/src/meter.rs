@@ -1,4 +1,4 @@
-//! What server and generator paid for a stretch of load.
+//! What server and generator used during a load.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US, SERVER_USER};
 use crate::running::{Running, core_ticks, generator_cpu};
 
-/// A measurement under way.
+/// A measurement in progress.
 #[derive(Debug)]
 pub struct Meter<'a> {
     running: &'a Running,
@@ -18,10 +18,10 @@ pub struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    /// Starts one.
+    /// Starts a measurement.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Proc`] if the system does not tell.
+    /// [`Error::Io`] or [`Error::Proc`] if the system does not say.
     pub fn start(running: &'a Running) -> Result<Self, Error> {
         let ticks = core_ticks(running.generator_core())?;
         let server_ticks = running.user_and_kernel_ticks()?;
@@ -29,7 +29,7 @@ impl<'a> Meter<'a> {
         Ok(Self { running, start: Instant::now(), server_cpu, generator_cpu, ticks, server_ticks })
     }
 
-    /// CPU of the server since the start.
+    /// CPU time of the server since the start.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -37,7 +37,7 @@ impl<'a> Meter<'a> {
         Ok(self.running.cpu()?.saturating_sub(self.server_cpu))
     }
 
-    /// Ends it: what `deliveries` cost.
+    /// Ends the measurement. Returns the figures for `deliveries` deliveries.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -50,7 +50,7 @@ impl<'a> Meter<'a> {
         let (user, kernel) = self.running.user_and_kernel_ticks()?;
         let (user, kernel) = (user - self.server_ticks.0, kernel - self.server_ticks.1);
         let each = 1e6 / deliveries.max(1) as f64;
-        // Ticks are coarse; over a short stretch the process's own clock may know better.
+        // Ticks are coarse; over a short time the process's own clock may be more exact.
         let share = (busy as f64 / (busy + idle).max(1) as f64).max(generator / seconds).min(1.0);
         Ok(Figures::from([
             ("seconds".into(), seconds),

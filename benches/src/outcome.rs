@@ -1,5 +1,5 @@
-//! The result of one row: every figure of every server in every run, what they depend on, and how to read them. It is
-//! kept as JSON, and read back by the report.
+//! The result of one row: every figure of every server in every run, what the figures depend on, and how to read them.
+//! It is kept as JSON, which the report reads back.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,12 +11,12 @@ use crate::figure::{Figures, GENERATOR_BUSY, SATURATED};
 use crate::ledger::Faults;
 use crate::report::{self, Spread};
 
-/// A figure that is shown.
+/// A figure in a table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name in [`Figures`].
     pub figure: String,
-    /// How it is headed.
+    /// Its heading.
     pub label: String,
     /// Decimals shown.
     pub digits: usize,
@@ -29,7 +29,7 @@ impl Column {
     }
 }
 
-/// One server in one case in one run.
+/// The figures of one server in one case of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// The server's name.
@@ -38,37 +38,37 @@ pub struct Sample {
     pub run: usize,
     /// The case within the row.
     pub case: String,
-    /// Where it lies on the axis of its `line`, where cases form one.
-    pub at: Option<Place>,
+    /// Its point on a line of the plot, if the cases form one.
+    pub at: Option<Point>,
     /// The figures.
     pub figures: Figures,
 }
 
-/// A point's place on a line.
+/// A point on a line of the plot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Place {
+pub struct Point {
     /// What grows, such as "members of the room".
     pub axis: String,
-    /// How much of it there is here.
+    /// Its value at this point.
     pub value: f64,
 }
 
-/// The deliveries of one server in one run, over all that was sent there.
+/// The deliveries of one server in one run, over everything that was sent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The server's name.
     pub server: String,
     /// The run, from 0.
     pub run: usize,
-    /// The case, or cases, it is about.
+    /// The case, or the cases, that it covers.
     pub case: String,
-    /// Deliveries that came.
+    /// Deliveries that arrived.
     pub deliveries: u64,
-    /// And what was wrong with them.
+    /// The faults among them.
     pub faults: Faults,
 }
 
-/// The ratio of one server to another in one case, each taken within one run.
+/// The ratio of one server to another in one case, computed within each run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// The case.
@@ -77,7 +77,7 @@ pub struct Ratio {
     pub server: String,
     /// The server whose figure divides it.
     pub to: String,
-    /// Over the runs.
+    /// Its spread over the runs.
     #[serde(flatten)]
     pub spread: Spread,
 }
@@ -89,13 +89,13 @@ pub struct Outcome {
     pub row: String,
     /// What it measures.
     pub title: String,
-    /// The figure it is about; ratios are of this one.
+    /// The main figure; ratios are ratios of it.
     pub headline: Column,
     /// Other figures for the table.
     pub columns: Vec<Column>,
     /// The server the table's ratios refer to.
     pub baseline: String,
-    /// Whether it was a smoke, whose figures mean nothing.
+    /// Whether this was a smoke test, whose figures mean nothing.
     pub quick: bool,
     /// What the figures depend on besides the servers.
     pub machine: Value,
@@ -109,17 +109,17 @@ pub struct Outcome {
     pub accounts: Vec<Account>,
     /// Ratios of the headline between all servers.
     pub ratios: Vec<Ratio>,
-    /// What a reader has to know, such as a generator that was the limit.
+    /// What a reader has to know, such as that the generator was the limit.
     pub warnings: Vec<String>,
 }
 
 impl Outcome {
-    /// Its cases, in the order in which they were measured.
+    /// The cases, in the order in which they were measured.
     pub fn cases(&self) -> Vec<&str> {
         distinct(self.samples.iter().map(|sample| &*sample.case))
     }
 
-    /// Its servers, in the order in which they were measured first.
+    /// The servers, in the order in which they were first measured.
     pub fn servers(&self) -> Vec<&str> {
         distinct(self.samples.iter().map(|sample| &*sample.server))
     }
@@ -129,7 +129,7 @@ impl Outcome {
         Spread::of(self.values(server, case, figure).into_values())
     }
 
-    /// A figure by run.
+    /// A figure for each run.
     fn values(&self, server: &str, case: &str, figure: &str) -> BTreeMap<usize, f64> {
         let samples = self.samples.iter().filter(|sample| sample.server == server && sample.case == case);
         samples.filter_map(|sample| Some((sample.run, *sample.figures.get(figure)?))).collect()
@@ -187,7 +187,7 @@ impl Outcome {
         let columns: Vec<&Column> = std::iter::once(&self.headline).chain(&self.columns).collect();
         let mut head = vec!["case", "server"];
         head.extend(columns.iter().map(|column| &*column.label));
-        // Ratios that cannot be: to a server that was not measured.
+        // Some ratios do not exist: those to a server that was not measured.
         let based = self.servers().len() > 1 && self.servers().contains(&&*self.baseline);
         let compares = self.servers().len() > 1 && self.servers().contains(&ours);
         head.extend(based.then_some(&*to_baseline));
@@ -207,7 +207,7 @@ impl Outcome {
             }
         }
         let runs = self.samples.iter().map(|sample| sample.run + 1).max().unwrap_or(0);
-        let quick = if self.quick { " (a smoke: the figures mean nothing)" } else { "" };
+        let quick = if self.quick { " (a smoke test: the figures mean nothing)" } else { "" };
         let mut out = format!("{}\n\n{runs} runs, median (min-max){quick}\n\n", self.title);
         out.push_str(&report::table(&head, &rows));
         for warning in &self.warnings {
@@ -259,7 +259,7 @@ pub(crate) mod tests {
             server: server.into(),
             run,
             case: "saturated".into(),
-            at: Some(Place { axis: "members".into(), value: 10.0 }),
+            at: Some(Point { axis: "members".into(), value: 10.0 }),
             figures: Figures::from([("cpu".into(), value), (GENERATOR_BUSY.into(), value / 4.0)]),
         };
         let samples = vec![
@@ -297,7 +297,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_saturated_generator_is_told() {
+    fn a_saturated_generator_is_reported() {
         let mut outcome = outcome();
         assert!(outcome.warnings.is_empty());
         for sample in &mut outcome.samples {

@@ -1,7 +1,7 @@
-//! A row's result as SVG: bars where servers are compared, lines where something grows.
+//! A row's result as SVG: bars to compare servers, lines where something grows.
 //!
-//! Nothing is painted behind, and every colour keeps its contrast to white and to near-black: the same file serves light
-//! and dark pages.
+//! There is no background, and every colour has enough contrast to white and to near-black, so the same file suits
+//! light and dark pages.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 const WIDTH: u32 = 760;
 const MARGIN: i32 = 12;
-/// Where bars start, right of the servers' names.
+/// Where the bars start, to the right of the servers' names.
 const LEFT: i32 = 160;
-/// Room for the value behind the longest bar.
+/// Space for the value after the longest bar.
 const RIGHT: i32 = 190;
 const BAR: i32 = 20;
 const HEADING: i32 = 26;
@@ -35,13 +35,13 @@ fn colour(server: &str) -> RGBColor {
     }
 }
 
-/// All plots of `outcome`, by the name of their file without its ending.
+/// All plots of `outcome`, each with its file name without the extension.
 ///
 /// # Errors
 /// If one cannot be drawn.
 pub fn all(outcome: &Outcome) -> anyhow::Result<Vec<(String, String)>> {
     let mut plots = Vec::new();
-    // Cases that are no point of a line, and those at one place of several lines, are compared as bars.
+    // Cases without a point on a line, and cases at one point of several lines, are compared as bars.
     let mut panels: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let mut axes: BTreeMap<&str, ()> = BTreeMap::new();
     for case in outcome.cases() {
@@ -67,7 +67,7 @@ pub fn all(outcome: &Outcome) -> anyhow::Result<Vec<(String, String)>> {
     Ok(plots)
 }
 
-/// The headline of `cases`, a panel each, a bar for each server.
+/// The main figure of `cases`: a panel for each case, a bar for each server.
 fn bars(outcome: &Outcome, cases: &[&str]) -> anyhow::Result<String> {
     let mut panels = Vec::new();
     for case in cases {
@@ -159,7 +159,7 @@ fn lines(outcome: &Outcome, axis: &str, column: &Column) -> anyhow::Result<Optio
             chart.draw_series(dots).map_err(failed)?;
             let Some(end) = points.last() else { continue };
             let (x, y) = chart.backend_coord(end);
-            // From the lowest upwards, each above the last, however close the lines end.
+            // From the lowest upwards, each label above the last, however close the lines end.
             labelled = y.min(labelled.saturating_sub(15));
             let style = ("sans-serif", 12).into_font().color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
             let (left, top) = area.get_base_pixel();
@@ -197,7 +197,7 @@ mod tests {
     fn servers_are_bars_and_sizes_are_lines() {
         let mut outcome = outcome();
         let names = |outcome: &Outcome| all(outcome).unwrap().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
-        // One point makes no line.
+        // One point does not make a line.
         assert_eq!(names(&outcome), ["fanout-10"]);
         let first = outcome.samples[..2].to_vec();
         for (value, case) in [(100.0, "more"), (1000.0, "most")] {

@@ -1,4 +1,4 @@
-//! What is made of figures: medians, ratios within a run, tables to read and JSON to keep.
+//! What is computed from figures: medians, ratios within a run, tables to read, JSON to keep.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::error::Error;
 /// Median and extremes of one figure over all runs.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
-    /// The middle value; of an even number, the mean of the two middle ones.
+    /// The middle value; for an even number of values, the mean of the two middle ones.
     pub median: f64,
     /// The smallest.
     pub min: f64,
@@ -21,7 +21,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Over `values`; `None` if there are none.
+    /// The spread of `values`; `None` if there are none.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
@@ -32,8 +32,8 @@ impl Spread {
         Some(Self { median, min, max })
     }
 
-    /// Of the ratio to a peer, each within one run: `values` and `peer` are in the order of the runs. Absolute figures
-    /// of different runs are not compared, because the machine changes between them.
+    /// The spread of the ratio to a peer, computed within each run: `values` and `peer` are in the order of the runs.
+    /// Absolute figures of different runs are not compared, because the machine's speed changes between them.
     pub fn of_ratios(values: &[f64], peer: &[f64]) -> Option<Self> {
         Self::of(values.iter().zip(peer).map(|(value, peer)| value / peer))
     }
@@ -44,7 +44,7 @@ impl Spread {
     }
 }
 
-/// A table in Markdown, columns aligned.
+/// A Markdown table with aligned columns.
 pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(String::len);
@@ -69,7 +69,7 @@ pub fn machine() -> Value {
     let model = cpu.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split(": ").nth(1));
     json!({
         "cpu": model,
-        // Not the parallelism available to this thread, which is pinned.
+        // The cores of the machine, not those available to this thread, which is pinned.
         "cores": cpu.lines().filter(|line| line.starts_with("processor")).count(),
         "kernel": read("/proc/sys/kernel/osrelease"),
         "load_average": read("/proc/loadavg"),
@@ -77,7 +77,7 @@ pub fn machine() -> Value {
     })
 }
 
-/// Writes `result` to `path`, or to standard output without one.
+/// Writes `result` to `path`, or to standard output if there is none.
 ///
 /// # Errors
 /// [`Error::Io`] if it cannot be written.

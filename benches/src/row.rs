@@ -1,4 +1,4 @@
-//! One benchmark: its servers and runs, interleaved, and what is made of them.
+//! One benchmark, called a row: its servers and runs, interleaved, and the evaluation of the results.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -16,12 +16,12 @@ use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US
 use crate::handshake::{Opened, polling, token};
 use crate::load::{Offer, Plan, Rooms};
 use crate::meter::Meter;
-use crate::outcome::{Account, Column, Outcome, Place, Sample};
+use crate::outcome::{Account, Column, Outcome, Point, Sample};
 use crate::report;
 use crate::running::{Cores, Running};
 use crate::subject::{Ability, Paths, SECRET, Setup, Subject, output};
 
-/// Clients opened before the crowd's heartbeats are looked after again.
+/// How many clients are opened before the crowd's heartbeats are answered again.
 const BATCH: usize = 250;
 
 /// What all rows have in common.
@@ -36,7 +36,7 @@ pub struct Common {
     /// Interleaved runs
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
-    /// A smoke: one short run with few clients, whatever other flags say. Only exact deliveries are checked
+    /// A smoke test: one short run with few clients, whatever other flags say. Only checks that deliveries are exact
     #[arg(long)]
     pub quick: bool,
     /// Microseconds between the generator's looks for readiness; 0 sleeps until there is some, and has the server pay
@@ -52,7 +52,7 @@ pub struct Common {
     /// Where to write the result as JSON; standard output by default
     #[arg(long)]
     pub json: Option<PathBuf>,
-    /// Where the servers lie
+    /// Where the servers are
     #[command(flatten)]
     pub paths: Paths,
     /// Which core does what
@@ -60,15 +60,15 @@ pub struct Common {
     pub cores: Cores,
 }
 
-/// What a row measures.
+/// One benchmark.
 pub trait Row: clap::Args + Serialize {
     /// Its name on the command line.
     const NAME: &'static str;
 
-    /// What it measures, in a sentence.
+    /// What it measures, in one sentence.
     fn title(&self) -> String;
 
-    /// The figure it is about, and others for the table. CPU per delivery, if it says nothing else.
+    /// The main figure, and others for the table. CPU per delivery by default.
     fn columns(&self) -> (Column, Vec<Column>) {
         let others = [
             (SERVER_USER, "of it in user space", 2),
@@ -80,7 +80,7 @@ pub trait Row: clap::Args + Serialize {
         (Column::new(SERVER_US, "CPU us/delivery", 3), [&others[..], &[busy]].concat())
     }
 
-    /// What a server must be able to do.
+    /// What a server must support to be measured.
     fn needs(&self) -> &'static [Ability] {
         &[]
     }
@@ -95,7 +95,7 @@ pub trait Row: clap::Args + Serialize {
     fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()>;
 }
 
-/// One server in one run: what [`Row::measure`] works with.
+/// One server in one run, on which [`Row::measure`] works.
 #[derive(Debug)]
 pub struct Bench<'a> {
     /// The flags all rows share.
@@ -145,15 +145,15 @@ impl Bench<'_> {
         Ok(figures)
     }
 
-    /// Keeps the figures of one case, and says so.
-    pub fn record(&mut self, case: &str, at: Option<Place>, figures: Figures) {
+    /// Keeps and logs the figures of one case.
+    pub fn record(&mut self, case: &str, at: Option<Point>, figures: Figures) {
         let shown: Vec<String> = figures.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
         eprintln!("run {}: {}, {case}: {}", self.run + 1, self.server.name(), shown.join(", "));
         let server = self.server.name().to_owned();
         self.samples.push(Sample { server, run: self.run, case: case.to_owned(), at, figures });
     }
 
-    /// Keeps the account of all deliveries to `rooms`.
+    /// Keeps the count of all deliveries to `rooms`.
     pub fn account(&mut self, case: &str, rooms: &Rooms) {
         let (deliveries, faults) = (rooms.deliveries(), rooms.faults());
         let server = self.server.name().to_owned();
@@ -161,7 +161,7 @@ impl Bench<'_> {
     }
 }
 
-/// Adds clients on WebSockets until there are `clients`, each in its room of `plan` if it has one.
+/// Adds clients on WebSockets until there are `clients`. Each joins its room of `plan`, if it has one.
 ///
 /// # Errors
 /// As [`Opened::connect`]'s and [`Crowd::pump`]'s.
@@ -196,7 +196,8 @@ pub fn fill_polling(crowd: &mut Crowd, address: SocketAddr, clients: usize, plan
 /// Measures all servers of `row` in all runs, prints the tables and writes the JSON.
 ///
 /// # Errors
-/// Whatever keeps a server from being measured; faults in the deliveries, once everything is printed and written.
+/// Any error that keeps a server from being measured, and faults in the deliveries. The latter are returned after
+/// everything is printed and written.
 pub fn run<R: Row>(mut row: R, mut common: Common) -> anyhow::Result<()> {
     if common.quick {
         row.shrink();
@@ -216,7 +217,7 @@ pub fn run<R: Row>(mut row: R, mut common: Common) -> anyhow::Result<()> {
     let (mut samples, mut accounts) = (Vec::new(), Vec::new());
     for run in 0..common.runs {
         for turn in 0..servers.len() {
-            // Each run starts with another server, so that none always follows the same one.
+            // Each run starts with a different server, so that no server always follows the same one.
             let server = servers[(run + turn) % servers.len()];
             let mut bench = Bench { common: &common, server, run, samples: Vec::new(), accounts: Vec::new() };
             row.measure(&mut bench).with_context(|| format!("{} in run {}", server.name(), run + 1))?;

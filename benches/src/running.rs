@@ -1,4 +1,4 @@
-//! A server under test as a process: started on cores of its own, measured through the system, killed when dropped.
+//! A server under test as a process: started on its own cores, measured through the system, killed when dropped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,10 +18,10 @@ use tempfile::TempDir;
 use crate::error::Error;
 use crate::subject::{Paths, Setup, Subject};
 
-/// How long a server may take until it listens.
+/// How long a server may take until it is listening.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Which core does what.
+/// Which core the server and the generator run on.
 #[derive(Debug, Clone, Serialize, clap::Args)]
 #[command(next_help_heading = "Cores")]
 pub struct Cores {
@@ -47,10 +47,11 @@ impl Running {
     /// Starts `subject` on its cores and moves the calling thread to the generator's.
     ///
     /// # Errors
-    /// [`Error::Start`] if it does not say within 20 s that it listens, [`Error::Io`] if it cannot be run or pinned.
+    /// [`Error::Start`] if it does not report within 20 s that it is listening, [`Error::Io`] if it cannot be run or
+    /// pinned.
     pub fn start(subject: Subject, paths: &Paths, cores: &Cores, setup: &Setup) -> Result<Self, Error> {
         let data = TempDir::with_prefix("bench-").map_err(Error::io("make a data folder"))?;
-        // The child inherits the caller's cores: every thread it will ever start is pinned, from the first.
+        // The child inherits the caller's cores, so every thread it starts is pinned from the beginning.
         pin(&cores.server_core)?;
         let mut command = subject.command(paths, setup, data.path());
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
@@ -71,7 +72,7 @@ impl Running {
         }
     }
 
-    /// Where it listens.
+    /// The address it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -81,7 +82,7 @@ impl Running {
         self.generator_core
     }
 
-    /// CPU time it has used so far: user and system, all its threads, also ended ones.
+    /// CPU time it has used so far: user and system, of all its threads, including ended ones.
     ///
     /// # Errors
     /// [`Error::Io`] if it has ended.
@@ -89,8 +90,8 @@ impl Running {
         cpu(self.clock)
     }
 
-    /// What of its CPU time so far was spent in user space, and what in the kernel, in the system's ticks: coarse, but good
-    /// for a share over a second or more.
+    /// Its CPU time so far in user space and in the kernel, in system ticks. These are coarse, but good enough for a
+    /// share over a second or more.
     ///
     /// # Errors
     /// As [`Self::pss`].
@@ -100,10 +101,11 @@ impl Running {
         parse_own_ticks(&text).ok_or(Error::Proc { what: "its ticks", text })
     }
 
-    /// Its proportional set size in bytes: resident memory, with pages shared with others counted in part.
+    /// Its proportional set size in bytes: resident memory, with pages that it shares with other processes counted in
+    /// part.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Proc`] if the system does not tell.
+    /// [`Error::Io`] or [`Error::Proc`] if the system does not say.
     pub fn pss(&self) -> Result<u64, Error> {
         self.kilobytes("smaps_rollup", "Pss:")
     }
@@ -133,8 +135,9 @@ impl Running {
         Ok(threads)
     }
 
-    /// Gives each thread whose name is `prefix` and a number its own of `cores`. (Where a thread is woken by another, the
-    /// system likes to put it on the same core, and one that sleeps for moments only, as the generator's, takes none over.)
+    /// Gives each thread whose name is `prefix` and a number its own core of `cores`. (The system tends to put a thread
+    /// on the core of the thread that wakes it. It does not move it to another core whose thread, like the generator's,
+    /// sleeps only for moments.)
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses.
@@ -152,7 +155,7 @@ impl Running {
         Ok(())
     }
 
-    /// Starts the peak of [`Self::resident`] anew.
+    /// Resets the peak of [`Self::resident`].
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses.
@@ -170,7 +173,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Nothing is left to save, and a drain would only cost time. Both fail only if it has ended already.
+        // Nothing has to be saved, and a drain would only take time. Both calls fail only if the process has ended
+        // already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -184,16 +188,16 @@ pub fn generator_cpu() -> Result<Duration, Error> {
     cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID)
 }
 
-/// How long a core was busy and how long it was idle since the start, in the system's ticks: whoever used it.
+/// How long a core has been busy and idle since the system started, in system ticks, whatever process used it.
 ///
 /// # Errors
-/// [`Error::Io`] or [`Error::Proc`] if the system does not tell.
+/// [`Error::Io`] or [`Error::Proc`] if the system does not say.
 pub fn core_ticks(core: usize) -> Result<(u64, u64), Error> {
     let text = fs::read_to_string("/proc/stat").map_err(Error::io("read /proc/stat"))?;
     parse_ticks(&text, core).ok_or(Error::Proc { what: "a core's ticks", text })
 }
 
-/// `utime` and `stime` of a line of `/proc/PID/stat`: fields 14 and 15, of which the second, the name, may hold anything.
+/// `utime` and `stime` from a line of `/proc/PID/stat`: fields 14 and 15. Field 2, the name, may contain anything.
 fn parse_own_ticks(text: &str) -> Option<(u64, u64)> {
     let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
@@ -223,12 +227,13 @@ fn pin_thread(thread: Pid, cores: &[usize]) -> Result<(), Error> {
         .map_err(|errno| Error::Io { what: "pin to a core", source: errno.into() })
 }
 
-/// Awaits the line `listening on http://ADDRESS`, and keeps reading after it, lest the server block on a full pipe.
+/// Waits for the line `listening on http://ADDRESS`. Keeps reading after it, so that the server does not block on a
+/// full pipe.
 fn listening(stdout: impl std::io::Read + Send + 'static) -> Result<SocketAddr, String> {
     let (found, address) = mpsc::channel();
     thread::spawn(move || {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-            // Once the first is received nobody listens any more: the send fails and is of no interest.
+            // After the first line nobody receives any more: the send fails, which does not matter.
             let _ = found.send(line);
         }
     });
@@ -242,7 +247,8 @@ fn parse_kilobytes(text: &str, name: &str) -> Option<u64> {
     value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// From `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, and guests, who are in user already.
+/// From `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, and guest times, which are contained in
+/// user.
 fn parse_ticks(stat: &str, core: usize) -> Option<(u64, u64)> {
     let name = format!("cpu{core} ");
     let line = stat.lines().find_map(|line| line.strip_prefix(&name))?;

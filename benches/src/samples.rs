@@ -1,14 +1,14 @@
-//! Inputs of the micro benchmarks and of the instruction guard: fixed bytes, the same in every run and on every machine.
+//! Inputs of the micro benchmarks and of the instruction guard: fixed bytes, the same in every run and on every
+//! machine.
 //!
-//! The messages have the shape that the chat's clients send. What is done with them is left to `benches/benches` and to
-//! the binary `instructions`.
+//! The messages have the shape that the chat's clients send. `benches/benches` and the binary `instructions` use them.
 
 use crate::frames;
 
 /// Packets in one batch: a read of the shard's buffer under load, or a full poll.
 pub const BATCH: usize = 64;
 
-/// 128 bytes, as people write them.
+/// 128 bytes of ordinary text.
 const TEXT: &str = "The quick brown fox jumps over the lazy dog, and then comes back the same way, because it left \
                     its umbrellas with the lazy dogs.";
 
@@ -20,13 +20,13 @@ pub fn message_args() -> String {
     )
 }
 
-/// The same as a JSON array with the event's name in front.
+/// The same as a JSON array that begins with the event's name.
 #[must_use]
 pub fn message_json() -> String {
     format!(r#"["message",{}]"#, message_args())
 }
 
-/// JSON with what slows a scanner down: nesting, numbers, escapes, characters outside ASCII, white space.
+/// JSON with everything that slows a scanner down: nesting, numbers, escapes, characters outside ASCII, white space.
 #[must_use]
 pub fn rich_json() -> String {
     let item = r#"{"id": 1234567890, "ratio": -12.5e-3, "tags": ["a\"b", "c\\d", "\u00e9\ud834\udd1e"],
@@ -40,13 +40,13 @@ pub fn event_packet() -> String {
     format!("217{}", message_json())
 }
 
-/// An event with two attachments: its packet's text. The attachments are [`attachment`]s.
+/// The text of the packet of an event with two attachments. The attachments are [`attachment`]s.
 #[must_use]
 pub fn binary_event_packet() -> String {
     r#"52-["upload",{"name":"a.png","data":{"_placeholder":true,"num":0}},{"_placeholder":true,"num":1}]"#.to_owned()
 }
 
-/// A kilobyte in which every value of a byte occurs.
+/// 1 KiB in which every byte value occurs.
 #[must_use]
 pub fn attachment() -> Vec<u8> {
     (0..=255).cycle().take(1024).collect()
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_message_has_the_length_of_the_tables() {
+    fn a_message_has_128_bytes_of_text() {
         assert_eq!(TEXT.len(), 128);
     }
 
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_what_they_say() {
+    fn packets_decode_as_expected() {
         let limits = parser::Limits::default();
         let text = event_packet();
         let packet = parser::Decoder::default().decode_text(&text, &limits).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn batches_hold_a_batch() {
+    fn batches_hold_64_messages() {
         assert_eq!(payload::decode(&payload()).unwrap().filter(Result::is_ok).count(), BATCH);
         let count = |mut bytes: Vec<u8>| {
             let (mut input, mut decoder) = (&mut *bytes, Decoder::new(1 << 20));

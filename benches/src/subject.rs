@@ -1,4 +1,4 @@
-//! The servers that are measured: how each is started, and what it cannot do.
+//! The servers under test: how each is started, and what it cannot do.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The secret all servers under test verify tokens with.
+/// The secret with which all servers under test verify tokens.
 pub const SECRET: &str = "benchmarks-only-0123456789abcdef-0123456789abcdef";
 
 /// A server that speaks the chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Subject {
-    /// Ours.
+    /// This repository's chat server.
     ChatServer,
     /// A minimal server on epoll: one write for each recipient and message.
     LimitWrite,
-    /// The same: one write for each recipient and turn of its loop.
+    /// The same server: one write for each recipient and turn of its loop.
     LimitBatch,
     /// A task for each connection, on tokio-tungstenite.
     TaskPerConnection,
@@ -28,7 +28,7 @@ pub enum Subject {
     Node,
 }
 
-/// What not every server can do.
+/// An ability that not every server has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ability {
     /// HTTP long-polling.
@@ -37,26 +37,27 @@ pub enum Ability {
     Workers,
 }
 
-/// Where the servers lie.
+/// Where the servers are.
 #[derive(Debug, Clone, Serialize, clap::Args)]
-#[command(next_help_heading = "Where the servers lie")]
+#[command(next_help_heading = "Where the servers are")]
 pub struct Paths {
     /// The chat server's binary
     #[arg(long, default_value = "target/release/chat-server")]
     pub chat_server: PathBuf,
-    /// The folder of the peers; that of Node is to be installed with `npm ci`, the others with `cargo build --release`
+    /// The folder of the peers. The Node peer must be installed with `npm ci`, the others built with `cargo build
+    /// --release`
     #[arg(long, default_value = "benches/peers")]
     pub peers: PathBuf,
 }
 
-/// How a server is to be started, beside what is always the same.
+/// How to start a server, in addition to what is always the same.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// Workers of the chat server; 0 for one.
     pub workers: usize,
-    /// Heartbeat interval; the server's own default without one.
+    /// Heartbeat interval; `None` for the server's default.
     pub ping_interval: Option<Duration>,
-    /// Messages the chat server's store keeps; its own default without a number.
+    /// How many messages the chat server's store keeps; `None` for its default.
     pub stored: Option<usize>,
 }
 
@@ -73,7 +74,7 @@ impl Subject {
         }
     }
 
-    /// Whether it can do what a row needs.
+    /// Whether it has the ability.
     pub fn can(self, ability: Ability) -> bool {
         match ability {
             Ability::Polling => self != Self::TaskPerConnection,
@@ -81,7 +82,7 @@ impl Subject {
         }
     }
 
-    /// The command that starts it; `data` is an empty folder of its own.
+    /// The command that starts it; `data` is an empty folder for it alone.
     pub(crate) fn command(self, paths: &Paths, setup: &Setup, data: &Path) -> Command {
         let mut command = match self {
             Self::ChatServer => return chat_server(paths, setup, data),
@@ -102,7 +103,7 @@ impl Subject {
         command
     }
 
-    /// Its version, and of what it is made of; for the result.
+    /// Its version, and those of its main parts; for the result.
     pub fn version(self, paths: &Paths) -> String {
         let locked = |peer: &str, package: &str| {
             let lock = fs::read_to_string(paths.peers.join(peer).join("Cargo.lock")).unwrap_or_default();
@@ -135,7 +136,7 @@ fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
     command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--store", "memory", "--log-level", "error"]);
     command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
     let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
-    // What the peers do not do is off: limits per user and address, and presence told to everyone.
+    // What the peers do not do is turned off: limits per user and address, and presence sent to everyone.
     for off in ["message_rate", "typing_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
         set(&format!("limits.{off}"), "0".into());
     }

@@ -1,5 +1,5 @@
-// A queue that a test can await: what arrives is kept in order until somebody asks for it, and who asks
-// waits at most until a deadline. Nothing here knows what is being queued.
+// A queue that a test can await. It keeps what arrives in order until a test takes it; a test that takes from it waits
+// for a limited time. It does not know what is being queued.
 
 /** How long anything may take that should happen at once, in ms. */
 export const DEADLINE = 8_000;

@@ -1,4 +1,4 @@
-// One chat user's connection: the document's ChatClient, with everything that reaches it kept in an inbox.
+// One chat user's connection: the document's ChatClient, with an inbox that keeps everything it receives.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';

@@ -1,4 +1,4 @@
-// The wire without the official client: HTTP requests, a polling session and a WebSocket, packet by packet.
+// Connections without the official client: HTTP requests, a polling session and a WebSocket, packet by packet.
 
 import assert from 'node:assert/strict';
 import { request as httpRequest } from 'node:http';

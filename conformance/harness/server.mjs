@@ -1,4 +1,4 @@
-// Starts, restarts and ends the server under test, and makes tokens with its own `token` command.
+// Starts, restarts and ends the server under test, and makes tokens with its `token` command.
 
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';

@@ -1,4 +1,4 @@
-// Tokens that `chat-server token` would not make: expired, forged, incomplete.
+// Tokens that `chat-server token` does not make: expired, forged, incomplete.
 
 import { createHmac } from 'node:crypto';
 

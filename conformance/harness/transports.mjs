@@ -1,5 +1,5 @@
-// The ways a connection may travel. The document's client is not changed for them: only the line that imports `io`
-// is replaced, by one that binds `io` (and the console the class writes to) from here.
+// The transports of a connection. The document's client is not changed for them. Only its line that imports `io` is
+// replaced, by one that takes `io` (and the console to which the class writes) from here.
 
 import { readFileSync } from 'node:fs';
 import { io } from 'socket.io-client';

@@ -1,4 +1,4 @@
-//! For the published client's own suite: a greeting, echoes, a few commands, cookies, and handshakes that are refused.
+//! For the published client's own suite: a greeting, echoes, a few commands, cookies, and refused handshakes.
 
 use std::{
     collections::HashMap,
@@ -15,15 +15,15 @@ use engineio::{
 };
 use http::{HeaderMap, HeaderValue, Method, header::SET_COOKIE};
 
-/// What the sessions that asked for the headers of their own POST wait for, by the index of the session. The message comes
-/// first, and then the answer to its POST, for which the hook is called with the request.
+/// Sessions that asked for the headers of their own POST, and what each waits for, by the session's index. First the
+/// message comes, then the answer to its POST, for which the hook is called with the request.
 #[derive(Clone, Default)]
 struct Asked(Arc<Mutex<HashMap<u32, Pending>>>);
 
 struct Pending {
     conn: ConnKey,
     since: Instant,
-    /// The answer, as soon as the hook has been called.
+    /// The answer, once the hook has been called.
     headers: Option<String>,
 }
 
@@ -37,7 +37,7 @@ struct Commands {
     asked: Asked,
 }
 
-/// A session that closed meanwhile is told of by `on_close`.
+/// An error means that the session is closed; `on_close` reports that.
 fn send(outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
     let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
 }
@@ -111,7 +111,7 @@ impl Hooks for Requests {
     }
 }
 
-/// Headers as an object, a name once.
+/// Headers as a JSON object, each name once.
 fn json(headers: &HeaderMap) -> String {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let fields = headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value).into()));

@@ -13,7 +13,7 @@ impl Handler for Echo {
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        // A session that closed meanwhile is told of by `on_close`.
+        // An error means that the session is closed; `on_close` reports that.
         let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
     }
 
@@ -22,7 +22,7 @@ impl Handler for Echo {
 
 /// Serves until the process is ended.
 pub(crate) fn serve(listener: TcpListener, mut config: Config, shards: u16) -> anyhow::Result<()> {
-    // One test of the v3 suite begins to listen only after it has heard of the open connection.
+    // One test of the v3 suite begins to listen only after its `open` event.
     config.open_packet = OpenPacket::Delayed(Duration::from_millis(5));
     Server::new(config).shards(shards).serve(listener, || Echo)?.join()?;
     Ok(())

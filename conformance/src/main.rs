@@ -1,8 +1,8 @@
-//! The fixture servers of the official suites: small programs on the crates, as the suites' own fixtures are on Node.
+//! The fixture servers of the official suites: small programs on our crates, like the suites' own fixtures on Node.
 //!
-//! `CONF_FIXTURE` names the fixture, `PORT` the port; with `ALLOW_EIO3=1` protocol v3 is served too. `eio` has as
-//! many shards as `SHARDS` says (default 1). `conformance/official`, `conformance/rfc6455` and the tests beside them start
-//! the fixtures.
+//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio` has
+//! `SHARDS` shards (default 1). `conformance/official`, `conformance/rfc6455` and the tests beside them start the
+//! fixtures.
 
 mod client_eio;
 mod eio;
@@ -18,9 +18,10 @@ fn main() -> anyhow::Result<()> {
     let fixture = env::var("CONF_FIXTURE").context("CONF_FIXTURE")?;
     let shards = env::var("SHARDS").ok().map_or(Ok(1), |shards| shards.parse::<u16>()).context("SHARDS")?;
     let allow_eio3 = env::var("ALLOW_EIO3").is_ok_and(|value| value == "1");
-    // Both address families, where the machine has both: `localhost` may be either.
+    // Both address families, if the machine has both: `localhost` may be either.
     let listener = TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?;
-    // What starts a fixture on port 0 learns the port from this line. Connections wait in the backlog meanwhile.
+    // A caller that starts a fixture on port 0 learns the port from this line. Connections wait in the backlog
+    // meanwhile.
     println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
@@ -31,7 +32,7 @@ fn main() -> anyhow::Result<()> {
     }
 }
 
-/// What both protocol suites expect of the engine: heartbeats they can wait for, and any origin.
+/// What both protocol suites expect of the engine: a short heartbeat, and any origin.
 fn engine(allow_eio3: bool) -> engineio::Config {
     let mut config = engineio::Config::default();
     config.allow_eio3 = allow_eio3;

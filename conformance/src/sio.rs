@@ -16,7 +16,7 @@ impl Handler for Protocol {
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, auth: String) {
-        // Whether it arrives does not matter here, nor below: a socket that is gone is told of by `on_disconnect`.
+        // It does not matter here or below whether it arrives: `on_disconnect` reports a socket that is gone.
         let _ = io.emit(socket, "auth", &auth, &[]);
     }
 

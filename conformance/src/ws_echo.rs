@@ -1,5 +1,5 @@
-//! Plain WebSocket: every message goes back as it is. The engine's own handshake, decoder, read loop and queues, without
-//! Engine.IO's packets on top.
+//! Plain WebSocket: every message goes back unchanged. It uses the engine's handshake, decoder, read loop and queues,
+//! without Engine.IO packets.
 
 use std::net::TcpListener;
 
@@ -17,7 +17,7 @@ impl Handler for Echo {
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        // A session that closed meanwhile is told of by `on_close`.
+        // An error means that the session is closed; `on_close` reports that.
         let _ = outbox.send(conn, &SharedFrame::websocket_message(&message));
     }
 
@@ -30,7 +30,7 @@ pub(crate) fn serve(listener: TcpListener) -> anyhow::Result<()> {
     config.plain_websockets = true;
     config.max_payload = MAX_PAYLOAD;
     config.transports = vec![Transport::WebSocket];
-    // The suite sees to it that what was compressed on its way here comes back compressed, however short.
+    // The suite checks that a message that came compressed goes back compressed, however short it is.
     let mut deflate = PerMessageDeflate::default();
     deflate.threshold = 0;
     config.per_message_deflate = Some(deflate);

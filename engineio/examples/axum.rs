@@ -75,7 +75,7 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         tokio::spawn(async { axum::serve(listener, app).await });
 
-        // Sessions of both shards.
+        // Enough sessions for both shards to get some.
         for _ in 0..4 {
             let open = ask(addr, &request("GET", "polling", "")).await;
             let query = format!("polling&sid={}", sid_of(&open));
@@ -105,7 +105,7 @@ mod tests {
         ws.send(Message::binary(vec![1, 2])).await.unwrap();
         assert_eq!(ws.next().await.unwrap().unwrap(), Message::binary(vec![1, 2]));
 
-        // A client that goes away while its poll waits has no session any more.
+        // A client that disconnects while its poll waits loses its session.
         let open = ask(addr, &request("GET", "polling", "")).await;
         let query = format!("polling&sid={}", sid_of(&open));
         let mut waiting = TcpStream::connect(addr).await.unwrap();

@@ -12,14 +12,14 @@ use engineio::{
     session::{Session, SessionEvent, Transport},
 };
 
-/// One polling session that echoes, and what waits for its next poll.
+/// One polling session that echoes, and the messages that wait for its next poll.
 struct Echo {
     session: Session,
     queue: Vec<SharedFrame>,
 }
 
 impl Echo {
-    /// The answer to a handshake is its first poll.
+    /// The answer to the handshake, which is the session's first poll.
     fn open(now: Instant, config: &Config, request: &::http::Request<()>) -> Option<Self> {
         let query = Query::parse(request.uri());
         let route = http::route(request.method(), request.uri(), request.headers(), config).ok()?;
@@ -27,14 +27,14 @@ impl Echo {
         else {
             return None;
         };
-        // Entropy is the caller's too; these are no random bytes.
+        // Entropy is the caller's task too; these bytes are not random.
         let sid = Sid::new(0, 0, [7; 15]);
         let open = http::open_json(&sid, transport, config);
         let queue = vec![SharedFrame::packet(&Outbound::Open(&open))];
         Some(Self { session: Session::new(now, transport, config.intervals()), queue })
     }
 
-    /// The body of a POST.
+    /// Handles the body of a POST.
     fn receive(&mut self, now: Instant, body: &[u8]) -> Result<(), CloseReason> {
         for packet in Form::V4.decode(body).map_err(|_| CloseReason::ParseError)? {
             let packet = packet.map_err(|_| CloseReason::ParseError)?;
@@ -45,7 +45,7 @@ impl Echo {
         Ok(())
     }
 
-    /// The time that the session asked for has come.
+    /// Handles the deadline that the session asked for.
     fn tick(&mut self, now: Instant) -> Result<(), CloseReason> {
         while let Some(event) = self.session.handle_timeout(now)? {
             if event == SessionEvent::Ping {
@@ -65,7 +65,7 @@ impl Echo {
     }
 }
 
-/// The bodies of all polls, and why the session ended.
+/// Runs a session. Returns the bodies of all polls, and why the session ended.
 fn run() -> Option<(Vec<String>, CloseReason)> {
     let (config, mut now) = (Config::default(), Instant::now());
     let request = ::http::Request::get("/engine.io/?EIO=4&transport=polling").body(()).ok()?;

@@ -1,4 +1,4 @@
-//! An echo server: every message goes back to who sent it, text as text, binary as binary.
+//! An echo server: every message goes back to its sender, text as text, binary as binary.
 //!
 //! `PORT=3000 SHARDS=1 PING_INTERVAL=300 PING_TIMEOUT=200 cargo run --release -p engineio --example echo` (milliseconds;
 //! all optional).
@@ -16,7 +16,7 @@ impl Handler for Echo {
     fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        // A session that closed meanwhile is told of by `on_close`.
+        // An error means that the session is closed; `on_close` reports that.
         let _ = outbox.send(conn, &SharedFrame::packet(&Outbound::Message(message)));
     }
 

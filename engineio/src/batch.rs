@@ -1,8 +1,8 @@
-//! [`Batch`]: frames that many connections get in the same order, gathered so that each is written once.
+//! [`Batch`]: frames that many connections get in the same order, kept together so that one write sends them all.
 
 use crate::SharedFrame;
 
-/// Frames in a row, and their WebSocket bytes in one piece.
+/// Frames in order, with their WebSocket bytes in one contiguous buffer.
 #[derive(Debug, Default)]
 pub struct Batch {
     frames: Vec<SharedFrame>,
@@ -12,26 +12,27 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Adds a frame. Its bytes are copied, once for all recipients.
+    /// Adds a frame. Its bytes are copied once, not once for each recipient.
     pub fn push(&mut self, frame: SharedFrame) {
         self.bytes.extend_from_slice(frame.websocket());
         self.ends.push(self.bytes.len());
         self.frames.push(frame);
     }
 
-    /// The frames from the one at `first` on.
+    /// The frames from index `first` on.
     #[must_use]
     pub fn frames(&self, first: usize) -> &[SharedFrame] {
         self.frames.get(first..).unwrap_or_default()
     }
 
-    /// The WebSocket bytes of the frames from the one at `first` on.
+    /// The WebSocket bytes of the frames from index `first` on.
     #[must_use]
     pub fn websocket(&self, first: usize) -> &[u8] {
         self.bytes.get(self.start_of(first)..).unwrap_or_default()
     }
 
-    /// After `written` bytes of [`Batch::websocket`]: the first frame that is not written whole, and how much of it is.
+    /// Where writing goes on after `written` bytes of [`Batch::websocket`]: the index of the first frame that is not
+    /// completely written, and how many of its bytes are.
     #[must_use]
     pub fn after(&self, first: usize, written: usize) -> (usize, usize) {
         let position = self.start_of(first) + written;
@@ -43,19 +44,19 @@ impl Batch {
         frame.checked_sub(1).map_or(0, |before| self.ends.get(before).copied().unwrap_or(self.bytes.len()))
     }
 
-    /// How many bytes are gathered.
+    /// How many bytes the frames have together.
     #[must_use]
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether nothing is gathered.
+    /// Whether there are no frames.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Empties the batch; what memory it had stays for the next turn, unless that was unusually much.
+    /// Removes all frames. The memory is kept for the next turn, unless it was unusually much.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.ends.clear();
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_break_names_the_frame_and_the_place_in_it() {
+    fn a_partial_write_names_the_frame_and_the_offset_in_it() {
         let mut batch = Batch::default();
         let frames: Vec<_> = [0, 5, 200].map(|len| SharedFrame::message(&[&vec![b'x'; len]], &[])).into();
         frames.iter().for_each(|frame| batch.push(frame.clone()));

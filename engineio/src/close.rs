@@ -1,9 +1,9 @@
-//! Why a session ended. Every teardown of a session ends in exactly one [`CloseReason`].
+//! Why a session ended. Every session ends with exactly one [`CloseReason`].
 
 use std::fmt;
 
-/// Why a session ended, in the protocol's own words (Node's `CloseReason`s, plus two of ours that are told apart in
-/// logs and counters but not on the wire).
+/// Why a session ended, in the protocol's own words: Node's `CloseReason`s, and some of our own. Logs and counters tell
+/// ours apart, the wire does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CloseReason {
@@ -21,14 +21,14 @@ pub enum CloseReason {
     ServerShuttingDown,
     /// The peer did not read: more than `outbound_hard` bytes wait for it, or it took none for `ping_timeout`.
     SlowConsumer,
-    /// A limit of this side was exceeded by the peer (message size, packets per body).
+    /// The peer exceeded one of our limits (message size, packets per body).
     LimitExceeded,
-    /// A fault of this side (a caught panic); nothing the peer did.
+    /// A fault on our side (a caught panic), not the peer's.
     Internal,
 }
 
 impl CloseReason {
-    /// The wording of the protocol where it has one.
+    /// The protocol's wording where it has one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! [`Config`]: the options, limits and intervals of an Engine.IO server, with the reference's names and defaults.
+//! [`Config`]: the options, limits and intervals of an Engine.IO server, with the names and defaults of Node's server.
 
 use std::time::Duration;
 
@@ -10,81 +10,86 @@ use crate::{
     ws::deflate::PerMessageDeflate,
 };
 
-/// Options, limits and intervals. The defaults are those of Node's `engine.io` 6.6; sizes are in bytes.
+/// Options, limits and intervals. The defaults are those of Node's `engine.io` 6.6, called "the reference" here. Sizes
+/// are in bytes.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The path prefix that belongs to the engine. Whether it ends with a slash makes no difference, see
-    /// `add_trailing_slash`. Default `/engine.io/`.
+    /// The path prefix that belongs to the engine. Its last slash makes no difference; see `add_trailing_slash`.
+    /// Default `/engine.io/`.
     pub path: String,
-    /// Whether the slash at the end of `path` belongs to it (`addTrailingSlash`): then `/engine.io/` and what is below are
-    /// the engine's, and `/engine.io` is not. Default true.
+    /// Whether the slash at the end of `path` is required (`addTrailingSlash`). If it is, `/engine.io/` and the paths
+    /// below it belong to the engine, and `/engine.io` does not. Default true.
     pub add_trailing_slash: bool,
-    /// The transports that are served; one that is not is unknown (code 0). Default both.
+    /// The transports that are served; any other counts as unknown (code 0). Default both.
     pub transports: Vec<Transport>,
-    /// Whether the handshake of a polling session names WebSocket as an upgrade (`allowUpgrades`). A client that upgrades
-    /// all the same is served, as by the reference. Default true.
+    /// Whether the handshake of a polling session offers WebSocket as an upgrade (`allowUpgrades`). A client that
+    /// upgrades without the offer is served all the same, as by the reference. Default true.
     pub allow_upgrades: bool,
-    /// Whether protocol v3, of version 2 clients of Socket.IO, is spoken too (`allowEIO3`). Default false.
+    /// Whether protocol v3, which version 2 clients of Socket.IO speak, is served too (`allowEIO3`). Default false.
     pub allow_eio3: bool,
     /// Time between a pong (or the handshake) and the next ping. Default 25 s.
     pub ping_interval: Duration,
-    /// How long a pong may take; in v3, how long after `ping_interval` a ping may still come. Default 20 s.
+    /// How long a pong may take; in v3, how late after `ping_interval` the client's ping may come. Default 20 s.
     pub ping_timeout: Duration,
     /// How long an upgrade may take from the second transport's handshake to packet `5`. Default 10 s.
     pub upgrade_timeout: Duration,
-    /// The largest HTTP body, and the largest WebSocket message, that is accepted (`maxHttpBufferSize`); of a compressed
-    /// message both before and after it is inflated. Default 1,000,000.
+    /// The largest HTTP body and the largest WebSocket message that is accepted, in bytes (`maxHttpBufferSize`). A
+    /// compressed message must fit both before and after it is inflated. Default 1,000,000.
     pub max_payload: usize,
-    /// Queued bytes (and 32 for every frame, which costs more than its bytes) above which volatile packets are dropped and the peer
-    /// is no longer read from. At or above `outbound_hard` there is no such limit. Default 64 KiB.
+    /// Soft limit of a connection's queue, in bytes. Each frame counts 32 bytes more than its length, because it costs
+    /// more. Above the limit volatile packets are dropped and the peer is no longer read from. At or above
+    /// `outbound_hard` there is no soft limit. Default 64 KiB.
     pub outbound_soft: usize,
     /// Queued bytes above which the peer is closed as a slow consumer. Default 1 MiB.
     pub outbound_hard: usize,
-    /// How long a closed connection may take to go: to take what is queued for it, and to close its side. Default 5 s.
+    /// How long a closed connection may take to read what is queued for it and to close its side. Default 5 s.
     pub close_timeout: Duration,
-    /// How long a request head may take (408 if one has begun), and so how long a connection may be idle between requests. Default 10 s.
+    /// How long a request head may take (408 if one has begun), and therefore how long a connection may be idle between
+    /// requests. Default 10 s.
     pub head_timeout: Duration,
     /// How long a request body may take. Default 30 s.
     pub body_timeout: Duration,
     /// Which origins may talk to this server; enforced on every request and upgrade. Default: every origin.
     pub origins: Origins,
-    /// What browsers are told about who may read the answers; with it, preflights are answered. Default `None`.
+    /// The CORS headers, which tell browsers whose pages may read the answers; with them, preflights are answered too.
+    /// Default `None`.
     pub cors: Option<Cors>,
     /// The cookie that a polling handshake sets. Default `None`.
     pub cookie: Option<Cookie>,
-    /// A message that every session gets right behind its handshake (`initialPacket`). Default `None`.
+    /// A message that every session gets right after its handshake (`initialPacket`). Default `None`.
     pub initial_packet: Option<Message<'static>>,
-    /// Compression of the bodies that answer polls, for clients that take it. Default on, from 1024 bytes.
+    /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes.
     pub http_compression: Option<HttpCompression>,
-    /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`: it costs time, memory and
-    /// the one encoding that serves all.
+    /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`, because compression
+    /// costs time and memory, and a message can then no longer be encoded once for all recipients.
     pub per_message_deflate: Option<PerMessageDeflate>,
-    /// How the OPEN packet of a session that begins on WebSocket follows the answer 101. Default [`OpenPacket::Apart`].
+    /// When the OPEN packet of a session that begins on WebSocket is sent, relative to the answer 101. Default
+    /// [`OpenPacket::Apart`].
     pub open_packet: OpenPacket,
-    /// The most sessions at a time, beyond which a handshake gets 503; 0 is no limit. Default 0.
+    /// The most sessions at one time; a handshake beyond it gets 503. 0 means no limit. Default 0.
     pub max_sessions: usize,
-    /// The most jobs that one shard may have under way ([`Outbox::start_job`](crate::Outbox::start_job)). Default 1,024.
+    /// The most jobs that one shard may run at the same time ([`Outbox::start_job`](crate::Outbox::start_job)). Default
+    /// 1,024.
     pub max_jobs: usize,
-    /// Whether a session that begins on WebSocket is a plain one: its frames are the messages as they are, without packet
-    /// types; there is no OPEN packet, and no heartbeat, so a peer that vanishes is noticed only when something is sent to
-    /// it. For an application with a protocol of its own, and for suites that know WebSocket alone. What is sent is to be
-    /// made by [`SharedFrame::websocket_message`]. Not together with `allow_eio3`, nor with polling among `transports`.
-    /// Default false.
+    /// Whether sessions on WebSocket are plain: each frame is a message, without a packet type. There is no OPEN packet
+    /// and no heartbeat, so a vanished peer is noticed only when something is sent to it. This is for applications with
+    /// a protocol of their own, and for test suites that know only WebSocket. Messages must be made with
+    /// [`SharedFrame::websocket_message`]. Excludes `allow_eio3`, and polling among `transports`. Default false.
     pub plain_websockets: bool,
 }
 
-/// How the OPEN packet of a session that begins on WebSocket follows the answer 101.
+/// When the OPEN packet of a session that begins on WebSocket is sent, relative to the answer 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OpenPacket {
-    /// In a write of its own right after it, as by the reference.
+    /// In its own write right after the answer, as by the reference.
     #[default]
     Apart,
-    /// In the same write, where the server's own short way answers the handshake: a system call and a segment less for each
-    /// connection. Official clients do not mind; see [`OpenPacket::Delayed`] for who does.
+    /// In the same write as the answer, if the handshake was answered without hyper. This saves a system call and a TCP
+    /// segment for each connection. Official clients accept it; [`OpenPacket::Delayed`] says which clients do not.
     WithAnswer,
-    /// That much later. For scripts that begin to listen for messages only once they have heard that their WebSocket is
-    /// open, and miss a packet that they read together with the answer.
+    /// This much later. For scripts that begin to listen for messages only after the `open` event of their WebSocket.
+    /// They miss a packet that arrives together with the answer.
     Delayed(Duration),
 }
 
@@ -95,7 +100,7 @@ impl Config {
         Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
     }
 
-    /// `initial_packet` as a frame: to be made once, and sent behind every OPEN packet.
+    /// `initial_packet` as a frame. Make it once, and send it after every OPEN packet.
     #[must_use]
     pub fn initial_frame(&self) -> Option<SharedFrame> {
         self.initial_packet.as_ref().map(|message| SharedFrame::packet(&Outbound::Message(message.clone())))
@@ -115,16 +120,23 @@ pub enum ConfigError {
     /// This setting must not be zero.
     #[error("{0} must not be zero")]
     Zero(&'static str),
-    /// `plain_websockets` together with polling among `transports`: polling has packets, a plain WebSocket has none.
-    #[error("plain_websockets and polling exclude each other: let transports name websocket alone")]
+    /// This time is longer than a hundred years: a deadline that far away overflows a clock.
+    #[error("{0} must be at most a hundred years")]
+    TooLong(&'static str),
+    /// `plain_websockets` together with polling among `transports`: polling has packet types, a plain WebSocket has
+    /// none.
+    #[error("plain_websockets and polling exclude each other: set transports to websocket only")]
     PlainWithPolling,
     /// `plain_websockets` together with `allow_eio3`: a plain WebSocket has no packets of any revision.
     #[error("plain_websockets and allow_eio3 exclude each other")]
     PlainWithV3,
-    /// The configured cookie cannot stand in a header.
+    /// The configured cookie is not valid in a header.
     #[error(transparent)]
     Cookie(#[from] InvalidCookie),
 }
+
+/// The longest time that a deadline is set to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Config {
     /// Checks that a server can run with these settings.
@@ -151,6 +163,17 @@ impl Config {
         ] {
             if is_zero {
                 return Err(ConfigError::Zero(name));
+            }
+        }
+        for (name, time) in [
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+            ("upgrade_timeout", self.upgrade_timeout),
+            ("close_timeout", self.close_timeout),
+            ("head_timeout", self.head_timeout),
+        ] {
+            if time > LONGEST {
+                return Err(ConfigError::TooLong(name));
             }
         }
         if self.plain_websockets && self.transports.contains(&Transport::Polling) {
@@ -202,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_initial_packet_stands_behind_the_handshake() {
+    fn the_initial_packet_follows_the_handshake() {
         let mut config = Config::default();
         assert!(config.initial_frame().is_none());
         config.initial_packet = Some(Message::Text("hi".into()));
@@ -212,12 +235,14 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_named() {
+    fn a_contradiction_is_named() {
         type Change = fn(&mut Config);
-        let rows: [(Change, ConfigError); 7] = [
+        let rows: [(Change, ConfigError); 9] = [
             (|config| config.path = "engine.io/".to_owned(), ConfigError::PathWithoutSlash),
             (|config| config.transports.clear(), ConfigError::NoTransport),
             (|config| config.ping_interval = Duration::ZERO, ConfigError::Zero("ping_interval")),
+            (|config| config.head_timeout = Duration::MAX, ConfigError::TooLong("head_timeout")),
+            (|config| config.close_timeout = 2 * LONGEST, ConfigError::TooLong("close_timeout")),
             (|config| config.max_payload = 0, ConfigError::Zero("max_payload")),
             (|config| config.plain_websockets = true, ConfigError::PlainWithPolling),
             (

@@ -1,7 +1,8 @@
-//! Queues of deadlines: the one place where a layer keeps "at this instant, look at that key".
+//! Queues of deadlines: each entry says "at this instant, look at this key".
 //!
-//! Entries are never removed early. Whoever takes a due key asks the key's owner whether the deadline still stands, and
-//! pushes a new entry when it moved; so cancelling costs nothing and a key needs no back reference.
+//! Entries are never removed early. The caller that takes a due key asks the key's owner whether the deadline still
+//! holds, and pushes a new entry if it moved. So cancelling costs nothing, and a key needs no reference back to its
+//! entry.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -9,7 +10,7 @@ use std::{
     time::Instant,
 };
 
-/// Deadlines that come in order, because each is "now plus the same interval": a plain queue, O(1).
+/// Deadlines that are pushed in order, because each is "now plus the same interval": a plain queue, O(1).
 #[derive(Debug)]
 pub struct Fifo<K> {
     queue: VecDeque<(Instant, K)>,
@@ -22,14 +23,15 @@ impl<K> Default for Fifo<K> {
 }
 
 impl<K> Fifo<K> {
-    /// Adds `key`. A deadline earlier than the last one is taken as the last one: it fires late, never out of order.
+    /// Adds `key`. A deadline earlier than the last one counts as equal to the last one: it fires late, but never out
+    /// of order.
     pub fn push(&mut self, deadline: Instant, key: K) {
         let deadline = self.queue.back().map_or(deadline, |(last, _)| deadline.max(*last));
         self.queue.push_back((deadline, key));
     }
 
-    /// Forgets the entries at the front for which `is_stale` holds: where most keys are done with long before their
-    /// deadline, nobody is to wake up for them.
+    /// Drops entries at the front for as long as `is_stale` holds. Most keys are finished long before their deadline,
+    /// and nothing should wake up for them.
     pub fn skip_stale(&mut self, is_stale: impl Fn(&K) -> bool) {
         while self.queue.front().is_some_and(|(_, key)| is_stale(key)) {
             self.queue.pop_front();
@@ -61,7 +63,7 @@ pub struct Heap<K> {
 #[derive(Debug)]
 struct Entry<K> {
     deadline: Instant,
-    /// Keys of one deadline come out in the order they went in.
+    /// Keys with the same deadline come out in the order in which they went in.
     order: u64,
     key: K,
 }

@@ -1,4 +1,4 @@
-//! Refusals of a request before it reaches a session.
+//! Errors that refuse a request before it reaches a session.
 
 use std::{fmt, time::Duration};
 
@@ -17,8 +17,8 @@ pub enum HandshakeError {
     /// A request without `sid` that is no GET.
     #[error("Bad handshake method")]
     BadHandshakeMethod,
-    /// Transport `websocket` without an upgrade; a transport or a revision of the protocol that is not the session's; an
-    /// application that cannot make an id.
+    /// Transport `websocket` without an upgrade; a transport or a protocol revision other than the session's; or an
+    /// application that could not make an id.
     #[error("Bad request")]
     BadRequest,
     /// The application or the origin rule refused the request.
@@ -36,8 +36,8 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The number in the JSON body (Engine.IO server errors 0 to 5); `Unavailable`, which the reference does not have,
-    /// counts as `Forbidden`.
+    /// The number in the JSON body (Engine.IO server errors 0 to 5). `Unavailable`, which Node does not have, has the
+    /// code of `Forbidden`.
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -66,7 +66,7 @@ impl HandshakeError {
         self.body_with(None)
     }
 
-    /// The body with a message of the application instead of the protocol's.
+    /// The body with the application's message instead of the protocol's.
     #[must_use]
     pub fn body_with(self, message: Option<&str>) -> String {
         let mut body = format!(r#"{{"code":{},"message":"#, self.code());
@@ -78,18 +78,18 @@ impl HandshakeError {
         body
     }
 
-    /// The same with the context that tells apart what has one code.
+    /// The error together with its context, which tells apart causes that share one code.
     #[must_use]
     pub const fn within(self, context: ErrorContext) -> ConnectionError {
         ConnectionError { error: self, context: Some(context) }
     }
 }
 
-/// What was being done when a request was refused: for the application, never for the client.
+/// The cause of a refusal in more detail: for the application, never for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorContext {
-    /// The origin is not allowed.
+    /// The `Origin` header is not allowed.
     InvalidOrigin,
     /// The request's transport is not the session's.
     TransportMismatch,
@@ -97,14 +97,14 @@ pub enum ErrorContext {
     TransportHandshakeError,
     /// The application could not make an id.
     IdGenerationError,
-    /// Something between server and engine refused the request.
+    /// Something in front of the engine refused the request.
     MiddlewareFailure,
-    /// The request's revision of the protocol is not the session's.
+    /// The request's protocol revision is not the session's.
     ProtocolMismatch,
 }
 
 impl ErrorContext {
-    /// The reference's name.
+    /// Node's name for this context.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -118,12 +118,12 @@ impl ErrorContext {
     }
 }
 
-/// A refusal with what the application may want to know of it.
+/// A refusal, with what the application may want to know about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionError {
     /// What the client is told.
     pub error: HandshakeError,
-    /// What the application is told besides; `None` where the error says it all.
+    /// More detail for the application; `None` if the error says everything.
     pub context: Option<ErrorContext>,
 }
 
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_is_named_as_the_reference_names_it() {
+    fn a_context_has_the_reference_s_name() {
         let error = HandshakeError::BadRequest.within(ErrorContext::ProtocolMismatch);
         assert_eq!(error.to_string(), "Bad request (PROTOCOL_MISMATCH)");
     }

@@ -1,8 +1,8 @@
-//! What an application may say about a connection before it is a session, and about the headers of answers.
+//! What an application may decide about a connection before it is a session, and about the headers of answers.
 //!
-//! The types only: [`crate::net`] calls the hooks. In the order in which a handshake meets them: [`Hooks::allow_request`],
-//! the check of the protocol's revision, [`Hooks::generate_id`], [`Hooks::initial_headers`], [`Hooks::headers`]; whatever
-//! is refused on the way, [`Hooks::on_connection_error`].
+//! This file holds only the types: [`crate::net`] calls the hooks. A handshake calls them in this order:
+//! [`Hooks::allow_request`], the check of the protocol's revision, [`Hooks::generate_id`], [`Hooks::initial_headers`],
+//! [`Hooks::headers`]. Any refusal calls [`Hooks::on_connection_error`].
 
 use std::{fmt, future::Future, net::SocketAddr, pin::Pin, time::Duration};
 
@@ -21,7 +21,7 @@ pub struct Request<'a> {
     pub method: &'a Method,
     /// Path and query.
     pub uri: &'a Uri,
-    /// The query's parameters that the protocol defines.
+    /// The query parameters that the protocol defines.
     pub query: &'a Query<'a>,
     /// The headers.
     pub headers: &'a HeaderMap,
@@ -29,8 +29,8 @@ pub struct Request<'a> {
     pub remote: SocketAddr,
 }
 
-/// An answer that is there at once, or comes later. While it is awaited nothing is kept for the connection but its
-/// request, and the limits on handshakes count it.
+/// A result that is there at once or comes later. While it is pending, only the request is kept for the connection, and
+/// the limits on handshakes count it.
 pub enum Outcome<T> {
     /// At once.
     Ready(T),
@@ -39,7 +39,7 @@ pub enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// One that comes later.
+    /// A result that comes later.
     #[must_use]
     pub fn pending(future: impl Future<Output = T> + 'static) -> Self {
         Self::Pending(Box::pin(future))
@@ -55,7 +55,7 @@ impl<T: fmt::Debug> fmt::Debug for Outcome<T> {
     }
 }
 
-/// What the application says of a handshake (`allowRequest` of the reference).
+/// The application's decision about a handshake (`allowRequest` of the reference).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
@@ -74,7 +74,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// What the client is told: `Err` with the error and the application's message.
+    /// The decision as a result: `Err` with the error and the application's message.
     ///
     /// # Errors
     /// When the handshake is refused.
@@ -89,7 +89,7 @@ impl Verdict {
     }
 }
 
-/// The application could not make an id: the client gets code 3, and the hook for errors
+/// The application could not make an id. The client gets code 3, and [`Hooks::on_connection_error`] the context
 /// [`crate::error::ErrorContext::IdGenerationError`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no id: {0}")]
@@ -107,15 +107,15 @@ pub struct ConnectionErrorEvent<'a> {
     pub request: Request<'a>,
 }
 
-/// What an application may say. Each hook has a default that changes nothing; calls never overlap.
+/// The application's hooks. Each has a default that changes nothing. Calls never overlap.
 pub trait Hooks {
-    /// May this request, which names no session, become one?
+    /// Whether this request, which names no session, may become one.
     fn allow_request(&mut self, request: &Request<'_>) -> Outcome<Verdict> {
         let _ = request;
         Outcome::Ready(Verdict::Allow)
     }
 
-    /// Chooses the part of the new session's sid that proves the right to it; `None`: 120 random bits.
+    /// Chooses the secret part of the new session's sid. `None` means 120 random bits.
     fn generate_id(&mut self, request: &Request<'_>) -> Outcome<Result<Option<SidPart>, IdGenerationError>> {
         let _ = request;
         Outcome::Ready(Ok(None))
@@ -127,7 +127,7 @@ pub trait Hooks {
         let _ = (headers, request);
     }
 
-    /// Changes the headers of every answer of a session that is no refusal, and of every 101.
+    /// Changes the headers of every answer of a session except refusals, and of every 101.
     fn headers(&mut self, headers: &mut HeaderMap, request: &Request<'_>) {
         let _ = (headers, request);
     }

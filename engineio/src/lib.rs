@@ -1,4 +1,4 @@
-//! Engine.IO server, protocol v4 and, where allowed, v3.
+//! Engine.IO server, protocol v4 and, where allowed, v3. "The reference" in these pages is Node's `engine.io` 6.6.
 //!
 //! Without features this crate is *sans-IO*: bytes, time and random bytes come in as arguments, events and bytes go
 //! out as return values. No tokio, no hyper, no clock, no entropy, no logging. The feature `net` (on by default) adds
@@ -12,12 +12,12 @@
 //! | [`ws`] | the RFC 6455 codec of the server side |
 //! | [`http`] | from a request to a [`http::Route`], and from what came of it to the answer |
 //! | [`session`] | the state machine of one session |
-//! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several of them in a row |
-//! | [`hooks`] | what an application may say about connections and headers |
+//! | [`shared_frame`], [`batch`] | bytes encoded once for many recipients, and several such frames in order |
+//! | [`hooks`] | what an application may decide about connections and headers |
 //! | [`handler`] | the traits between a session and the layer above |
 //! | [`shard_message`] | a message for a shard's handler, from another shard or another thread |
-//! | [`job`] | work that a shard has done elsewhere, and whose result comes back as an event |
-//! | `testing` | with the feature of that name: a test kit, the engine's side of a handler without sockets and time |
+//! | [`job`] | work that runs outside a shard's turn, and whose result comes back as an event |
+//! | `testing` | with the feature of that name: a test kit that drives a handler without sockets and clock |
 
 // Nothing that a peer sends may panic. Tests are exempt.
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]

@@ -13,8 +13,8 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The revision that the query parameter `EIO` names: `4` is v4, everything else, also nothing, is v3 (as the
-    /// reference reads it). Whether v3 is allowed is another question.
+    /// The revision that the query parameter `EIO` names: `4` is v4, everything else is v3, also a missing parameter,
+    /// as in the reference. Whether v3 is allowed is decided elsewhere.
     #[must_use]
     pub fn from_query(version: Option<&str>) -> Self {
         if version == Some("4") { Self::V4 } else { Self::V3 }
@@ -31,7 +31,7 @@ impl Protocol {
 
     /// Decodes the text of a WebSocket frame.
     ///
-    /// # Errors
+    /// When it is not a packet of this revision.
     /// When it is no packet of this revision.
     pub fn decode_text(self, text: &str) -> Result<Inbound<'_>, DecodeError> {
         match self {
@@ -40,10 +40,10 @@ impl Protocol {
         }
     }
 
-    /// Decodes the bytes of a binary WebSocket frame: in v4 a message as it is, in v3 a message after its type.
+    /// Decodes the bytes of a binary WebSocket frame: in v4 they are the message, in v3 the message follows its type.
     ///
     /// # Errors
-    /// When it is no packet of this revision; never in v4.
+    /// When it is not a packet of this revision; never in v4.
     pub fn decode_binary(self, bytes: &[u8]) -> Result<Inbound<'_>, DecodeError> {
         match self {
             Self::V3 => packet::v3::binary(bytes),
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_is_not_four_is_three() {
+    fn everything_but_four_is_three() {
         for (version, expected) in [
             (Some("4"), Protocol::V4),
             (Some("3"), Protocol::V3),

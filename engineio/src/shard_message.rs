@@ -2,9 +2,9 @@
 
 use std::{any::Any, fmt};
 
-/// A message for the handler of a shard ([`Handler::on_shard_message`](crate::Handler::on_shard_message)). The handler of another
-/// shard sends it by [`Outbox::send_to_shard`](crate::Outbox::send_to_shard), any other thread by `net::Handle`. The engine
-/// carries it and knows nothing of what is inside.
+/// A message for the handler of a shard ([`Handler::on_shard_message`](crate::Handler::on_shard_message)). The handler
+/// of another shard sends it with [`Outbox::send_to_shard`](crate::Outbox::send_to_shard), any other thread with
+/// `net::Handle`. The engine does not look inside.
 pub struct ShardMessage {
     message: Box<dyn Any + Send>,
     weight: usize,
@@ -17,15 +17,15 @@ impl ShardMessage {
         Self { message: Box::new(message), weight: 0 }
     }
 
-    /// Says how many bytes of memory the message keeps alive, 0 by default: what piles up in front of a shard is limited
-    /// in bytes.
+    /// Says how many bytes of memory the message keeps alive, 0 by default. The limit on the messages that wait for a
+    /// shard counts these bytes.
     #[must_use]
     pub const fn with_weight(mut self, bytes: usize) -> Self {
         self.weight = bytes;
         self
     }
 
-    /// The bytes of [`ShardMessage::with_weight`].
+    /// The number of bytes set with [`ShardMessage::with_weight`].
     #[must_use]
     pub const fn weight(&self) -> usize {
         self.weight

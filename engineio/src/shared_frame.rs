@@ -1,8 +1,8 @@
 //! [`SharedFrame`]: one or more packets, encoded once for any number of recipients.
 //!
-//! Frames of a server are unmasked (RFC 6455, 5.1), so the same bytes serve every WebSocket. Every other form (for
-//! long-polling, for protocol v3, for a peer that takes no binary) is derived from them the first time a
-//! recipient needs it, and then shared too.
+//! A server's frames are unmasked (RFC 6455, 5.1), so the same bytes serve every WebSocket. The other forms (for
+//! long-polling, for protocol v3, for a peer that accepts no binary) are derived from them when the first recipient
+//! needs them, and then shared too.
 
 use std::sync::{Arc, OnceLock};
 
@@ -20,25 +20,25 @@ use crate::{
     },
 };
 
-/// How the peer of a WebSocket wants its frames.
+/// The form in which the peer of a WebSocket wants its frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wire {
     /// The revision of the protocol: in v3 a binary frame begins with the packet's type.
     pub protocol: Protocol,
-    /// The peer takes no binary frames (`b64=1` in the query): binary goes as base64 in text frames.
+    /// The peer accepts no binary frames (`b64=1` in the query): binary goes as base64 in text frames.
     pub base64: bool,
-    /// permessage-deflate was agreed: messages are compressed like this.
+    /// If permessage-deflate was agreed, how messages are compressed.
     pub deflate: Option<Deflate>,
 }
 
 impl Wire {
-    /// Whether [`SharedFrame::websocket`] serves this peer as it is: nothing is to be derived.
+    /// Whether [`SharedFrame::websocket`] serves this peer unchanged, so that no form has to be derived.
     #[must_use]
     pub const fn is_plain(&self) -> bool {
         matches!(self, Self { protocol: Protocol::V4, base64: false, deflate: None })
     }
 
-    /// The place of the uncompressed form in [`Derived::websocket`]; `None`: binary travels as it is.
+    /// The index of the uncompressed form in [`Derived::websocket`]; `None` if binary goes unchanged.
     const fn index(self) -> Option<usize> {
         match (self.protocol, self.base64) {
             (Protocol::V4, false) => None,
@@ -58,24 +58,24 @@ struct Encoded {
     websocket: Box<[u8]>,
     polling: OnceLock<Box<[u8]>>,
     derived: OnceLock<Box<Derived>>,
-    /// Whether it may be compressed, over WebSocket or HTTP.
+    /// Whether the frame may be compressed, over WebSocket or HTTP.
     compress: bool,
 }
 
-/// The forms that few recipients need, and most frames therefore do not make room for.
+/// The forms that few recipients need. They are in a box of their own, because most frames never need them.
 #[derive(Debug, Default)]
 struct Derived {
     polling_v3: OnceLock<Box<[u8]>>,
     polling_v3_binary: OnceLock<Box<[u8]>>,
-    /// By [`Wire::index`].
+    /// Indexed by [`Wire::index`].
     websocket: [OnceLock<SharedFrame>; 3],
-    /// Compressed, by window; `None` where nothing in it was worth it.
+    /// Compressed forms, by window size; `None` if compression gained nothing.
     deflated: [OnceLock<Option<SharedFrame>>; WINDOWS],
 }
 
 impl SharedFrame {
-    /// A text message made of `parts` in a row, followed by binary messages, in one piece: nothing can come between a
-    /// packet and its attachments. One allocation holds all of the WebSocket form.
+    /// A text message made by joining `parts`, followed by binary messages, in one piece, so that nothing can come
+    /// between a packet and its attachments. One allocation holds the whole WebSocket form.
     #[must_use]
     pub fn message(parts: &[&[u8]], attachments: &[Bytes]) -> Self {
         let text = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
@@ -109,8 +109,8 @@ impl SharedFrame {
         Self::encoded(websocket)
     }
 
-    /// A message of a plain WebSocket ([`Config::plain_websockets`](crate::Config::plain_websockets)): a frame without packet
-    /// type.
+    /// A message on a plain WebSocket ([`Config::plain_websockets`](crate::Config::plain_websockets)): a frame without
+    /// a packet type.
     #[must_use]
     pub fn websocket_message(message: &Message<'_>) -> Self {
         let (opcode, bytes) = match message {
@@ -146,8 +146,8 @@ impl SharedFrame {
         }))
     }
 
-    /// The same packets, never compressed: for what is compressed already, or holds a secret beside what an attacker
-    /// chooses (the reference's option `compress` of a packet).
+    /// The same packets, never compressed. For data that is compressed already, or that holds a secret next to text an
+    /// attacker chooses (Node's packet option `compress`).
     #[must_use]
     pub fn without_compression(mut self) -> Self {
         if let Some(encoded) = Arc::get_mut(&mut self.0) {
@@ -158,7 +158,7 @@ impl SharedFrame {
         Self(Arc::new(Encoded { websocket, polling: OnceLock::new(), derived: OnceLock::new(), compress: false }))
     }
 
-    /// Whether it may be compressed.
+    /// Whether the frame may be compressed.
     #[must_use]
     pub fn may_compress(&self) -> bool {
         self.0.compress
@@ -174,9 +174,9 @@ impl SharedFrame {
         &self.0.websocket
     }
 
-    /// The same packets for a WebSocket whose peer wants them as `wire` says; this frame itself where that makes no
-    /// difference. Of frames compressed for one window, the first recipient's threshold and level count: a server has
-    /// one of each. The polling forms of the answer are not for use.
+    /// The same packets in the form that `wire` asks for; this frame itself if that makes no difference. Of all
+    /// recipients with the same window, the first one's threshold and level are used, since a server has only one of
+    /// each. Do not use the polling forms of the returned frame.
     #[must_use]
     pub fn adapt(&self, wire: Wire) -> Self {
         if wire.is_plain() {
@@ -196,7 +196,7 @@ impl SharedFrame {
         if self.0.compress { child } else { child.without_compression() }
     }
 
-    /// The same packets, compressed where that is worth it.
+    /// The same packets, compressed if that makes them smaller.
     fn deflate(&self, deflate: Deflate) -> Self {
         let Some(slot) = self.derived().deflated.get(deflate.index()) else { return self.clone() };
         let deflated = slot.get_or_init(|| {
@@ -217,7 +217,7 @@ impl SharedFrame {
         deflated.as_ref().unwrap_or(self).clone()
     }
 
-    /// The WebSocket form for a peer that has binary packets otherwise than v4's binary frames.
+    /// The WebSocket form for a peer whose binary packets are not v4's binary frames.
     fn encode_for(&self, wire: Wire) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.websocket().len());
         for (opcode, payload, frame) in self.frames() {
@@ -236,8 +236,8 @@ impl SharedFrame {
         out
     }
 
-    /// The bytes for a polling body: packets with 0x1e between them, binary as `b` and base64 (Engine.IO v4,
-    /// "Packet encoding").
+    /// The bytes for a polling body: packets separated by 0x1e, binary as `b` and base64 (Engine.IO v4, "Packet
+    /// encoding").
     #[must_use]
     pub fn polling(&self) -> &[u8] {
         self.0.polling.get_or_init(|| {
@@ -258,8 +258,8 @@ impl SharedFrame {
         })
     }
 
-    /// The bytes for a polling body of protocol v3 in its text form: each packet after its length, binary as `b4` and
-    /// base64.
+    /// The bytes for a polling body of protocol v3 in its text form: each packet preceded by its length, binary as `b4`
+    /// and base64.
     #[must_use]
     pub fn polling_v3(&self) -> &[u8] {
         self.derived().polling_v3.get_or_init(|| {
@@ -291,13 +291,13 @@ impl SharedFrame {
         })
     }
 
-    /// Whether there is a binary message among the packets.
+    /// Whether one of the packets is a binary message.
     #[must_use]
     pub fn has_binary(&self) -> bool {
         self.frames().any(|(opcode, ..)| opcode == Opcode::Binary as u8)
     }
 
-    /// Opcode, payload and the whole of each frame.
+    /// The opcode, the payload and all bytes of each frame.
     fn frames(&self) -> impl Iterator<Item = (u8, &[u8], &[u8])> {
         let mut rest = self.websocket();
         std::iter::from_fn(move || {
@@ -308,7 +308,7 @@ impl SharedFrame {
         })
     }
 
-    /// The frames as packets: a close frame is packet `1`; pings and pongs are none.
+    /// The frames as packets: a close frame is packet `1`; WebSocket pings and pongs are left out.
     fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
         self.frames().filter_map(|(opcode, payload, _)| match opcode {
             opcode if opcode == Opcode::Text as u8 => Some(Packet::Text(payload)),
@@ -319,13 +319,13 @@ impl SharedFrame {
     }
 }
 
-/// A packet of a frame: in text form, or the bytes of a binary message.
+/// A frame's packet: in text form, or the bytes of a binary message.
 enum Packet<'a> {
     Text(&'a [u8]),
     Binary(&'a [u8]),
 }
 
-/// A binary message where only text can travel.
+/// A binary message for a peer or a body that accepts only text.
 fn base64_packet(protocol: Protocol, bytes: &[u8]) -> Vec<u8> {
     let prefix = match protocol {
         Protocol::V3 => v3::BASE64_MESSAGE,
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_form_survives_the_way_to_polling() {
+    fn every_length_form_can_be_turned_into_polling() {
         for len in [0, 124, 125, 126, 65_534, 65_535, 65_536, 70_000] {
             let text = vec![b'x'; len];
             let frame = SharedFrame::message(&[&text], &[]);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_of_v3_or_without_binary_gets_binary_its_own_way() {
+    fn a_peer_of_v3_or_without_binary_gets_binary_in_its_own_form() {
         let frame = SharedFrame::message(&[b"51-[]"], &[Bytes::from_static(&[1, 2, 3]), Bytes::new()]);
         for (protocol, base64, expected) in [
             (Protocol::V4, false, &b"\x81\x06451-[]\x82\x03\x01\x02\x03\x82\x00"[..]),
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_long_enough_is_compressed_once_for_all() {
+    fn a_long_message_is_compressed_once_for_all() {
         const DEFLATE: Deflate = Deflate { window_bits: 15, threshold: 100, level: 6 };
         let wire = Wire { deflate: Some(DEFLATE), ..Wire::default() };
         let long = Bytes::from(vec![b'b'; 500]);
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_short_or_gains_nothing_or_must_not_stays_as_it_is() {
+    fn a_message_too_short_incompressible_or_exempt_stays_uncompressed() {
         let deflate = Some(Deflate { window_bits: 15, threshold: 100, level: 6 });
         let noise: Vec<u8> = (0..200_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         for frame in [
@@ -430,7 +430,7 @@ mod tests {
         assert!(SharedFrame::packet(&binary).adapt(v3).websocket().len() < 50);
     }
 
-    /// Frames of a server as a client would send them, with a mask of zeros.
+    /// A server's frames as a client would send them, with a mask of zeros.
     fn client_s(mut frames: &[u8]) -> Vec<u8> {
         let mut out = Vec::new();
         while let Some((_, payload, next)) = split_frame(frames) {
@@ -445,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_is_a_packet_to_a_poll_and_a_pong_is_none() {
+    fn a_poll_gets_a_close_as_a_packet_and_no_pong() {
         let close = SharedFrame::close(Some(1000));
         assert_eq!((close.polling(), close.polling_v3()), (&b"1"[..], &b"1:1"[..]));
         assert_eq!(close.polling_v3_binary(), b"\x00\x01\xff1");

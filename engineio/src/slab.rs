@@ -1,6 +1,6 @@
-//! A slab with generational keys: dense indices, O(1) everything, and a stale key finds nothing.
+//! A slab with generational keys: dense indices, all operations O(1), and a stale key finds nothing.
 
-/// A place in a [`Slab`]. The generation tells apart who holds a slot from who held it before.
+/// The key of a value in a [`Slab`]. The generation tells the slot's current value from earlier ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
     index: u32,
@@ -8,7 +8,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// The slot, dense from 0: layers above may index tables of their own with it.
+    /// The slot, dense from 0, so layers above may use it as an index into their own tables.
     #[must_use]
     pub const fn index(self) -> u32 {
         self.index
@@ -21,7 +21,7 @@ struct Slot<T> {
     value: Option<T>,
 }
 
-/// See the module.
+/// A slab. See the module.
 #[derive(Debug)]
 pub struct Slab<T> {
     slots: Vec<Slot<T>>,
@@ -35,7 +35,7 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// The key the next [`Slab::insert`] will use. `None` when 2^32 values are held.
+    /// The key that the next [`Slab::insert`] will use. `None` when 2^32 values are stored.
     #[must_use]
     pub fn vacant_key(&self) -> Option<Key> {
         match self.free.last() {
@@ -44,10 +44,10 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Keeps `value`.
+    /// Stores `value`.
     ///
     /// # Panics
-    /// When 2^32 values are held.
+    /// When 2^32 values are stored.
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.vacant_key();
         #[expect(clippy::expect_used, reason = "no machine holds 2^32 connections")]
@@ -76,14 +76,14 @@ impl<T> Slab<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
-    /// The key of the value that holds slot `index` now.
+    /// The key of the value that occupies slot `index` now.
     #[must_use]
     pub fn key_at(&self, index: u32) -> Option<Key> {
         let slot = self.slots.get(index as usize)?;
         slot.value.as_ref().map(|_| Key { index, generation: slot.generation })
     }
 
-    /// Takes the value out; its key, and every copy of it, finds nothing from now on.
+    /// Removes the value and returns it. From now on its key finds nothing.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation != key.generation {
@@ -95,19 +95,19 @@ impl<T> Slab<T> {
         Some(value)
     }
 
-    /// How many values are held.
+    /// How many values are stored.
     #[must_use]
     pub fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
-    /// Whether no value is held.
+    /// Whether no value is stored.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All values held, with their keys.
+    /// All stored values, with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| {
             let value = slot.value.as_ref()?;
@@ -115,7 +115,7 @@ impl<T> Slab<T> {
         })
     }
 
-    /// The keys of all values held.
+    /// The keys of all stored values.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         self.iter().map(|(key, _)| key)
     }
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn indices_are_dense_and_the_vacant_key_tells_the_next() {
+    fn indices_are_dense_and_the_vacant_key_is_the_next_one() {
         let mut slab = Slab::default();
         let keys: Vec<_> = ('a'..='d').map(|value| slab.insert(value)).collect();
         slab.remove(keys[1]);

@@ -1,7 +1,7 @@
-//! `engineio::http` and `engineio::ws::handshake`: what a request asks for.
+//! `engineio::http` and `engineio::ws::handshake`: the reading of a request head.
 //!
-//! The bytes are lines: method, a blank and the target; then one header a line, `name: value`. What cannot be a request
-//! head is refused by the HTTP library before any of our code.
+//! The bytes are lines: the method, a space and the target; then one header in each line, `name: value`. What cannot be
+//! a request head is refused by the HTTP library before our code sees it.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use engineio::{
@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::negotiation;
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn handshake(data: &[u8]) {
     let mut lines = data.split(|byte| *byte == b'\n');
     let mut words = lines.next().unwrap_or_default().splitn(2, |byte| *byte == b' ');
@@ -57,8 +57,8 @@ fn routes(method: &Method, uri: &Uri, headers: &HeaderMap) {
         }
         Ok(Route::Session(sid, action)) => {
             let text = sid.to_string();
-            assert_eq!(Sid::parse(&text), Some(sid), "a sid comes back");
-            // The independent reading of the place in it.
+            assert_eq!(Sid::parse(&text), Some(sid), "a sid reads back");
+            // A second reading of the location in it.
             let bytes = URL_SAFE.decode(&text).expect("base64 without padding");
             assert_eq!([bytes[0], bytes[1]], sid.shard().to_be_bytes());
             assert_eq!(bytes[2..6], sid.index().to_be_bytes());
@@ -103,7 +103,7 @@ fn origins(headers: &HeaderMap) {
     let rule = |own, loopback| Origins::Listed { origins: vec!["https://good.example".into()], own, loopback };
     let allowed = [rule(false, false), rule(true, false), rule(false, true)].map(|rule| rule.allow(headers));
     match *named {
-        [] => assert_eq!(allowed, [true; 3], "what is no browser has no origin"),
+        [] => assert_eq!(allowed, [true; 3], "a client that is not a browser sends no origin"),
         [origin] => {
             assert_eq!(allowed[0], origin.eq_ignore_ascii_case(b"https://good.example"));
             let place = origin.to_ascii_lowercase();
@@ -116,6 +116,6 @@ fn origins(headers: &HeaderMap) {
             });
             assert!(!allowed[2] || allowed[0] || local, "{}", origin.escape_ascii());
         }
-        _ => assert_eq!(allowed, [false; 3], "an origin is one"),
+        _ => assert_eq!(allowed, [false; 3], "only one origin is allowed"),
     }
 }

@@ -1,7 +1,7 @@
-//! [`Input`]: decisions out of a fuzzer's bytes, from front to back, so that a small change of the bytes is a small
+//! [`Input`]: turns a fuzzer's bytes into decisions, from front to back, so that a small change of the bytes is a small
 //! change of the decisions.
 
-/// The bytes that were not used yet.
+/// The bytes that have not been used yet.
 #[derive(Debug)]
 pub(crate) struct Input<'a>(&'a [u8]);
 
@@ -26,13 +26,13 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// As many bytes as the next one says.
+    /// Reads a length byte, then that many bytes.
     pub(crate) fn record(&mut self) -> &'a [u8] {
         let count = self.byte();
         self.bytes(count.into())
     }
 
-    /// All that is left.
+    /// All remaining bytes.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         self.bytes(usize::MAX)
     }

@@ -10,7 +10,7 @@ use socketio::json::{self, JsonError, Kind, Limits, MAX_DEPTH};
 
 use crate::input::Input;
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn json(data: &[u8]) {
     let mut input = Input::new(data);
     let (depth, number_length) = (input.byte(), input.byte());
@@ -26,12 +26,12 @@ pub fn json(data: &[u8]) {
     let quoted = String::from_utf8(quoted).expect("a quoted text is text");
     assert_eq!(json::unquote(&quoted).as_deref(), Ok(text));
 
-    // What was not checked gives nonsense, but no panic.
+    // Unchecked text gives nonsense, but must not panic.
     let _ = (json::depth(text), json::kind(text), json::members(text).count(), json::unquote(text));
 
     let checked = json::check(text, &limits);
     let items = json::array_items(text, &limits);
-    // A raw value is checked as ours: full syntax, surrogates unpaired, numbers and depth of any size.
+    // A raw value is checked as by our scanner: full syntax, but unpaired surrogates and numbers and depth of any size.
     let Ok(raw) = serde_json::from_str::<&RawValue>(text) else {
         assert!(checked.is_err() && items.is_err(), "{text:?}");
         return;
@@ -54,7 +54,7 @@ pub fn json(data: &[u8]) {
     }
 }
 
-/// The slices of a valid text within the limits.
+/// Checks the slices of a valid text within the limits.
 fn check_value(text: &str, raw: &str, limits: &Limits) {
     let kind = match raw.as_bytes() {
         [b'{', ..] => Kind::Object,
@@ -74,7 +74,7 @@ fn check_value(text: &str, raw: &str, limits: &Limits) {
         Err(error) => assert_eq!((error, kind == Kind::Array), (JsonError::Syntax, false), "{text:?}"),
     }
     if kind == Kind::String {
-        // The same text, or both refuse: half a surrogate pair.
+        // The same text, or both refuse: an unpaired surrogate.
         let expected = serde_json::from_str::<String>(raw).ok();
         assert_eq!(json::unquote(raw).as_deref().ok(), expected.as_deref());
     }
@@ -85,12 +85,12 @@ fn check_value(text: &str, raw: &str, limits: &Limits) {
             let ours = members.iter().map(|(key, value)| (json::unquote(key).expect("text").into_owned(), *value));
             assert!(ours.eq(expected), "{text:?}");
         }
-        // A key with half a surrogate pair is no string to serde_json.
+        // serde_json does not accept a key with an unpaired surrogate.
         Err(_) => assert!(members.is_empty() == (kind != Kind::Object), "{text:?}"),
     }
 }
 
-/// The greatest depth of a valid text, and its longest number.
+/// The greatest depth of a valid text, and the length of its longest number.
 fn measure(valid: &str) -> (usize, usize) {
     let (mut open, mut deepest, mut number, mut longest) = (0_usize, 0, 0_usize, 0);
     let (mut string, mut escaped) = (false, false);
@@ -117,7 +117,7 @@ fn measure(valid: &str) -> (usize, usize) {
     (deepest, longest)
 }
 
-/// An object as serde_json sees it, in order and with its duplicates.
+/// An object as serde_json sees it: in order and with its duplicates.
 struct Members(Vec<(String, Box<RawValue>)>);
 
 impl<'de> Deserialize<'de> for Members {

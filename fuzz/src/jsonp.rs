@@ -1,7 +1,7 @@
 //! `engineio::http::jsonp`: the form that a client posts, and the script that answers its polls.
 //!
-//! With an odd first byte the rest is the body of a POST; with an even one, a line with the number of the function and
-//! then a payload.
+//! If the first byte is odd, the rest is the body of a POST. If it is even, the rest is a line with the number of the
+//! function and then a payload.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use engineio::http::jsonp as engine;
 
 use crate::input::Input;
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn jsonp(data: &[u8]) {
     let mut input = Input::new(data);
     if input.byte() & 1 == 1 {
@@ -21,7 +21,8 @@ pub fn jsonp(data: &[u8]) {
     }
 }
 
-/// What was read out of a form is what a lenient decoder finds there; and it is refused only if nobody could read it.
+/// What our decoder reads from a form, a lenient decoder finds there too. It refuses a form only if no decoder could
+/// read it.
 fn posted(body: &[u8]) {
     let read = engine::form_data(body);
     let mut fields = body.split(|byte| *byte == b'&').filter(|field| field.starts_with(b"d="));
@@ -41,7 +42,7 @@ fn posted(body: &[u8]) {
     }
 }
 
-/// What the reference does with line ends, in its two steps: `\n` unless a backslash stands before it, then `\\n`.
+/// What Node does with line ends, in its two steps: `\n` unless a backslash precedes it, then `\\n`.
 fn two_passes(text: &str) -> String {
     let (mut first, mut rest) = (String::new(), text);
     while let Some(character) = rest.chars().next() {
@@ -58,7 +59,7 @@ fn two_passes(text: &str) -> String {
     first.replace("\\\\n", "\\n")
 }
 
-/// A script is one call of one function with one string, which is the payload, for every reader of scripts.
+/// Checks that a script is one call of one function with one string, the payload, for every JavaScript parser.
 fn answered(number: &str, payload: &str) {
     let script = engine::script(number, payload);
     let (call, string) = script.split_once("](").expect("a call");
@@ -67,14 +68,14 @@ fn answered(number: &str, payload: &str) {
     assert!(digits.chars().eq(number.chars().filter(char::is_ascii_digit)));
     let string = string.strip_suffix(");").expect("the end of a call");
     assert_eq!(serde_json::from_str::<String>(string).ok().as_deref(), Some(payload));
-    // What ends a line ends a string, in old readers too.
+    // In old parsers every line terminator ends a string.
     assert!(!string.contains(['\u{2028}', '\u{2029}']) && !string.bytes().any(|byte| byte < b' '), "{string:?}");
 }
 
-/// What the official client makes of a payload is read as that payload.
+/// Checks that the official client's encoding of a payload decodes to that payload.
 fn comes_back(payload: &str) {
-    // The encoding has one form for a backslash before a line feed and for a backslash and `n`; a lone carriage return
-    // does not survive a form.
+    // The encoding has only one form for a backslash before a line feed and for a backslash before `n`, and a lone
+    // carriage return does not survive a form.
     if payload.contains("\\\n") || payload.contains('\r') {
         return;
     }

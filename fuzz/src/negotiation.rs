@@ -1,4 +1,5 @@
-//! What a request's head says beside its route: query, extensions, codings, CORS; part of the body `handshake`.
+//! What a request head says besides its route: query, extensions, content codings, CORS. Part of the target
+//! `handshake`.
 
 use engineio::{
     Config, Protocol,
@@ -16,7 +17,7 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use http::{HeaderMap, HeaderName, Uri, header};
 use std::io::Read;
 
-/// The parameters, by a second reading of the query.
+/// Compares the parameters with a second parser of the query.
 pub(crate) fn query(uri: &Uri, headers: &HeaderMap) {
     let pairs: Vec<(String, String)> = uri
         .query()
@@ -40,7 +41,7 @@ pub(crate) fn query(uri: &Uri, headers: &HeaderMap) {
     assert_eq!(query.check_protocol(&config).is_ok(), v4);
     config.allow_eio3 = true;
     assert_eq!(query.check_protocol(&config), Ok(query.protocol()));
-    assert!(engine::post_body(headers, &query, Protocol::V3).is_some(), "v3 reads everything");
+    assert!(engine::post_body(headers, &query, Protocol::V3).is_some(), "v3 accepts every content type");
 }
 
 fn decoded(text: &str) -> String {
@@ -54,7 +55,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// An item and its parameters, each a name and a value without quotes.
+/// Each item with its parameters: a name, and a value without quotes.
 fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Vec<(String, Option<String>)>> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_ascii().to_owned();
     let pair = |part: &'a [u8]| match part.iter().position(|byte| *byte == b'=') {
@@ -69,7 +70,7 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Vec<(String, Optio
         .collect()
 }
 
-/// An answer names only what one offer allows, and what was answered is what is done.
+/// Checks that an answer names only what one offer allows, and that the connection does what the answer says.
 pub(crate) fn extensions(headers: &HeaderMap) {
     let offers = list(headers, &header::SEC_WEBSOCKET_EXTENSIONS);
     let ours = |offer: &&Vec<(String, Option<String>)>| offer[0].0.eq_ignore_ascii_case("permessage-deflate");
@@ -78,7 +79,7 @@ pub(crate) fn extensions(headers: &HeaderMap) {
         config.server_max_window_bits = own_bits;
         let Some(agreed) = extensions::negotiate(headers, &config) else {
             let plain = offers.len() == 1 && offers[0].len() == 1 && ours(&&offers[0]);
-            assert!(!plain || offers[0][0].1.is_some(), "an offer without conditions is taken");
+            assert!(!plain || offers[0][0].1.is_some(), "an offer without conditions is accepted");
             continue;
         };
         let answer = HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, agreed.header)]);
@@ -91,7 +92,7 @@ pub(crate) fn extensions(headers: &HeaderMap) {
         assert_eq!(answer[0].len(), 3 + usize::from(answer[0].len() > 3), "nothing else");
         assert_eq!(agreed.deflate.window_bits, bits);
         assert!((MIN_WINDOW_BITS..=own_bits).contains(&bits));
-        // Some offer allows that window.
+        // One offer must allow that window.
         let allows = |offer: &Vec<(String, Option<String>)>| {
             offer.iter().filter(|(name, _)| name == "server_max_window_bits").all(|(_, value)| {
                 value.as_ref().and_then(|value| value.parse::<u8>().ok()).is_some_and(|offered| offered >= bits)
@@ -101,7 +102,7 @@ pub(crate) fn extensions(headers: &HeaderMap) {
     }
 }
 
-/// A coding is one that the client names; what goes in it is read.
+/// Checks that a chosen content coding is one that the client names, and that the body decodes.
 pub(crate) fn codings(uri: &Uri, headers: &HeaderMap) {
     let items = list(headers, &header::ACCEPT_ENCODING);
     let named = |name: &str| items.iter().any(|item| item[0].0.eq_ignore_ascii_case(name) || item[0].0 == "*");
@@ -112,7 +113,7 @@ pub(crate) fn codings(uri: &Uri, headers: &HeaderMap) {
             let any = |item: &Vec<(String, Option<String>)>| {
                 item.len() == 1 && item[0].1.is_none() && ["gzip", "deflate"].contains(&item[0].0.as_str())
             };
-            assert!(items.len() != 1 || !any(&items[0]), "one coding, and no conditions");
+            assert!(items.len() != 1 || !any(&items[0]), "a single coding without conditions is used");
         }
     }
     let mut config = Config::default();
@@ -135,7 +136,7 @@ pub(crate) fn codings(uri: &Uri, headers: &HeaderMap) {
     assert!(result.is_ok() && read == body);
 }
 
-/// No origin is told that it may read but by the rules, and none that may not talk at all.
+/// Checks that only an origin allowed by the rules is told that it may read, and never one that may not connect.
 pub(crate) fn cors(headers: &HeaderMap) {
     let listed = vec!["https://good.example".parse().expect("a header value")];
     let origin = headers.get(header::ORIGIN);

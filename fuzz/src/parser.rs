@@ -1,7 +1,7 @@
-//! `socketio::parser`: a client's messages to packets and back.
+//! `socketio::parser`: decodes a client's messages to packets, and encodes packets.
 //!
-//! The first byte chooses the limits (even: the default ones), the rest is messages with 0xff between them, a byte that
-//! no text has: `b` and bytes for a binary message, else text.
+//! The first byte chooses the limits (even: the default ones). The rest is messages separated by 0xff, a byte that no
+//! text contains: `b` and bytes for a binary message, else text.
 
 use bytes::Bytes;
 use engineio::SharedFrame;
@@ -18,7 +18,7 @@ use crate::wire;
 
 const END_OF_MESSAGE: u8 = 0xff;
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn parser(data: &[u8]) {
     let Some((&choice, messages)) = data.split_first() else { return };
     let mut limits = Limits::default();
@@ -30,7 +30,7 @@ pub fn parser(data: &[u8]) {
         limits.nsp_length = usize::from(choice >> 4);
     }
     let mut decoder = Decoder::default();
-    // What is due: how many attachments, and how many bytes came.
+    // The number of attachments that are due, and of bytes that came.
     let (mut due, mut came) = (0, 0);
     for message in messages.split(|byte| *byte == END_OF_MESSAGE) {
         assert_eq!(decoder.awaiting(), due > 0);
@@ -49,10 +49,10 @@ pub fn parser(data: &[u8]) {
             due -= 1;
             match result.expect("an attachment was due") {
                 Some(whole) => {
-                    assert_eq!(due, 0, "a packet is whole with its last attachment");
+                    assert_eq!(due, 0, "a packet is complete with its last attachment");
                     accepted(&whole.packet(), &limits, came);
                 }
-                None => assert!(due > 0, "the last attachment makes the packet whole"),
+                None => assert!(due > 0, "the last attachment completes the packet"),
             }
             continue;
         }
@@ -74,14 +74,14 @@ pub fn parser(data: &[u8]) {
     }
 }
 
-/// The attachments that a text announces, as the decoder took it for well-formed.
+/// How many attachments a text announces. The decoder has accepted the text.
 fn announced(text: &str) -> usize {
     assert!(text.starts_with(['5', '6']));
     let (count, _) = text[1..].split_once('-').expect("a dash follows the number");
     count.parse().expect("a number")
 }
 
-/// What can be said of a refusal without decoding.
+/// Checks a refusal as far as that is possible without decoding.
 fn refused_rightly(text: &str, error: DecodeError) -> bool {
     match error {
         DecodeError::UnknownType => !text.starts_with(['0', '1', '2', '3', '4', '5', '6']),
@@ -105,7 +105,7 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
 }
 
-/// An accepted packet keeps to the limits, and comes back from the way a server would send it.
+/// Checks that an accepted packet keeps to the limits, and survives encoding by a server and decoding.
 fn accepted(packet: &Packet<'_>, limits: &Limits, attachment_bytes: usize) {
     let nsp = match packet {
         Packet::Connect { nsp, .. } | Packet::Disconnect { nsp } => *nsp,
@@ -126,7 +126,8 @@ fn accepted(packet: &Packet<'_>, limits: &Limits, attachment_bytes: usize) {
             encode::ack(nsp, *id, args.raw(), args.attachments())
         }
     };
-    // A name may be escaped longer than it was, and `/` be written or not: limits do not depend on either.
+    // A name may be escaped to a longer text than it was, and `/` may be written or left out. No limit depends on
+    // either.
     let (text, attachments) = taken_apart(&frame);
     let mut decoder = Decoder::default();
     match decoder.decode_text(&text, limits).expect("what was encoded is decoded") {
@@ -147,7 +148,7 @@ fn connected(nsp: &str, auth: Option<&str>, limits: &Limits) {
     let wide = Limits::default();
     let back = Decoder::default().decode_text(&text, &wide);
     assert_eq!(back, Ok(Some(Packet::Connect { nsp, auth: Some("{\"sid\":\"id\"}") })));
-    // A refusal quotes what the client sent, whatever that is.
+    // A refusal quotes what the client sent, whatever it is.
     let (text, _) = taken_apart(&encode::connect_error(nsp, auth.unwrap_or("no"), auth));
     let head = if nsp == "/" { "4".to_owned() } else { format!("4{nsp},") };
     let body = text.strip_prefix(&head).expect("type and namespace");
@@ -170,7 +171,8 @@ fn check_args(args: &Args<'_>, limits: &Limits, attachment_bytes: usize) {
     assert!(args.iter().eq(items.iter().map(|item| item.get())));
     assert!(attachments.len() <= limits.attachments);
     assert_eq!(attachments.iter().map(Bytes::len).sum::<usize>(), attachment_bytes);
-    // A text that is a tree to serde_json too (no lone surrogates, numbers in range): placeholders at any depth.
+    // Only if the text is a tree to serde_json too (no unpaired surrogates, numbers in range): placeholders at any
+    // depth.
     if let (false, Ok(tree)) = (attachments.is_empty(), serde_json::from_str::<Value>(&array)) {
         assert!(placeholders_point_to(&tree, attachments.len()), "{raw}");
     }

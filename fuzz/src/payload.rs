@@ -1,6 +1,6 @@
-//! `engineio::payload` and `engineio::packet`: the body of a POST, and back.
+//! `engineio::payload` and `engineio::packet`: decodes the body of a POST, and encodes it again.
 //!
-//! The first byte is the limit of the bodies that are encoded, the rest the body that is decoded.
+//! The first byte is the limit for encoded bodies, the rest is the body to decode.
 
 use engineio::{
     Message, SharedFrame,
@@ -10,7 +10,7 @@ use engineio::{
 
 use crate::input::Input;
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn payload(data: &[u8]) {
     let mut input = Input::new(data);
     let max = usize::from(input.byte());
@@ -36,7 +36,7 @@ pub fn payload(data: &[u8]) {
         assert!(remainder.is_none_or(|rest| body.ends_with(rest.as_bytes())), "a remainder is the end of the body");
         let Some(packet) = packets.next() else { break };
         let resumed = remainder.and_then(|rest| Packets::resume(rest).next());
-        assert_eq!(resumed.as_ref(), Some(&packet), "a walk may be resumed at any packet");
+        assert_eq!(resumed.as_ref(), Some(&packet), "decoding can be resumed at any packet");
         let text = texts.next().expect("no more packets than separators");
         match packet {
             Ok(packet) => {
@@ -56,7 +56,7 @@ pub fn payload(data: &[u8]) {
     is_shared(&decoded);
 }
 
-/// A packet is what its text says: whoever writes it down again gets the text.
+/// Checks that a packet is what its text says: encoding it gives the text again.
 fn check_packet(text: &str, packet: &Inbound<'_>) {
     match packet {
         Inbound::Message(_) => assert_eq!(encode(packet), text),
@@ -68,7 +68,7 @@ fn check_packet(text: &str, packet: &Inbound<'_>) {
     }
 }
 
-/// The packet as a client writes it; for the types that a server sends too, by the encoder under test.
+/// Encodes the packet as a client does; for types that a server sends too, with the encoder under test.
 fn encode(packet: &Inbound<'_>) -> String {
     let mut out = Vec::new();
     match packet {
@@ -82,7 +82,7 @@ fn encode(packet: &Inbound<'_>) -> String {
     String::from_utf8(out).expect("packets are text")
 }
 
-/// decode(encode(packets)) = packets, in bodies of at most `max` bytes.
+/// Checks that decode(encode(packets)) = packets, in bodies of at most `max` bytes.
 fn goes_back(packets: &[Inbound<'_>], max: usize) {
     let texts: Vec<String> = packets.iter().map(encode).collect();
     let (mut encoder, mut bodies, mut count) = (Encoder::new(max), Vec::new(), 0);
@@ -92,7 +92,7 @@ fn goes_back(packets: &[Inbound<'_>], max: usize) {
             continue;
         }
         bodies.push((std::mem::replace(&mut encoder, Encoder::new(max)).finish(), count));
-        assert!(encoder.is_empty() && encoder.push(text.as_bytes()), "the first packet is always taken");
+        assert!(encoder.is_empty() && encoder.push(text.as_bytes()), "the first packet is always accepted");
         count = 1;
     }
     assert_eq!(encoder.is_empty(), count == 0);
@@ -103,13 +103,15 @@ fn goes_back(packets: &[Inbound<'_>], max: usize) {
     for (body, count) in &bodies {
         assert!(body.len() <= max || *count == 1, "{} bytes, limit {max}", body.len());
         back.extend(
-            payload::decode(body).expect("what was encoded is decoded").map(|packet| packet.expect("likewise")),
+            payload::decode(body)
+                .expect("what was encoded is decoded")
+                .map(|packet| packet.expect("what was encoded is decoded")),
         );
     }
     assert_eq!(back, packets);
 }
 
-/// A text with attachments is the same messages in both forms of a shared frame.
+/// Checks that a text with attachments has the same messages in both forms of a shared frame.
 fn is_shared(packets: &[Inbound<'_>]) {
     let messages =
         packets.iter().filter_map(|packet| if let Inbound::Message(message) = packet { Some(message) } else { None });
@@ -130,7 +132,8 @@ fn is_shared(packets: &[Inbound<'_>]) {
     expected.extend(attachments.iter().map(|bytes| Inbound::Message(Message::Binary((&**bytes).into()))));
     let mut records = frame.polling().split(|byte| *byte == SEPARATOR);
     for packet in &expected {
-        let record = records.next().and_then(|record| std::str::from_utf8(record).ok()).expect("one record a packet");
+        let record =
+            records.next().and_then(|record| std::str::from_utf8(record).ok()).expect("one record for each packet");
         assert_eq!(engineio::packet::decode(record).as_ref(), Ok(packet));
     }
     assert_eq!(records.next(), None);

@@ -1,6 +1,6 @@
-//! `engineio::payload::v3` and `engineio::packet::v3`: the body of a POST in both forms, and back.
+//! `engineio::payload::v3` and `engineio::packet::v3`: decodes the body of a POST in both forms, and encodes it again.
 //!
-//! The first byte says which form the body has, that is the rest, and how long the bodies may be that are encoded.
+//! The first byte says which form the body has, and how long encoded bodies may be. The rest is the body.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use engineio::{
@@ -12,14 +12,14 @@ use tokio_tungstenite::tungstenite::{self, protocol::Role};
 
 use crate::{input::Input, wire};
 
-/// What stands behind a length.
+/// What follows a length.
 #[derive(Debug, Clone, PartialEq)]
 enum Record {
     Text(String),
     Bytes(Vec<u8>),
 }
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn payload_v3(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -43,7 +43,7 @@ pub fn payload_v3(data: &[u8]) {
     goes_over_websocket(&packets);
 }
 
-/// The records of a body up to its end, or to where it is broken: a reading in JavaScript's units. `None`: not UTF-8.
+/// The records of a body up to its end or its first fault, read in JavaScript's units. `None`: not UTF-8.
 fn read_text(body: &[u8]) -> Option<(Vec<Record>, bool)> {
     let units: Vec<u16> = std::str::from_utf8(body).ok()?.encode_utf16().collect();
     let (mut rest, mut records) = (units.as_slice(), Vec::new());
@@ -93,7 +93,7 @@ fn is_idle(record: &Record) -> bool {
     matches!(record, Record::Text(text) if text.is_empty() || text.starts_with(['0', '2', '3', '5', '6']))
 }
 
-/// The packets of these records, as [`written`] has them; `None` for the fault that ends them.
+/// The packets of these records, in the form of [`written`]; `None` for the fault that ends them.
 fn expected(records: Vec<Record>, whole: bool) -> Vec<Option<Record>> {
     let mut packets = Vec::new();
     for record in records {
@@ -122,7 +122,7 @@ fn expected(records: Vec<Record>, whole: bool) -> Vec<Option<Record>> {
     packets
 }
 
-/// The packet as a client writes it, without the data that means nothing.
+/// The packet as a client writes it, without data that has no meaning.
 fn written(packet: &Inbound<'_>) -> Record {
     Record::Text(match packet {
         Inbound::Message(Message::Binary(bytes)) => return Record::Bytes([&[4], &**bytes].concat()),
@@ -135,7 +135,7 @@ fn written(packet: &Inbound<'_>) -> Record {
     })
 }
 
-/// A client's body with these packets is read as them, in both forms.
+/// Checks that a client's body with these packets decodes to them, in both forms.
 fn goes_back(packets: &[Inbound<'_>]) {
     let (mut text, mut binary) = (String::new(), Vec::new());
     for record in packets.iter().map(written) {
@@ -159,7 +159,7 @@ fn goes_back(packets: &[Inbound<'_>]) {
     }
 }
 
-/// The packets among these that a server sends too.
+/// Those of these packets that a server sends too.
 fn frames(packets: &[Inbound<'_>]) -> (Vec<SharedFrame>, Vec<Inbound<'static>>) {
     packets
         .iter()
@@ -171,7 +171,7 @@ fn frames(packets: &[Inbound<'_>]) -> (Vec<SharedFrame>, Vec<Inbound<'static>>) 
         .unzip()
 }
 
-/// What a server has for a client arrives by polls of at most `max` bytes.
+/// Checks that a server's packets for a client arrive through polls of at most `max` bytes.
 fn is_polled(packets: &[Inbound<'_>], max: usize) {
     let (frames, messages) = frames(packets);
     for takes_binary in [false, true] {
@@ -189,7 +189,7 @@ fn is_polled(packets: &[Inbound<'_>], max: usize) {
     }
 }
 
-/// And over a WebSocket, whether it takes binary frames or not; as one frame with attachments too.
+/// Checks that they also arrive over a WebSocket, with and without binary frames, and as one frame with attachments.
 fn goes_over_websocket(packets: &[Inbound<'_>]) {
     let (mut frames, mut messages) = frames(packets);
     let attachments: Vec<bytes::Bytes> = messages

@@ -1,6 +1,7 @@
-//! `engineio::session`: operations in any order on a fake clock, beside a model of its contract.
+//! `engineio::session`: operations in any order on a fake clock, compared with a model of its contract.
 //!
-//! The first byte chooses the transport and the revision; then each operation is a byte, with a second one where it needs a value.
+//! The first byte chooses the transport and the revision. Then each operation is a byte, with a second one if it needs
+//! a value.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ const INTERVALS: Intervals =
     Intervals { ping_interval: Duration::from_millis(300), ping_timeout: Duration::from_millis(200) };
 const UPGRADE_TIMEOUT: Duration = Duration::from_millis(250);
 
-/// How far an upgrade is.
+/// How far an upgrade has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Upgrade {
     Idle,
@@ -24,7 +25,7 @@ enum Upgrade {
     Probed,
 }
 
-/// What the session's contract says, in other words than its code.
+/// The session's contract, written differently from its code.
 #[derive(Debug)]
 struct Model {
     now: Instant,
@@ -32,19 +33,19 @@ struct Model {
     transport: Transport,
     upgrade: Upgrade,
     upgrade_by: Instant,
-    /// When the next ping is due, or, while one is out, the latest moment of its pong; in v3 the latest moment of the
+    /// The time of the next ping, or, while one is out, the latest time of its pong. In v3 the latest time of the
     /// client's next ping.
     beat: Instant,
     awaits_pong: bool,
-    /// A packet has bought time since the ping.
+    /// A packet has extended the deadline since the ping.
     refreshed: bool,
-    /// A standstill has bought time since the ping.
+    /// A stall has extended the deadline since the ping.
     forgiven: bool,
     polling: bool,
     posting: bool,
 }
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
     let choice = input.byte();
@@ -77,7 +78,7 @@ pub fn session(data: &[u8]) {
 }
 
 impl Model {
-    /// One operation; whether it ended the session.
+    /// Runs one operation. Returns whether it ended the session.
     fn step(&mut self, session: &mut Session, input: &mut Input<'_>) -> bool {
         let operation = input.byte();
         match operation % 11 {
@@ -146,16 +147,16 @@ impl Model {
         }
     }
 
-    /// A standstill gives a peer that is due half of the timeout more, once for each ping.
+    /// A stall gives a peer that is due half of the timeout more, once for each ping.
     fn forgive(&mut self, session: &mut Session) {
-        session.forgive_standstill(self.now);
+        session.forgive_stall(self.now);
         let owed = self.awaits_pong || self.protocol == Protocol::V3;
         if owed && self.now >= self.beat && !std::mem::replace(&mut self.forgiven, true) {
             self.beat = self.now + INTERVALS.ping_timeout / 2;
         }
     }
 
-    /// Deadlines until nothing is due.
+    /// Handles deadlines until none is due.
     fn timeouts(&mut self, session: &mut Session) -> bool {
         for _ in 0..4 {
             let due = self.now >= session.poll_timeout();
@@ -166,7 +167,7 @@ impl Model {
                     return false;
                 }
                 Ok(Some(SessionEvent::Ping)) => {
-                    assert!(beat && !self.awaits_pong && self.protocol == Protocol::V4, "one ping a pong");
+                    assert!(beat && !self.awaits_pong && self.protocol == Protocol::V4, "one ping for each pong");
                     let half = self.now + INTERVALS.ping_timeout / 2;
                     self.beat = (self.beat + INTERVALS.ping_timeout).max(half);
                     (self.awaits_pong, self.refreshed, self.forgiven) = (true, false, false);
@@ -188,7 +189,7 @@ impl Model {
                 Ok(Some(event)) => panic!("no deadline brings {event:?}"),
             }
         }
-        panic!("the same deadline is due for ever");
+        panic!("the same deadline is due again and again");
     }
 
     fn packet(&mut self, session: &mut Session, choice: u8) -> bool {
@@ -249,7 +250,7 @@ impl Model {
         assert_eq!(session.is_upgrading(), self.upgrade != Upgrade::Idle);
         assert_eq!(session.awaits_pong(), self.awaits_pong);
         assert!(!session.is_upgrading() || session.transport() == Transport::Polling);
-        // Whoever sleeps until then misses nothing that the contract promises.
+        // A caller that sleeps until then misses nothing that the contract promises.
         assert!(session.poll_timeout() <= self.beat);
         assert!(self.upgrade == Upgrade::Idle || session.poll_timeout() <= self.upgrade_by);
     }

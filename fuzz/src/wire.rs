@@ -1,4 +1,4 @@
-//! WebSocket frames as a client writes them, and tungstenite as the other side.
+//! WebSocket frames as a client writes them, and tungstenite as the other implementation.
 
 use std::io::{self, Read, Write};
 
@@ -18,7 +18,7 @@ pub(crate) fn client_frame(first: u8, key: [u8; 4], payload: &[u8], out: &mut Ve
     out.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
 }
 
-/// Where a tungstenite reads from; what it answers is dropped.
+/// The input of a tungstenite WebSocket; its answers are dropped.
 struct Wire<'a>(&'a [u8]);
 
 impl Read for Wire<'_> {
@@ -38,7 +38,7 @@ impl Write for Wire<'_> {
 }
 
 /// What tungstenite makes of a stream: its messages up to the first close frame or error, and the close code of that
-/// error. The end of the stream is no error.
+/// error. The end of the stream is not an error.
 pub(crate) fn tungstenite(role: Role, max_message: usize, bytes: &[u8]) -> (Vec<Message>, Option<u16>) {
     let config = WebSocketConfig::default()
         .read_buffer_size(4096)
@@ -67,7 +67,7 @@ pub(crate) fn tungstenite(role: Role, max_message: usize, bytes: &[u8]) -> (Vec<
     }
 }
 
-/// The frames of a server: FIN, RSV and opcode, and the payload.
+/// The frames of a server: the byte with FIN, RSV and opcode, and the payload.
 pub(crate) fn server_frames(mut bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (first, len) = (*bytes.first()?, bytes[1]);

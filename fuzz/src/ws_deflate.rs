@@ -1,7 +1,8 @@
-//! permessage-deflate, `engineio::ws::deflate`: what a client compressed, or did not, and what a server compresses.
+//! permessage-deflate, `engineio::ws::deflate`: messages that a client compressed or not, and messages that a server
+//! compresses.
 //!
-//! The first byte chooses the direction and the limit on messages, the second how the stream is cut. Inwards the rest is
-//! the stream itself, or a script of messages, see [`script`]; outwards, see [`outwards`].
+//! The first byte chooses the direction and the limit on messages, the second how the stream is cut. For input the rest
+//! is the stream itself or a script of messages, see [`script`]; for output see [`outwards`].
 
 use std::borrow::Cow;
 
@@ -24,10 +25,10 @@ use crate::{input::Input, wire, ws_frames};
 const FIN: u8 = 0x80;
 const RSV1: u8 = 0x40;
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-/// A block that holds nothing and is the last.
+/// An empty final block.
 const LAST: [u8; 2] = [3, 0];
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn ws_deflate(data: &[u8]) {
     let mut input = Input::new(data);
     let (mode, cut) = (input.byte(), usize::from(input.byte()));
@@ -51,14 +52,15 @@ pub fn ws_deflate(data: &[u8]) {
     }
 }
 
-/// What a message is, or which errors it may be refused with: which of two faults is seen first is nobody's concern.
+/// The message, or the errors with which it may be refused. If it has two faults, either may be found first.
 type Expected = Result<Item<'static>, &'static [ProtocolError]>;
 
-/// A byte chooses, for one message: text or binary; compressed here, or a payload made up by the fuzzer; a level; whether
-/// it is in fragments, with pings in between. A frame of any other kind ends what is expected, not the stream.
+/// For each message a byte chooses: text or binary; compressed here, or a payload made up by the fuzzer; a level;
+/// whether it is in fragments, with pings in between. After a frame of any other kind nothing is expected, but the
+/// stream goes on.
 fn script(input: &mut Input<'_>, max: usize, expected: &mut Vec<Expected>) -> Vec<u8> {
     let (mut stream, mut sure) = (Vec::new(), true);
-    // Few enough for a build without optimisation.
+    // Few enough for an unoptimised build.
     while !input.is_empty() && expected.len() < 6 && stream.len() < 140_000 {
         let (choice, level) = (input.byte(), u32::from(input.byte() % 10));
         let text = choice & 1 == 0;
@@ -91,7 +93,7 @@ fn script(input: &mut Input<'_>, max: usize, expected: &mut Vec<Expected>) -> Ve
             wire::client_frame(fin | first, [choice, 7, 0, 9], piece, &mut stream);
             first = 0;
         }
-        // Nothing at all, in no piece at all.
+        // An empty payload has no pieces, so it is sent as one empty frame.
         if first != 0 {
             wire::client_frame(FIN | first, [choice, 7, 0, 9], &[], &mut stream);
         }
@@ -99,14 +101,14 @@ fn script(input: &mut Input<'_>, max: usize, expected: &mut Vec<Expected>) -> Ve
     stream
 }
 
-/// As every client does: compress, flush, take the tail off.
+/// As every client does: compress, flush, remove the tail.
 fn compress(message: &[u8], level: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + message.len() / 1000 + 100);
     let mut compress = Compress::new(Compression::new(level), false);
     compress.compress_vec(message, &mut out, FlushCompress::Sync).expect("compresses");
     match out.strip_suffix(&TAIL) {
         Some(short) => short.to_vec(),
-        // Of nothing there is nothing to flush: RFC 7692, 7.2.3.6.
+        // An empty message has nothing to flush: RFC 7692, 7.2.3.6.
         None => vec![0],
     }
 }
@@ -130,9 +132,9 @@ fn read(payload: &[u8], text: bool, max: usize) -> Expected {
     if status == TINFLStatus::HasMoreOutput || made > max {
         return Err(&[ProtocolError::MessageTooBig, ProtocolError::InvalidDeflate]);
     }
-    // 7.2.3.4: a final block may stand in the message, with a byte 0 behind it.
+    // 7.2.3.4: the message may contain a final block, followed by a byte 0.
     let inside = payload.get(taken..).is_some_and(|rest| matches!(rest, [] | [0]));
-    // 7.2.1: what is taken off holds nothing.
+    // 7.2.1: the removed tail holds no data.
     let whole = inside || (made == own && [input.len(), payload.len() + TAIL.len()].contains(&taken));
     if status != TINFLStatus::Done || !whole {
         return Err(if made > 0 { &[ProtocolError::InvalidDeflate, ProtocolError::MessageTooBig] } else { INVALID });
@@ -143,8 +145,8 @@ fn read(payload: &[u8], text: bool, max: usize) -> Expected {
     String::from_utf8(out).map(|text| Item::Text(Cow::Owned(text))).map_err(|_| &[ProtocolError::InvalidUtf8][..])
 }
 
-/// Window, level, threshold; a text; attachments, long ones out of few bytes too. Whoever has that window reads the
-/// compressed frames, and our own decoder does.
+/// The input is a window, a level and a threshold, a text, and attachments (also long ones made of few bytes). A peer
+/// with that window must be able to read the compressed frames, and so must our own decoder.
 fn outwards(input: &mut Input<'_>, threshold: usize) {
     let window_bits = MIN_WINDOW_BITS + input.byte() % (MAX_WINDOW_BITS - MIN_WINDOW_BITS + 1);
     let deflate = Deflate { window_bits, threshold, level: input.byte() % 12 };
@@ -156,7 +158,7 @@ fn outwards(input: &mut Input<'_>, threshold: usize) {
     }
     let frame = SharedFrame::message(&[text.as_bytes()], &attachments);
     let adapted = frame.adapt(Wire { deflate: Some(deflate), ..Wire::default() });
-    assert!(adapted.websocket().len() <= frame.websocket().len(), "it gets no longer");
+    assert!(adapted.websocket().len() <= frame.websocket().len(), "compression never makes it longer");
     let sent: Vec<_> = wire::server_frames(frame.websocket()).collect();
     let received: Vec<_> = wire::server_frames(adapted.websocket()).collect();
     assert_eq!(sent.len(), received.len());
@@ -183,7 +185,7 @@ fn outwards(input: &mut Input<'_>, threshold: usize) {
     }
 }
 
-/// A peer that has no larger window; in small steps, or the output serves as one.
+/// A peer with no larger window. It inflates in small steps, or the output buffer would serve as a window.
 pub(crate) fn inflate_by_steps(payload: &[u8], window_bits: u8) -> Vec<u8> {
     let mut inflater = Decompress::new_with_window_bits(false, window_bits);
     let (mut rest, mut out) = (&*[payload, &TAIL].concat(), Vec::new());

@@ -1,7 +1,8 @@
 //! `engineio::ws`: the decoder against every way of cutting a stream, and against tungstenite.
 //!
 //! The first byte chooses the limit on messages, and whether the rest is the stream itself or a script of frames (byte
-//! with FIN, RSV and opcode, length, payload) that are masked and written well-formed; the second byte how it is cut.
+//! with FIN, RSV and opcode, length, payload) that are masked and encoded correctly. The second byte chooses how the
+//! stream is cut.
 
 use std::borrow::Cow;
 
@@ -16,14 +17,14 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::{input::Input, wire};
 
-/// What a stream was decoded to.
+/// The result of decoding a stream.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) items: Vec<Item<'static>>,
     pub(crate) error: Option<ProtocolError>,
 }
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn ws_frames(data: &[u8]) {
     let mut input = Input::new(data);
     let (mode, cut) = (input.byte(), usize::from(input.byte()));
@@ -41,7 +42,7 @@ fn script(input: &mut Input<'_>) -> Vec<u8> {
         let first = input.byte();
         let key = [first, 0, 0xa5, input.byte()];
         match input.byte() {
-            // Long payloads out of few bytes, up to both longer forms of the length.
+            // Long payloads made of few bytes, up to both longer forms of the length.
             255 if stream.len() <= 70_000 => {
                 let len = usize::from(u16::from_be_bytes([input.byte(), input.byte()])) + 2;
                 wire::client_frame(first, key, &vec![input.byte(); len], &mut stream);
@@ -62,7 +63,7 @@ fn owned(item: Item<'_>) -> Item<'static> {
     }
 }
 
-/// What a stream is, the same however it is cut.
+/// Decodes a stream, and checks that the result is the same however it is cut.
 pub(crate) fn decode_all(new: fn(usize) -> Decoder, max_message: usize, stream: &[u8], cut: usize) -> Outcome {
     let whole = decode(new(max_message), max_message, [stream]);
     // At every byte; a long stream in a thousand pieces, or the run would take too long.
@@ -92,7 +93,7 @@ pub(crate) fn decode<'a>(
             match decoder.decode(&mut input) {
                 Ok(Some(item)) => {
                     assert!(!over, "nothing comes after the end");
-                    assert!(input.len() < before || before == 0, "an item takes bytes");
+                    assert!(input.len() < before || before == 0, "an item consumes bytes");
                     items.push(owned(item));
                 }
                 Ok(None) => break,
@@ -139,11 +140,12 @@ fn same(ours: &Item<'_>, theirs: &Message) -> bool {
     }
 }
 
-/// The same items, and the same verdict, but for these differences:
-/// - We judge at the byte that proves it, tungstenite when the frame is there: it gets the rest of that frame made up.
-/// - We refuse a length that is not in its shortest form (RFC 6455, 5.2, "MUST"); tungstenite takes it.
-/// - We refuse a close code that may not travel (7.4); tungstenite replaces it by 1002.
-/// - Of a frame that is wrong in several ways and too long, tungstenite sees the length first.
+/// The same items and the same verdict, except for these differences:
+/// - We refuse at the byte that proves a fault, tungstenite when the frame is complete: it gets a made-up rest of that
+///   frame.
+/// - We refuse a length that is not in its shortest form (RFC 6455, 5.2, "MUST"); tungstenite accepts it.
+/// - We refuse a close code that may not be sent (7.4); tungstenite replaces it with 1002.
+/// - If a frame has several faults and is too long, tungstenite sees the length first.
 fn agrees_with_tungstenite(max_message: usize, stream: &[u8], Outcome { items, error }: &Outcome) {
     let mut made_up = stream.to_vec();
     if error.is_some() {
@@ -154,7 +156,7 @@ fn agrees_with_tungstenite(max_message: usize, stream: &[u8], Outcome { items, e
     assert_eq!(agreed, items.len(), "ours: {items:?} {error:?}; tungstenite's: {messages:?} {code:?}");
     match error {
         Some(ProtocolError::NonMinimalLength) => {}
-        // A short control frame in a longer form of the length.
+        // A short control frame with a longer form of the length.
         Some(ProtocolError::ControlTooLong)
             if matches!(messages.get(agreed), Some(Message::Ping(_) | Message::Pong(_) | Message::Close(_))) => {}
         Some(ProtocolError::InvalidCloseCode) => {
@@ -173,7 +175,7 @@ fn agrees_with_tungstenite(max_message: usize, stream: &[u8], Outcome { items, e
     }
 }
 
-/// What a server writes, a client reads: the items go back as frames of a server.
+/// A client can read what a server writes: the items are encoded as a server's frames and read back.
 fn is_read_back(items: &[Item<'_>]) {
     let mut bytes = Vec::new();
     for item in items {

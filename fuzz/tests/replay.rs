@@ -1,7 +1,7 @@
-//! Runs every body on stable: over the committed corpus, over changed copies of it, and over random bytes.
+//! Runs every target on stable Rust: over the committed corpus, over changed copies of it, and over random bytes.
 //!
-//! All of it is the same on every run: the random numbers have a fixed seed and the number of runs is fixed. A failure
-//! prints the input as a byte string, which goes into the corpus with the repair.
+//! Every run is the same: the random numbers have a fixed seed, and the number of runs is fixed. A failure prints the
+//! input as a byte string, which must be added to the corpus with the fix.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use std::{
 
 use fuzz::{TARGETS, Target};
 
-/// Of changed copies of the corpus, and of random bytes: runs of each target.
+/// The number of runs of each target with changed copies of the corpus, and with random bytes.
 const ROUNDS: usize = 4_000;
 const MAX_FILES: usize = 450;
 const MAX_BYTES: usize = 1_000_000;
@@ -41,7 +41,7 @@ impl Random {
         (0..self.below(max + 1)).map(|_| self.byte()).collect()
     }
 
-    /// Between one and eight small changes.
+    /// Makes between one and eight small changes.
     fn changed(&mut self, seed: &[u8], other: &[u8]) -> Vec<u8> {
         let mut bytes = seed.to_vec();
         for _ in 0..=self.below(8) {
@@ -69,7 +69,7 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(name)
 }
 
-/// The seeds of one target by their names, in a fixed order.
+/// The seeds of one target by name, in a fixed order.
 fn corpus(target: &Target) -> BTreeMap<String, Vec<u8>> {
     let entries = fs::read_dir(folder(target.name)).unwrap_or_else(|error| panic!("{}: {error}", target.name));
     entries
@@ -137,6 +137,11 @@ fn jsonp() {
 #[test]
 fn handshake() {
     replay("handshake");
+}
+
+#[test]
+fn polling() {
+    replay("polling");
 }
 
 #[test]

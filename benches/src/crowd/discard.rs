@@ -1,8 +1,8 @@
-//! Clients that throw away what they get, and only count its bytes. They cost the generator next to nothing, so it leaves
-//! its core to a server that has both.
+//! Clients that discard what they receive and only count its bytes. They cost the load generator almost nothing, so a
+//! server with two cores can use the generator's as well.
 //!
-//! The kernel discards for them (`MSG_TRUNC`, `man 7 tcp`), a few dozen messages at a time, and nothing looks for their
-//! readiness. They answer no heartbeat: a crowd of them is for less than `ping_interval`.
+//! The kernel discards the bytes (`MSG_TRUNC`, `man 7 tcp`), a few dozen messages at a time, and the clients are not
+//! registered for readiness. They answer no heartbeat, so use them for less than `ping_interval`.
 
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, recv};
 use crate::error::Error;
 use crate::handshake::Opened;
 
-/// Between two looks at all of them.
+/// The time between two reads of all clients.
 const SWEEP: Duration = Duration::from_millis(20);
 
 #[derive(Debug)]
@@ -41,12 +41,12 @@ impl Discarding {
         Ok(())
     }
 
-    /// Bytes each has received.
+    /// The number of bytes that each has received.
     pub(super) fn bytes(&self) -> impl Iterator<Item = u64> {
         self.clients.iter().map(|client| client.bytes)
     }
 
-    /// Reads away what waits for them, if it is time; `scratch` only says how much at once.
+    /// Discards what waits for the clients, if it is time. `scratch` only says how much at once.
     pub(super) fn sweep_if_due(&mut self, scratch: &mut [u8]) -> Result<(), Error> {
         if self.clients.is_empty() || self.swept.elapsed() < SWEEP { Ok(()) } else { self.sweep(scratch) }
     }

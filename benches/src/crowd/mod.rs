@@ -1,7 +1,7 @@
-//! Many connected clients on one readiness loop and one thread, each on a WebSocket or on HTTP long-polling.
+//! A crowd: many connected clients on one readiness loop and one thread, each on a WebSocket or on HTTP long-polling.
 //!
-//! Everything a client receives is read into one shared buffer and handed on where it lies; only what is not whole yet
-//! is copied to its client. Heartbeats are answered here, so a crowd stays connected while it is pumped.
+//! Everything a client receives is read into one shared buffer and passed on from there; only incomplete parts are
+//! copied to their client. Heartbeats are answered here, so a crowd stays connected while it is pumped.
 
 mod discard;
 mod pipe;
@@ -21,23 +21,23 @@ use crate::handshake::{self, Opened};
 use discard::Discarding;
 use pipe::Pipe;
 
-/// Read buffer, in bytes: any frame [`frames::scan`] accepts fits with room to spare.
+/// Size of the read buffer in bytes: any frame that [`frames::scan`] accepts fits, with space to spare.
 const SCRATCH: usize = frames::MAX_PAYLOAD as usize + 64 * 1024;
-/// Readiness events taken at once.
+/// The most readiness events taken at once.
 const EVENTS: usize = 1024;
-/// Connections a client may have: a token is its number times this, and one for a polling client's POSTs.
+/// The most connections of a client. A token is the client's number times this, plus one for a polling client's POSTs.
 const SIDES: usize = 2;
 
-/// One packet of Engine.IO, with its type in front if it is a text.
+/// One Engine.IO packet; a text begins with the packet type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packet<'a> {
-    /// A text: a whole WebSocket message, or one packet of a poll's body.
+    /// A text: a complete WebSocket message, or one packet of a poll's body.
     Text(&'a [u8]),
     /// An attachment.
     Binary(&'a [u8]),
 }
 
-/// What a crowd counts beside the packets it hands on.
+/// What a crowd counts in addition to passing packets on.
 #[derive(Debug, Default)]
 struct Tally {
     heartbeats: u64,
@@ -57,22 +57,22 @@ pub struct Crowd {
     pace: Duration,
     clients: Vec<Client>,
     scratch: Vec<u8>,
-    /// Clients with something to write.
+    /// Clients with bytes to write.
     unwritten: Vec<usize>,
-    /// Clients whose handshake received more than it needed.
+    /// Clients whose handshake read more bytes than it needed.
     unread: Vec<usize>,
     tally: Tally,
-    /// Not numbered among the clients.
+    /// These have no number among the clients.
     discarding: Discarding,
 }
 
 impl Crowd {
-    /// An empty crowd. With a `pace` it looks for readiness that often instead of sleeping until the first: on loopback
-    /// every write of a server that wakes a sleeping reader pays for the wake-up, which no remote reader would cost it
-    /// (measured with the Node peer: 15 % of a delivery). Zero sleeps, which suits idle crowds.
+    /// An empty crowd. With a `pace` it looks for readiness at that interval, instead of sleeping until there is some.
+    /// On loopback a server that writes to a sleeping reader pays for waking it, which a remote reader would not cost
+    /// it (measured with the Node peer: 15 % of a delivery). With zero it sleeps, which suits idle crowds.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system gives no poller.
+    /// [`Error::Io`] if the system has no poller.
     pub fn new(pace: Duration) -> Result<Self, Error> {
         Ok(Self {
             poll: Poll::new().map_err(Error::io("create a poller"))?,
@@ -87,7 +87,7 @@ impl Crowd {
         })
     }
 
-    /// Clients in it.
+    /// The number of clients in it.
     pub fn len(&self) -> usize {
         self.clients.len()
     }
@@ -102,7 +102,7 @@ impl Crowd {
         self.tally.heartbeats
     }
 
-    /// Takes over a client whose handshake is done.
+    /// Adds a client whose handshake is done.
     ///
     /// # Errors
     /// [`Error::Io`] if the stream cannot be registered.
@@ -118,7 +118,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Takes over a polling client whose handshake is done. From the next [`Self::pump`] on a GET of it is waiting.
+    /// Adds a polling client whose handshake is done. From the next [`Self::pump`] on it always has a GET waiting.
     ///
     /// # Errors
     /// As [`Self::add`].
@@ -130,7 +130,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Takes over a client that is to throw away what it gets, beside the numbered ones.
+    /// Adds a client that discards what it receives. It has no number among the other clients.
     ///
     /// # Errors
     /// [`Error::Io`] if the stream cannot be made non-blocking.
@@ -138,7 +138,7 @@ impl Crowd {
         self.discarding.add(opened)
     }
 
-    /// Reads away what waits for the discarding clients; the bytes that each has received so far.
+    /// Discards what waits for the discarding clients. Returns the number of bytes that each has received so far.
     ///
     /// # Errors
     /// [`Error::Disconnected`] if one lost its connection, with its number among them.
@@ -163,7 +163,7 @@ impl Crowd {
         }
     }
 
-    /// Reads away what waits for the paused `member`, and tells whether the server has ended its connection.
+    /// Discards what waits for the paused `member`. Returns whether the server has ended its connection.
     pub fn is_cut_off(&mut self, member: usize) -> bool {
         let Client::WebSocket(client) = &mut self.clients[member] else { return false };
         loop {
@@ -176,12 +176,12 @@ impl Crowd {
         }
     }
 
-    /// Writes what is queued, waits up to `timeout` for something to read, and gives every packet received to
+    /// Writes what is queued, waits up to `timeout` for something to read, and passes every received packet to
     /// `on_packet` with its client's number.
     ///
     /// # Errors
-    /// [`Error::Disconnected`] if a client lost its connection, [`Error::Frame`] if it received no frames,
-    /// [`Error::Http`] if it received no answer of a poll.
+    /// [`Error::Disconnected`] if a client lost its connection, [`Error::Frame`] if it received something other than
+    /// frames, [`Error::Http`] if it received something other than the answer to a poll.
     pub fn pump(&mut self, timeout: Duration, mut on_packet: impl FnMut(usize, Packet<'_>)) -> Result<(), Error> {
         let Self { poll, events, pace, clients, scratch, unwritten, unread, tally, discarding } = self;
         discarding.sweep_if_due(scratch)?;
@@ -220,7 +220,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Answers heartbeats for `duration`, and passes over everything else.
+    /// Answers heartbeats for `duration`, and ignores everything else.
     ///
     /// # Errors
     /// As [`Self::pump`].
@@ -250,7 +250,7 @@ fn write(poll: &Poll, client: &mut Client, member: usize) -> Result<(), Error> {
     }
 }
 
-/// Fills `events` with what is ready, at the latest after `timeout`.
+/// Fills `events` with what is ready, after `timeout` at the latest.
 fn wait(poll: &mut Poll, events: &mut Events, timeout: Duration, pace: Duration) -> Result<(), Error> {
     let start = Instant::now();
     loop {
@@ -274,7 +274,7 @@ mod tests {
 
     use super::*;
 
-    /// A crowd of one whose handshake left `leftover`, and the server's end of its connection.
+    /// A crowd of one client whose handshake left `leftover`, and the server's end of its connection.
     fn crowd_of_one(leftover: &[u8], pace: Duration) -> (Crowd, std::net::TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -285,7 +285,7 @@ mod tests {
         (crowd, server)
     }
 
-    /// Pumps until `count` packets came, 5 s at most.
+    /// Pumps until `count` packets came, for at most 5 s.
     fn receive(crowd: &mut Crowd, count: usize) -> Vec<String> {
         let (start, mut packets) = (Instant::now(), Vec::new());
         while packets.len() < count && start.elapsed() < Duration::from_secs(5) {
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn joins_frames_split_anywhere_and_takes_what_the_handshake_left() {
+    fn joins_frames_split_anywhere_and_reads_what_the_handshake_left() {
         let wire = [&[0x81, 3][..], b"4ab", &[0x81, 126, 0, 2][..], b"4c", &[0x81, 2][..], b"4d"].concat();
         for pace in [Duration::ZERO, Duration::from_micros(100)] {
             for left in 0..=wire.len() {
@@ -365,7 +365,7 @@ mod tests {
         let stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         crowd.add_discarding(Opened::from_parts(stream, b"four".to_vec())).unwrap();
-        // More than sockets hold.
+        // More than the sockets' buffers hold.
         let sent = thread::spawn(move || server.write_all(&vec![0x88; 20 * SCRATCH]).map(|()| server));
         let start = Instant::now();
         while crowd.discarded().unwrap().ne([4 + 20 * SCRATCH as u64]) {
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn posts_one_at_a_time_on_a_connection_of_its_own() {
+    fn posts_one_at_a_time_on_its_own_connection() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (mut crowd, mut server) = polling_crowd(&listener);
         server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n2").unwrap();

@@ -1,4 +1,4 @@
-//! One non-blocking connection: what is not written yet, what is not whole yet.
+//! One non-blocking connection, with the bytes that are not written yet and the bytes that are not complete yet.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -9,9 +9,9 @@ use crate::error::Error;
 #[derive(Debug)]
 pub(super) struct Pipe {
     pub(super) stream: TcpStream,
-    /// The start of something that is not whole yet.
+    /// The start of something that is not complete yet.
     pub(super) tail: Vec<u8>,
-    /// What the socket has not taken yet.
+    /// Bytes that the socket has not accepted yet.
     pub(super) out: Vec<u8>,
 }
 
@@ -20,13 +20,13 @@ impl Pipe {
         Self { stream, tail, out: Vec::new() }
     }
 
-    /// Writes what the socket takes; the rest waits until it is writable.
+    /// Writes what the socket accepts; the rest waits until it is writable.
     pub(super) fn write(&mut self, member: usize) -> Result<(), Error> {
         let mut written = 0;
         while written < self.out.len() {
             match self.stream.write(&self.out[written..]) {
                 Ok(count) => written += count,
-                // A connection that is still being made says so by `NotConnected`.
+                // A connection that is still being made reports `NotConnected`.
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotConnected) => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Err(Error::Disconnected { member }),
@@ -36,9 +36,9 @@ impl Pipe {
         Ok(())
     }
 
-    /// Reads until the socket is empty, and gives what came to `take`, which says how much of it was whole, and may
-    /// answer into `out`. A read that does not fill the buffer has emptied the socket: what arrives later is reported
-    /// anew (`man 7 epoll`, question 9), so the read that would only say so is saved.
+    /// Reads until the socket is empty, and passes the bytes to `take`, which returns how many of them were complete,
+    /// and may write an answer to `out`. A read that does not fill the buffer has emptied the socket. Later bytes are
+    /// reported as a new event (`man 7 epoll`, question 9), so no further read is needed to find that out.
     pub(super) fn read(
         &mut self,
         member: usize,

@@ -1,5 +1,5 @@
-//! A client of the crowd on HTTP long-polling (Engine.IO v4): one keep-alive connection on which a GET always waits,
-//! and one for POSTs, made when the first is needed.
+//! A client of the crowd on HTTP long-polling (Engine.IO v4). It has one keep-alive connection on which a GET always
+//! waits, and one for POSTs, which is made when it is first needed.
 
 use std::net::SocketAddr;
 
@@ -16,7 +16,7 @@ use crate::handshake::polling::{Opened, SEPARATOR, get, post, response};
 pub(super) struct Client {
     address: SocketAddr,
     path: String,
-    /// The request that asks for more, always the same.
+    /// The GET that polls; always the same.
     get: Vec<u8>,
     pub(super) polls: Pipe,
     pub(super) posts: Option<Pipe>,
@@ -27,7 +27,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Takes over a client whose handshake is done; its first GET is to be written.
+    /// Adds a client whose handshake is done; its first GET is still to be written.
     pub(super) fn new(opened: Opened) -> Result<Self, Error> {
         let Opened { stream, address, path } = opened;
         stream.set_nonblocking(true).map_err(Error::io("make a stream non-blocking"))?;
@@ -50,7 +50,7 @@ impl Client {
         }
     }
 
-    /// Writes what is owed on both connections. A connection for POSTs that was made for it is returned, to be
+    /// Writes what is queued for both connections. If it made the connection for POSTs, returns it, so that it can be
     /// registered.
     pub(super) fn write(&mut self, member: usize) -> Result<Option<&mut TcpStream>, Error> {
         self.polls.write(member)?;
@@ -73,7 +73,7 @@ impl Client {
         Ok(made.then_some(&mut pipe.stream))
     }
 
-    /// Reads the answer of a GET, hands on its packets, and asks for more.
+    /// Reads the answer to a GET, passes on its packets, and sends the next GET.
     pub(super) fn read_polls(
         &mut self,
         member: usize,
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// Reads the answer of a POST.
+    /// Reads the answer to a POST.
     pub(super) fn read_posts(&mut self, member: usize, scratch: &mut [u8]) -> Result<(), Error> {
         let Self { posts, posting, .. } = self;
         let Some(pipe) = posts else { return Ok(()) };

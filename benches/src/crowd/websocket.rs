@@ -8,7 +8,7 @@ use crate::frames::{self, Opcode};
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) pipe: Pipe,
-    /// Does not read any more, whatever is waiting for it.
+    /// The client reads nothing more, whatever arrives.
     pub(super) paused: bool,
 }
 
@@ -32,7 +32,7 @@ impl Client {
     }
 }
 
-/// Hands on every whole frame of `bytes`, and tells their length.
+/// Passes on every complete frame of `bytes`, and returns their length.
 fn take_frames(
     member: usize,
     bytes: &[u8],
@@ -44,7 +44,7 @@ fn take_frames(
     while let Some(frame) = frames::scan(&bytes[taken..]).map_err(|source| Error::Frame { member, source })? {
         taken += frame.len;
         match frame.opcode {
-            // Engine.IO's ping (packet 2) is owed a pong (packet 3), whatever the transport.
+            // An Engine.IO ping (packet 2) must be answered with a pong (packet 3), on any transport.
             Opcode::Text if frame.payload == b"2" => {
                 tally.heartbeats += 1;
                 frames::encode_text(b"3", out);

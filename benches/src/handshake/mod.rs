@@ -1,9 +1,9 @@
-//! One client from TCP connect to a joined room: WebSocket upgrade (RFC 6455, section 4.1), Engine.IO `open`,
+//! Opens one client, from TCP connect to a joined room: WebSocket upgrade (RFC 6455, section 4.1), Engine.IO `open`,
 //! Socket.IO `CONNECT` with a token, the chat's `join`.
 //!
-//! Blocking, one client after the other: openings are not what these benchmarks time. The stream is then handed to
-//! [`crate::crowd`], with whatever bytes came after the last awaited answer. [`polling`] is the same on HTTP
-//! long-polling; the connect storm (`crate::rows::connect`) opens many at once from the same parts.
+//! It blocks, and opens one client after the other, because these benchmarks do not measure openings. The stream is
+//! then given to [`crate::crowd`], with the bytes that came after the last expected answer. [`polling`] does the same
+//! on HTTP long-polling. The connect storm (`crate::rows::connect`) opens many clients at once from the same parts.
 
 pub mod polling;
 
@@ -17,19 +17,20 @@ use serde::Serialize;
 use crate::error::Error;
 use crate::frames::{self, Opcode};
 
-/// Bound of each blocking read and write of an opening.
+/// Time limit of each blocking read and write of an opening.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
-/// A response head longer than this is no answer to an upgrade.
+/// The longest response head, in bytes; a longer one is not an answer to an upgrade.
 pub const MAX_HEAD: usize = 8 * 1024;
-/// RFC 6455's own example (section 1.3); one key for all, since nothing between us and the server caches.
+/// RFC 6455's own example (section 1.3); all clients use the same key, since nothing between them and the server
+/// caches.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// The accept value that belongs to [`KEY`].
+/// The accept value for [`KEY`].
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// Where the head of the 101 ends; `None` while it is not whole.
+/// The length of the head of the 101; `None` while it is not complete.
 ///
 /// # Errors
-/// [`Error::Handshake`] if it accepts no upgrade.
+/// [`Error::Handshake`] if it does not accept the upgrade.
 pub fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);
@@ -45,7 +46,7 @@ pub fn accepted_head(received: &[u8]) -> Result<Option<usize>, Error> {
     Ok(Some(end))
 }
 
-/// The request that asks for a WebSocket session.
+/// The request for a WebSocket session.
 pub fn upgrade_request(address: SocketAddr) -> Vec<u8> {
     let request = format!(
         "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
@@ -54,7 +55,7 @@ pub fn upgrade_request(address: SocketAddr) -> Vec<u8> {
     request.into_bytes()
 }
 
-/// The packet that enters the main namespace with `token`.
+/// The packet that connects to the main namespace with `token`.
 pub fn connect_packet(token: &str) -> String {
     format!("40{{\"token\":\"{token}\"}}")
 }
@@ -87,7 +88,7 @@ struct Claims<'a> {
 /// # Errors
 /// [`Error::Token`] if it cannot be signed.
 pub fn token(secret: &str, member: usize) -> Result<String, Error> {
-    // Ids of one length keep every recipient's frame equally long.
+    // Ids of equal length keep every recipient's frame equally long.
     let (sub, name) = (format!("user-{member:06}"), format!("User {member:06}"));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
     let claims = Claims { sub: &sub, name: &name, exp: now + 86_400 };
@@ -102,7 +103,7 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Opens a WebSocket session at `address` and enters the main namespace with `token`.
+    /// Opens a WebSocket session at `address` and connects to the main namespace with `token`.
     ///
     /// # Errors
     /// [`Error::Handshake`] if the server refuses, [`Error::Io`] if it does not answer in time.
@@ -115,7 +116,7 @@ impl Opened {
         Ok(client)
     }
 
-    /// Joins `room` and awaits the acknowledgement.
+    /// Joins `room` and waits for the acknowledgement.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -124,12 +125,12 @@ impl Opened {
         self.await_text("an ack of join with ok", is_joined)
     }
 
-    /// A client whose opening happened elsewhere, with the bytes received after it.
+    /// A client that was opened elsewhere, with the bytes received after that.
     pub fn from_parts(stream: TcpStream, received: Vec<u8>) -> Self {
         Self { stream, received }
     }
 
-    /// Gives up the stream, and the bytes received after the last awaited answer.
+    /// Returns the stream, and the bytes received after the last expected answer.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
         (self.stream, self.received)
     }
@@ -153,8 +154,8 @@ impl Opened {
         self.stream.write_all(&frame).map_err(Error::io("send a packet"))
     }
 
-    /// Reads frames until one is the awaited answer. Events (another user's status, a message of the room) may come
-    /// first and are skipped; a refusal ends it.
+    /// Reads frames until one is the expected answer. Events (another user's status, a message of the room) may come
+    /// first and are skipped; a refusal is an error.
     fn await_text(&mut self, expected: &'static str, is_answer: impl Fn(&str) -> bool) -> Result<(), Error> {
         loop {
             let Some(frame) = frames::scan(&self.received).map_err(|source| Error::Frame { member: 0, source })? else {
@@ -201,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers every step with the given bytes, whatever it is asked.
+    /// A server that sends the given bytes in each step, whatever it receives.
     fn scripted(script: Vec<Vec<u8>>) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

@@ -1,4 +1,5 @@
-//! A client on HTTP long-polling, from TCP connect to a joined room, blocking; and its requests and responses.
+//! Opens a client on HTTP long-polling, from TCP connect to a joined room, blocking. Also builds its requests and reads
+//! responses.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,9 +7,9 @@ use std::net::{SocketAddr, TcpStream};
 use super::{connect_packet, is_joined, join_packet, open_stream, unexpected};
 use crate::error::Error;
 
-/// Between two packets of one body (Engine.IO v4).
+/// The byte between two packets of one body (Engine.IO v4).
 pub const SEPARATOR: u8 = 0x1e;
-/// A response longer than this is no answer to an opening.
+/// The longest response, in bytes; a longer one is not an answer to an opening.
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// A GET that waits for packets.
@@ -26,10 +27,10 @@ pub fn post(path: &str, address: SocketAddr, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The body of the response at the start of `bytes`, and the response's length; `None` while it is not whole.
+/// The body of the response at the start of `bytes`, and the response's length; `None` while it is not complete.
 ///
 /// # Errors
-/// [`Error::Http`] if it is no 200 with a `Content-Length`: no measured server answers a poll in chunks.
+/// [`Error::Http`] if it is not a 200 with a `Content-Length`: no measured server answers a poll in chunks.
 pub fn response(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Error> {
     let shown = || Error::Http { got: String::from_utf8_lossy(bytes).chars().take(300).collect() };
     let mut fields = [httparse::EMPTY_HEADER; 32];
@@ -47,16 +48,16 @@ pub fn response(bytes: &[u8]) -> Result<Option<(&[u8], usize)>, Error> {
 /// A polling client whose opening is done.
 #[derive(Debug)]
 pub struct Opened {
-    /// The connection it was opened on, with no request waiting.
+    /// The connection it was opened on, on which no request is waiting.
     pub stream: TcpStream,
-    /// The server.
+    /// The server's address.
     pub address: SocketAddr,
     /// Path and query of its requests, with its sid.
     pub path: String,
 }
 
 impl Opened {
-    /// Opens a polling session at `address` and enters the main namespace with `token`.
+    /// Opens a polling session at `address` and connects to the main namespace with `token`.
     ///
     /// # Errors
     /// As [`super::Opened::connect`]'s.
@@ -74,7 +75,7 @@ impl Opened {
         Ok(client)
     }
 
-    /// Joins `room` and awaits the acknowledgement.
+    /// Joins `room` and waits for the acknowledgement.
     ///
     /// # Errors
     /// As [`Self::connect`].
@@ -88,7 +89,7 @@ impl Opened {
         self.ask(&request).map(drop)
     }
 
-    /// Polls until a packet is the awaited answer; events and pings may come first.
+    /// Polls until a packet is the expected answer; events and pings may come first.
     fn await_packet(&mut self, expected: &'static str, is_answer: impl Fn(&str) -> bool) -> Result<(), Error> {
         loop {
             let request = get(&self.path, self.address);
@@ -110,13 +111,13 @@ impl Opened {
         }
     }
 
-    /// Sends a request and awaits its body.
+    /// Sends a request and waits for its body.
     fn ask(&mut self, request: &[u8]) -> Result<String, Error> {
         self.stream.write_all(request).map_err(Error::io("send a request"))?;
         let mut received = Vec::new();
         loop {
             if let Some((body, len)) = response(&received)? {
-                // Nothing was asked for beyond it.
+                // There must be nothing after it, since nothing else was requested.
                 if len != received.len() {
                     return Err(unexpected("one response", &received[len..]));
                 }
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_is_taken_when_it_is_whole() {
+    fn a_response_is_read_when_it_is_complete() {
         let wire = b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\nX: y\r\n\r\n4ab";
         for cut in 0..wire.len() {
             assert!(matches!(response(&wire[..cut]), Ok(None)), "{cut} bytes");

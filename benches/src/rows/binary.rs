@@ -1,4 +1,4 @@
-//! An attachment in `context` to a room: what the server pays to hand large frames on.
+//! An attachment in `context`, sent to a room: what the server uses to pass on large frames.
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -30,7 +30,7 @@ pub struct Binary {
     /// Messages in flight
     #[arg(long, default_value_t = 4)]
     in_flight: usize,
-    /// How the receivers are connected; the sender, who receives too, always by WebSocket
+    /// How the receivers are connected; the sender, who receives too, is always on a WebSocket
     #[arg(long, value_enum, default_value = "websocket")]
     transport: Transport,
 }

@@ -1,7 +1,7 @@
 //! A connect storm: TCP, WebSocket handshake and Socket.IO CONNECT with an HS256 token, a bounded number at once.
 //!
-//! The openings are non-blocking and many at a time, as after a restart; [`crate::handshake`]'s, one after the other,
-//! would have the server wake up for each step of each client.
+//! The clients are non-blocking and many are opened at the same time, as after a restart. [`crate::handshake`] opens
+//! one after the other, and would wake the server for each step of each client.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -22,16 +22,16 @@ use crate::outcome::Column;
 use crate::row::{Bench, Row};
 use crate::subject::{SECRET, Setup};
 
-/// Bound of the whole storm.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time limit of the whole storm.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Connects per CPU second of the server
 #[derive(Debug, Args, Serialize)]
 pub struct Connect {
-    /// Clients that connect; they stay until all are there, then all are closed
+    /// Clients that connect; they stay until all are connected, then all are closed
     #[arg(long, default_value_t = 5000)]
     clients: usize,
-    /// Clients on their way at once
+    /// Clients that are being opened at the same time
     #[arg(long, default_value_t = 64)]
     concurrency: usize,
 }
@@ -62,7 +62,7 @@ impl Row for Connect {
 
     fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()> {
         let running = bench.start(&Setup::default())?;
-        // One of each first: whatever a server does once, it has done then.
+        // One client first: a server does its one-time work for that one.
         storm(running.address(), &packets(0, 1)?, 1)?;
         let packets = packets(1, self.clients)?;
         let meter = Meter::start(&running)?;
@@ -73,9 +73,9 @@ impl Row for Connect {
         }
         let meter = Meter::start(&running)?;
         drop(clients);
-        // The server has noticed when it stops working: until two looks in a row see none.
+        // The server has handled all closes when it stops working: when two readings in a row of its CPU time are equal.
         let (mut cpu, start) = (None, Instant::now());
-        while cpu != Some(meter.server_cpu()?) && start.elapsed() < PATIENCE {
+        while cpu != Some(meter.server_cpu()?) && start.elapsed() < TIME_LIMIT {
             cpu = Some(meter.server_cpu()?);
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -85,7 +85,8 @@ impl Row for Connect {
     }
 }
 
-/// The CONNECT packets, as frames, of `count` users from number `first` on: signing is not to be waited for.
+/// The CONNECT packets, as frames, of `count` users from number `first` on. They are made in advance, so that signing
+/// is not measured.
 fn packets(first: usize, count: usize) -> anyhow::Result<VecDeque<Vec<u8>>> {
     let frame = |member| {
         let mut frame = Vec::new();
@@ -95,7 +96,7 @@ fn packets(first: usize, count: usize) -> anyhow::Result<VecDeque<Vec<u8>>> {
     (first..first + count).map(frame).collect()
 }
 
-/// One client on its way.
+/// One client that is being opened.
 #[derive(Debug)]
 struct Opening {
     stream: TcpStream,
@@ -105,7 +106,7 @@ struct Opening {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The TCP connection is being made; the upgrade is to be sent.
+    /// The TCP connection is being made; the upgrade request has not been sent.
     Connecting,
     Upgrading,
     AwaitingOpen,
@@ -127,7 +128,7 @@ fn storm(address: SocketAddr, packets: &VecDeque<Vec<u8>>, concurrency: usize) -
             poll.registry().register(&mut stream, Token(openings.len()), interest)?;
             openings.push(Opening { stream, received: Vec::new(), step: Step::Connecting });
         }
-        ensure!(start.elapsed() < PATIENCE, "{done} of {} clients connected in a minute", packets.len());
+        ensure!(start.elapsed() < TIME_LIMIT, "{done} of {} clients connected in a minute", packets.len());
         match poll.poll(&mut events, Some(Duration::from_millis(100))) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             result => result?,
@@ -149,7 +150,7 @@ fn storm(address: SocketAddr, packets: &VecDeque<Vec<u8>>, concurrency: usize) -
 }
 
 impl Opening {
-    /// What an opening sends fits into any socket's buffer, so it is written at once or not at all.
+    /// The bytes of an opening fit into any socket's buffer, so they are written at once or not at all.
     fn send(&mut self, bytes: &[u8], next: Step) -> anyhow::Result<()> {
         let written = self.stream.write(bytes)?;
         ensure!(written == bytes.len(), "a request of {} bytes was written in part", bytes.len());
@@ -179,7 +180,7 @@ impl Opening {
             match (self.step, frame.payload) {
                 (Step::AwaitingOpen, [b'0', b'{', ..]) => self.send(connect, Step::Entering)?,
                 (Step::Entering, [b'4', b'0', b'{', ..]) => self.step = Step::Done,
-                // socketioxide pings at once, the others after an interval.
+                // socketioxide pings at once, the other servers after an interval.
                 (step, b"2") => {
                     let mut pong = Vec::new();
                     frames::encode_text(b"3", &mut pong);

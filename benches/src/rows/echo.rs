@@ -1,4 +1,4 @@
-//! A message to a room with one member, its sender: what a request and its answer cost.
+//! A message to a room whose only member is its sender: the cost of a request and its answer.
 
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use crate::subject::Setup;
 /// CPU per message that only its sender receives
 #[derive(Debug, Args, Serialize)]
 pub struct Echo {
-    /// Connections, each in a room of its own with one message in flight; several numbers as a list
+    /// Connections, each in its own room with one message in flight; several numbers as a list
     #[arg(long, value_delimiter = ',', default_value = "64,512")]
     clients: Vec<usize>,
 }

@@ -1,11 +1,11 @@
-//! One room: saturated, at half of what the server could take, and at a rate so low that nothing can be batched.
+//! One room: saturated, at half of what the server can deliver, and at a rate so low that nothing can be batched.
 
 use clap::Args;
 use serde::Serialize;
 
 use crate::figure::PER_SECOND;
 use crate::load::{Offer, Plan, Rooms};
-use crate::outcome::Place;
+use crate::outcome::Point;
 use crate::row::{Bench, Row, fill};
 use crate::subject::Setup;
 
@@ -49,7 +49,7 @@ impl Row for Fanout {
             let mut measure = |phase: &str, offer| -> anyhow::Result<f64> {
                 let figures = bench.offer(&running, &mut rooms, offer)?;
                 let rate = figures.get(PER_SECOND).copied().unwrap_or_default() / members as f64;
-                let at = Place { axis: format!("members of the room, {phase}"), value: members as f64 };
+                let at = Point { axis: format!("members of the room, {phase}"), value: members as f64 };
                 bench.record(&format!("{members} members, {phase}"), Some(at), figures);
                 Ok(rate)
             };

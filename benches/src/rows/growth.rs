@@ -1,8 +1,9 @@
-//! What growth costs: more members in a room, more connections beside it, a second worker. CPU per delivery, and memory.
+//! The cost of growth: more members in a room, more connections outside it, a second worker. CPU per delivery, and
+//! memory.
 //!
-//! Workers are measured three times: all on one core, where a second one costs the price of crossing and nothing else; on
-//! both, where the generator competes for one of them; and on both with a generator so light that they can use them, where
-//! what counts is the deliveries per second.
+//! Workers are measured three times. On one core, a second worker adds only the cost of passing messages between
+//! workers. On both cores, the generator competes for one of them. On both cores with a light generator, the workers
+//! can use both, and the figure is the deliveries per second.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,15 +16,15 @@ use crate::figure::{Figures, GENERATOR_BUSY, GENERATOR_US, PER_SECOND, SERVER_US
 use crate::handshake::{Opened, token};
 use crate::load::{Offer, Plan, Rooms};
 use crate::meter::Meter;
-use crate::outcome::{Column, Place};
+use crate::outcome::{Column, Point};
 use crate::row::{Bench, Row, fill};
 use crate::running::{Cores, Running};
 use crate::subject::{Ability, SECRET, Setup};
 
-/// How long the bytes still owed to discarding clients are awaited.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for bytes that discarding clients have not received yet.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// CPU per delivery by that of one worker on the same cores: the price of crossing.
+/// CPU per delivery, divided by that of one worker on the same cores: the cost of passing messages between workers.
 const TO_ONE: &str = "ratio_to_one_worker";
 
 /// CPU per delivery and memory as rooms, connections and workers grow
@@ -44,7 +45,8 @@ pub struct Growth {
     /// Messages in flight
     #[arg(long, default_value_t = 16)]
     in_flight: usize,
-    /// Members whose deliveries are checked one by one where the generator is light; the others count bytes
+    /// Members whose deliveries are checked one by one in the case with the light generator; the others only count
+    /// bytes
     #[arg(long, default_value_t = 50)]
     checked: usize,
 }
@@ -80,13 +82,13 @@ impl Row for Growth {
     fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()> {
         let pinned = &bench.common.cores.clone();
         for &members in &self.members {
-            let at = Place { axis: "members of the room".into(), value: members as f64 };
+            let at = Point { axis: "members of the room".into(), value: members as f64 };
             let case = format!("{members} members");
             let figures = self.load(bench, &case, [members, members, 1], pinned)?;
             bench.record(&case, Some(at), figures);
         }
         for &clients in &self.connections {
-            let at = Place { axis: "connections".into(), value: clients as f64 };
+            let at = Point { axis: "connections".into(), value: clients as f64 };
             let case = format!("{clients} connections, room of {}", self.room);
             let figures = self.load(bench, &case, [clients, self.room.min(clients), 1], pinned)?;
             bench.record(&case, Some(at), figures);
@@ -107,7 +109,8 @@ impl Row for Growth {
                 } else {
                     self.load(bench, &case, [self.room, self.room, workers], cores)?
                 };
-                // Within this run, as all ratios: the machine changes between runs by more than a crossing costs.
+                // Within this run, as all ratios: the machine's speed changes between runs by more than a second worker
+                // costs.
                 let cpu = figures.get(SERVER_US).copied().unwrap_or_default();
                 if workers == 1 {
                     one = Some(cpu);
@@ -121,7 +124,7 @@ impl Row for Growth {
 }
 
 impl Growth {
-    /// A server of its own with that many clients, members of the room, and workers.
+    /// Starts a server with these numbers of clients, members of the room, and workers, and measures it.
     fn load(
         &self,
         bench: &mut Bench<'_>,
@@ -134,7 +137,7 @@ impl Growth {
         let running = Running::start(bench.server, &bench.common.paths, cores, &setup)?;
         let mut crowd = bench.crowd()?;
         fill(&mut crowd, running.address(), clients, Some(&plan))?;
-        // Before the load: idle memory, not what a history and queues add.
+        // Before the load: this is idle memory, without history and queues.
         let pss = running.pss()? as f64 / f64::from(1 << 20);
         let mut rooms = Rooms::new(crowd, plan);
         let offer = Offer::InFlight(self.in_flight);
@@ -147,8 +150,8 @@ impl Growth {
         Ok(figures)
     }
 
-    /// A room of which the generator checks some members only, and lets the kernel throw away what the others get: so a
-    /// server that has both cores can use them, a worker each.
+    /// A room of which the generator checks only some members, and for the others lets the kernel discard what they
+    /// receive. So a server on both cores can use them, one worker on each.
     fn light_load(&self, bench: &mut Bench<'_>, case: &str, workers: usize, cores: &Cores) -> anyhow::Result<Figures> {
         let plan = Plan { members: self.checked.clamp(1, self.room), ..Plan::default() };
         let setup = Setup { workers, ..Setup::default() };
@@ -178,18 +181,19 @@ impl Growth {
     }
 }
 
-/// Waits until every discarding client has got the bytes of every message that was sent; `at_first` are those it had before.
+/// Waits until every discarding client has received all bytes of every message. `at_first` are the bytes each had
+/// received before.
 fn await_bytes(rooms: &mut Rooms, at_first: &[u64]) -> anyhow::Result<()> {
     let start = Instant::now();
     let owed = rooms.sent() as u64 * rooms.frame_len().unwrap_or_default();
     while rooms.crowd().discarded()?.zip(at_first).any(|(bytes, first)| bytes != first + owed) {
-        ensure!(start.elapsed() < PATIENCE, "members got other numbers of bytes than were owed to them");
+        ensure!(start.elapsed() < TIME_LIMIT, "members got other numbers of bytes than were owed to them");
         rooms.crowd().idle(Duration::from_millis(1))?;
     }
     Ok(())
 }
 
-/// The share of the CPU time between `before` and `after` that one thread had: whether workers share the work.
+/// The busiest thread's share of the CPU time between `before` and `after`: it shows whether workers share the work.
 fn busiest(before: &BTreeMap<String, Duration>, after: &BTreeMap<String, Duration>) -> f64 {
     let spent = |(thread, cpu): (&String, &Duration)| *cpu - before.get(thread).copied().unwrap_or_default();
     let total: Duration = after.iter().map(spent).sum();
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tells_the_share_of_the_busiest_thread_since_before() {
+    fn computes_the_busiest_thread_s_share_since_before() {
         let threads = |all: &[(&str, u64)]| -> BTreeMap<String, Duration> {
             all.iter().map(|(thread, seconds)| ((*thread).to_owned(), Duration::from_secs(*seconds))).collect()
         };

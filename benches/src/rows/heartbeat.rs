@@ -1,6 +1,6 @@
-//! CPU per heartbeat: a ping, its pong and the timers, of clients that do nothing else. Two servers with the same
-//! clients, one with a short interval, one whose first ping comes after the measurement; the difference is what the
-//! heartbeats cost.
+//! CPU per heartbeat: a ping, its pong and the timers, for clients that do nothing else. It measures two servers with
+//! the same clients, one with a short interval and one whose first ping comes after the measurement. The difference is
+//! the cost of the heartbeats.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ pub struct Heartbeat {
     /// The short interval, in milliseconds
     #[arg(long, default_value_t = 500)]
     interval_ms: u64,
-    /// Seconds of silence that are measured, once with heartbeats and once without
+    /// Seconds without messages, measured once with heartbeats and once without
     #[arg(long, default_value_t = 10.0)]
     silence: f64,
 }
@@ -50,7 +50,7 @@ impl Row for Heartbeat {
 
     fn measure(&self, bench: &mut Bench<'_>) -> anyhow::Result<()> {
         let short = Duration::from_millis(self.interval_ms);
-        // No ping until it is over, opening and settling included.
+        // No ping until the measurement is over, including the opening of the clients.
         let long = Duration::from_secs_f64(self.silence) + Duration::from_secs(300);
         let (_, silent, none) = self.phase(bench, long)?;
         ensure!(none == 0, "{none} heartbeats with an interval of {long:?}");
@@ -64,10 +64,10 @@ impl Row for Heartbeat {
 }
 
 impl Heartbeat {
-    /// Figures, CPU seconds of the server, and heartbeats with this `interval`.
+    /// The figures, the server's CPU seconds, and the number of heartbeats with this `interval`.
     fn phase(&self, bench: &Bench<'_>, interval: Duration) -> anyhow::Result<(Figures, f64, u64)> {
         let running = bench.start(&Setup { ping_interval: Some(interval), ..Setup::default() })?;
-        // At the generator's pace, not asleep: a sleeping reader's wake-up would be on the server's bill.
+        // At the generator's pace, not asleep: waking a sleeping reader would count as the server's CPU.
         let mut crowd: Crowd = bench.crowd()?;
         fill(&mut crowd, running.address(), self.clients, None)?;
         crowd.idle(interval.min(Duration::from_secs(1)))?;

@@ -1,5 +1,5 @@
 //! Memory per idle client: the slope of the server's proportional set size between two numbers of connected,
-//! authenticated WebSocket clients that do nothing but answer heartbeats.
+//! authenticated WebSocket clients, which only answer heartbeats.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What each row does.
+//! The rows, that is benchmarks.
 
 pub mod binary;
 pub mod connect;

@@ -1,4 +1,5 @@
-//! Receivers on HTTP long-polling: saturated, where a poll's answer holds several messages, and one message per poll.
+//! Receivers on HTTP long-polling: saturated, where the answer to a poll holds several messages, and with one message
+//! per poll.
 
 use clap::Args;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::subject::{Ability, Setup};
 /// CPU per delivery to long-polling receivers
 #[derive(Debug, Args, Serialize)]
 pub struct Polling {
-    /// Receivers on long-polling; the sender beside them is on a WebSocket, and receives its messages too
+    /// Receivers on long-polling; the sender is on a WebSocket in addition to them, and receives its messages too
     #[arg(long, default_value_t = 100)]
     clients: usize,
     /// Messages in flight when saturated
@@ -42,7 +43,7 @@ impl Row for Polling {
         fill_polling(&mut crowd, running.address(), plan.members, &plan)?;
         let mut rooms = Rooms::new(crowd, plan);
         bench.warm_up(&mut rooms, Offer::InFlight(self.in_flight))?;
-        // One in flight: the next message is sent when every receiver has the last, and so waits in a new poll.
+        // One in flight: the next message is sent when every receiver has the last one, so it meets a new poll.
         for (case, in_flight) in [("saturated", self.in_flight), ("one message per poll", 1)] {
             let figures = bench.offer(&running, &mut rooms, Offer::InFlight(in_flight))?;
             bench.record(case, None, figures);

@@ -1,4 +1,4 @@
-//! Many small rooms at a fixed rate over all: what a message costs when almost every one goes to other sockets.
+//! Many small rooms at a fixed rate over all: the cost of a message when almost every message goes to other sockets.
 
 use clap::Args;
 use serde::Serialize;

@@ -1,8 +1,8 @@
-//! Slow consumers: some members of a room stop reading. What the server keeps for them, what the others notice, and
-//! whether the slow ones are let go.
+//! Slow consumers: some members of a room stop reading. It measures what the server keeps for them, whether the others
+//! notice, and whether the slow members are disconnected.
 //!
-//! Two servers, one after the other: the same room with everybody reading, then with the slow ones. What the slow ones
-//! cost is the difference.
+//! Two servers are measured one after the other: the same room with everybody reading, then with slow members. The
+//! difference is the cost of the slow members.
 
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,14 @@ use crate::row::{Bench, Row, fill};
 use crate::running::Running;
 use crate::subject::{Setup, Subject};
 
-/// How long the end of a slow client's connection may take to arrive, once the load is over.
+/// How long to wait, after the load, for the end of a slow client's connection.
 const NOTICE: Duration = Duration::from_secs(5);
-/// Messages the chat server's store keeps here: its history is no cost of slow consumers, and must not look like one.
+/// How many messages the chat server's store keeps here. It is small, so that the history does not look like a cost of
+/// slow consumers.
 const STORED: usize = 100;
 /// The chat server's `limits.outbound_hard`, in bytes.
 const OUTBOUND_HARD: f64 = 1_048_576.0;
-/// What memory may differ by from one run to the next without slow clients, in bytes.
+/// How much memory may differ from the run without slow clients, in bytes.
 const SLACK: f64 = 4.0 * 1_048_576.0;
 const MIB: f64 = 1_048_576.0;
 
@@ -71,7 +72,7 @@ impl Row for Slow {
     }
 
     fn shrink(&mut self) {
-        // Few and quick; what is checked are the deliveries to the others.
+        // Few members, for a short time; only the deliveries to the others are checked.
         (self.members, self.slow, self.rate, self.load) = (20, 4, 1000, 1.0);
     }
 
@@ -98,13 +99,13 @@ impl Row for Slow {
 }
 
 impl Slow {
-    /// A server of its own; the last `slow` of its members do not read.
+    /// Starts a server and measures it; the last `slow` of its members do not read.
     fn phase(&self, bench: &mut Bench<'_>, slow: usize) -> anyhow::Result<Figures> {
         let running = bench.start(&Setup { stored: Some(STORED), ..Setup::default() })?;
         let everybody = Plan { members: self.members, text: self.bytes, ..Plan::default() };
         let mut crowd = bench.crowd()?;
         fill(&mut crowd, running.address(), self.members, Some(&everybody))?;
-        // The slow ones are in the room, but nothing is owed to them: their seats are beyond the last.
+        // The slow members are in the room, but the ledger expects no deliveries to them: it ends before their numbers.
         let mut rooms = Rooms::new(crowd, Plan { members: self.members - slow, ..everybody });
         rooms.time_deliveries();
         bench.warm_up(&mut rooms, Offer::PerSecond(self.rate))?;
@@ -135,7 +136,7 @@ impl Slow {
     }
 }
 
-/// How many of `members` the server has closed: those whose connection ends when they read again.
+/// How many of `members` the server has closed, that is whose connection ends when they read again.
 fn cut_off(rooms: &mut Rooms, members: std::ops::Range<usize>) -> anyhow::Result<usize> {
     let (start, mut open) = (Instant::now(), members.clone().collect::<Vec<_>>());
     while !open.is_empty() && start.elapsed() < NOTICE {

@@ -1,4 +1,5 @@
-//! [`Admission`]: whether a handshake may become a session, asked in one order whoever reads the request.
+//! [`Admission`]: decides whether a handshake may become a session, with the same questions for every way of reading a
+//! request.
 //!
 //! ```text
 //!   Room ---> AllowRequest ---> Handler ---> (version) ---> SidPart ---> Admitted
@@ -6,9 +7,9 @@
 //!      +------------+---------------+-------------+-------------+------> Refused
 //! ```
 //!
-//! The order is the reference's: the application says its word before the version of the protocol is looked at. A place for
-//! the session comes first, so that a full server asks nobody. Whoever drives the admission asks the question it is given and
-//! brings the reply; hooks may take their time over it, everything else answers at once.
+//! The order is Node's: the application decides before the protocol version is checked. The check for room comes first,
+//! so that a full server calls no application code. The caller of the admission answers each question in turn. Hooks
+//! may take time for their answer; every other answer is there at once.
 
 use std::time::Duration;
 
@@ -19,39 +20,39 @@ use crate::{
     hooks::{IdGenerationError, SidPart, Verdict},
 };
 
-/// When a client that was refused for a reason of our own may come back.
+/// When a client may come back that was refused for a reason on our side.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// A refusal for a reason of our own: the client may come back.
+/// A refusal for a reason on our side: the client may come back.
 pub const UNAVAILABLE: HandshakeError = HandshakeError::Unavailable { retry_after: RETRY_AFTER };
 
-/// What is to be asked next.
+/// The next question that the caller must answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Question {
     /// Is there room for one more session? Reply: [`Admission::room`].
     Room,
-    /// What does the hook `allow_request` say? Reply: [`Admission::verdict`].
+    /// What does the hook `allow_request` decide? Reply: [`Admission::verdict`].
     AllowRequest,
-    /// What does the handler say? Reply: [`Admission::handler`].
+    /// What does the handler decide? Reply: [`Admission::handler`].
     Handler,
     /// Which part of the sid does the hook `generate_id` choose? Reply: [`Admission::sid_part`].
     SidPart,
 }
 
-/// Application code panicked over a question: nobody knows what it would have said.
+/// Application code panicked on a question, so there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panicked;
 
-/// What an admission has decided about the session.
+/// The result of an admission.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The revision that the session speaks.
     pub protocol: Protocol,
-    /// What the application chose of the sid; `None`: random bits.
+    /// The part of the sid that the application chose; `None`: random bits.
     pub sid_part: Option<SidPart>,
 }
 
-/// The state of one admission: the question that is open, and the revision once it is known.
+/// The state of one admission: the open question, and the protocol revision once it is known.
 #[derive(Debug)]
 pub struct Admission {
     next: Question,
@@ -65,13 +66,13 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// The question that is open.
+    /// The open question.
     #[must_use]
     pub const fn question(&self) -> Question {
         self.next
     }
 
-    /// Whether there is room.
+    /// Answers whether there is room.
     ///
     /// # Errors
     /// The handshake is refused.
@@ -83,7 +84,7 @@ impl Admission {
         Ok(())
     }
 
-    /// What the hook says; after a panic the client may come back.
+    /// Answers with the hook's decision. After a panic the client may come back.
     ///
     /// # Errors
     /// The handshake is refused.
@@ -94,7 +95,8 @@ impl Admission {
         Ok(())
     }
 
-    /// What the handler says (after a panic the client may come back), then whether the request's version is spoken.
+    /// Answers with the handler's decision (after a panic the client may come back), then checks the request's protocol
+    /// version.
     ///
     /// # Errors
     /// The handshake is refused.
@@ -117,8 +119,8 @@ impl Admission {
         Ok(())
     }
 
-    /// What the hook chooses of the sid, and with it the end of the admission. An application that has none to give gets the
-    /// client code 3, as in the reference.
+    /// Answers with the hook's part of the sid, and ends the admission. If the application could not make one, the
+    /// client gets code 3, as from Node.
     ///
     /// # Errors
     /// The handshake is refused.
@@ -137,7 +139,7 @@ mod tests {
     const V3: &str = "/engine.io/?EIO=3&transport=polling";
     const V4: &str = "/engine.io/?EIO=4&transport=polling";
 
-    /// Runs an admission with these replies; notes the questions.
+    /// Runs an admission with these replies, and records the questions.
     fn run(
         uri: &str,
         free: bool,
@@ -164,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_refusal_counts_and_nobody_is_asked_after_it() {
+    fn the_first_refusal_counts_and_no_question_follows_it() {
         use Question::{AllowRequest, Handler, Room, SidPart as Part};
         let own = Verdict::Refuse { message: Some("no".into()) };
         let later = Duration::from_secs(7);

@@ -1,7 +1,7 @@
-//! Every answer of the engine: status, headers, body. Who owns the socket sends them as they are.
+//! Every answer of the engine: status, headers, body. The layer that owns the socket sends them unchanged.
 //!
-//! What is common to all, CORS and the application's headers, comes on top: [`finish`], then the hooks of
-//! [`crate::hooks`].
+//! All answers have some headers in common, CORS and the application's own. [`finish`] and then the hooks of
+//! [`crate::hooks`] add them.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
@@ -13,21 +13,21 @@ use crate::{
     ws,
 };
 
-/// The body of a poll's answer, and what decides how it goes.
+/// The body of the answer to a poll, and what decides its form.
 #[derive(Debug)]
 pub struct Poll<'a> {
     /// The payload.
     pub body: Vec<u8>,
-    /// It is of v3's binary form.
+    /// It has v3's binary form.
     pub binary: bool,
     /// Some packet in it may be compressed ([`crate::SharedFrame::may_compress`]).
     pub compress: bool,
-    /// The answer is a script with this number ([`super::Query::jsonp_for`]).
+    /// The answer is a script that calls the function with this number ([`super::Query::jsonp_for`]).
     pub jsonp: Option<&'a str>,
 }
 
 impl Poll<'_> {
-    /// The answer to a GET, the handshake's included.
+    /// The answer to a GET, including a handshake.
     #[must_use]
     pub fn answer(self, request: &HeaderMap, config: &Config) -> Response<Bytes> {
         let Self { mut body, binary, compress, jsonp } = self;
@@ -52,9 +52,9 @@ impl Poll<'_> {
     }
 }
 
-/// The answer to a polling handshake: that of a poll, and the cookie.
+/// The answer to a polling handshake: the answer to a poll, with the cookie.
 ///
-/// An invalid cookie is left out: [`super::Cookie::set_cookie`] told so when the configuration was made.
+/// An invalid cookie is left out: [`super::Cookie::set_cookie`] reported it when the configuration was made.
 #[must_use]
 pub fn handshake(poll: Poll<'_>, sid: &str, request: &HeaderMap, config: &Config) -> Response<Bytes> {
     let mut answer = poll.answer(request, config);
@@ -64,28 +64,28 @@ pub fn handshake(poll: Poll<'_>, sid: &str, request: &HeaderMap, config: &Config
     answer
 }
 
-/// The answer to a POST whose packets were taken.
+/// The answer to a POST whose packets were accepted.
 #[must_use]
 pub fn posted(request: &HeaderMap) -> Response<Bytes> {
-    // Not text/plain: some browsers offer that for download.
+    // Not text/plain, because some browsers offer that as a download.
     let mut answer = with_type(StatusCode::OK, "text/html", Bytes::from_static(b"ok"));
     add_polling_headers(request, answer.headers_mut());
     answer
 }
 
-/// What every answer of an open polling session carries beside its content.
+/// Adds the headers of every answer of an open polling session.
 fn add_polling_headers(request: &HeaderMap, answer: &mut HeaderMap) {
     answer.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Old browsers take some payloads for attacks; Node tells them not to.
+    // Old browsers mistake some payloads for attacks; Node tells them not to.
     let agent = request.get(header::USER_AGENT).map_or(&[][..], HeaderValue::as_bytes);
     if is_old_browser(agent) {
         answer.insert(HeaderName::from_static("x-xss-protection"), HeaderValue::from_static("0"));
     }
 }
 
-/// Whether a user agent names itself as the reference's pattern says: `;MSIE` or `Trident/` anywhere. One look at each byte:
-/// every poll of every browser comes by here.
-fn is_old_browser(agent: &[u8]) -> bool {
+/// Whether a user agent matches Node's pattern: `;MSIE` or `Trident/` anywhere. It looks at each byte only once,
+/// because every poll from a browser calls it.
+pub(super) fn is_old_browser(agent: &[u8]) -> bool {
     agent.iter().enumerate().any(|(at, byte)| match byte {
         b';' => agent.get(at..).is_some_and(|rest| rest.starts_with(b";MSIE")),
         b'T' => agent.get(at..).is_some_and(|rest| rest.starts_with(b"Trident/")),
@@ -93,8 +93,8 @@ fn is_old_browser(agent: &[u8]) -> bool {
     })
 }
 
-/// The answer to a handshake that opens a WebSocket: `accept` and `extensions` as [`crate::ws::handshake::check`] and
-/// [`crate::ws::extensions::negotiate`] gave them.
+/// The answer to a handshake that opens a WebSocket. `accept` and `extensions` come from
+/// [`crate::ws::handshake::check`] and [`crate::ws::extensions::negotiate`].
 #[must_use]
 pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>, request: &HeaderMap) -> Response<Bytes> {
     let mut answer = empty(StatusCode::SWITCHING_PROTOCOLS);
@@ -113,7 +113,7 @@ pub fn switching_protocols(accept: &str, extensions: Option<HeaderValue>, reques
     answer
 }
 
-/// The answer to a request for a WebSocket whose handshake is not correct.
+/// The answer to a request for a WebSocket whose handshake is invalid.
 #[must_use]
 pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes> {
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
@@ -123,7 +123,7 @@ pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET"));
         }
-        // RFC 6455, 4.4: tell which version is spoken.
+        // RFC 6455, 4.4: name the supported version.
         StatusCode::UPGRADE_REQUIRED => {
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(ws::handshake::VERSION));
         }
@@ -133,11 +133,11 @@ pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes
     answer
 }
 
-/// The answer to a request that is refused. `message` is the application's, if it gave one; `upgrade` says that the
-/// request asked to become a WebSocket ([`crate::ws::handshake::is_upgrade`]).
+/// The answer to a refused request. `message` is the application's, if it gave one. `upgrade` says that the request
+/// asked to become a WebSocket ([`crate::ws::handshake::is_upgrade`]).
 ///
-/// A request for a WebSocket gets the message alone, as text, status 400, and the end of the connection, as from the
-/// reference; only what the reference does not refuse has its own status there too (403 for an origin, 503).
+/// As from Node, a request for a WebSocket gets only the message, as text, with status 400, and its connection is
+/// closed. Only refusals that Node does not have keep their own status (403 for an origin, 503).
 #[must_use]
 pub fn refusal(error: ConnectionError, message: Option<&str>, upgrade: bool) -> Response<Bytes> {
     let ConnectionError { error, context } = error;
@@ -147,7 +147,7 @@ pub fn refusal(error: ConnectionError, message: Option<&str>, upgrade: bool) -> 
             status = StatusCode::BAD_REQUEST;
         }
         let mut answer = with_type(status, "text/html", message.map_or_else(|| error.to_string(), str::to_owned));
-        // Whoever asked for a WebSocket and did not get one has no use for the connection.
+        // The client asked for a WebSocket and did not get one, so it cannot use the connection.
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         answer
     } else {
@@ -160,7 +160,7 @@ pub fn refusal(error: ConnectionError, message: Option<&str>, upgrade: bool) -> 
     answer
 }
 
-/// The answer to a preflight. [`finish`] adds what every answer carries.
+/// The answer to a preflight. [`finish`] adds the headers of every answer.
 #[must_use]
 pub fn preflight(request: &HeaderMap, config: &Config) -> Response<Bytes> {
     let mut answer = empty(config.cors.as_ref().map_or(StatusCode::NO_CONTENT, |cors| cors.options_success_status));
@@ -170,7 +170,7 @@ pub fn preflight(request: &HeaderMap, config: &Config) -> Response<Bytes> {
     answer
 }
 
-/// An answer without a body: 400 for a request that has no place in its session, 408, 413.
+/// An answer without a body: 400 for a request that does not fit its session, 408, 413.
 #[must_use]
 pub fn empty(status: StatusCode) -> Response<Bytes> {
     let mut answer = Response::new(Bytes::new());
@@ -182,7 +182,7 @@ pub fn empty(status: StatusCode) -> Response<Bytes> {
     answer
 }
 
-/// An answer without a body, and the end of the connection.
+/// An answer without a body that closes the connection.
 #[must_use]
 pub fn closing(status: StatusCode) -> Response<Bytes> {
     let mut answer = empty(status);
@@ -190,8 +190,8 @@ pub fn closing(status: StatusCode) -> Response<Bytes> {
     answer
 }
 
-/// Adds to an answer of whatever kind what every answer has: what browsers are told about other origins, and the end of the
-/// connection for whoever asked for a WebSocket and did not get one.
+/// Adds the headers that every answer has: CORS, and `Connection: close` if the client asked for a WebSocket and did
+/// not get one.
 pub fn finish<B>(answer: &mut Response<B>, request: &HeaderMap, config: &Config) {
     if let Some(cors) = &config.cors {
         cors.apply(request, &config.origins, answer.headers_mut());
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_s_answer_has_its_type_and_is_not_kept() {
+    fn a_poll_s_answer_has_its_type_and_is_not_cached() {
         let config = Config::default();
         let answer = poll(b"4a").answer(&HeaderMap::new(), &config);
         assert_eq!((answer.status().as_u16(), &answer.body()[..]), (200, &b"4a"[..]));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn old_browsers_are_told_not_to_look_for_attacks() {
+    fn old_browsers_are_told_not_to_filter_scripts() {
         for (agent, told) in [
             ("Mozilla/4.0 (compatible;MSIE 8.0; Windows NT 6.0)", true),
             ("Mozilla/5.0 (Windows NT 6.1; Trident/7.0; rv:11.0) like Gecko", true),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_poll_body_is_compressed_for_who_takes_it_unless_its_packets_may_not() {
+    fn a_long_poll_body_is_compressed_if_the_client_and_its_packets_allow_it() {
         let request = headers(&[(header::ACCEPT_ENCODING, "gzip, deflate")]);
         let body = vec![b'4'; 2000];
         let mut config = Config::default();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preflight_and_every_answer_carry_cors_where_it_is_on() {
+    fn a_preflight_and_every_answer_have_cors_headers_if_configured() {
         let request = headers(&[(header::ACCESS_CONTROL_REQUEST_HEADERS, "x-a")]);
         let mut config = Config::default();
         let mut answer = empty(StatusCode::BAD_REQUEST);

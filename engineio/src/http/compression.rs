@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use flate2::{Compress, Compression, FlushCompress, Status};
 use http::{HeaderMap, HeaderValue, header::ACCEPT_ENCODING};
 
-/// The option `http_compression` of the reference.
+/// The option `http_compression` of Node's server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HttpCompression {
-    /// Bodies of fewer bytes go uncompressed. Default 1024.
+    /// Bodies with fewer bytes are not compressed. Default 1024.
     pub threshold: usize,
-    /// How hard to try, from 0 (not at all) to 9. Default 6.
+    /// The compression level, from 0 (none) to 9 (best). Default 6.
     pub level: u8,
 }
 
@@ -21,7 +21,7 @@ impl Default for HttpCompression {
     }
 }
 
-/// A coding of a body.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// `gzip` (RFC 1952).
@@ -41,8 +41,8 @@ impl Encoding {
     }
 }
 
-/// Which coding the client likes best: by weight, then one it names before one that `*` stands for, then the order in
-/// which it names them, gzip before deflate where one `*` stands for both. `None`: neither.
+/// The coding that the client prefers: first by weight, then one that it names before one that `*` includes, then in
+/// the order in which it names them; gzip before deflate if one `*` includes both. `None`: neither is acceptable.
 #[must_use]
 pub fn negotiate(headers: &HeaderMap) -> Option<Encoding> {
     let ranges: Vec<Range<'_>> = headers
@@ -63,7 +63,7 @@ pub fn negotiate(headers: &HeaderMap) -> Option<Encoding> {
 /// One item of `Accept-Encoding`.
 struct Range<'a> {
     coding: &'a [u8],
-    /// In thousandths.
+    /// The weight in thousandths.
     weight: u16,
 }
 
@@ -75,7 +75,7 @@ impl<'a> Range<'a> {
         Some(Self { coding, weight: weight.map_or(1000, thousandths) })
     }
 
-    /// Whether it means `encoding`, and if so, whether by name.
+    /// Whether it includes `encoding`, and if so, whether by name.
     fn names(&self, encoding: Encoding) -> Option<bool> {
         if self.coding == b"*" {
             return Some(false);
@@ -84,7 +84,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// RFC 9110, 12.4.2: 0 to 1 with up to three digits behind the point. What is no weight wants nothing.
+/// RFC 9110, 12.4.2: 0 to 1 with up to three digits after the point. An invalid weight counts as 0.
 fn thousandths(weight: &[u8]) -> u16 {
     let (whole, fraction) = match weight {
         [whole] => (whole, &[][..]),
@@ -101,7 +101,7 @@ fn thousandths(weight: &[u8]) -> u16 {
     }
 }
 
-/// The coding that a body of `len` bytes gets, if any.
+/// The coding for a body of `len` bytes, if any.
 #[must_use]
 pub fn choose(config: Option<&HttpCompression>, headers: &HeaderMap, len: usize) -> Option<Encoding> {
     config.filter(|config| len >= config.threshold).and_then(|_| negotiate(headers))
@@ -111,12 +111,12 @@ pub fn choose(config: Option<&HttpCompression>, headers: &HeaderMap, len: usize)
 type Kept = Option<(u8, Compress)>;
 
 thread_local! {
-    /// 260 KB each: too much to make and drop one for every poll.
+    /// 260 KB each: too large to make and drop one for every poll.
     static GZIP: RefCell<Kept> = const { RefCell::new(None) };
     static DEFLATE: RefCell<Kept> = const { RefCell::new(None) };
 }
 
-/// The body in this coding. `None` if the compressor fails, which it has no reason to; the body then goes as it is.
+/// The body in this coding. `None` if the compressor fails, which is not expected; the body is then sent uncompressed.
 #[must_use]
 pub fn compress(encoding: Encoding, body: &[u8], level: u8) -> Option<HeaderAndBody> {
     let level = level.min(9);
@@ -152,7 +152,7 @@ pub fn compress(encoding: Encoding, body: &[u8], level: u8) -> Option<HeaderAndB
     Some(HeaderAndBody { content_encoding: HeaderValue::from_static(encoding.as_str()), bytes })
 }
 
-/// A compressed body, and the header that says so.
+/// A compressed body, and the header that names its coding.
 #[derive(Debug)]
 pub struct HeaderAndBody {
     /// The value of `Content-Encoding`.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_below_the_threshold_goes_as_it_is() {
+    fn a_body_below_the_threshold_is_not_compressed() {
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
         let config = HttpCompression::default();
         assert_eq!(choose(Some(&config), &headers, 1023), None);
@@ -216,10 +216,10 @@ mod tests {
     }
 
     #[test]
-    fn what_was_compressed_is_read_by_others() {
+    fn other_libraries_read_the_compressed_bodies() {
         let bodies = [b"a".repeat(5000), (0..40_000_u32).flat_map(u32::to_be_bytes).collect(), vec![]];
         for body in bodies {
-            // Twice and at several levels: a compressor is used again.
+            // Twice and at several levels, because a compressor is reused.
             for level in [6, 6, 0, 9, 200] {
                 let gzip = compress(Encoding::Gzip, &body, level).unwrap();
                 assert_eq!(gzip.content_encoding, "gzip");

@@ -4,11 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
-/// The option `cookie` of the reference. It is sent with the answer to a polling handshake and nowhere else, not with a
-/// 101 either: only polling comes back in requests of its own. `default()` gives
-/// `io=<sid>; Path=/; HttpOnly; SameSite=Lax`.
+/// The option `cookie` of Node's server. It is sent only in the answer to a polling handshake, not with a 101, because
+/// only polling sends later requests. `default()` gives `io=<sid>; Path=/; HttpOnly; SameSite=Lax`.
 ///
-/// The sid in it is a secret: `http_only` keeps it from scripts, `secure` from plain connections.
+/// The sid in it is a secret: `http_only` hides it from scripts, `secure` keeps it off unencrypted connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cookie {
@@ -16,9 +15,9 @@ pub struct Cookie {
     pub name: String,
     /// `Path`. Default `/`.
     pub path: Option<String>,
-    /// `Domain`. Default `None`: the host alone.
+    /// `Domain`. Default `None`: only the host itself.
     pub domain: Option<String>,
-    /// `Max-Age`, in whole seconds. Default `None`: as long as the browser runs.
+    /// `Max-Age`, in whole seconds. Default `None`: until the browser is closed.
     pub max_age: Option<Duration>,
     /// `Expires`. Default `None`.
     pub expires: Option<SystemTime>,
@@ -34,14 +33,14 @@ pub struct Cookie {
     pub same_site: Option<SameSite>,
 }
 
-/// With which requests from other sites a browser sends the cookie.
+/// For which requests from other sites a browser sends the cookie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SameSite {
-    /// With none.
+    /// For none.
     Strict,
     /// When the user follows a link.
     Lax,
-    /// With all; browsers want `secure` with it.
+    /// For all; browsers require `secure` with it.
     None,
 }
 
@@ -73,19 +72,19 @@ impl Default for Cookie {
     }
 }
 
-/// A cookie whose name, path or domain cannot stand in a header. A mistake in the configuration.
+/// A cookie whose name, path or domain is invalid in a header: a mistake in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("name, path or domain of the cookie cannot stand in a header")]
+#[error("name, path or domain of the cookie is not valid in a header")]
 pub struct InvalidCookie;
 
 impl Cookie {
-    /// The value of `Set-Cookie`, attributes in the reference's order.
+    /// The value of `Set-Cookie`, with the attributes in Node's order.
     ///
     /// # Errors
-    /// When name, path or domain would break the header: whoever takes the configuration asks once.
+    /// When name, path or domain is invalid in a header. [`crate::Config::validate`] checks this once.
     pub fn set_cookie(&self, sid: &str) -> Result<HeaderValue, InvalidCookie> {
         let token = |byte: u8| byte.is_ascii_graphic() && !b"()<>@,;:\\\"/[]?={}".contains(&byte);
-        // RFC 6265, 4.1.1: path-value and domain-value end at a control or `;`.
+        // RFC 6265, 4.1.1: path-value and domain-value contain no control characters and no `;`.
         let plain = |value: &Option<String>| {
             value.iter().all(|value| value.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b';'))
         };
@@ -143,7 +142,7 @@ impl Cookie {
     }
 }
 
-/// As JavaScript's `encodeURIComponent`.
+/// Like JavaScript's `encodeURIComponent`.
 fn push_component(value: &str, out: &mut String) {
     for byte in value.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.!~*'()".contains(&byte) {
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_break_the_header_is_refused() {
+    fn a_cookie_that_would_break_the_header_is_refused() {
         for cookie in [
             Cookie { name: String::new(), ..Cookie::default() },
             Cookie { name: "a b".into(), ..Cookie::default() },

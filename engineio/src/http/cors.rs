@@ -1,19 +1,25 @@
-//! [`Cors`]: what browsers are told about who may read the answers.
+//! [`Cors`]: the headers that tell browsers whose pages may read the answers.
 //!
-//! The option `cors` of the reference, which hands it to the npm package `cors`; the same headers come out. It is about
-//! reading only. Who may talk to the server at all is for [`Origins`], and an origin refused there is told nothing here.
+//! The option `cors` of Node's server, which passes it to the npm package `cors`; this makes the same headers. They
+//! only control reading. [`Origins`] controls who may talk to the server at all; an origin refused there gets no CORS
+//! headers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::Origins;
 
-/// Headers for browsers (CORS). `default()` is that of the reference's package: every origin, no credentials.
+/// Headers for browsers (CORS). `default()` is the default of the npm package: every origin, no credentials.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Cors {
-    /// Who may read. Default [`CorsOrigins::Any`].
+    /// The origins that may read. Default [`CorsOrigins::Any`].
     pub origins: CorsOrigins,
     /// `Access-Control-Allow-Methods` of a preflight. Default `GET,HEAD,PUT,PATCH,POST,DELETE`.
     pub methods: HeaderValue,
@@ -21,8 +27,8 @@ pub struct Cors {
     pub allowed_headers: Option<HeaderValue>,
     /// `Access-Control-Expose-Headers`. Default `None`.
     pub exposed_headers: Option<HeaderValue>,
-    /// Whether `Access-Control-Allow-Credentials: true` is sent. Browsers want an exact origin then, so not with
-    /// [`CorsOrigins::Any`]. Default false.
+    /// Whether to send `Access-Control-Allow-Credentials: true`. Browsers then require an exact origin, so it does not
+    /// work with [`CorsOrigins::Any`]. Default false.
     pub credentials: bool,
     /// `Access-Control-Max-Age` of a preflight, in whole seconds. Default `None`.
     pub max_age: Option<Duration>,
@@ -57,25 +63,30 @@ impl Cors {
 pub enum CorsOrigins {
     /// Every one: `*`.
     Any,
-    /// This one, named whoever asks.
+    /// This one, whatever origin the request has.
     Fixed(HeaderValue),
-    /// Those in the list, byte for byte; whoever asks is named if it is among them.
+    /// Those in the list, compared byte for byte: the request's origin is named if it is in the list.
     Listed(Vec<HeaderValue>),
-    /// Whoever asks is named.
+    /// The request's origin, whatever it is.
     Reflect,
-    /// Whoever asks is named if the test says so.
+    /// The request's origin, if the test accepts it.
     Test(OriginTest),
 }
 
-/// A test for an origin: what a regular expression or a function is in the reference.
+/// A test for an origin: a regular expression or a function in Node. If the test panics, the origin does not pass.
 #[derive(Clone)]
 pub struct OriginTest(Arc<dyn Fn(&HeaderValue) -> bool + Send + Sync>);
 
 impl OriginTest {
-    /// Makes a test of a function.
+    /// Makes a test from a function.
     #[must_use]
     pub fn new(test: impl Fn(&HeaderValue) -> bool + Send + Sync + 'static) -> Self {
         Self(Arc::new(test))
+    }
+
+    /// Whether the origin passes. After a panic it does not: that costs the browser its answer, but not the shard.
+    fn passes(&self, origin: &HeaderValue) -> bool {
+        catch_unwind(AssertUnwindSafe(|| (self.0)(origin))).unwrap_or(false)
     }
 }
 
@@ -86,7 +97,7 @@ impl fmt::Debug for OriginTest {
 }
 
 impl PartialEq for OriginTest {
-    /// Whether both are clones of one.
+    /// Whether both are clones of the same test.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
@@ -95,7 +106,7 @@ impl PartialEq for OriginTest {
 impl Eq for OriginTest {}
 
 impl Cors {
-    /// Adds to `answer` what every answer carries, the refusals and the 101 too.
+    /// Adds the headers that every answer has, including refusals and the 101.
     pub fn apply(&self, request: &HeaderMap, rule: &Origins, answer: &mut HeaderMap) {
         let asking = request.get(header::ORIGIN);
         let named = match &self.origins {
@@ -103,7 +114,7 @@ impl Cors {
             CorsOrigins::Fixed(origin) => Some(origin.clone()),
             CorsOrigins::Listed(origins) => asking.filter(|asking| origins.contains(asking)).cloned(),
             CorsOrigins::Reflect => asking.cloned(),
-            CorsOrigins::Test(test) => asking.filter(|asking| (test.0)(asking)).cloned(),
+            CorsOrigins::Test(test) => asking.filter(|asking| test.passes(asking)).cloned(),
         };
         let allowed = rule.allow(request);
         if let Some(origin) = named.filter(|_| allowed) {
@@ -120,7 +131,7 @@ impl Cors {
         }
     }
 
-    /// Adds to `answer` what the answer to a preflight carries beside that.
+    /// Adds the further headers of the answer to a preflight.
     pub(super) fn apply_preflight(&self, request: &HeaderMap, answer: &mut HeaderMap) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_METHODS, self.methods.clone());
         let asked = request.get(header::ACCESS_CONTROL_REQUEST_HEADERS);
@@ -136,7 +147,7 @@ impl Cors {
     }
 }
 
-/// Adds a name to `Vary`, which stays one line.
+/// Adds a name to `Vary`, which stays one header line.
 fn add_vary(answer: &mut HeaderMap, name: &'static str) {
     let value = match answer.get(header::VARY).and_then(|vary| vary.to_str().ok()) {
         Some(vary) if vary == "*" || vary.split(',').any(|item| item.trim().eq_ignore_ascii_case(name)) => {
@@ -166,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_read_is_named_as_the_option_says() {
+    fn the_named_origin_follows_the_option() {
         let good = || HeaderValue::from_static(GOOD);
         let test = OriginTest::new(|origin| origin.as_bytes().starts_with(b"https://good."));
         let table: &[(CorsOrigins, Option<&'static str>, Option<&str>, bool)] = &[
@@ -206,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn credentials_and_exposed_headers_stand_on_every_answer_to_whom_the_server_talks() {
+    fn credentials_and_exposed_headers_are_on_every_answer_to_an_allowed_origin() {
         let cors =
             Cors { credentials: true, exposed_headers: Some(HeaderValue::from_static("X-A,X-B")), ..Cors::default() };
         let answer = applied(&cors, &Origins::Any, None);

@@ -1,7 +1,7 @@
-//! What a request head must be, beyond what an HTTP parser checks.
+//! The checks of a request head that an HTTP parser does not make.
 //!
-//! A parser may let through what a proxy in front of the server reads differently. Such a request is refused, and its
-//! connection ends, so that no bytes behind it are ever read as another request.
+//! A parser may accept a head that a proxy in front of the server reads differently. Such a request is refused and its
+//! connection closed, so that bytes after it are never read as another request.
 
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 
@@ -14,16 +14,16 @@ pub const MAX_HEAD: usize = 16 * 1024;
 pub const MAX_HEADERS: usize = 100;
 
 /// The longest path and query, in bytes.
-const MAX_TARGET: usize = 8 * 1024;
+pub const MAX_TARGET: usize = 8 * 1024;
 
-/// Checks a head that was parsed: RFC 9112, 3.2 (one `Host`, which names a host) and 6.1 (one `Transfer-Encoding`, and no
-/// coding but `chunked`, once).
+/// Checks a parsed head: RFC 9112, 3.2 (one `Host`, with a valid host) and 6.1 (at most one `Transfer-Encoding`, which
+/// is `chunked`, once).
 ///
 /// # Errors
 /// The status of the answer: 400, or 414 for a target over 8 KiB.
 pub fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<(), StatusCode> {
     let (mut hosts, mut codings, mut valid) = (0, 0, true);
-    // One walk over the few fields there are, instead of a search for each name.
+    // One pass over the few fields, instead of a search for each name.
     for (name, value) in headers {
         if name == header::HOST {
             hosts += 1;
@@ -40,7 +40,7 @@ pub fn check_head(uri: &Uri, headers: &HeaderMap, version: Version) -> Result<()
     if target > MAX_TARGET { Err(StatusCode::URI_TOO_LONG) } else { Ok(()) }
 }
 
-/// `chunked`, once, or nothing. RFC 9110, 5.6.1.2: empty elements of a list do not count.
+/// `chunked` once, or nothing. RFC 9110, 5.6.1.2: empty list elements do not count.
 fn is_chunked(codings: &HeaderValue) -> bool {
     let mut codings =
         codings.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|coding| !coding.is_empty());

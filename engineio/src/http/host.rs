@@ -1,13 +1,13 @@
-//! The header field `Host`: whether its value names a host at all.
+//! The header `Host`: whether its value is a valid host.
 
 use std::net::Ipv6Addr;
 
-/// Whether a value of `Host` is of its grammar, `uri-host [ ":" port ]` (RFC 9110, 7.2). An empty one is. RFC 9112, 3.2: a
-/// server must answer 400 to any other.
+/// Whether a value of `Host` follows its grammar, `uri-host [ ":" port ]` (RFC 9110, 7.2); an empty value does. RFC
+/// 9112, 3.2: a server must answer 400 to any other.
 #[must_use]
 pub fn is_valid(value: &[u8]) -> bool {
     let (host, port) = match value.iter().rposition(|byte| *byte == b':') {
-        // A colon within brackets is part of an address.
+        // A colon inside brackets is part of an address.
         Some(at) if !value.ends_with(b"]") => {
             let (host, port) = value.split_at(at);
             (host, port.get(1..).unwrap_or_default())
@@ -34,7 +34,7 @@ fn is_ip_literal(literal: &[u8]) -> bool {
     std::str::from_utf8(literal).is_ok_and(|literal| literal.parse::<Ipv6Addr>().is_ok())
 }
 
-/// RFC 3986, 3.2.2: `reg-name`, which every IPv4 address is too.
+/// RFC 3986, 3.2.2: `reg-name`, which every IPv4 address matches too.
 fn is_reg_name(name: &[u8]) -> bool {
     let mut bytes = name.iter();
     while let Some(byte) = bytes.next() {

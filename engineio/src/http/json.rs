@@ -1,4 +1,4 @@
-//! Strings as JSON writes them.
+//! Writes JSON strings.
 
 /// Appends `text` as a JSON string, escaped as JavaScript's `JSON.stringify` does.
 pub(crate) fn push_string(text: &str, out: &mut String) {

@@ -1,9 +1,9 @@
-//! JSONP: polling by script elements and forms, for browsers without anything better. Engine.IO protocol v3 only.
+//! JSONP: polling with script elements and forms, for browsers that can do nothing better. Engine.IO protocol v3 only.
 
 use super::json;
 
-/// The script that answers a poll: a call of the function whose number the request named (digits only: the caller's
-/// choice ends up in a script).
+/// The script that answers a poll: a call of the function whose number is in the request. It uses only the digits of
+/// `number`, because the client chooses it and it is put into a script.
 #[must_use]
 pub fn script(number: &str, body: &str) -> String {
     let mut script = String::with_capacity(body.len() + body.len() / 8 + 24);
@@ -12,7 +12,7 @@ pub fn script(number: &str, body: &str) -> String {
     script.push_str("](");
     let start = script.len();
     json::push_string(body, &mut script);
-    // Line ends in scripts, though not in JSON, until ECMAScript 2019.
+    // These were line ends in scripts, though not in JSON, until ECMAScript 2019.
     if script.get(start..).is_some_and(|json| json.contains(['\u{2028}', '\u{2029}'])) {
         let escaped = script.split_off(start).replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029");
         script.push_str(&escaped);
@@ -21,8 +21,8 @@ pub fn script(number: &str, body: &str) -> String {
     script
 }
 
-/// The payload in the body of a POST: the form field `d`, in which `\n` stands for a line feed and `\\n` for `\n` (a form
-/// would change line ends). `None` when there is no such field, more than one, or it is not UTF-8.
+/// The payload in the body of a POST: the form field `d`, in which `\n` means a line feed and `\\n` means `\n` (a form
+/// would change line ends). `None` if the field is missing, repeated or not UTF-8.
 #[must_use]
 pub fn form_data(body: &[u8]) -> Option<String> {
     let mut fields = body.split(|byte| *byte == b'&').filter_map(|field| field.strip_prefix(b"d="));
@@ -30,7 +30,7 @@ pub fn form_data(body: &[u8]) -> Option<String> {
     Some(restore_newlines(&decode_component(value)?))
 }
 
-/// Undoes the encoding of a form, strictly: a decoder that guesses hands on what nobody sent.
+/// Decodes a form value, strictly: a lenient decoder would pass on what nobody sent.
 fn decode_component(value: &[u8]) -> Option<String> {
     let mut bytes = value.iter();
     let mut out = Vec::with_capacity(value.len());
@@ -88,7 +88,7 @@ mod tests {
             (b"d=2:4+", Some("2:4 ")),
             (b"x=1&d=3%3a4%E2%82%AC", Some("3:4€")),
             (b"d=", Some("")),
-            // One backslash and n is a line feed, two and n are one and n; others stay.
+            // A backslash and n is a line feed; two backslashes and n are one backslash and n; others stay.
             (br"d=4a\nb", Some("4a\nb")),
             (br"d=4a\\nb", Some("4a\\nb")),
             (br"d=4a\\\nb", Some("4a\\\\nb")),

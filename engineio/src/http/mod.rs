@@ -1,13 +1,14 @@
-//! From a request to what is to be done with it, and from what came of it to the answer.
+//! Decides what to do with a request, and makes the answer from the result.
 //!
-//! Only decisions: the bytes of HTTP belong to the layer that owns sockets. Engine.IO protocol v4 and v3, "HTTP
-//! long-polling" and "WebSocket".
+//! Only decisions, and the bytes of plain requests and their answers ([`mod@plain`]). The layer that owns sockets does
+//! all other HTTP. Engine.IO protocol v4 and v3, "HTTP long-polling" and "WebSocket".
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | [`query`] | the parameters of a request |
 //! | [`route`](mod@route) | what a request asks for, and which are refused |
 //! | [`head`] | what a request head must be beyond what a parser checks |
+//! | [`plain`] | the head of a request that can be read in one way only |
 //! | [`admission`] | whether a handshake may become a session |
 //! | [`refusal`] | why a request is refused |
 //! | [`answer`] | status, headers and body of every answer |
@@ -29,6 +30,7 @@ pub mod head;
 pub mod host;
 pub mod jsonp;
 pub mod origin;
+pub mod plain;
 pub mod query;
 pub mod refusal;
 pub mod route;

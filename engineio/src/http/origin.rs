@@ -2,13 +2,13 @@
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// Which origins may talk to the server. Enforced on every request and upgrade, not only announced by CORS headers
-/// (Node lets every origin through).
+/// Which origins may talk to the server. Enforced on every request and upgrade, not only announced in CORS headers.
+/// (Node accepts every origin.)
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origins {
     /// Every origin.
     Any,
-    /// Requests without `Origin`, and those a rule below names.
+    /// Requests without `Origin`, and those that a rule below names.
     Listed {
         /// Exact origins, such as `https://chat.example.com`, compared without regard to case. `null` and `file://` too, which
         /// pages without a server of their own send.
@@ -21,7 +21,7 @@ pub enum Origins {
 }
 
 impl Origins {
-    /// Whether a request with these headers may go on.
+    /// Whether a request with these headers is allowed.
     #[must_use]
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Self::Listed { origins, own, loopback } = self else { return true };

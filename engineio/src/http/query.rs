@@ -8,18 +8,18 @@ use http::Uri;
 use crate::Sid;
 use crate::{Config, Protocol, error::HandshakeError};
 
-/// The parameters of one request, decoded. Of a repeated key the last one counts, as in the reference.
+/// The parameters of one request, decoded. If a key is repeated, the last one counts, as in Node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     /// `transport`.
     pub transport: Option<Cow<'a, str>>,
-    /// `sid`; an empty one is none, as in the reference.
+    /// `sid`; an empty one counts as missing, as in Node.
     pub sid: Option<Cow<'a, str>>,
     /// `EIO`.
     pub version: Option<Cow<'a, str>>,
     /// The digits in `j`: the number of the function that a JSONP answer calls. Only v3 has JSONP.
     pub jsonp: Option<String>,
-    /// `b64` is there and not empty: the client takes no binary.
+    /// Whether `b64` is there and not empty: the client accepts no binary.
     pub base64: bool,
 }
 
@@ -27,8 +27,13 @@ impl<'a> Query<'a> {
     /// Decodes the query of a request.
     #[must_use]
     pub fn parse(uri: &'a Uri) -> Self {
-        let text = uri.query().unwrap_or_default();
-        // As official clients write it, there is nothing to decode. Decoded all the same, it took an eighth of the
+        Self::of(uri.query().unwrap_or_default())
+    }
+
+    /// Decodes the part of a target after the `?`.
+    #[must_use]
+    pub fn of(text: &'a str) -> Self {
+        // Queries of official clients need no decoding. Decoding them all the same took an eighth of the
         // instructions of a poll.
         Self::plain(text).unwrap_or_else(|| {
             let mut query = Self::default();
@@ -37,13 +42,13 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// Reads a query that is its own decoded form; `None` for another.
+    /// Reads a query that needs no decoding; `None` for any other.
     fn plain(text: &'a str) -> Option<Self> {
         let mut query = Self::default();
         let (mut start, mut equals) = (0, None);
         for (at, byte) in text.bytes().enumerate() {
             match byte {
-                // All that mean something come before the letters.
+                // All characters with a special meaning come before the letters.
                 b'>'.. => {}
                 b'%' | b'+' => return None,
                 b'=' if equals.is_none() => equals = Some(at),
@@ -58,7 +63,7 @@ impl<'a> Query<'a> {
         Some(query)
     }
 
-    /// Takes `key=value` in, or a key alone.
+    /// Adds `key=value`, or a key alone.
     fn take_pair(&mut self, pair: &'a str, equals: Option<usize>) {
         let (key, value) = equals.and_then(|equals| pair.split_at_checked(equals)).unwrap_or((pair, ""));
         self.take(key, value.get(1..).unwrap_or_default().into());
@@ -75,19 +80,19 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The sid, if it is one that a server may have issued.
+    /// The sid, if a server may have issued it.
     #[cfg(feature = "net")]
     pub(crate) fn named_sid(&self) -> Option<Sid> {
         self.sid.as_deref().and_then(Sid::parse_chosen)
     }
 
-    /// The revision that the request speaks, allowed or not.
+    /// The protocol revision of the request, allowed or not.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         Protocol::from_query(self.version.as_deref())
     }
 
-    /// The last check of a handshake: the revision must be allowed.
+    /// The last check of a handshake: its protocol revision must be allowed.
     ///
     /// # Errors
     /// [`HandshakeError::UnsupportedProtocolVersion`].
@@ -98,14 +103,15 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// The number for a JSONP answer, if this is a JSONP request of a session that speaks `protocol`: v4 has none, and `j`
-    /// means nothing there.
+    /// The number for a JSONP answer, if this is a JSONP request of a session that speaks `protocol`. v4 has no JSONP
+    /// and ignores `j`.
     #[must_use]
     pub fn jsonp_for(&self, protocol: Protocol) -> Option<&str> {
         self.jsonp.as_deref().filter(|_| protocol == Protocol::V3)
     }
 
-    /// Whether a poll's answer may be binary (v3 only): the client says nothing else, and no script holds bytes.
+    /// Whether the answer to a poll may be binary (v3 only): the client does not exclude it, and the answer is not a
+    /// script, which cannot hold bytes.
     #[must_use]
     pub fn takes_binary(&self) -> bool {
         !self.base64 && self.jsonp.is_none()
@@ -122,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_repeated_key_counts_and_all_is_decoded() {
+    fn the_last_of_a_repeated_key_counts_and_everything_is_decoded() {
         let query = parse("transport=websocket&transport=poll%69ng&sid=a&sid=&EIO=3&EIO=4&__proto__=x");
         assert_eq!(
             query,
@@ -138,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_with_nothing_to_decode_reads_as_one_that_has_something() {
+    fn a_query_without_escapes_reads_like_one_with_escapes() {
         for query in [
             "",
             "&",
@@ -187,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn binary_is_taken_unless_said_otherwise() {
+    fn binary_is_accepted_unless_the_client_excludes_it() {
         for (query, expected) in [("", true), ("b64=1", false), ("b64=0", false), ("b64=", true), ("j=0", false)] {
             assert_eq!(parse(query).takes_binary(), expected, "{query}");
         }

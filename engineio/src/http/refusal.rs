@@ -1,4 +1,4 @@
-//! [`Refused`]: why a request for the engine is not served, and how it is answered.
+//! [`Refused`]: why a request for the engine is refused, and the answer to it.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
@@ -13,17 +13,17 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refused {
-    /// With a code of the protocol, and the application's own message if it gave one.
+    /// With a protocol code, and the application's message if it gave one.
     Coded(ConnectionError, Option<String>),
-    /// It asks for a WebSocket, and not as RFC 6455 says.
+    /// The request asks for a WebSocket, but its handshake violates RFC 6455.
     WebSocket(ws::handshake::HandshakeError),
     /// 400 without a body.
     BadRequest,
-    /// 400 without a body, and the end of the connection: nobody knows where the request's body ends.
+    /// 400 without a body, and the connection is closed, because it is unknown where the request's body ends.
     BrokenBody,
-    /// 408, and the end of the connection: the request's body did not come within `body_timeout`.
+    /// 408, and the connection is closed: the request's body did not come within `body_timeout`.
     TimedOut,
-    /// 413, and the end of the connection: nobody reads the rest of the request's body. The session lives.
+    /// 413, and the connection is closed, because the rest of the body is not read. The session lives.
     TooLarge,
 }
 
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_leaves_bytes_of_unknown_meaning_ends_the_connection() {
+    fn only_unread_bytes_of_unknown_meaning_end_the_connection() {
         for (refused, status, closes) in [
             (Refused::UNKNOWN, 400, false),
             (Refused::BadRequest, 400, false),

@@ -1,7 +1,7 @@
 //! What a request asks for, and which requests are refused.
 //!
-//! The order of the checks is the reference's: origin, transport, session id, method, upgrade; then, by whoever has the
-//! session or the application, [`check_session`], the application's say, and [`Query::check_protocol`].
+//! The order of the checks is Node's: origin, transport, session id, method, upgrade. The layers that have the session
+//! and the application then do [`check_session`], the application's own check, and [`Query::check_protocol`].
 
 use http::{HeaderMap, Method, Uri, Version, header};
 
@@ -18,16 +18,16 @@ use crate::{
 /// What a request for the engine's path asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
-    /// A new session on this transport. Its version is checked by [`Query::check_protocol`], after the application's
-    /// say.
+    /// A new session on this transport. [`Query::check_protocol`] checks its version, after the application's own
+    /// check.
     Open(Transport),
-    /// A request that names a session; what it may do there depends on the session's state ([`check_session`]).
+    /// A request that names a session; the session's state decides what it may do ([`check_session`]).
     Session(Sid, Action),
     /// A CORS preflight: any OPTIONS, as in the reference. Answered by [`super::answer::preflight`].
     Preflight,
 }
 
-/// What a request wants of the session it names.
+/// What a request wants to do with the session it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// GET: wait for packets.
@@ -36,13 +36,13 @@ pub enum Action {
     Post,
     /// A WebSocket handshake.
     Upgrade,
-    /// `transport=websocket` without a handshake: a bad request whatever the session's state.
+    /// `transport=websocket` without a handshake: a bad request in any state of the session.
     WebSocketWithoutUpgrade,
     /// Another method: 400 without a body, the session lives.
     Other,
 }
 
-/// Whether a request's path is the engine's: it begins with the configured one, with or without the trailing slash as
+/// Whether a request's path is the engine's: it begins with the configured path, with or without the trailing slash as
 /// [`Config::add_trailing_slash`] says.
 #[must_use]
 pub fn matches_path(config: &Config, path: &str) -> bool {
@@ -50,11 +50,11 @@ pub fn matches_path(config: &Config, path: &str) -> bool {
     path.strip_prefix(own).is_some_and(|rest| !config.add_trailing_slash || rest.starts_with('/'))
 }
 
-/// Sorts a request for the engine's path.
+/// Finds out what a request for the engine's path asks for.
 ///
 /// # Errors
-/// An origin that is not allowed, and codes 0 to 3 as far as they do not need the session: whether `sid` is open is the
-/// owner's to say.
+/// An origin that is not allowed, and codes 0 to 3 if they can be found without the session. Whether `sid` is open is
+/// checked by the shard that owns it.
 pub fn route(method: &Method, uri: &Uri, headers: &HeaderMap, config: &Config) -> Result<Route, ConnectionError> {
     route_query(&Query::parse(uri), method, headers, config)
 }
@@ -72,7 +72,7 @@ pub fn route_query(
     if !config.origins.allow(headers) {
         return Err(HandshakeError::Forbidden.within(ErrorContext::InvalidOrigin));
     }
-    // Without CORS a preflight is a request like any other: Node answers 400 with code 2.
+    // Without CORS a preflight is an ordinary request: Node answers 400 with code 2.
     if config.cors.is_some() && method == Method::OPTIONS {
         return Ok(Route::Preflight);
     }
@@ -81,7 +81,7 @@ pub fn route_query(
         Some("websocket") => Transport::WebSocket,
         _ => return Err(HandshakeError::TransportUnknown.into()),
     };
-    // One that is switched off is as unknown as any.
+    // A transport that is switched off counts as unknown.
     if !config.transports.contains(&transport) {
         return Err(HandshakeError::TransportUnknown.into());
     }
@@ -107,12 +107,12 @@ pub fn route_query(
     Ok(Route::Open(transport))
 }
 
-/// Whether a request may do `action` with an open session that is on `transport` and speaks `protocol`; `asked` is the
-/// request's own revision.
+/// Whether a request may do `action` with an open session that is on `transport` and speaks `protocol`. `asked` is the
+/// request's own protocol revision.
 ///
 /// # Errors
-/// Code 3: another transport than the session's, without an upgrade; another revision than the session's (the
-/// reference since 6.6.11).
+/// Code 3: a transport other than the session's, without an upgrade, or another protocol revision (as in Node since
+/// 6.6.11).
 pub fn check_session(
     action: Action,
     asked: Protocol,
@@ -136,31 +136,31 @@ pub fn check_session(
 /// The value of `Sec-WebSocket-Accept` for a request that asks for a WebSocket.
 ///
 /// # Errors
-/// When the request is no handshake as RFC 6455 wants it. `has_body`: it announces a body.
+/// When the request is not a valid handshake by RFC 6455. `has_body` says that it announces a body.
 pub fn check_websocket(
     method: &Method,
     headers: &HeaderMap,
     version: Version,
     has_body: bool,
 ) -> Result<String, Refused> {
-    // RFC 6455, 4.1: at least HTTP/1.1. A body has no place there, and its bytes would be read as frames.
+    // RFC 6455, 4.1: at least HTTP/1.1. A body is not allowed, since its bytes would be read as frames.
     if version < Version::HTTP_11 || has_body {
         return Err(HandshakeError::BadRequest.within(ErrorContext::TransportHandshakeError).into());
     }
     ws::handshake::check(method, headers).map_err(Refused::WebSocket)
 }
 
-/// How the body of a POST is to be read.
+/// How to read the body of a POST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PostBody {
     /// As a payload.
     Payload(Form),
-    /// As a form with a payload in it: [`super::jsonp::form_data`], then [`Form::V3Text`].
+    /// As a form that contains a payload: [`super::jsonp::form_data`], then [`Form::V3Text`].
     Jsonp,
 }
 
-/// How the body of a POST to a session that speaks `protocol` is to be read; `None` when it has no place there: 400
-/// without a body, and the session is over. That is v3's binary type on v4, where bodies are text.
+/// How to read the body of a POST to a session that speaks `protocol`. `None` if its content type does not fit: the
+/// client gets 400 without a body, and the session ends. That is v3's binary type on v4, where bodies are text.
 #[must_use]
 pub fn post_body(headers: &HeaderMap, query: &Query<'_>, protocol: Protocol) -> Option<PostBody> {
     let binary = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::type_complexity, reason = "the rows of a table")]
-    fn requests_are_sorted_in_the_reference_order_of_checks() {
+    fn requests_are_checked_in_the_reference_order() {
         use HandshakeError as E;
         let sid = Sid::new(0, 1, [7; 15]);
         let cases: &[(&str, String, &[(&str, &str)], Result<Route, E>)] = &[
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn without_cors_a_preflight_is_a_request_like_any_other() {
+    fn without_cors_a_preflight_is_an_ordinary_request() {
         let refused = ask_with(&Config::default(), "OPTIONS", "EIO=4&transport=polling", &[]);
         assert_eq!(refused, Err(HandshakeError::BadHandshakeMethod.into()));
     }
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_that_is_not_allowed_is_refused_before_all_else() {
+    fn an_origin_that_is_not_allowed_is_refused_before_any_other_check() {
         let origins = Origins::Listed { origins: vec!["https://good.example".into()], own: false, loopback: false };
         let config = Config { cors: Some(Cors::default()), origins, ..Config::default() };
         let evil = ("origin", "https://evil.example");
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_path_is_a_prefix_whose_slash_counts_unless_told_otherwise() {
+    fn the_path_is_a_prefix_whose_slash_counts_unless_configured_otherwise() {
         let mut config = Config::default();
         for path in ["/engine.io/", "/engine.io"] {
             config.path = path.to_owned();

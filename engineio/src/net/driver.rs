@@ -1,8 +1,9 @@
-//! The driver of a shard: the task that ends its turns, runs what is due, and runs what other shards and threads ask for.
+//! The driver of a shard: the task that ends its turns, runs its timers, and runs the commands of other shards and
+//! threads.
 //!
-//! Tokio polls tasks in the order they were woken, so the driver, woken by the first turn that leaves something to do,
-//! comes after all sockets that had something to say at that time: each connection is written to once a turn, however many
-//! packets were queued for it, and each other shard gets its commands together.
+//! Tokio polls tasks in the order in which they were woken. The driver is woken by the first turn that leaves something
+//! to do, so it runs after all sockets that had input at that time. Each connection is therefore written to once a
+//! turn, however many packets were queued for it, and each other shard gets its commands together.
 
 use std::{
     pin::Pin,
@@ -24,18 +25,21 @@ use super::{
 };
 use crate::Handler;
 
-/// See the module.
+/// Longer than any process runs, and too short to overflow the clock.
+const LONGEST_DRAIN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// The driver's task. See the module.
 #[derive(Debug)]
 pub(super) struct Driver<H> {
     shard: ShardRef<H>,
     id: u16,
     registry: Arc<Registry>,
-    /// Empty between calls; kept for its memory.
+    /// Empty between calls; kept to reuse its memory.
     commands: Vec<Command>,
     sleep: Pin<Box<Sleep>>,
-    /// Shutting down: the end comes then at the latest.
+    /// While shutting down: the latest time at which the shard stops.
     drain: Option<Instant>,
-    /// The acceptor, on the shard that has it.
+    /// The acceptor's task, on the shard that has it.
     accepting: Option<AbortHandle>,
 }
 
@@ -57,7 +61,7 @@ impl<H: Handler + 'static> Driver<H> {
             if !shard.io.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 shard.io.driver = Some(cx.waker().clone());
             }
-            // First the timers: a pong that was not read while others had too much to do is excused by that.
+            // Timers first: a pong that is unread because the shard was busy is excused here.
             shard.run_timers();
             shard.io.recheck_congestion();
             shard.end_turn();
@@ -75,13 +79,13 @@ impl<H: Handler + 'static> Driver<H> {
             self.sleep.as_mut().reset(next);
         }
         if self.sleep.as_mut().poll(cx).is_ready() {
-            // Deadline already: once more, after everything else that is ready had its say.
+            // The deadline has come already: run again, after every other task that is ready.
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Deals with all commands that lie there now.
+    /// Runs all commands that are in the mailbox now.
     fn run_commands(&mut self, cx: &Context<'_>) {
         let registry = Arc::clone(&self.registry);
         let Some(mailbox) = registry.mailbox(self.id) else { return };
@@ -109,7 +113,7 @@ impl<H: Handler + 'static> Driver<H> {
             Command::Request(passed) => super::accept::tower::serve(&self.shard, *passed),
             Command::Drained => self.shard.turn(|shard| shard.io.end_http_if_drained()),
             Command::Shutdown { within } => {
-                self.drain = Some(Instant::now() + within);
+                self.drain = Some(Instant::now() + within.min(LONGEST_DRAIN));
                 if let Some(accepting) = self.accepting.take() {
                     accepting.abort();
                 }

@@ -1,4 +1,4 @@
-//! [`Server`] and [`Running`]: the threads of the shards, from their start to their end.
+//! [`Server`] and [`Running`]: the shards' threads, from start to end.
 
 use std::{
     future::poll_fn,
@@ -33,8 +33,9 @@ use crate::{
 #[cfg(feature = "tower")]
 use super::accept::tower::EngineService;
 
-/// A shard's state is broken: its code, or the handler's where no connection is to blame (a flush, a timer), panicked. The shard
-/// has ended, and with it its connections; what else the process does is for its owner to decide.
+/// A shard's state is unknown, because its code panicked, or because the handler panicked in a call that was for no
+/// connection (a flush, a timer). The shard and its connections have ended. The owner of the process decides what
+/// happens next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("shard {shard} is broken: a panic left it in an unknown state")]
 pub struct BrokenShard {
@@ -42,7 +43,7 @@ pub struct BrokenShard {
     pub shard: u16,
 }
 
-/// A server that is not running yet.
+/// A server that has not been started.
 ///
 /// ```no_run
 /// # use engineio::{Config, ConnKey, CloseReason, Handler, Handshake, Message, Outbox, SharedFrame, net::Server};
@@ -71,22 +72,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server of one shard with these limits, which answers 404 outside the engine's path.
+    /// A server with one shard and these options, which answers 404 outside the engine's path.
     #[must_use]
     pub fn new(config: Config) -> Self {
         Self { config, fallback: Fallback::default(), hooks: None, shards: 1 }
     }
 
-    /// How many shards, that is threads, serve. Default 1; 0 counts as 1. One more than the machine has processors gains
-    /// nothing.
+    /// How many shards, and so threads, serve. Default 1; 0 counts as 1. More shards than processors gain nothing.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
         self.shards = shards.max(1);
         self
     }
 
-    /// Lets `answer` serve the paths outside the engine's, at once or later ([`Outcome`]). It runs on a shard's thread and must
-    /// not block; what it awaits has no time limit but the client's patience.
+    /// Sets the function that answers requests outside the engine's path, at once or later ([`Outcome`]). It runs on a
+    /// shard's thread and must not block. A pending answer has no time limit; it ends when the client disconnects.
     #[must_use]
     pub fn fallback(
         mut self,
@@ -96,25 +96,25 @@ impl Server {
         self
     }
 
-    /// Lets the application say who may connect and with which id, change headers, and hear of refusals. `factory` makes
-    /// each shard's hooks, on the shard's own thread; a request meets those of the shard its connection is on. Default:
-    /// none, and then most WebSocket handshakes are answered without the HTTP library.
+    /// Sets the application's hooks, which decide who may connect and with which id, change headers, and are told of
+    /// refusals. `factory` makes each shard's hooks, on the shard's own thread; a request uses those of the shard its
+    /// connection is on. Default: none. Without hooks most WebSocket handshakes are answered without hyper.
     ///
-    /// A panic in a hook that decides refuses the handshake, one in another leaves the answer as it is. What a hook awaits
-    /// has no time limit but the client's patience.
+    /// A panic in a hook that decides refuses the handshake; a panic in any other hook leaves the answer unchanged. A
+    /// pending hook has no time limit; it ends when the client disconnects.
     #[must_use]
     pub fn hooks<K: Hooks + 'static>(mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> Self {
         self.hooks = Some(HooksFactory(Arc::new(move || Box::new(factory()))));
         self
     }
 
-    /// Starts serving; connections are accepted when this returns. `factory` makes each shard's handler, on the shard's
-    /// own thread.
+    /// Starts the server; connections are accepted when this returns. `factory` makes each shard's handler, on the
+    /// shard's own thread.
     ///
     /// # Errors
-    /// When the operating system gives no runtime or no thread, `listener` cannot be used, a factory panics, or the
-    /// configuration contradicts itself ([`io::ErrorKind::InvalidInput`], around the [`ConfigError`](crate::ConfigError) of
-    /// [`Config::validate`]).
+    /// When the operating system cannot provide a runtime or a thread, `listener` cannot be used, a factory panics, or
+    /// the configuration contradicts itself ([`io::ErrorKind::InvalidInput`], with the
+    /// [`ConfigError`](crate::ConfigError) of [`Config::validate`] inside).
     pub fn serve<H: Handler + 'static>(
         self,
         listener: std::net::TcpListener,
@@ -124,8 +124,8 @@ impl Server {
         self.start(local_addr, Some(listener), factory)
     }
 
-    /// Starts serving the requests that an application with a listener of its own passes on; see [`EngineService`].
-    /// [`Running::local_addr`] says nothing then.
+    /// Starts the server for an application that has its own listener and passes requests on; see [`EngineService`].
+    /// [`Running::local_addr`] is not meaningful then.
     ///
     /// # Errors
     /// As [`Server::serve`].
@@ -164,7 +164,7 @@ impl Server {
             let (factory, ended) = (Arc::clone(&factory), ended.clone());
             let spawned = thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
                 let result = thread.run(&*factory);
-                // Nobody may be waiting for it.
+                // The receiver may be gone.
                 let _ = ended.send(result);
             });
             match spawned {
@@ -172,7 +172,7 @@ impl Server {
                 Err(error) => return Err(running.give_up(error)),
             }
         }
-        // The threads have the others: when all are gone, no message will come.
+        // The threads hold the other senders: when all are gone, no message will come.
         drop(started);
         for _ in 0..self.shards {
             let result = ready.recv().unwrap_or_else(|_| Err(io::Error::other("a shard ended before it began")));
@@ -184,14 +184,14 @@ impl Server {
     }
 }
 
-/// What the thread of one shard begins with.
+/// What the thread of one shard starts with.
 struct ShardThread {
     id: u16,
     registry: Arc<Registry>,
     config: Config,
     fallback: Fallback,
     hooks: Option<HooksFactory>,
-    /// The first shard has it.
+    /// Only the first shard has it.
     listener: Option<std::net::TcpListener>,
     started: mpsc::Sender<io::Result<()>>,
 }
@@ -207,13 +207,13 @@ impl ShardThread {
     fn serve<H: Handler + 'static>(self, factory: &impl Fn() -> H) -> Result<(), BrokenShard> {
         let Self { id, registry, config, fallback, hooks, listener, started } = self;
         let mut builder = tokio::runtime::Builder::new_current_thread();
-        // How many tasks of busy peers may run before the others are looked at: with tokio's own 61, a peer that floods one
-        // core makes everybody wait for 61 of its budgets.
+        // How many tasks of busy peers may run before the reactor is polled again. With tokio's default of 61, a peer
+        // that floods one core makes every other peer wait for 61 of its budgets.
         builder.enable_all().event_interval(16);
         let runtime = match builder.build_local(tokio::runtime::LocalOptions::default()) {
             Ok(runtime) => runtime,
             Err(error) => {
-                // The receiver waits for this very message, or has given up.
+                // The receiver is waiting for this message, or has given up.
                 let _ = started.send(Err(error));
                 return Ok(());
             }
@@ -232,7 +232,7 @@ impl ShardThread {
                 .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
             let _ = started.send(Ok(()));
             drop(started);
-            // A task of its own: tokio would poll it between any two tasks if it were the one that is blocked on.
+            // The driver gets a task of its own: `block_on` would poll it between any two other tasks.
             let driver = tokio::task::spawn_local(Driver::new(shard.clone(), accepting).run());
             let (mut broken, mut driver) = (pin!(shard.breaks()), pin!(driver));
             poll_fn(|cx| match (broken.as_mut().poll(cx), driver.as_mut().poll(cx)) {
@@ -245,13 +245,13 @@ impl ShardThread {
         if result.is_err() {
             tracing::error!(shard = id, "a shard is broken; its connections end");
         }
-        // A job that blocks must not hold up the end.
+        // A blocking job must not delay the end.
         runtime.shutdown_background();
         result
     }
 }
 
-/// A server that is running.
+/// A running server.
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
@@ -268,7 +268,7 @@ impl Running {
         self.local_addr
     }
 
-    /// The way to the shards, from any thread.
+    /// A handle with which any thread reaches the shards.
     #[must_use]
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.registry))
@@ -285,17 +285,19 @@ impl Running {
     /// The first shard that broke. The others are still running then; a [`Handle`] can shut them down.
     pub fn join(self) -> Result<(), BrokenShard> {
         let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // Each thread sends one.
+        // Each thread sends one result.
         for _ in &self.threads {
             ends.recv().unwrap_or(Ok(()))?;
         }
+        // All threads are about to end. After this none of their values is left, such as those that the factory holds.
+        self.threads.into_iter().for_each(|thread| drop(thread.join()));
         Ok(())
     }
 
-    /// Stops the shards that have begun, because another one could not.
+    /// Stops the shards that have started, because another one could not start.
     fn give_up(self, error: io::Error) -> io::Error {
         self.shutdown(Duration::ZERO);
-        // One that panicked is the reason.
+        // If a thread panicked, that is the reason.
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
         error
     }

@@ -1,10 +1,10 @@
 //! One Engine.IO packet.
 //!
 //! Two enums, because the directions differ: [`Inbound`] is what a client may send, [`Outbound`] what a server may
-//! send. The form is the text form, which both transports share: a type digit followed by the data, or `b` followed
-//! by base64 for a binary message. What a packet means in the state a session is in is left to [`crate::session`];
-//! several packets in one HTTP body are left to [`crate::payload`]. Engine.IO protocol v4, "Packet encoding" and
-//! "Packet types"; what v3 does otherwise is in [`v3`].
+//! send. Both transports share the text form: a type digit followed by the data, or `b` followed by base64 for a binary
+//! message. What a packet means in a session's state is decided in [`crate::session`]; several packets in one HTTP body
+//! are read in [`crate::payload`]. Engine.IO protocol v4, "Packet encoding" and "Packet types". The differences of v3
+//! are in [`v3`].
 
 pub mod v3;
 
@@ -13,8 +13,8 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The payload of a message packet. Borrowed from the input where the bytes lie there as they are, owned where they
-/// had to be reassembled (a fragmented WebSocket message) or decoded (base64).
+/// The payload of a message packet. It borrows from the input if the bytes lie there unchanged. It is owned if they had
+/// to be reassembled (a fragmented WebSocket message) or decoded (base64).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A text message.
@@ -54,16 +54,16 @@ impl Message<'_> {
 pub enum Inbound<'a> {
     /// `1`: the client ends the session.
     Close,
-    /// `2`: with the data `probe` it asks for the upgrade; on an open session it is the heartbeat of v3, and a fault in
-    /// v4.
+    /// `2`: with the data `probe` it asks for the upgrade. On an open session it is the heartbeat in v3, and an error
+    /// in v4.
     Ping(&'a str),
-    /// `3`: the answer to a ping, with the data that stood after the type.
+    /// `3`: the answer to a ping, with the data after the type.
     Pong(&'a str),
     /// `4`, `b`, or a WebSocket binary frame.
     Message(Message<'a>),
     /// `5`: the upgrade is complete.
     Upgrade,
-    /// `6`, and also `0`: from a client neither means anything, both are ignored as the reference server does.
+    /// `6`, and also `0`: from a client neither means anything, and both are ignored, as the reference does.
     Noop,
 }
 
@@ -71,7 +71,7 @@ pub enum Inbound<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// There is no type: the packet is the empty string.
+    /// There is no type: the packet is an empty string.
     #[error("empty packet")]
     Empty,
     /// The first character is neither `0` to `6` nor `b`.
@@ -80,7 +80,7 @@ pub enum DecodeError {
     /// The data after `b` is not base64 of the standard alphabet with padding, or has stray bits.
     #[error("invalid base64 in a binary packet")]
     Base64,
-    /// The length before a packet of a v3 payload is no number, or not the length of what follows.
+    /// The length before a packet of a v3 payload is not a number, or not the length of the packet.
     #[error("invalid length of a packet in a payload")]
     Length,
     /// A string of a binary v3 payload is not UTF-8.
@@ -89,12 +89,12 @@ pub enum DecodeError {
 }
 
 /// Decodes one packet in text form: a WebSocket text frame, or one item of a polling payload. On both transports a
-/// leading `b` makes it a binary message in base64; nothing after it is an empty message.
+/// leading `b` makes it a binary message in base64; `b` alone is an empty message.
 ///
 /// Data after the types that carry none (`0`, `1`, `5`, `6`) is ignored.
 ///
 /// # Errors
-/// When the text is empty, its type unknown, or its base64 not strictly the standard form.
+/// When the text is empty, its type unknown, or its base64 not strictly in the standard form.
 pub fn decode(text: &str) -> Result<Inbound<'_>, DecodeError> {
     let mut chars = text.chars();
     let packet_type = chars.next().ok_or(DecodeError::Empty)?;
@@ -103,7 +103,7 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, DecodeError> {
         '4' => Ok(Inbound::Message(Message::Text(Cow::Borrowed(data)))),
         '3' => Ok(Inbound::Pong(data)),
         '2' => Ok(Inbound::Ping(data)),
-        // Strict on purpose: a lossy decoder would hand on bytes that nobody sent.
+        // Strict on purpose: a lossy decoder would pass on bytes that nobody sent.
         'b' => STANDARD
             .decode(data)
             .map(|bytes| Inbound::Message(Message::Binary(Cow::Owned(bytes))))
@@ -115,7 +115,7 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, DecodeError> {
     }
 }
 
-/// A WebSocket binary frame: always a message, without a type byte, and legal when empty.
+/// Reads a WebSocket binary frame: always a message, without a type byte, and legal when empty.
 #[must_use]
 pub const fn binary(bytes: &[u8]) -> Inbound<'_> {
     Inbound::Message(Message::Binary(Cow::Borrowed(bytes)))
@@ -134,13 +134,13 @@ pub enum Outbound<'a> {
     Pong(&'a str),
     /// `4`, or `b` with base64.
     Message(Message<'a>),
-    /// `6`: nothing; ends a pending poll during the upgrade.
+    /// `6`: means nothing; answers a waiting poll during the upgrade.
     Noop,
 }
 
 impl Outbound<'_> {
-    /// Appends the packet in text form: as a polling payload carries it, and as a WebSocket text frame does. A binary
-    /// message becomes `b` and base64; on a WebSocket it goes out as it is, in a binary frame, without this function.
+    /// Appends the packet in text form: as in a polling payload and in a WebSocket text frame. A binary message becomes
+    /// `b` and base64. (On a WebSocket it goes out in a binary frame, without this function.)
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Open(handshake) => text(b'0', handshake, out),
@@ -160,7 +160,7 @@ fn text(packet_type: u8, data: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(data.as_bytes());
 }
 
-/// Appends `b` and the base64 of `bytes`, encoded in place.
+/// Appends `b` and the base64 of `bytes`, encoded straight into `out`.
 fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     // No slice in memory is long enough to overflow this.
     let len = bytes.len().div_ceil(3) * 4;
@@ -169,7 +169,7 @@ fn base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + len, 0);
     let written = out.get_mut(start..).map(|room| STANDARD.encode_slice(bytes, room));
-    assert!(matches!(written, Some(Ok(n)) if n == len), "the room was reserved to the byte");
+    assert!(matches!(written, Some(Ok(n)) if n == len), "the space is exactly the length of the base64");
 }
 
 #[cfg(test)]
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_packet() {
+    fn refuses_text_that_is_not_a_packet() {
         let table = [
             ("", DecodeError::Empty),
             ("7", DecodeError::UnknownType),
@@ -267,14 +267,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_message_survives_the_way_out_and_in(data in ".*") {
+        fn a_text_message_survives_encoding_and_decoding(data in ".*") {
             let mut out = Vec::new();
             Outbound::Message(Message::Text(Cow::Borrowed(&data))).encode(&mut out);
             prop_assert_eq!(decode(std::str::from_utf8(&out).unwrap()), Ok(text_message(&data)));
         }
 
         #[test]
-        fn a_binary_message_survives_the_way_out_and_in(data in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn a_binary_message_survives_encoding_and_decoding(data in proptest::collection::vec(any::<u8>(), 0..200)) {
             let mut out = Vec::new();
             Outbound::Message(Message::Binary(Cow::Borrowed(&data))).encode(&mut out);
             prop_assert_eq!(decode(std::str::from_utf8(&out).unwrap()), Ok(binary(&data)));

@@ -1,7 +1,7 @@
-//! One packet of Engine.IO protocol v3, where it differs from v4: binary carries its type.
+//! One packet of Engine.IO protocol v3, where it differs from v4: a binary packet carries its type.
 //!
-//! Text is as in [`super`]: a type digit and data. Binary is the type as one byte and the data, or, where only text can
-//! travel, `b4` and base64. Engine.IO protocol v3, "Encoding".
+//! Text is as in [`super`]: a type digit and data. Binary is the type as one byte and the data; where only text can be
+//! sent, it is `b4` and base64. Engine.IO protocol v3, "Encoding".
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,13 +11,13 @@ use super::{DecodeError, Inbound, Message};
 /// The type byte of a binary message: the number, not the digit.
 pub(crate) const BINARY_MESSAGE: u8 = 4;
 
-/// What stands before the base64 of a binary message.
+/// The prefix of a binary message in base64.
 pub(crate) const BASE64_MESSAGE: &[u8] = b"b4";
 
 /// Decodes one packet in text form.
 ///
 /// # Errors
-/// As [`super::decode`]; besides, when what follows `b` is not the type of a message: nothing else is binary.
+/// As [`super::decode`]; also when the type after `b` is not that of a message, since nothing else is binary.
 pub fn decode(text: &str) -> Result<Inbound<'_>, DecodeError> {
     let Some(typed) = text.strip_prefix('b') else { return super::decode(text) };
     let data = typed.strip_prefix('4').ok_or(DecodeError::UnknownType)?;
@@ -25,10 +25,10 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, DecodeError> {
     Ok(Inbound::Message(Message::Binary(bytes.into())))
 }
 
-/// Decodes one packet in binary form: a type byte, which must be that of a message, and the data.
+/// Decodes one packet in binary form: a type byte, which must be that of a message, then the data.
 ///
 /// # Errors
-/// When there is no type, or another.
+/// When the type is missing or is not that of a message.
 pub const fn binary(bytes: &[u8]) -> Result<Inbound<'_>, DecodeError> {
     match bytes.split_first() {
         Some((&BINARY_MESSAGE, data)) => Ok(super::binary(data)),

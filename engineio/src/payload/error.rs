@@ -1,7 +1,7 @@
 //! Why the body of a POST is refused as a whole.
 
-/// How many packets that cause nothing (`0`, `3`, `5`, `6`) one body may hold. An honest client sends one pong a
-/// heartbeat; thousands of them only keep the server busy.
+/// How many packets that have no effect (`0`, `3`, `5`, `6`) one body may hold. An honest client sends one pong for
+/// each heartbeat; thousands of them only keep the server busy.
 pub const MAX_IDLE_PACKETS: usize = 64;
 
 /// Why a whole body is refused before its first packet. Always the peer's fault.
@@ -11,7 +11,7 @@ pub enum DecodeError {
     /// The body is not UTF-8.
     #[error("payload is not UTF-8")]
     Utf8,
-    /// More than [`MAX_IDLE_PACKETS`] packets that cause nothing.
+    /// More than [`MAX_IDLE_PACKETS`] packets that have no effect.
     #[error("too many noop or pong packets in one payload")]
     TooManyIdlePackets,
 }

@@ -1,7 +1,8 @@
 //! Several packets in one HTTP body.
 //!
-//! [`decode`] walks the body of a POST of protocol v4, [`Encoder`] builds the answer to a poll. The bodies of v3 are read by [`v3`] and
-//! built by [`poll_v3`]; [`Form`] tells them apart. What one packet is, [`crate::packet`] knows.
+//! [`decode`] reads the body of a POST of protocol v4, [`Encoder`] builds the answer to a poll. The bodies of v3 are
+//! read by [`v3`] and built by [`poll_v3`]; [`Form`] says which reader a body needs. Single packets are read by
+//! [`crate::packet`].
 
 mod error;
 pub mod poll_v3;
@@ -15,12 +16,12 @@ pub use v4::{Encoder, Packets, SEPARATOR, decode};
 
 use crate::packet::{self, Inbound};
 
-/// How the body of a POST is to be read.
+/// How to read the body of a POST.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// Protocol v4: packets with 0x1e between them.
+    /// Protocol v4: packets separated by 0x1e.
     V4,
-    /// Protocol v3: packets in text form, each after its length.
+    /// Protocol v3: packets in text form, each preceded by its length.
     V3Text,
     /// Protocol v3 with the content type `application/octet-stream`.
     V3Binary,
@@ -30,7 +31,7 @@ impl Form {
     /// Decodes a body of this form.
     ///
     /// # Errors
-    /// When the body as a whole is refused; a packet's fault shows at the packet.
+    /// When the body as a whole is refused. A fault of one packet is that item's error.
     pub fn decode(self, body: &[u8]) -> Result<AnyPackets<'_>, DecodeError> {
         match self {
             Self::V4 => decode(body).map(AnyPackets::V4),

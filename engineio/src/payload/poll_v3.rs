@@ -7,14 +7,14 @@ use crate::SharedFrame;
 pub struct Body {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// Whether they are of the binary form, and so `application/octet-stream`.
+    /// Whether the bytes have the binary form, and so the content type `application/octet-stream`.
     pub binary: bool,
-    /// How many of the frames are in it.
+    /// How many of the frames it contains.
     pub taken: usize,
 }
 
-/// Builds the answer to a poll from the frames at the front of a queue: at most `max` bytes, but one frame at least. It
-/// is of the binary form when the peer takes that and any of `frames` holds binary, else of the text form.
+/// Builds the answer to a poll from the frames at the front of a queue: at most `max` bytes, but at least one frame. It
+/// has the binary form if the peer accepts that and one of `frames` is binary, else the text form.
 #[must_use]
 pub fn encode<'a>(frames: impl Iterator<Item = &'a SharedFrame> + Clone, takes_binary: bool, max: usize) -> Body {
     let binary = takes_binary && frames.clone().any(SharedFrame::has_binary);

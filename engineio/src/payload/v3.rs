@@ -1,32 +1,32 @@
-//! Several packets in one HTTP body, as Engine.IO protocol v3 writes them: each after its length.
+//! Several packets in one HTTP body, as Engine.IO protocol v3 writes them: each preceded by its length.
 //!
 //! | form | a record |
 //! |---|---|
 //! | text | the length of the packet in UTF-16 code units, in digits; `:`; the packet in text form |
-//! | binary (`application/octet-stream`) | 0 for a string or 1 for bytes; the decimal digits of the length in bytes, a byte (0 to 9) each; 0xff; the packet |
+//! | binary (`application/octet-stream`) | 0 for a string or 1 for bytes; the decimal digits of the length in bytes, one byte (0 to 9) each; 0xff; the packet |
 //!
-//! The text form is for bodies without binary, and for peers that cannot take it: there a binary packet is `b4` and
-//! base64. A length that lies is found before its packet is looked at, and nothing is allocated by it. Engine.IO
-//! protocol v3, "Payload".
+//! The text form is for bodies without binary, and for peers that cannot accept it; a binary packet in it is `b4` and
+//! base64. A false length is noticed before its packet is read, and allocates nothing. Engine.IO protocol v3,
+//! "Payload".
 
 use std::iter::FusedIterator;
 
 use super::error::{self, MAX_IDLE_PACKETS};
 use crate::packet::{self, DecodeError, Inbound};
 
-/// The most digits of a length: more than any body has bytes.
+/// The most digits a length may have; no body is long enough to need more.
 const MAX_DIGITS: usize = 10;
 
-/// What begins a record of the binary form that holds text.
+/// The first byte of a record of the binary form that holds text.
 const STRING: u8 = 0;
 
-/// What begins a record of the binary form that holds bytes.
+/// The first byte of a record of the binary form that holds bytes.
 const BINARY: u8 = 1;
 
-/// What ends the length in the binary form.
+/// The byte after the length in the binary form.
 const END_OF_LENGTH: u8 = 0xff;
 
-/// One record: what stands behind its length.
+/// One record without its length.
 #[derive(Debug, Clone, Copy)]
 enum Record<'a> {
     Text(&'a str),
@@ -34,14 +34,14 @@ enum Record<'a> {
 }
 
 impl Record<'_> {
-    /// Whether the packet keeps the server busy for nothing: a ping is answered, but an honest client sends one a
-    /// heartbeat.
+    /// Whether the packet only keeps the server busy. A ping counts although it is answered: an honest client sends one
+    /// for each heartbeat.
     fn is_idle(&self) -> bool {
         matches!(self, Self::Text(text) if text.is_empty() || text.starts_with(['0', '2', '3', '5', '6']))
     }
 }
 
-/// What has not been decoded of a body.
+/// The part of a body that has not been decoded yet.
 #[derive(Debug, Clone, Copy)]
 enum Rest<'a> {
     Text(&'a str),
@@ -56,7 +56,7 @@ impl<'a> Rest<'a> {
         }
     }
 
-    /// Takes the next record off the front.
+    /// Takes the first record.
     fn next(&mut self) -> Result<Record<'a>, DecodeError> {
         match self {
             Self::Text(rest) => {
@@ -68,7 +68,7 @@ impl<'a> Rest<'a> {
             }
             Self::Binary(rest) => {
                 let (kind, after) = rest.split_first().ok_or(DecodeError::Empty)?;
-                // The marker must come within the digits that a length may have.
+                // The end marker must come within the digits that a length may have.
                 let digits = after.iter().take(MAX_DIGITS + 1).position(|byte| *byte == END_OF_LENGTH);
                 let (length, after) = digits.and_then(|at| after.split_at_checked(at)).ok_or(DecodeError::Length)?;
                 let length = number(length.iter().copied())?;
@@ -86,8 +86,8 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// The number that `digits` (values, not characters) make. The reference takes whatever JavaScript reads as a number,
-/// `1e1` and `0x2` too; no encoder writes such.
+/// The number that `digits` (values, not characters) make. Node accepts everything that JavaScript reads as a number,
+/// also `1e1` and `0x2`, but no encoder writes those.
 fn number(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, DecodeError> {
     if digits.len() == 0 || digits.len() > MAX_DIGITS {
         return Err(DecodeError::Length);
@@ -99,8 +99,8 @@ fn number(digits: impl ExactSizeIterator<Item = u8>) -> Result<usize, DecodeErro
     number.and_then(|number| usize::try_from(number).ok()).ok_or(DecodeError::Length)
 }
 
-/// Splits `text` after so many UTF-16 code units, which is what JavaScript counts: a character beyond the basic plane
-/// is two. `None` when it is shorter, or the place is within such a character.
+/// Splits `text` after `units` UTF-16 code units, which is what JavaScript counts: a character beyond the basic plane
+/// is two. `None` when the text is shorter, or when the split would fall within such a character.
 fn split_units(text: &str, units: usize) -> Option<(&str, &str)> {
     let mut left = units;
     for (at, character) in text.char_indices() {
@@ -115,7 +115,7 @@ fn split_units(text: &str, units: usize) -> Option<(&str, &str)> {
 /// Decodes a body of the text form.
 ///
 /// # Errors
-/// When the body is not UTF-8, or is a flood of packets that cause nothing.
+/// When the body is not UTF-8, or has more than [`super::MAX_IDLE_PACKETS`] packets that have no effect.
 pub fn decode_text(body: &[u8]) -> Result<Packets<'_>, error::DecodeError> {
     Packets::new(Rest::Text(std::str::from_utf8(body).map_err(|_| error::DecodeError::Utf8)?))
 }
@@ -123,14 +123,14 @@ pub fn decode_text(body: &[u8]) -> Result<Packets<'_>, error::DecodeError> {
 /// Decodes a body of the binary form.
 ///
 /// # Errors
-/// When the body is a flood of packets that cause nothing.
+/// When the body has more than [`super::MAX_IDLE_PACKETS`] packets that have no effect.
 pub fn decode_binary(body: &[u8]) -> Result<Packets<'_>, error::DecodeError> {
     Packets::new(Rest::Binary(body))
 }
 
-/// The packets of one v3 payload, in order. Ends after the first packet that is at fault (those before it have been
-/// given out), and after a close packet. A record of length 0 is passed over in
-/// the text form, and a fault in the binary one, as in the reference.
+/// The packets of one v3 payload, in order. Ends after the first faulty packet (the packets before it have been
+/// returned) and after a close packet. A record of length 0 is skipped in the text form and an error in the binary
+/// form, as in the reference.
 #[derive(Debug, Clone)]
 pub struct Packets<'a> {
     rest: Option<Rest<'a>>,
@@ -160,7 +160,7 @@ impl<'a> Iterator for Packets<'a> {
                     self.rest = Some(rest);
                     continue;
                 }
-                // The whole of an honest body: what a client sends that has nothing to say.
+                // A client with nothing to say sends this record and nothing else.
                 Ok(Record::Text("")) => return None,
                 Ok(Record::Text(text)) => packet::v3::decode(text),
                 Ok(Record::Bytes(bytes)) => packet::v3::binary(bytes),
@@ -183,7 +183,7 @@ pub(crate) fn push_text(packet: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(packet);
 }
 
-/// Appends one packet in the binary form; `packet` in pieces.
+/// Appends one packet, given in two pieces, in the binary form.
 pub(crate) fn push_binary(is_text: bool, packet: [&[u8]; 2], out: &mut Vec<u8>) {
     let len: usize = packet.iter().map(|piece| piece.len()).sum();
     out.push(if is_text { STRING } else { BINARY });
@@ -192,7 +192,7 @@ pub(crate) fn push_binary(is_text: bool, packet: [&[u8]; 2], out: &mut Vec<u8>) 
     packet.iter().for_each(|piece| out.extend_from_slice(piece));
 }
 
-/// How many UTF-16 code units the UTF-8 text has: one for each character, two for those of four bytes.
+/// How many UTF-16 code units the UTF-8 text has: two for each character of four bytes, one for each other.
 fn utf16_len(text: &[u8]) -> usize {
     text.iter().map(|byte| usize::from(byte & 0xc0 != 0x80) + usize::from(*byte >= 0xf0)).sum()
 }

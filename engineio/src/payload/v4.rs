@@ -1,4 +1,4 @@
-//! Several packets in one HTTP body, as Engine.IO protocol v4 writes them: in text form, with 0x1e between them. Engine.IO
+//! Several packets in one HTTP body, as Engine.IO protocol v4 writes them: in text form, separated by 0x1e. Engine.IO
 //! protocol v4, "Packet encoding", "Payload".
 
 use std::iter::FusedIterator;
@@ -9,11 +9,11 @@ use crate::packet::{self, Inbound};
 /// The byte between two packets: U+001E, record separator.
 pub const SEPARATOR: u8 = 0x1e;
 
-/// Decodes the body of a POST: checks it as a whole, and gives its packets one by one.
+/// Decodes the body of a POST: checks it as a whole, then returns its packets one by one.
 ///
 /// # Errors
-/// When the body is not UTF-8, or is a flood of packets that cause nothing. An empty body is one empty packet, so
-/// the fault shows at the first packet.
+/// When the body is not UTF-8, or has more than [`super::MAX_IDLE_PACKETS`] packets that have no effect. An empty body
+/// is one empty packet, so its error comes with the first packet.
 pub fn decode(body: &[u8]) -> Result<Packets<'_>, DecodeError> {
     let text = std::str::from_utf8(body).map_err(|_| DecodeError::Utf8)?;
     if idle_packets(text).nth(MAX_IDLE_PACKETS).is_some() {
@@ -26,25 +26,25 @@ fn idle_packets(text: &str) -> impl Iterator<Item = &str> {
     text.split(char::from(SEPARATOR)).filter(|packet| packet.starts_with(['0', '3', '5', '6']))
 }
 
-/// The packets of one payload, in order. Ends after the first packet that is at fault (those before it have been
-/// given out), and after a close packet: nothing behind it counts.
+/// The packets of one payload, in order. Ends after the first faulty packet (the packets before it have been returned),
+/// and after a close packet, since nothing after it counts.
 ///
-/// A caller that stops early goes on later with [`remainder`](Self::remainder) and [`resume`](Self::resume).
+/// A caller that stops early continues later with [`remainder`](Self::remainder) and [`resume`](Self::resume).
 #[derive(Debug, Clone)]
 pub struct Packets<'a> {
-    /// What follows the last separator passed. `Some("")` is an empty packet still to come, `None` the end.
+    /// What follows the last separator read. `Some("")` is an empty packet still to come, `None` the end.
     rest: Option<&'a str>,
 }
 
 impl<'a> Packets<'a> {
-    /// Goes on with what an earlier walk left over. That text was checked by [`decode`]; nothing is checked twice.
+    /// Continues with what an earlier iteration left over. [`decode`] has checked that text; nothing is checked twice.
     #[must_use]
     pub const fn resume(remainder: &'a str) -> Self {
         Self { rest: Some(remainder) }
     }
 
-    /// What has not been decoded yet, or `None` when the walk is over: always the end of the body, so its length
-    /// tells the offset.
+    /// What has not been decoded yet, or `None` at the end. It is always the end of the body, so its length tells the
+    /// offset.
     #[must_use]
     pub const fn remainder(&self) -> Option<&'a str> {
         self.rest
@@ -79,14 +79,14 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// A body of at most `max` bytes, unless its only packet is longer than that.
+    /// Builds a body of at most `max` bytes. Only a single packet may be longer.
     #[must_use]
     pub const fn new(max: usize) -> Self {
         Self { body: Vec::new(), max, empty: true }
     }
 
-    /// Appends one packet. `false`: it would push the body over its limit, and nothing was written; it begins the
-    /// next body. The first packet is always taken, or a long one could never leave.
+    /// Appends one packet. `false` means that the packet would push the body over its limit: nothing was written, and
+    /// the packet begins the next body. The first packet is always accepted, or a long one could never leave.
     #[must_use]
     pub fn push(&mut self, packet: &[u8]) -> bool {
         if self.empty {
@@ -103,7 +103,7 @@ impl Encoder {
         true
     }
 
-    /// Whether no packet was taken yet.
+    /// Whether no packet has been appended yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.empty
@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::type_complexity, reason = "the rows of a table")]
-    fn walks_a_body_up_to_its_first_fault() {
+    fn reads_a_body_up_to_its_first_fault() {
         const EMPTY: Result<Inbound<'static>, packet::DecodeError> = Err(packet::DecodeError::Empty);
         const UNKNOWN: Result<Inbound<'static>, packet::DecodeError> = Err(packet::DecodeError::UnknownType);
         const BASE64: Result<Inbound<'static>, packet::DecodeError> = Err(packet::DecodeError::Base64);
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_a_flood_of_packets_that_cause_nothing() {
+    fn refuses_a_flood_of_packets_without_effect() {
         for idle in ["0", "3", "5", "6", "3probe"] {
             let body = |n: usize| vec![idle; n].join("\x1e");
             assert_eq!(decode(body(MAX_IDLE_PACKETS).as_bytes()).unwrap().count(), MAX_IDLE_PACKETS);
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn goes_on_where_it_stopped() {
+    fn continues_where_it_stopped() {
         let body = (0..200).map(|n| format!("4{n}")).collect::<Vec<_>>().join("\x1e");
         let mut given = Vec::new();
         let mut packets = decode(body.as_bytes()).unwrap();
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_packet_at_a_turn_s_end_is_not_lost() {
+    fn an_empty_packet_at_the_end_of_a_turn_is_not_lost() {
         let mut packets = decode(b"4a\x1e").unwrap();
         assert_eq!(packets.next(), Some(text("a")));
         assert_eq!(packets.remainder(), Some(""));
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(messages in proptest::collection::vec("[^\x1e]*", 1..20)) {
+        fn encoded_messages_are_decoded(messages in proptest::collection::vec("[^\x1e]*", 1..20)) {
             let mut encoder = Encoder::new(usize::MAX);
             for message in &messages {
                 let mut packet = Vec::new();
@@ -236,7 +236,7 @@ mod tests {
         }
 
         #[test]
-        fn no_body_panics_and_every_walk_ends(
+        fn no_body_panics_and_every_iteration_ends(
             body in proptest::collection::vec(prop_oneof![Just(SEPARATOR), b'0'..=b'7', any::<u8>()], 0..200),
         ) {
             if let Ok(packets) = decode(&body) {

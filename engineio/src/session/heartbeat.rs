@@ -7,11 +7,11 @@
 //!                                        v
 //!                                      over
 //! ```
-//! In v3 the client pings, and the server only minds that it does: `Listening` until `ping_interval` and `ping_timeout`
-//! together have passed since the handshake or the last ping.
+//! In v3 the client pings, and the server only checks that it does: `Listening` until `ping_interval` plus
+//! `ping_timeout` have passed since the handshake or the last ping.
 //!
-//! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so that a timer that
-//! is a little late does not lengthen a session's life.
+//! Deadlines count from the handshake or the pong, not from when a timer happened to fire, so a timer that is a little
+//! late does not lengthen a session's life.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::Protocol;
 pub struct Intervals {
     /// From a pong (or the handshake) to the next ping.
     pub ping_interval: Duration,
-    /// From a ping to the latest moment of its pong.
+    /// From a ping to the latest time of its pong.
     pub ping_timeout: Duration,
 }
 
@@ -39,11 +39,11 @@ pub(super) enum Beat {
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Heartbeat {
-    /// The next ping is due then.
+    /// The next ping is due at this time.
     Resting { ping_at: Instant },
-    /// A ping is out; the pong must come by then.
+    /// A ping was sent; the pong must come by this time.
     Awaiting { pong_by: Instant, refreshed: bool, forgiven: bool },
-    /// The client's next ping must come by then (v3).
+    /// The client's next ping must come by this time (v3).
     Listening { ping_by: Instant, forgiven: bool },
 }
 
@@ -65,8 +65,8 @@ impl Heartbeat {
         }
     }
 
-    /// Whether this was the pong that was awaited. An unsolicited one is legal and changes nothing: the ping
-    /// that is due stays due.
+    /// Whether this was the pong that was awaited. An unsolicited pong is legal and changes nothing: the next ping
+    /// stays due.
     pub(super) fn on_pong(&mut self, now: Instant, intervals: Intervals) -> bool {
         let awaited = matches!(self, Self::Awaiting { .. });
         if awaited {
@@ -80,7 +80,7 @@ impl Heartbeat {
         *self = Self::start(now, intervals, Protocol::V3);
     }
 
-    /// Any packet is a sign of life, once per ping (the reference since 6.6.11): a big upload may hold up the pong.
+    /// Any packet is a sign of life, once per ping (as in Node since 6.6.11): a big upload may hold up the pong.
     pub(super) fn on_packet(&mut self, now: Instant, intervals: Intervals) {
         if let Self::Awaiting { pong_by, refreshed: refreshed @ false, .. } = self {
             *pong_by = now + intervals.ping_timeout;
@@ -88,8 +88,7 @@ impl Heartbeat {
         }
     }
 
-    /// The peer cannot be heard just now for a reason of our own (we do not read from it): its pong, or ping, gets more
-    /// time.
+    /// We do not read from the peer just now, for a reason of our own: its pong, or ping, gets more time.
     pub(super) fn excuse(&mut self, now: Instant, intervals: Intervals) {
         match self {
             Self::Resting { .. } => {}
@@ -98,8 +97,8 @@ impl Heartbeat {
         }
     }
 
-    /// The process stood still, so what the peer sent in time may lie unread: a deadline that has passed gives half of
-    /// `ping_timeout` more, once; by then it is read.
+    /// The process stalled, so what the peer sent in time may not be read yet. A deadline that has passed is extended
+    /// once, by half of `ping_timeout`; by then it is read.
     pub(super) fn forgive(&mut self, now: Instant, intervals: Intervals) {
         if let Self::Awaiting { pong_by: by, forgiven: forgiven @ false, .. }
         | Self::Listening { ping_by: by, forgiven: forgiven @ false } = self
@@ -116,7 +115,7 @@ impl Heartbeat {
         }
         match *self {
             Self::Resting { ping_at } => {
-                // A process that stood still must not blame its peers: half of the time is theirs in any case.
+                // A process that stalled must not blame its peers: they have half of the time in any case.
                 let pong_by = (ping_at + intervals.ping_timeout).max(now + intervals.ping_timeout / 2);
                 *self = Self::Awaiting { pong_by, refreshed: false, forgiven: false };
                 Beat::Ping

@@ -6,11 +6,11 @@
 //!      \___________________ ws open ____________________________________________________/     |
 //!    any state -- ping timeout | packet 1 | protocol error | limit --> Err(CloseReason): over <---+
 //! ```
-//! The contract: `handle_*` takes an input and the time, and returns at most one [`SessionEvent`]; `Err` ends the session, and
-//! nothing may be handed to it afterwards. [`Session::poll_timeout`] says when [`Session::handle_timeout`] wants to be
-//! called; calling it early is harmless, calling it late only makes things late.
+//! The contract: `handle_*` takes an input and the time, and returns at most one [`SessionEvent`]. `Err` ends the
+//! session; nothing may be passed to it afterwards. [`Session::poll_timeout`] says when [`Session::handle_timeout`]
+//! wants to be called. Calling it early is harmless; calling it late only delays things.
 //!
-//! Left to the caller: bytes (the codecs [`crate::ws`], [`crate::payload`]), queues, and the handler above.
+//! The caller provides bytes (the codecs [`crate::ws`] and [`crate::payload`]), queues, and the handler above.
 
 mod heartbeat;
 mod upgrade;
@@ -35,7 +35,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The name in the query and in the reference's API.
+    /// The name in the query and in Node's API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,17 +48,17 @@ impl Transport {
 /// What the caller has to do after an input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum SessionEvent<'i> {
-    /// Hand this to the application.
+    /// Pass this to the application.
     Message(Message<'i>),
     /// The pong came: the next ping is due at [`Session::next_beat`].
     Pong,
     /// Send a ping on the session's transport.
     Ping,
-    /// Answer the client's ping with a pong of the same data (v3); its next one is due at [`Session::next_beat`].
+    /// Answer the client's ping with a pong with the same data (v3); its next ping is due at [`Session::next_beat`].
     Answer(&'i str),
-    /// Release a waiting poll with a noop packet; without one nothing is to be done.
+    /// Answer a waiting poll with a noop packet; without a waiting poll do nothing.
     Noop,
-    /// The probing WebSocket took too long: close it, the session lives on.
+    /// The probing WebSocket took too long: close it. The session lives on.
     UpgradeExpired,
 }
 
@@ -114,8 +114,8 @@ impl Session {
         self.upgrade.deadline().map_or(heartbeat, |upgrade| upgrade.min(heartbeat))
     }
 
-    /// When the heartbeat is due, an upgrade left aside: the next ping, or the latest moment of the awaited pong; in v3
-    /// the latest moment of the client's next ping.
+    /// When the heartbeat is due, whatever the upgrade is waiting for: the time of the next ping, or the latest time of
+    /// the awaited pong. In v3 it is the latest time of the client's next ping.
     #[must_use]
     pub const fn next_beat(&self) -> Instant {
         self.heartbeat.deadline()
@@ -140,15 +140,16 @@ impl Session {
             }
             Inbound::Pong(_) if self.protocol == Protocol::V3 => Err(CloseReason::TransportError),
             Inbound::Pong(_) => Ok(self.heartbeat.on_pong(now, self.intervals).then_some(SessionEvent::Pong)),
-            // Known packets that mean nothing here are ignored, as by Node.
+            // Known packets that mean nothing here are ignored, as Node does.
             Inbound::Upgrade | Inbound::Noop => Ok(None),
-            // In v4 only the server pings: the reference treats a client's ping as a transport error.
+            // In v4 only the server pings: Node treats a client's ping as a transport error.
             Inbound::Ping(_) => Err(CloseReason::TransportError),
             Inbound::Close => Err(CloseReason::TransportClose),
         }
     }
 
-    /// A deadline that [`Session::poll_timeout`] named has come. At most one event a call: call until it returns `None`.
+    /// A deadline that [`Session::poll_timeout`] named has come. Each call returns at most one event: call it until it
+    /// returns `None`.
     ///
     /// # Errors
     /// [`CloseReason::PingTimeout`].
@@ -171,13 +172,13 @@ impl Session {
         self.heartbeat.excuse(now, self.intervals);
     }
 
-    /// The caller stood still until now: a deadline of the peer's that passed meanwhile says nothing of the peer, whose
-    /// pong, or ping, may lie unread. It gets half of `ping_timeout` once more.
-    pub fn forgive_standstill(&mut self, now: Instant) {
+    /// The caller stalled until now. The peer's pong, or ping, may have arrived in time and not be read yet, so a
+    /// deadline that passed meanwhile is extended once, by half of `ping_timeout`.
+    pub fn forgive_stall(&mut self, now: Instant) {
         self.heartbeat.forgive(now, self.intervals);
     }
 
-    /// Whether a ping is out whose pong has not come; never in v3.
+    /// Whether a ping was sent whose pong has not come; never in v3.
     #[must_use]
     pub const fn awaits_pong(&self) -> bool {
         matches!(self.heartbeat, Heartbeat::Awaiting { .. })
@@ -211,7 +212,7 @@ impl Session {
 
     /// A WebSocket handshake names this session.
     ///
-    /// # Errors
+    /// [`UpgradeError::Taken`]: close that WebSocket; this session is not disturbed.
     /// [`UpgradeError::Taken`]: that WebSocket is to be closed, this session is not disturbed.
     pub fn begin_upgrade(&mut self, now: Instant, timeout: Duration) -> Result<(), UpgradeError> {
         if self.transport == Transport::WebSocket || !self.upgrade.is_idle() {
@@ -224,7 +225,7 @@ impl Session {
     /// A packet on the probing WebSocket.
     ///
     /// # Errors
-    /// The upgrade is over; polling lives on.
+    /// The upgrade has failed; polling lives on.
     pub fn handle_probe(&mut self, now: Instant, packet: &Inbound<'_>) -> Result<ProbeStep, UpgradeError> {
         let probe = self.upgrade.on_packet(now, packet)?;
         if probe == ProbeStep::Upgraded {

@@ -31,7 +31,7 @@ impl Bench {
     }
 
     fn forgive(&mut self) {
-        self.session.forgive_standstill(self.now);
+        self.session.forgive_stall(self.now);
     }
 
     fn receive<'i>(&mut self, text: &'i str) -> Result<Option<SessionEvent<'i>>, CloseReason> {
@@ -64,7 +64,7 @@ fn a_missing_pong_ends_the_session_at_interval_plus_timeout_even_when_the_ping_w
 }
 
 #[test]
-fn after_a_standstill_the_peer_still_has_half_the_timeout() {
+fn after_a_stall_the_peer_still_has_half_the_timeout() {
     let mut bench = Bench::new(Transport::Polling);
     assert_eq!(bench.advance(60_000).timeout(), Ok(Some(SessionEvent::Ping)));
     assert_eq!(bench.timeout(), Ok(None));
@@ -73,7 +73,7 @@ fn after_a_standstill_the_peer_still_has_half_the_timeout() {
 }
 
 #[test]
-fn after_a_standstill_a_pong_that_may_lie_unread_has_half_the_timeout_once_more() {
+fn after_a_stall_an_unread_pong_has_half_the_timeout_once_more() {
     let mut bench = Bench::new(Transport::WebSocket);
     bench.advance(300).timeout().unwrap();
     bench.advance(60_000).forgive();
@@ -85,11 +85,11 @@ fn after_a_standstill_a_pong_that_may_lie_unread_has_half_the_timeout_once_more(
     bench.advance(1).forgive();
     assert_eq!(bench.session.next_beat(), bench.now + Duration::from_millis(100));
     bench.advance(100).forgive();
-    assert_eq!(bench.timeout(), Err(CloseReason::PingTimeout), "once a ping");
+    assert_eq!(bench.timeout(), Err(CloseReason::PingTimeout), "once for each ping");
 }
 
 #[test]
-fn after_a_standstill_a_ping_that_may_lie_unread_has_half_the_timeout_once_more() {
+fn after_a_stall_an_unread_ping_has_half_the_timeout_once_more() {
     let mut bench = Bench::v3(Transport::Polling);
     bench.advance(500).forgive();
     assert_eq!(bench.timeout(), Ok(None));
@@ -97,7 +97,7 @@ fn after_a_standstill_a_ping_that_may_lie_unread_has_half_the_timeout_once_more(
     bench.advance(600).forgive();
     assert_eq!(bench.timeout(), Ok(None));
     bench.advance(100).forgive();
-    assert_eq!(bench.timeout(), Err(CloseReason::PingTimeout), "once a ping");
+    assert_eq!(bench.timeout(), Err(CloseReason::PingTimeout), "once for each ping");
 }
 
 #[test]

@@ -22,12 +22,12 @@ pub enum UpgradeError {
     /// Another WebSocket of this session is being probed, or the session is on WebSocket already.
     #[error("the session has a WebSocket already")]
     Taken,
-    /// The client sent something else than the probe, or than packet `5` after it.
-    #[error("not the packet an upgrade asks for")]
+    /// The client sent something other than the probe, or than packet `5` after it.
+    #[error("not the packet that the upgrade expects")]
     UnexpectedPacket,
 }
 
-/// What a packet on the probing WebSocket leads to.
+/// What to do about a packet on the probing WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeStep {
     /// Answer `3probe` on the WebSocket.
@@ -72,7 +72,7 @@ impl Upgrade {
                 *self = Self::Probed { deadline, noop_at: now + NOOP_INTERVAL };
                 Ok(ProbeStep::Pong)
             }
-            // Asked again it answers again, as the reference does.
+            // A repeated probe is answered again, as Node does.
             (Self::Probed { .. }, Inbound::Ping("probe")) => Ok(ProbeStep::Pong),
             (Self::Probed { .. }, Inbound::Upgrade) => {
                 *self = Self::Idle;

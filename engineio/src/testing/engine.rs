@@ -21,12 +21,12 @@ pub(super) struct InFlight {
     pub(super) message: ShardMessage,
 }
 
-/// What shards have sent each other, in the order in which they did.
+/// The messages that shards have sent each other, in the order in which they were sent.
 pub(super) type Mailbox = Rc<RefCell<VecDeque<InFlight>>>;
 
 type CloseWatch = Box<dyn FnMut(ConnKey, CloseReason)>;
 
-/// A session, and what it was sent. It is kept when the session has ended.
+/// A session and what was sent to it. It is kept after the session has ended.
 #[derive(Debug, Default)]
 struct Session {
     closed: bool,
@@ -34,15 +34,15 @@ struct Session {
     sent: Vec<SharedFrame>,
     /// The peer reads nothing: what is sent stays queued.
     stalled: bool,
-    /// Bytes of frames.
+    /// Bytes of the queued frames.
     queued: usize,
 }
 
 /// The [`Outbox`] of one shard, without sockets.
 ///
-/// Its clock stands still until the test moves it ([`Engine::advance`]), and its random bytes are the same in every run.
-/// A peer takes whatever it is sent, unless the test says otherwise ([`Engine::stop_reading`]). Frames, closes, shard messages
-/// and jobs are recorded. A test that drives a handler by [`Shard`](super::Shard) uses the engine to look at them.
+/// Its clock stands still until the test moves it ([`Engine::advance`]), and its random bytes are the same in every
+/// run. A peer reads everything it is sent, unless the test says otherwise ([`Engine::stop_reading`]). Frames, closes,
+/// shard messages and jobs are recorded. A test that drives a handler with [`Shard`](super::Shard) inspects them here.
 pub struct Engine {
     now: Instant,
     shard: u16,
@@ -73,13 +73,13 @@ impl Default for Engine {
 }
 
 impl Engine {
-    /// The engine of a server's only shard, with the limits of [`Config::default`].
+    /// The engine of a server with one shard, with the limits of [`Config::default`].
     #[must_use]
     pub fn new() -> Self {
         Self::of_shard(0, 1)
     }
 
-    /// The engine of shard number `shard` of `shards`. Each shard has random bytes of its own.
+    /// The engine of shard number `shard` of `shards`. Each shard has different random bytes.
     ///
     /// # Panics
     /// When there is no such shard.
@@ -88,7 +88,7 @@ impl Engine {
         Self::with_mailbox(shard, shards, Instant::now(), Mailbox::default())
     }
 
-    /// The engine of a shard among others on the same clock, to which its messages go.
+    /// The engine of one of several shards on the same clock. Its messages go to `mailbox`.
     pub(super) fn with_mailbox(shard: u16, shards: u16, now: Instant, mailbox: Mailbox) -> Self {
         assert!(shard < shards, "shard {shard} of {shards} does not exist");
         let Config { outbound_soft, outbound_hard, max_jobs, .. } = Config::default();
@@ -117,112 +117,112 @@ impl Engine {
         self
     }
 
-    /// Other random bytes from now on; the same seed gives the same ones.
+    /// Restarts the random bytes from `seed`; the same seed gives the same bytes.
     pub const fn seed(&mut self, seed: u64) {
         self.random = seed;
     }
 
-    /// Time passes. Nobody is called: see [`Shard::advance`](super::Shard::advance).
+    /// Moves the clock forward by `time`. Calls no handler: see [`Shard::advance`](super::Shard::advance).
     pub fn advance(&mut self, time: Duration) {
         self.now += time;
     }
 
-    /// The time becomes `now`, unless it is later.
+    /// Sets the clock to `now`, unless it is later already.
     pub(super) fn advance_to(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
 
-    /// Adds a session. No handler hears of it: see [`Shard::open`](super::Shard::open).
+    /// Adds a session. Calls no handler: see [`Shard::open`](super::Shard::open).
     pub fn open(&mut self) -> ConnKey {
         let conn = ConnKey::new(self.keys.insert(()));
         self.sessions.insert(conn, Session::default());
         conn
     }
 
-    /// What is sent to the session from now on is recorded in the form that such a peer gets.
+    /// Sets the form in which frames to this session are recorded from now on.
     pub fn set_wire(&mut self, conn: ConnKey, wire: Wire) {
         self.session(conn).wire = wire;
     }
 
-    /// The peer reads nothing from now on, so what is sent stays queued, and the limits of the queue count.
+    /// From now on the peer reads nothing: frames stay queued, and the limits of the queue apply.
     pub fn stop_reading(&mut self, conn: ConnKey) {
         self.session(conn).stalled = true;
     }
 
-    /// The peer reads nothing, and so many bytes are queued for it.
+    /// The peer reads nothing, and `bytes` bytes are queued for it.
     pub fn set_queued(&mut self, conn: ConnKey, bytes: usize) {
         let session = self.session(conn);
         (session.stalled, session.queued) = (true, bytes);
     }
 
-    /// The peer reads all that is queued, and whatever it is sent from now on.
+    /// The peer reads everything that is queued, and whatever is sent to it from now on.
     pub fn resume_reading(&mut self, conn: ConnKey) {
         let session = self.session(conn);
         (session.stalled, session.queued) = (false, 0);
     }
 
-    #[expect(clippy::expect_used, reason = "a test that names a session which never was is wrong")]
+    #[expect(clippy::expect_used, reason = "only a faulty test names a session that was never opened")]
     fn session(&mut self, conn: ConnKey) -> &mut Session {
         self.sessions.get_mut(&conn).expect("a session that was opened")
     }
 
-    /// Whether the session was opened and not closed since, by whichever side.
+    /// Whether the session is open: neither side has closed it.
     #[must_use]
     pub fn is_open(&self, conn: ConnKey) -> bool {
         self.sessions.get(&conn).is_some_and(|session| !session.closed)
     }
 
-    /// How many sessions there are of which the handler has not been told that they ended.
+    /// How many sessions there are whose end has not been reported to the handler.
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.keys.len()
     }
 
-    /// The frames that the session was sent and that were not taken yet. They stay when it is closed.
+    /// The frames that were sent to the session and not taken by the test yet. They remain after it is closed.
     #[must_use]
     pub fn sent(&self, conn: ConnKey) -> &[SharedFrame] {
         self.sessions.get(&conn).map_or(&[], |session| &session.sent)
     }
 
-    /// Takes the frames that the session was sent.
+    /// Takes the frames that were sent to the session.
     pub fn take_sent(&mut self, conn: ConnKey) -> Vec<SharedFrame> {
         self.sessions.get_mut(&conn).map(|session| std::mem::take(&mut session.sent)).unwrap_or_default()
     }
 
-    /// Takes the frames that the session was sent, each as text: its packets as they would stand in the body of a poll, where
-    /// binary is `b` and base64, and the byte 0x1e stands between packets.
+    /// Takes the frames that were sent to the session, each as text: its packets as in the body of a poll, binary as
+    /// `b` and base64, with the byte 0x1e between packets.
     ///
     /// # Panics
     /// When a frame is not UTF-8.
     pub fn take_sent_text(&mut self, conn: ConnKey) -> Vec<String> {
-        #[expect(clippy::expect_used, reason = "a frame that is no text fails the test")]
+        #[expect(clippy::expect_used, reason = "a frame that is not text fails the test")]
         let text = |frame: SharedFrame| String::from_utf8(frame.polling().to_vec()).expect("packets as text");
         self.take_sent(conn).into_iter().map(text).collect()
     }
 
-    /// Has `watch` called at the moment when a session is closed. The handler hears of it later, after the call in which it
-    /// was closed.
+    /// Sets a function that is called at the moment when a session is closed. The handler is told later, after the call
+    /// in which it was closed.
     pub fn watch_closes(&mut self, watch: impl FnMut(ConnKey, CloseReason) + 'static) {
         self.watch = Some(Box::new(watch));
     }
 
-    /// Takes a session that was closed and of which the handler has not been told; the last one first, as the engine does.
-    /// [`Engine::forget`] is to be called when the handler has been told.
+    /// Takes a closed session whose end has not been reported to the handler; the last one first, as the engine does.
+    /// Call [`Engine::forget`] after reporting it.
     pub fn pop_closed(&mut self) -> Option<(ConnKey, CloseReason)> {
         self.closed.pop()
     }
 
-    /// The handler has been told that the session ended: the next session may get its index. What it was sent stays.
+    /// Frees the index of a session whose end was reported: the next session may get it. The frames sent to it remain.
     pub fn forget(&mut self, conn: ConnKey) {
         self.keys.remove(conn.0);
     }
 
-    /// Takes the messages that were sent to shards and not delivered, each with the shard that it goes to, in order.
+    /// Takes the messages that were sent to shards and not delivered, in order, each with its target shard.
     pub fn take_shard_messages(&mut self) -> Vec<(u16, ShardMessage)> {
         self.mailbox.borrow_mut().drain(..).map(|InFlight { to, message, .. }| (to, message)).collect()
     }
 
-    /// The jobs that were started and not run, in the order in which they were started.
+    /// The jobs that were started and have not run, in the order in which they were started.
     pub fn jobs(&self) -> impl ExactSizeIterator<Item = JobId> {
         self.jobs.iter().map(|(id, _)| *id)
     }
@@ -233,7 +233,7 @@ impl Engine {
         self.jobs.remove(index).map(|(_, job)| job)
     }
 
-    /// Puts a job back that is not done.
+    /// Puts back a job that is not finished.
     pub(super) fn put_back(&mut self, id: JobId, job: Job) {
         self.jobs.push_back((id, job));
     }
@@ -253,7 +253,7 @@ impl Outbox for Engine {
     }
 
     /// # Panics
-    /// When there is no such shard. The engine proper drops the message, and logs that.
+    /// When there is no such shard. The real engine drops the message and logs it.
     fn send_to_shard(&mut self, shard: u16, message: ShardMessage) {
         assert!(shard < self.shards, "a message to shard {shard}, which does not exist");
         self.mailbox.borrow_mut().push_back(InFlight { from: self.shard, to: shard, message });
@@ -281,7 +281,7 @@ impl Outbox for Engine {
         let session = self.sessions.get_mut(&conn).filter(|session| !session.closed).ok_or(SendError::Closed)?;
         let frame = frame.adapt(session.wire);
         let len = frame.websocket().len();
-        // One frame larger than the limit is taken when the queue is empty.
+        // One frame larger than the limit is accepted when the queue is empty.
         if session.queued > 0 && session.queued + len > self.hard {
             self.close(conn, CloseReason::SlowConsumer);
             return Err(SendError::Full);

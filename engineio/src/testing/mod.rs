@@ -1,8 +1,8 @@
-//! A test kit for handlers: an engine without sockets, threads and time.
+//! A test kit for handlers: an engine without sockets, threads or a real clock.
 //!
-//! A handler gets all it needs by arguments, so a test can be its engine. The kit is that engine. A test opens sessions,
-//! sends messages as a client would, lets time pass, and looks at what the handler sent. Everything happens on the test's
-//! thread when the test says so, so a test never waits and always takes the same course.
+//! A handler gets everything it needs as arguments, so a test can act as its engine. This kit is such an engine. A test
+//! opens sessions, sends messages as a client would, moves the clock, and looks at what the handler sent. Everything
+//! happens on the test's thread when the test says so. So a test never waits, and always runs the same way.
 //!
 //! ```
 //! use std::time::{Duration, Instant};
@@ -40,7 +40,7 @@
 //! | [`Shard`] | a handler and its engine; calls the handler as the engine would |
 //! | [`Shards`] | several of them; the test chooses which message between shards arrives next |
 //!
-//! What the kit leaves out is what a handler cannot see: transports, packets of Engine.IO other than messages, heartbeats.
+//! The kit leaves out what a handler cannot see: transports, Engine.IO packets other than messages, and heartbeats.
 
 mod engine;
 mod shard;

@@ -16,18 +16,18 @@ use crate::{
     session::Transport,
 };
 
-/// So often a handler may be called for a deadline before the test is taken to hang.
+/// How many times in a row a handler may be called for a deadline before the test counts as hanging.
 const DEADLINES: usize = 1_000_000;
 
-/// A handler and its engine. It calls the handler as the engine would: a session that is closed in a call is reported after
-/// the call, and gets no more messages.
+/// A handler and its engine. It calls the handler as the real engine would: the end of a session that is closed in a
+/// call is reported after the call, and the session gets no more messages.
 ///
-/// The turn does not end by itself: [`Shard::end_turn`] ends it, and [`Shard::sent`] does so before it looks.
+/// The turn does not end by itself: [`Shard::end_turn`] ends it, and so does [`Shard::sent`] before it returns.
 #[derive(Debug)]
 pub struct Shard<H> {
     /// The handler.
     pub handler: H,
-    /// Its outbox, and the record of what it did.
+    /// The handler's outbox, which records what the handler did.
     pub engine: Engine,
     catches_panics: bool,
 }
@@ -39,25 +39,25 @@ impl<H: Handler> Shard<H> {
         Self::with_engine(handler, Engine::new())
     }
 
-    /// A shard with an engine that the test has set up.
+    /// A shard with an engine that the test has configured.
     #[must_use]
     pub const fn with_engine(handler: H, engine: Engine) -> Self {
         Self { handler, engine, catches_panics: false }
     }
 
-    /// From now on a panic of the handler in a call for a session ends that session with [`CloseReason::Internal`], as with
-    /// the engine proper. Otherwise it ends the test.
+    /// From now on a panic of the handler in a call for a session ends that session with [`CloseReason::Internal`], as
+    /// in the real engine. Without this the panic fails the test.
     #[must_use]
     pub const fn catching_panics(mut self) -> Self {
         self.catches_panics = true;
         self
     }
 
-    /// Opens a session by WebSocket.
+    /// Opens a session on WebSocket.
     ///
     /// # Panics
     /// When the handler refuses the handshake.
-    #[expect(clippy::panic, reason = "a refusal that the test does not expect fails it")]
+    #[expect(clippy::panic, reason = "an unexpected refusal fails the test")]
     pub fn open(&mut self) -> ConnKey {
         let (uri, headers) = (Uri::from_static("/engine.io/?EIO=4&transport=websocket"), HeaderMap::new());
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
@@ -68,10 +68,10 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Opens a session by this handshake.
+    /// Opens a session with this handshake.
     ///
     /// # Errors
-    /// The refusal of the handler.
+    /// The handler's refusal.
     pub fn open_with(&mut self, handshake: &Handshake<'_>) -> Result<ConnKey, Refusal> {
         self.handler.on_handshake(&mut self.engine, handshake)?;
         let conn = self.engine.open();
@@ -79,7 +79,7 @@ impl<H: Handler> Shard<H> {
         Ok(conn)
     }
 
-    /// The client sends a message. A session that is closed gets none.
+    /// The client sends a message. A closed session gets none.
     pub fn message(&mut self, conn: ConnKey, message: Message<'_>) {
         if self.engine.is_open(conn) {
             self.call_for(conn, |handler, engine| handler.on_message(engine, conn, message));
@@ -96,7 +96,7 @@ impl<H: Handler> Shard<H> {
         self.message(conn, Message::Binary(bytes.into()));
     }
 
-    /// The session ends, not by the handler: its client went, or the engine ended it.
+    /// Ends the session as the client or the engine would, not the handler.
     pub fn close(&mut self, conn: ConnKey, reason: CloseReason) {
         self.engine.close(conn, reason);
         self.report_closed();
@@ -108,14 +108,14 @@ impl<H: Handler> Shard<H> {
         self.report_closed();
     }
 
-    /// Something is done with the handler that is no call of the engine's.
+    /// Uses the handler in a way that is not a call of the engine.
     pub fn call<R>(&mut self, call: impl FnOnce(&mut H, &mut Engine) -> R) -> R {
         let result = call(&mut self.handler, &mut self.engine);
         self.report_closed();
         result
     }
 
-    /// A call of the handler for a session.
+    /// Calls the handler for a session.
     fn call_for(&mut self, conn: ConnKey, call: impl FnOnce(&mut H, &mut Engine)) {
         self.guarded(conn, call);
         self.report_closed();
@@ -130,7 +130,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Tells the handler of the sessions that were closed. Only needed after the engine was used directly.
+    /// Reports closed sessions to the handler. Needed only after the engine was used directly.
     pub fn report_closed(&mut self) {
         while let Some((conn, reason)) = self.engine.pop_closed() {
             self.guarded(conn, |handler, engine| handler.on_close(engine, conn, reason));
@@ -138,29 +138,29 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// The turn ends: the handler sends what it held back.
+    /// Ends the turn: the handler sends what it held back.
     ///
     /// # Panics
-    /// When the handler still holds something back then.
+    /// When the handler still holds something back after that.
     pub fn end_turn(&mut self) {
         if self.handler.wants_flush() {
             self.handler.on_flush(&mut self.engine);
             self.report_closed();
         }
-        assert!(!self.handler.wants_flush(), "the handler holds something back after a flush");
+        assert!(!self.handler.wants_flush(), "the handler holds frames back after a flush");
     }
 
-    /// Ends the turn, and takes what a session was sent since it was last taken: one text a frame, see
+    /// Ends the turn, and takes what was sent to a session since the last call: one text for each frame, see
     /// [`Engine::take_sent_text`].
     pub fn sent(&mut self, conn: ConnKey) -> Vec<String> {
         self.end_turn();
         self.engine.take_sent_text(conn)
     }
 
-    /// Time passes. The clock stops at each deadline of the handler, and the handler is called.
+    /// Moves the clock forward by `time`. It stops at each deadline of the handler, and the handler is called.
     ///
     /// # Panics
-    /// When the handler's deadline comes again and again without end.
+    /// When the handler's deadline is due again and again without end.
     #[expect(clippy::panic, reason = "it would hang otherwise")]
     pub fn advance(&mut self, time: Duration) {
         let until = self.engine.now() + time;
@@ -172,8 +172,8 @@ impl<H: Handler> Shard<H> {
         panic!("the deadline of the handler does not move");
     }
 
-    /// Moves the clock to the next deadline of the handler and calls it, if that is `until` at the latest. Otherwise moves the
-    /// clock to `until`, and returns `false`.
+    /// Moves the clock to the handler's next deadline and calls the handler, if the deadline is at or before `until`.
+    /// Otherwise moves the clock to `until` and returns `false`.
     pub(super) fn advance_to_deadline(&mut self, until: Instant) -> bool {
         let deadline = self.handler.poll_timeout().filter(|deadline| *deadline <= until);
         self.engine.advance_to(deadline.unwrap_or(until));
@@ -184,8 +184,9 @@ impl<H: Handler> Shard<H> {
         deadline.is_some()
     }
 
-    /// Runs a job that the handler started, and hands the handler the result. A future is polled once: `false` when it is not
-    /// done then, or when there is no such job. What the job's work panics with becomes [`JobPanicked`].
+    /// Runs a job that the handler started, and passes the result to the handler. A future is polled once. Returns
+    /// `false` when it is not done after that, or when there is no such job. A panic of the work becomes
+    /// [`JobPanicked`].
     pub fn run_job(&mut self, id: JobId) -> bool {
         let Some(job) = self.engine.take_job(id) else { return false };
         let result = match job.into_work() {

@@ -14,8 +14,9 @@ use crate::{Handler, Outbox};
 
 /// The shards of a server, on one clock. Index it with a shard's number.
 ///
-/// What they send each other is in flight until the test delivers it. Messages from one shard to another arrive in the order
-/// in which they were sent; beyond that the test chooses the order, and so can try any that may come about.
+/// Messages between shards are in flight until the test delivers them. Messages from one shard to another arrive in the
+/// order in which they were sent. Apart from that the test chooses the order, so it can try every order that is
+/// possible.
 #[derive(Debug)]
 pub struct Shards<H> {
     shards: Vec<Shard<H>>,
@@ -23,13 +24,13 @@ pub struct Shards<H> {
 }
 
 impl<H: Handler> Shards<H> {
-    /// So many shards, whose handlers `handler` makes from their numbers.
+    /// Makes `count` shards; `handler` makes each one's handler from its number.
     ///
     /// # Panics
     /// When `count` is 0.
     #[must_use]
     pub fn new(count: u16, mut handler: impl FnMut(u16) -> H) -> Self {
-        assert!(count > 0, "a server has a shard at least");
+        assert!(count > 0, "a server has at least one shard");
         let (now, in_flight) = (Instant::now(), Mailbox::default());
         let shards = (0..count)
             .map(|shard| {
@@ -41,7 +42,7 @@ impl<H: Handler> Shards<H> {
 
     /// How many shards there are.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "there is one at least")]
+    #[expect(clippy::len_without_is_empty, reason = "there is at least one")]
     pub fn len(&self) -> usize {
         self.shards.len()
     }
@@ -57,13 +58,13 @@ impl<H: Handler> Shards<H> {
         self.shards.iter_mut()
     }
 
-    /// From which shard to which messages are in flight; each pair once, in ascending order.
+    /// Between which shards messages are in flight, as (from, to): each pair once, in ascending order.
     #[must_use]
     pub fn in_flight(&self) -> BTreeSet<(u16, u16)> {
         self.in_flight.borrow().iter().map(|InFlight { from, to, .. }| (*from, *to)).collect()
     }
 
-    /// Delivers the first message from one shard to another that is in flight; `false` when there is none.
+    /// Delivers the first message in flight from one shard to another; `false` when there is none.
     pub fn deliver(&mut self, from: u16, to: u16) -> bool {
         let mut in_flight = self.in_flight.borrow_mut();
         let position = in_flight.iter().position(|message| (message.from, message.to) == (from, to));
@@ -72,13 +73,13 @@ impl<H: Handler> Shards<H> {
         self.hand_to_handler(message)
     }
 
-    /// Delivers the message that was sent first of all that are in flight; `false` when there is none.
+    /// Delivers the message in flight that was sent first; `false` when there is none.
     pub fn deliver_next(&mut self) -> bool {
         let message = self.in_flight.borrow_mut().pop_front();
         self.hand_to_handler(message)
     }
 
-    /// Delivers all messages in the order in which they were sent, and those that come of it.
+    /// Delivers all messages in the order in which they were sent, and the messages that this causes.
     pub fn deliver_all(&mut self) {
         while self.deliver_next() {}
     }
@@ -89,8 +90,8 @@ impl<H: Handler> Shards<H> {
         true
     }
 
-    /// Time passes on all shards. The clock stops at each deadline, the shard's handler is called, and all messages are
-    /// delivered.
+    /// Moves the clock of all shards forward by `time`. It stops at each deadline, the shard's handler is called, and
+    /// all messages are delivered.
     pub fn advance(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.advance_to_deadline(until) {
@@ -98,8 +99,8 @@ impl<H: Handler> Shards<H> {
         }
     }
 
-    /// Moves the clock to the next deadline of any shard and calls that one's handler, if the deadline is `until` at the latest.
-    /// Otherwise moves the clock to `until`, and returns `false`.
+    /// Moves the clock to the next deadline of any shard and calls that shard's handler, if the deadline is at or
+    /// before `until`. Otherwise moves the clock to `until` and returns `false`.
     pub fn advance_to_deadline(&mut self, until: Instant) -> bool {
         let deadlines = self.shards.iter().zip(0..);
         let deadlines = deadlines.filter_map(|(shard, number)| Some((shard.handler.poll_timeout()?, number)));
@@ -115,14 +116,14 @@ impl<H: Handler> Shards<H> {
 impl<H> Index<u16> for Shards<H> {
     type Output = Shard<H>;
 
-    #[expect(clippy::indexing_slicing, reason = "a test that names a shard which does not exist is wrong")]
+    #[expect(clippy::indexing_slicing, reason = "only a faulty test names a shard that does not exist")]
     fn index(&self, shard: u16) -> &Shard<H> {
         &self.shards[usize::from(shard)]
     }
 }
 
 impl<H> IndexMut<u16> for Shards<H> {
-    #[expect(clippy::indexing_slicing, reason = "a test that names a shard which does not exist is wrong")]
+    #[expect(clippy::indexing_slicing, reason = "only a faulty test names a shard that does not exist")]
     fn index_mut(&mut self, shard: u16) -> &mut Shard<H> {
         &mut self.shards[usize::from(shard)]
     }

@@ -1,4 +1,4 @@
-//! The kit keeps the engine's promises.
+//! The kit behaves as the real engine does.
 
 use std::{
     cell::RefCell,
@@ -12,7 +12,7 @@ use crate::{
     SharedFrame, Wire, job::JobPanicked,
 };
 
-/// Does what the text of a message says, and writes down what it is called for.
+/// Does what the text of a message says, and records its calls.
 #[derive(Default)]
 struct Puppet {
     calls: Vec<String>,
@@ -92,7 +92,7 @@ fn calls(shard: &mut Shard<Puppet>) -> Vec<String> {
 }
 
 #[test]
-fn a_close_is_reported_once_after_the_call_and_nothing_arrives_behind_it() {
+fn a_close_is_reported_once_after_the_call_and_nothing_arrives_after_it() {
     let mut shard = Shard::new(Puppet::default());
     let conn = shard.open();
     let closes = Rc::new(RefCell::new(Vec::new()));
@@ -105,7 +105,7 @@ fn a_close_is_reported_once_after_the_call_and_nothing_arrives_behind_it() {
     assert_eq!(calls(&mut shard), ["open 0", "message close", "close 0 forced close"]);
     assert_eq!(*closes.borrow(), [(conn, CloseReason::ForcedClose)]);
     assert_eq!((shard.sent(conn), shard.engine.sessions()), (vec![], 0));
-    // The index is free again, the key is not.
+    // The index is free again; the old key is not valid.
     let next = shard.open();
     assert_eq!(next.index(), conn.index());
     assert!(shard.engine.is_open(next) && !shard.engine.is_open(conn));
@@ -114,7 +114,7 @@ fn a_close_is_reported_once_after_the_call_and_nothing_arrives_behind_it() {
 }
 
 #[test]
-fn what_is_held_back_goes_when_the_turn_ends() {
+fn held_back_frames_leave_when_the_turn_ends() {
     let mut shard = Shard::new(Puppet::default());
     let conn = shard.open();
     shard.text(conn, "hold");
@@ -151,7 +151,7 @@ fn a_peer_that_does_not_read_is_first_not_writable_then_closed() {
     let config = crate::Config { outbound_soft: 10, outbound_hard: 20, ..crate::Config::default() };
     shard.engine = Engine::new().with_limits_of(&config);
     let conn = shard.open();
-    // WebSocket header and packet type are two bytes and one.
+    // The WebSocket header has two bytes, the packet type one.
     let seven = frame("1234");
     for _ in 0..5 {
         assert_eq!(shard.engine.send(conn, &seven), Ok(()));

@@ -1,24 +1,24 @@
-//! Close frames: which codes may stand in them, reading and writing them.
+//! Close frames: valid codes, encoding and decoding.
 //!
-//! When to send one is left to the session. RFC 6455 sections 5.5.1 and 7.4.
+//! The session decides when to send one. RFC 6455 sections 5.5.1 and 7.4.
 
 use std::str;
 
 use super::ProtocolError;
 use super::header::{self, MAX_CONTROL_PAYLOAD, Opcode};
 
-/// The longest reason in bytes: a control payload less the code.
+/// The longest reason in bytes: a control payload minus the code.
 pub const MAX_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 
-/// Whether a close code may stand on the wire: those of RFC 6455 section 7.4.1, those registered since (1012 to
-/// 1014), and those free for libraries and applications (3000 to 4999). 1004 to 1006 and 1015 never travel.
+/// Whether a close code may be sent: those of RFC 6455 section 7.4.1, those registered since (1012 to 1014), and those
+/// free for libraries and applications (3000 to 4999). 1004 to 1006 and 1015 are never sent.
 #[must_use]
 pub const fn is_valid(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
 
-/// Appends a whole unmasked close frame. The reason is cut to 123 bytes, between two characters. Without a code, or
-/// with one that may not stand on the wire, the frame carries neither code nor reason (the peer sees 1005).
+/// Appends a complete unmasked close frame. The reason is cut to at most 123 bytes, between two characters. Without a
+/// code, or with a code that may not be sent, the frame has neither code nor reason (the peer sees 1005).
 pub fn encode(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     let Some(code) = code.filter(|&code| is_valid(code)) else {
         out.extend_from_slice(&header::encode(Opcode::Close, 0));
@@ -30,10 +30,10 @@ pub fn encode(code: Option<u16>, reason: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(reason.as_bytes());
 }
 
-/// Decodes the unmasked payload of a close frame: code and reason, or `None` when it carries none.
+/// Decodes the unmasked payload of a close frame: code and reason, or `None` if it is empty.
 ///
 /// # Errors
-/// When there is half a code, a code that may not stand on the wire, or a reason that is not UTF-8.
+/// When the code is incomplete or may not be sent, or the reason is not UTF-8.
 pub(super) fn decode(payload: &[u8]) -> Result<Option<(u16, &str)>, ProtocolError> {
     if payload.is_empty() {
         return Ok(None);
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn knows_which_codes_may_travel() {
+    fn knows_which_codes_may_be_sent() {
         let valid = [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999];
         for code in 0..=u16::MAX {
             let in_a_free_range = (3000..=4999).contains(&code);

@@ -1,7 +1,7 @@
-//! From the bytes of a client to messages and control frames.
+//! Decodes a client's bytes into messages and control frames.
 //!
-//! A frame that lies whole in the input is unmasked where it lies and borrowed. What is cut, by the network or into
-//! fragments, is gathered in one [`Partial`], which exists only meanwhile. RFC 6455 sections 5.4 to 5.6.
+//! A frame that is complete in the input is unmasked in place and borrowed. A frame or message that arrives in parts is
+//! collected in a [`Partial`], which exists only until it is complete. RFC 6455 sections 5.4 to 5.6.
 
 use std::borrow::Cow;
 use std::{mem, str};
@@ -12,46 +12,46 @@ use super::header::{self, FrameHeader, MAX_LEN, Opcode};
 use super::utf8::TextBuffer;
 use super::{ProtocolError, close, deflate, mask};
 
-/// How many fragments a message may have. Fragments may be empty, so the limit on bytes does not bound their number.
-/// 4 MiB in fragments of 64 bytes, as the usual conformance suite sends, is half of it.
+/// The most fragments of a message. Fragments may be empty, so the limit on bytes does not bound their number. The
+/// usual conformance suite needs half of it: it sends 4 MiB in fragments of 64 bytes.
 pub const MAX_FRAGMENTS: u32 = 131_072;
 
-/// What a client sent. Borrowed from the input where it lay there whole, owned where it had to be gathered.
+/// What a client sent. Borrowed if it was complete in the input, owned if it had to be collected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item<'i> {
     /// A text message.
     Text(Cow<'i, str>),
     /// A binary message.
     Binary(Cow<'i, [u8]>),
-    /// A ping; a pong with the same bytes is owed.
+    /// A ping. The caller must answer with a pong with the same bytes.
     Ping(Cow<'i, [u8]>),
-    /// A pong, asked for or not. Its bytes are dropped.
+    /// A pong, solicited or not. Its bytes are dropped.
     Pong,
-    /// A close frame, with code and reason if it carries them. The last item.
+    /// A close frame, with its code and reason if it has them. The last item.
     Close(Option<(u16, Cow<'i, str>)>),
 }
 
-/// Decodes the frames of one client. At rest it is three words and owns nothing.
+/// Decodes the frames of one client. While idle it is three words and owns no memory.
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
     partial: Option<Box<Partial>>,
-    /// After a close frame or an error nothing counts any more (5.5.1, 7.1.7).
+    /// After a close frame or an error all input is ignored (5.5.1, 7.1.7).
     closed: bool,
     /// The bits of a header that must be 0.
     reserved: u8,
 }
 
-/// What has arrived of a header, a frame or a message that is not complete.
+/// The received part of a header, a frame or a message that is not complete.
 #[derive(Debug, Default)]
 struct Partial {
-    /// The bytes of a header of which some are missing; empty otherwise.
+    /// The bytes of an incomplete header; empty otherwise.
     head: SmallVec<[u8; MAX_LEN]>,
     /// The frame whose payload is arriving.
     frame: Option<Frame>,
-    /// What has arrived of the payload of `frame`, if that is a control frame.
+    /// The received payload of `frame`, if that is a control frame.
     control: Vec<u8>,
-    /// The message of which fragments are missing, or the only frame is arriving.
+    /// The message whose fragments, or whose only frame, are still arriving.
     message: Option<Gathering>,
 }
 
@@ -64,11 +64,11 @@ struct Frame {
     received: usize,
 }
 
-/// A message, gathered in one buffer whatever its fragments are.
+/// A message, collected in one buffer whatever its fragments are.
 #[derive(Debug)]
 struct Gathering {
     body: Body,
-    /// The length of the frames admitted so far, that is of the whole message up to the end of the current frame.
+    /// The length of all frames admitted so far, including the rest of the current frame.
     admitted: usize,
     fragments: u32,
 }
@@ -77,7 +77,7 @@ struct Gathering {
 enum Body {
     Text(TextBuffer),
     Binary(Vec<u8>),
-    /// Compressed, and inflated when it is whole: nobody keeps the state of an inflater meanwhile.
+    /// Compressed. It is inflated when it is complete, so that no inflater state is kept meanwhile.
     Compressed {
         text: bool,
         bytes: Vec<u8>,
@@ -85,27 +85,27 @@ enum Body {
 }
 
 impl Decoder {
-    /// A decoder for messages of at most `max_message` bytes, all fragments counted.
+    /// A decoder for messages of at most `max_message` bytes, all fragments together.
     #[must_use]
     pub const fn new(max_message: usize) -> Self {
         Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS }
     }
 
     /// A decoder for a connection on which permessage-deflate was agreed. A compressed message may have `max_message`
-    /// bytes as it comes, and as many when it is inflated.
+    /// bytes before and after it is inflated.
     #[must_use]
     pub const fn with_deflate(max_message: usize) -> Self {
         Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS_DEFLATE }
     }
 
-    /// Takes the next item out of `input`, which is unmasked in place and left with what follows the item. `None`:
-    /// all of it was consumed, and what is not complete is kept.
+    /// Takes the next item from `input`, which is unmasked in place and left with what follows the item. `None` means
+    /// that all input was consumed; an incomplete part is kept in the decoder.
     ///
-    /// After a close frame or an error all input is swallowed and nothing more comes out.
+    /// After a close frame or an error all input is discarded, and no more items are returned.
     ///
     /// # Errors
-    /// When the client broke the protocol: as soon as a byte proves it, and for a message that is too long, at the
-    /// header that says so.
+    /// When the client broke the protocol: at the byte that proves it, or, for a message that is too long, at the
+    /// header that declares it.
     pub fn decode<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
         if self.closed {
             *input = &mut [];
@@ -119,7 +119,7 @@ impl Decoder {
         item
     }
 
-    /// Bytes of heap in use: none between messages, and never more than about twice what arrived.
+    /// Bytes of heap in use: none between messages, and never more than about twice what was received.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
@@ -136,7 +136,7 @@ impl Decoder {
             if self.partial.as_ref().is_none_or(|partial| partial.frame.is_none()) {
                 let Some(header) = self.next_header(input)? else { return Ok(None) };
                 let len = self.admit(header.opcode, header.len)?;
-                // A control frame, or a message that is one frame: nothing to gather if all of it is here.
+                // A control frame, or a message of one frame: nothing is collected if all of it is here.
                 if header.fin
                     && header.opcode != Opcode::Continuation
                     && let Some(payload) = input.split_off_mut(..len)
@@ -160,7 +160,7 @@ impl Decoder {
         }
     }
 
-    /// The next header, taken out of the input; `None` when it is not complete, and kept.
+    /// Takes the next header from the input. If it is incomplete, keeps it and returns `None`.
     fn next_header(&mut self, input: &mut &mut [u8]) -> Result<Option<FrameHeader>, ProtocolError> {
         if let Some(partial) = self.partial.as_deref_mut().filter(|partial| !partial.head.is_empty()) {
             let kept = partial.head.len();
@@ -185,7 +185,7 @@ impl Decoder {
         self.check_declared().map(|()| None)
     }
 
-    /// Refuses a frame that may not follow, or is too long, although its key has not arrived.
+    /// Refuses a frame that is not allowed here, or is too long, even before its masking key has arrived.
     fn check_declared(&self) -> Result<(), ProtocolError> {
         match self.partial.as_ref().and_then(|partial| header::declared(&partial.head, self.reserved)) {
             Some((opcode, len)) => self.admit(opcode, len).map(|_| ()),
@@ -193,15 +193,15 @@ impl Decoder {
         }
     }
 
-    /// The length of the message with a frame of `len` bytes added, or that it is too long.
+    /// The length of the message after a frame of `len` bytes, or the error that it is too long.
     fn total(&self, message: Option<&Gathering>, len: u64) -> Result<usize, ProtocolError> {
         let before = message.map_or(0, |message| message.admitted);
         let total = usize::try_from(len).ok().and_then(|len| len.checked_add(before));
         total.filter(|&total| total <= self.max_message).ok_or(ProtocolError::MessageTooBig)
     }
 
-    /// Whether a frame may follow what came before: its length, or why not. The same answer with and without its key,
-    /// so that a fault has one name however the stream is cut.
+    /// Checks whether a frame may follow what came before, and returns its length. The answer is the same with and
+    /// without the masking key, so a fault gets the same error wherever the stream is cut.
     fn admit(&self, opcode: Opcode, len: u64) -> Result<usize, ProtocolError> {
         if !opcode.is_control() {
             let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
@@ -219,7 +219,7 @@ impl Decoder {
         usize::try_from(len).map_err(|_| ProtocolError::MessageTooBig)
     }
 
-    /// Starts to gather the payload of a frame that was admitted.
+    /// Starts to collect the payload of an admitted frame.
     fn begin(&mut self, header: &FrameHeader, len: usize) {
         let partial = self.partial.get_or_insert_default();
         if !header.opcode.is_control() {
@@ -239,7 +239,7 @@ impl Decoder {
         partial.frame = Some(Frame { opcode, fin, key, len, received: 0 });
     }
 
-    /// Takes what the input holds of the frame that was begun; gives the item that this completes, if it does.
+    /// Takes the payload of the current frame from the input. Returns the item if this completes one.
     fn receive<'i>(&mut self, input: &mut &mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
         let Some(partial) = &mut self.partial else { return Ok(None) };
         let Some(frame) = &mut partial.frame else { return Ok(None) };
@@ -274,7 +274,7 @@ impl Decoder {
         })
     }
 
-    /// Frees the box when nothing in it is waited for.
+    /// Frees the box when nothing incomplete is in it.
     fn release(&mut self) {
         if self
             .partial
@@ -293,7 +293,7 @@ fn advance(input: &mut &mut [u8], len: usize) {
     }
 }
 
-/// An item whose payload lay whole in the input.
+/// An item whose payload is complete in the input.
 fn borrowed(opcode: Opcode, payload: &[u8]) -> Result<Item<'_>, ProtocolError> {
     Ok(match opcode {
         Opcode::Text => Item::Text(Cow::Borrowed(str::from_utf8(payload).map_err(|_| ProtocolError::InvalidUtf8)?)),
@@ -314,7 +314,7 @@ fn inflated<'i>(text: bool, payload: &[u8], max: usize) -> Result<Item<'i>, Prot
     String::from_utf8(message).map(|text| Item::Text(Cow::Owned(text))).map_err(|_| ProtocolError::InvalidUtf8)
 }
 
-/// A control frame whose payload had to be gathered.
+/// A control frame whose payload had to be collected.
 fn owned_control<'i>(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'i>, ProtocolError> {
     Ok(match opcode {
         Opcode::Close => {

@@ -1,8 +1,8 @@
-//! permessage-deflate: messages compressed one by one (RFC 7692).
+//! permessage-deflate: messages are compressed one by one (RFC 7692).
 //!
-//! Neither side keeps its window from one message to the next (`*_no_context_takeover`), which costs some of the gain,
-//! and buys two things: a message to many is compressed once, and a connection owns no compressor. The state of one is
-//! 40 KB to 260 KB, so each thread has one of each kind, used for one message at a time.
+//! Neither side keeps its window from one message to the next (`*_no_context_takeover`). This costs some compression.
+//! In return, a message to many is compressed once, and a connection owns no compressor. A compressor's state is 40 KB
+//! to 260 KB; so each thread has one for each window size, and uses it for one message at a time.
 
 use std::cell::RefCell;
 
@@ -10,31 +10,31 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use super::ProtocolError;
 
-/// The smallest window that the compressor has. 256 bytes (8 bits) would be legal too.
+/// The smallest window that the compressor supports. 256 bytes (8 bits) would be legal too.
 pub const MIN_WINDOW_BITS: u8 = 9;
 
 /// The largest window of deflate.
 pub const MAX_WINDOW_BITS: u8 = 15;
 
-/// How many windows there are to choose from.
+/// How many window sizes there are.
 pub(crate) const WINDOWS: usize = (MAX_WINDOW_BITS - MIN_WINDOW_BITS) as usize + 1;
 
-/// What a flush leaves at the end, and the sender takes off (7.2.1).
+/// The end of a flush, which the sender removes (7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// An empty block that is the last: what is whole ends with it.
+/// An empty final block: appending it shows whether a message is complete.
 const LAST: [u8; 2] = [3, 0];
 
-/// The first room for an inflated message; more is made as it comes.
+/// The first capacity for an inflated message, in bytes; it grows as needed.
 const FIRST_ROOM: usize = 1024;
 
-/// The option `per_message_deflate` of the reference. Off unless set; `default()` has its values.
+/// The option `per_message_deflate` of Node's server. Off unless set; `default()` has Node's values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PerMessageDeflate {
     /// Messages of fewer bytes go uncompressed. Default 1024.
     pub threshold: usize,
-    /// How hard to try, from 0 (not at all) to 9. Default 6. The reference's `zlibDeflateOptions.level`.
+    /// The compression level, from 0 (none) to 9 (best). Default 6. Node's `zlibDeflateOptions.level`.
     pub level: u8,
     /// The largest window to compress with, as a power of two, 9 to 15. Default 15.
     pub server_max_window_bits: u8,
@@ -53,18 +53,18 @@ pub struct Deflate {
     pub window_bits: u8,
     /// Messages of fewer bytes go uncompressed.
     pub threshold: usize,
-    /// From 0 to 9.
+    /// The compression level, from 0 to 9.
     pub level: u8,
 }
 
 impl Deflate {
-    /// The place of the window among those there are.
+    /// The index of the window size among all sizes.
     pub(crate) const fn index(self) -> usize {
         self.window_bits.saturating_sub(MIN_WINDOW_BITS) as usize
     }
 }
 
-/// One thread's compressors, by window, each with its level.
+/// One thread's compressors, one for each window size, with the level each has.
 type Compressors = [Option<(u8, Compress)>; WINDOWS];
 
 thread_local! {
@@ -72,7 +72,7 @@ thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompress>> = const { RefCell::new(None) };
 }
 
-/// The message compressed, without the tail; `None` when it is below the threshold, or would not get shorter.
+/// The compressed message without the tail; `None` when it is below the threshold, or would not get shorter.
 pub(crate) fn compress(message: &[u8], deflate: Deflate) -> Option<Vec<u8>> {
     if message.is_empty() || message.len() < deflate.threshold {
         return None;
@@ -89,7 +89,7 @@ pub(crate) fn compress(message: &[u8], deflate: Deflate) -> Option<Vec<u8>> {
             }
         };
         compressor.reset();
-        // 7.2.1: compress, flush, take the tail off. Room that is used up means that nothing is gained.
+        // 7.2.1: compress, flush, remove the tail. If the output buffer is full, nothing was gained.
         compressor.compress_vec(message, &mut out, FlushCompress::Sync).ok()?;
         (compressor.total_in() == message.len() as u64 && out.len() < out.capacity()).then_some(())
     })?;
@@ -97,27 +97,28 @@ pub(crate) fn compress(message: &[u8], deflate: Deflate) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The message that `payload`, all its fragments in a row, holds; at most `max` bytes of it are ever made.
+/// Inflates `payload`, all fragments of a message joined, to at most `max` bytes.
 ///
 /// # Errors
-/// [`ProtocolError::MessageTooBig`] beyond `max`; [`ProtocolError::InvalidDeflate`] when it is not of the format.
+/// [`ProtocolError::MessageTooBig`] beyond `max`; [`ProtocolError::InvalidDeflate`] when it is not valid.
 pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, ProtocolError> {
     DECOMPRESSOR.with_borrow_mut(|kept| {
-        // A client's window is never limited, so one size serves all.
+        // A client's window is never limited, so one decompressor serves all clients.
         let decompressor = kept.get_or_insert_with(|| Decompress::new(false));
         decompressor.reset(false);
         let mut out = Vec::new();
-        // An empty message is one byte (7.2.3.6); none at all is cut short.
+        // An empty message is one byte (7.2.3.6); no byte at all is a truncated one.
         if payload.is_empty() {
             return Err(ProtocolError::InvalidDeflate);
         }
         let (rest, ended) = inflate_some(decompressor, payload, &mut out, max)?;
         if ended {
-            // 7.2.3.4: a final block ends with a byte 0, to which the tail belongs.
+            // 7.2.3.4: a final block is followed by a byte 0, the start of the empty block whose rest is the tail.
             return if matches!(rest, [] | [0]) { Ok(out) } else { Err(ProtocolError::InvalidDeflate) };
         }
-        // 7.2.2: append the tail, inflate. To a whole message it adds nothing, and a block can follow it. Where the message
-        // is cut short, it passes for data, and somebody would get what nobody sent.
+        // 7.2.2: append the tail and inflate. To a complete message the tail adds no data, and another block can
+        // follow. In a truncated message it would be read as data, and the application would get bytes that nobody
+        // sent.
         let len = out.len();
         let (mut rest, mut ended) = inflate_some(decompressor, &TAIL, &mut out, max)?;
         if !ended {
@@ -127,7 +128,7 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, ProtocolErr
     })
 }
 
-/// Inflates `input` as far as it goes: what is left of it, and whether the final block ended.
+/// Inflates `input` as far as it goes. Returns the rest of it, and whether the final block ended.
 fn inflate_some<'i>(
     decompressor: &mut Decompress,
     mut input: &'i [u8],
@@ -136,7 +137,8 @@ fn inflate_some<'i>(
 ) -> Result<(&'i [u8], bool), ProtocolError> {
     loop {
         if out.len() == out.capacity() {
-            // Twice as much, but no more than proves that it is too much.
+            // Doubles the buffer, up to one byte more than the limit, which is enough to prove that the limit is
+            // exceeded.
             let room = out.len().max(FIRST_ROOM).min(max.saturating_sub(out.len()).saturating_add(1));
             out.reserve_exact(room);
         }
@@ -149,7 +151,7 @@ fn inflate_some<'i>(
         }
         match status {
             Ok(Status::StreamEnd) => return Ok((input, true)),
-            // Room left: nothing more comes of this input.
+            // The buffer is not full: this input gives no more output.
             Ok(_) if out.len() < out.capacity() => return Ok((input, false)),
             Ok(_) => {}
             Err(_) => return Err(ProtocolError::InvalidDeflate),
@@ -181,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_deflate_is_refused() {
+    fn invalid_deflate_is_refused() {
         for payload in [&b""[..], &[0x06], &[0x07, 0xff], &[0xff; 20], &[0x00, 0x05, 0x00, 0x05, 0x00, 1, 2, 3, 4, 5]] {
             assert_eq!(inflate(payload, 100), Err(ProtocolError::InvalidDeflate), "{payload:02x?}");
         }
-        // Behind a final block nothing may follow.
+        // Nothing may follow a final block.
         let final_block = [0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
         assert_eq!(inflate(&[&final_block[..], b"\x00more"].concat(), 100), Err(ProtocolError::InvalidDeflate));
-        // The state is fit for the next message.
+        // The decompressor still works for the next message.
         assert_eq!(inflate(&final_block, 100).as_deref(), Ok(&b"Hello"[..]));
     }
 
@@ -198,7 +200,7 @@ mod tests {
         let whole = compress(b"a longer text, that is cut; a longer text", ALL).unwrap();
         for message in [&stored[..], &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00], &whole] {
             assert!(inflate(message, 100).is_ok());
-            // One byte may be whole: an empty message.
+            // One byte can be complete: an empty message.
             for end in 2..message.len() {
                 let cut = message.get(..end).unwrap();
                 assert_eq!(inflate(cut, 100), Err(ProtocolError::InvalidDeflate), "{cut:02x?}");
@@ -217,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gains_nothing_stays_as_it_is() {
+    fn an_incompressible_message_stays_uncompressed() {
         assert_eq!(compress(b"", ALL), None);
         assert_eq!(compress(b"abc", ALL), None);
         let threshold = Deflate { threshold: 1024, ..ALL };
@@ -240,7 +242,7 @@ mod tests {
             let out = compress(&message, Deflate { window_bits, ..ALL }).unwrap();
             let mut inflated = Vec::with_capacity(5_000);
             let mut peer = Decompress::new_with_window_bits(false, 9);
-            // In small steps, or the output serves as the window.
+            // In small steps, or the output buffer would serve as the window.
             for piece in out.chunks(50) {
                 let mut step = Vec::with_capacity(1_000);
                 peer.decompress_vec(piece, &mut step, FlushDecompress::Sync).ok()?;
@@ -249,12 +251,12 @@ mod tests {
             Some(inflated == message)
         };
         assert_eq!(peer_of_9(9), Some(true));
-        assert_ne!(peer_of_9(15), Some(true), "the test can tell");
+        assert_ne!(peer_of_9(15), Some(true), "a larger window must fail, or this test proves nothing");
     }
 
     proptest! {
         #[test]
-        fn what_was_compressed_inflates(
+        fn compressed_messages_inflate(
             message in proptest::collection::vec(b'a'..b'e', 0..3000), window_bits in 9..=15_u8, level in 0..=9_u8,
         ) {
             if let Some(out) = compress(&message, Deflate { window_bits, threshold: 0, level }) {

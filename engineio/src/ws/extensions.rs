@@ -1,8 +1,7 @@
-//! The header `Sec-WebSocket-Extensions`: from a client's offers to what is agreed.
+//! The header `Sec-WebSocket-Extensions`: negotiates a client's offers.
 //!
-//! One extension is known, permessage-deflate. An offer that cannot be met is declined, and the next one looked at; a
-//! header that is not of the grammar offers nothing. Neither fails the handshake. RFC 6455 section 9.1, RFC 7692
-//! section 7.1.
+//! Only permessage-deflate is known. An offer that cannot be met is declined, and the next one is tried. A header with
+//! invalid syntax offers nothing. Neither fails the handshake. RFC 6455 section 9.1, RFC 7692 section 7.1.
 
 use std::borrow::Cow;
 
@@ -13,7 +12,7 @@ use super::deflate::{Deflate, MAX_WINDOW_BITS, MIN_WINDOW_BITS, PerMessageDeflat
 /// The name of the extension.
 const PERMESSAGE_DEFLATE: &[u8] = b"permessage-deflate";
 
-/// What was agreed: the parameters, and the header that says so in the answer.
+/// The result of a negotiation: the parameters, and the header of the answer that names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agreed {
     /// How this side compresses.
@@ -22,10 +21,10 @@ pub struct Agreed {
     pub header: HeaderValue,
 }
 
-/// Chooses the first of the client's offers that can be met; `None`: no extension, and the connection goes on without.
+/// Chooses the first of the client's offers that can be met. `None` means that the connection has no extension.
 #[must_use]
 pub fn negotiate(headers: &HeaderMap, config: &PerMessageDeflate) -> Option<Agreed> {
-    // 9.1: the header may stand more than once, and is then one list. A part that is broken breaks it all.
+    // 9.1: the header may occur more than once, and then counts as one list. One invalid part invalidates the list.
     let mut offers = Vec::new();
     for value in headers.get_all(SEC_WEBSOCKET_EXTENSIONS) {
         offers.extend(parse(value.as_bytes())?);
@@ -36,7 +35,7 @@ pub fn negotiate(headers: &HeaderMap, config: &PerMessageDeflate) -> Option<Agre
         .find_map(|offer| accept(offer, config))
 }
 
-/// What RFC 7692 section 7.1 asks of one offer, and the answer to it.
+/// Checks one offer as RFC 7692 section 7.1 requires, and makes the answer to it.
 fn accept(offer: &Offer<'_>, config: &PerMessageDeflate) -> Option<Agreed> {
     let (mut seen, mut offered_bits) = ([false; 4], None);
     for Param { name, value } in &offer.params {
@@ -48,7 +47,7 @@ fn accept(offer: &Offer<'_>, config: &PerMessageDeflate) -> Option<Agreed> {
                 offered_bits = window_bits(value);
                 (2, offered_bits.is_some())
             }
-            // 7.1.2.2: a hint, with or without a value. A client's window is never limited: what inflates it has the
+            // 7.1.2.2: a hint, with or without a value. We never limit a client's window, since our inflater has the
             // largest.
             (b"client_max_window_bits", value) => (3, value.is_none_or(|value| window_bits(value).is_some())),
             _ => return None,
@@ -60,7 +59,7 @@ fn accept(offer: &Offer<'_>, config: &PerMessageDeflate) -> Option<Agreed> {
     }
     let own_bits = config.server_max_window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS);
     let window_bits = offered_bits.map_or(own_bits, |bits| bits.min(own_bits));
-    // A window of 256 bytes is legal and the compressor has none: declined.
+    // A window of 256 bytes is legal, but the compressor does not support it: declined.
     if window_bits < MIN_WINDOW_BITS {
         return None;
     }
@@ -97,8 +96,8 @@ struct Param<'a> {
     value: Option<Cow<'a, [u8]>>,
 }
 
-/// The offers of one header value; `None` when it is not of the grammar. A quoted value must be a token once unquoted, so
-/// no comma or semicolon can stand in one.
+/// The offers of one header value; `None` if its syntax is invalid. A quoted value must be a token once unquoted, so it
+/// cannot contain a comma or a semicolon.
 fn parse(value: &[u8]) -> Option<Vec<Offer<'_>>> {
     value
         .split(|byte| *byte == b',')
@@ -123,7 +122,7 @@ fn param(part: &[u8]) -> Option<Param<'_>> {
     (is_token(name) && is_token(&value)).then_some(Param { name, value: Some(value) })
 }
 
-/// RFC 9110 section 5.6.4: a backslash makes the next byte plain.
+/// RFC 9110 section 5.6.4: a backslash escapes the next byte.
 fn unescape(quoted: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = quoted.iter().copied();
     let mut out = Vec::with_capacity(quoted.len());
@@ -171,7 +170,7 @@ mod tests {
             (&["permessage-deflate; server_max_window_bits=15"], Some((with_bits(15), 15))),
             (&["x-webkit-deflate-frame, permessage-deflate"], Some((BOTH.into(), 15))),
             (&["foo; bar=1", "permessage-deflate"], Some((BOTH.into(), 15))),
-            // A declined offer is followed by the next.
+            // After a declined offer the next one is tried.
             (
                 &["permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=9"],
                 Some((with_bits(9), 9)),
@@ -192,7 +191,7 @@ mod tests {
             (&["permessage-deflate; client_no_context_takeover; client_no_context_takeover"], None),
             (&["permessage-deflate; unknown"], None),
             (&["permessage-deflate2"], None),
-            // Not of the grammar: nothing is offered.
+            // Invalid syntax: nothing is offered.
             (&["permessage-deflate, "], None),
             (&[",permessage-deflate"], None),
             (&["permessage-deflate;"], None),

@@ -1,7 +1,8 @@
-//! The opening handshake of a WebSocket, on headers already parsed.
+//! The opening handshake of a WebSocket, on headers that are parsed already.
 //!
-//! Says whether a request is a correct handshake and what key answers it. Routing, Origin and the writing of the
-//! response are left to [`crate::http`]; offers of extensions are for [`super::extensions`]. RFC 6455 section 4.2.
+//! Checks whether a request is a correct handshake, and makes the accept key that answers it. [`crate::http`] does
+//! routing, checks the Origin and writes the response; [`super::extensions`] negotiates extensions. RFC 6455 section
+//! 4.2.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -17,24 +18,24 @@ use super::extensions::is_token;
 /// What RFC 6455 section 1.3 appends to the key.
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The one version spoken; goes into the header `Sec-WebSocket-Version` of a response with status 426.
+/// The only supported version; the value of `Sec-WebSocket-Version` in a response with status 426.
 pub const VERSION: &str = "13";
 
-/// Keys in the wild are not always canonical: the four bits the last character has to spare may be set.
+/// Real clients' keys are not always canonical: the last character has four unused bits, which may be set.
 const KEY_ENGINE: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
-/// Why a request is no WebSocket handshake. Always the peer's fault.
+/// Why a request is not a valid WebSocket handshake. Always the peer's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {
     /// The method is not GET.
     #[error("method of a WebSocket handshake must be GET")]
     Method,
-    /// `Connection` does not hold the token `upgrade`.
+    /// `Connection` does not contain the token `upgrade`.
     #[error("missing token in header Connection: upgrade")]
     Connection,
-    /// `Upgrade` does not hold the token `websocket`.
+    /// `Upgrade` does not contain the token `websocket`.
     #[error("missing token in header Upgrade: websocket")]
     Upgrade,
     /// `Sec-WebSocket-Version` is not exactly 13.
@@ -49,8 +50,8 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// The HTTP status of the refusal. With 426 the response names the version spoken ([`VERSION`]), with 405 the
-    /// method allowed (GET).
+    /// The HTTP status of the refusal. With 426 the response names the supported version ([`VERSION`]), with 405 the
+    /// allowed method (GET).
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
@@ -68,17 +69,17 @@ pub fn accept_key(key: &[u8]) -> String {
     STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
-/// Whether a request asks to become a WebSocket, correctly or not: `Connection` holds `upgrade` and `Upgrade` holds
-/// `websocket`.
+/// Whether a request asks to become a WebSocket, correctly or not: `Connection` contains `upgrade` and `Upgrade`
+/// contains `websocket`.
 #[must_use]
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     has_token(headers, &CONNECTION, b"upgrade") && has_token(headers, &UPGRADE, b"websocket")
 }
 
-/// Checks a handshake, in the order of RFC 6455 section 4.2.1, and gives the value of `Sec-WebSocket-Accept`.
+/// Checks a handshake, in the order of RFC 6455 section 4.2.1, and returns the value of `Sec-WebSocket-Accept`.
 ///
 /// # Errors
-/// When the request is no correct handshake; [`HandshakeError::status`] is the answer it gets.
+/// When the request is not a correct handshake; [`HandshakeError::status`] is the status of the answer.
 pub fn check(method: &Method, headers: &HeaderMap) -> Result<String, HandshakeError> {
     if method != Method::GET {
         return Err(HandshakeError::Method);
@@ -93,22 +94,22 @@ pub fn check(method: &Method, headers: &HeaderMap) -> Result<String, HandshakeEr
     only(headers, &SEC_WEBSOCKET_VERSION)
         .filter(|version| *version == VERSION.as_bytes())
         .ok_or(HandshakeError::Version)?;
-    // A malformed offer betrays a request that two parsers may read differently.
+    // A malformed offer is a sign of a request that two parsers may read differently.
     if !headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().flat_map(items).all(is_token) {
         return Err(HandshakeError::Protocol);
     }
     Ok(accept_key(key))
 }
 
-/// The subprotocol that the answer to a correct handshake names: the first one offered, as by the reference. The engine knows
-/// none, but a client that offers some takes an answer without one for a refusal.
+/// The subprotocol in the answer to a correct handshake: the first one offered, as in Node. The engine knows no
+/// subprotocol, but a client that offers some treats an answer without one as a refusal.
 #[must_use]
 pub fn subprotocol(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| items(value).next())?;
     HeaderValue::from_bytes(offered).ok()
 }
 
-/// The value of a header that must stand exactly once.
+/// The value of a header that must occur exactly once.
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
@@ -124,7 +125,7 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && KEY_ENGINE.decode_slice(key, &mut decoded) == Ok(16)
 }
 
-/// Header values are bytes, not text: a value that is not ASCII merely holds no such token.
+/// Header values are bytes, not text: a value that is not ASCII simply does not contain the token.
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &[u8]) -> bool {
     headers.get_all(name).iter().flat_map(items).any(|item| item.eq_ignore_ascii_case(token))
 }
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_handshake() {
+    fn refuses_invalid_handshakes() {
         use HandshakeError as E;
         let spaces = [&b"b"[..], &[b' '; 15_000], b"x"].concat();
         let table: &[(&'static str, &[&[u8]], E, u16)] = &[

@@ -1,14 +1,14 @@
-//! The header of a WebSocket frame: two to ten bytes of a server, six to fourteen of a client.
+//! The header of a WebSocket frame: two to ten bytes from a server, six to fourteen from a client.
 //!
-//! [`encode`] writes an unmasked header with FIN set, on the stack: a server neither masks nor fragments. [`decode`]
-//! reads a client's and refuses what no client may send, as early as the byte that proves it. Which frame may follow
-//! which is left to [`super::Decoder`]. RFC 6455 section 5.2.
+//! [`encode`] writes an unmasked header with FIN set, on the stack, because a server neither masks nor fragments.
+//! [`decode`] reads a client's header and refuses an illegal one at the first byte that proves it. [`super::Decoder`]
+//! checks which frame may follow which. RFC 6455 section 5.2.
 
 use std::ops::Deref;
 
 use super::ProtocolError;
 
-/// The longest header: two bytes, eight of length, four of key.
+/// The longest header: two bytes, eight of length, four of masking key.
 pub const MAX_LEN: usize = 14;
 
 /// The longest payload of a control frame. RFC 6455 section 5.5.
@@ -20,12 +20,12 @@ const RSV1: u8 = 0x40;
 /// The reserved bits that must be 0: all three, unless an extension has given one a meaning.
 pub(super) const RESERVED_BITS: u8 = 0x70;
 
-/// Those that must be 0 with permessage-deflate: RSV1 says that a message is compressed (RFC 7692, 6).
+/// The reserved bits that must be 0 with permessage-deflate: RSV1 says that a message is compressed (RFC 7692, 6).
 pub(super) const RESERVED_BITS_DEFLATE: u8 = 0x30;
 
 const MASK: u8 = 0x80;
 
-/// What a frame carries. RFC 6455 section 5.2; the other ten values are reserved.
+/// The type of a frame. RFC 6455 section 5.2; the other ten values are reserved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -39,7 +39,7 @@ pub enum Opcode {
     Close = 0x8,
     /// Asks for a pong.
     Ping = 0x9,
-    /// Answers a ping, or comes unasked.
+    /// Answers a ping, or comes unsolicited.
     Pong = 0xa,
 }
 
@@ -56,14 +56,14 @@ impl Opcode {
         })
     }
 
-    /// Close, ping and pong: short, never fragmented, and allowed between the fragments of a message.
+    /// Whether this is a close, ping or pong: short, never fragmented, and allowed between the fragments of a message.
     #[must_use]
     pub const fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
 }
 
-/// An encoded header of a server's frame; derefs to its bytes.
+/// An encoded header of a server's frame. Derefs to its bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Header {
     bytes: [u8; 10],
@@ -78,7 +78,7 @@ impl Deref for Header {
     }
 }
 
-/// The header of a whole, unmasked frame with `len` bytes of payload, in the shortest form. A control frame may carry
+/// The header of a complete, unmasked frame with `len` bytes of payload, in the shortest form. A control frame may have
 /// at most [`MAX_CONTROL_PAYLOAD`] bytes.
 #[must_use]
 pub fn encode(opcode: Opcode, len: usize) -> Header {
@@ -113,11 +113,11 @@ pub(crate) fn encode_compressed(opcode: Opcode, len: usize) -> Header {
 pub struct FrameHeader {
     /// Whether this frame ends its message; always set on a control frame.
     pub fin: bool,
-    /// Whether the message that begins with this frame is compressed; never set unless that was agreed.
+    /// Whether the message that begins with this frame is compressed; false unless compression was agreed.
     pub compressed: bool,
-    /// What the frame carries.
+    /// The type of the frame.
     pub opcode: Opcode,
-    /// The declared length of the payload in bytes, below 2^63. Declared, not proven: never allocate by it.
+    /// The declared length of the payload in bytes, below 2^63. Only a claim of the peer: never allocate memory by it.
     pub len: u64,
     /// The masking key.
     pub key: [u8; 4],
@@ -126,7 +126,7 @@ pub struct FrameHeader {
 /// Decodes the header at the start of `input`: the header and its length in bytes, or `None` when it is not complete.
 ///
 /// # Errors
-/// When no client may send these bytes; also when only a part of the header is there and already proves it.
+/// When no client may send these bytes. An incomplete header is refused too as soon as it proves that.
 pub fn decode(input: &[u8]) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
     decode_with(input, RESERVED_BITS)
 }
@@ -140,19 +140,19 @@ pub(super) fn decode_with(input: &[u8], reserved: u8) -> Result<Option<(FrameHea
     Ok(Some((FrameHeader { fin, compressed, opcode, len, key }, size + key.len())))
 }
 
-/// The opcode and payload length of a header that lacks at most its key; `None` when the length is not complete. Lets a
-/// frame that is too long be refused before a peer that never sends the key pins anything.
+/// The opcode and payload length of a header that is complete except perhaps for its key; `None` if the length is not
+/// complete. So a frame that is too long is refused even if the peer never sends the key, and holds no memory.
 pub(super) fn declared(input: &[u8], reserved: u8) -> Option<(Opcode, u64)> {
     head(input, reserved).ok().flatten().map(|head| (head.opcode, head.len))
 }
 
-/// A header up to its key.
+/// A header without its masking key.
 struct Head {
     fin: bool,
     compressed: bool,
     opcode: Opcode,
     len: u64,
-    /// How many bytes precede the key.
+    /// How many bytes come before the key.
     size: usize,
 }
 
@@ -200,7 +200,7 @@ fn head(input: &[u8], reserved: u8) -> Result<Option<Head>, ProtocolError> {
     Ok(Some(Head { fin, compressed, opcode, len, size }))
 }
 
-/// What a first byte with reserved bits says: that the message is compressed, or nothing that it may.
+/// Whether a first byte with reserved bits marks a compressed message; an error if it may not.
 #[cold]
 const fn is_compressed(first: u8, reserved: u8) -> Result<bool, ProtocolError> {
     // RFC 7692, 6.1: on control frames and on all but the first fragment RSV1 "MUST NOT" be set.
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn rsv1_may_stand_where_it_was_agreed_and_a_message_begins() {
+    fn rsv1_is_allowed_on_a_first_frame_if_deflate_was_agreed() {
         let decode = |first| decode_with(&[first, 0x80, 1, 2, 3, 4], RESERVED_BITS_DEFLATE);
         for first in [0xc1, 0xc2, 0x41, 0x42] {
             assert!(decode(first).unwrap().is_some_and(|(header, _)| header.compressed), "{first:02x}");
@@ -307,7 +307,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_and_masked_is_decoded(len in prop_oneof![0..200_usize, 65_000..66_000_usize, any::<usize>()]) {
+        fn an_encoded_and_masked_header_is_decoded(len in prop_oneof![0..200_usize, 65_000..66_000_usize, any::<usize>()]) {
             let len = len & (usize::MAX >> 1);
             let mut bytes = encode(Opcode::Binary, len).to_vec();
             bytes[1] |= MASK;

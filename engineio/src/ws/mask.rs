@@ -1,12 +1,12 @@
-//! Undoing the mask of a client's frame, in place.
+//! Removes the mask of a client's frame, in place.
 //!
-//! The mask is no secret; it keeps proxies from mistaking a payload for something else. Only the reading side is
-//! here: a server's frames are not masked. RFC 6455 section 5.3.
+//! The mask is not a secret: it keeps proxies from mistaking a payload for something else. There is no masking here,
+//! because a server's frames are not masked. RFC 6455 section 5.3.
 
-/// Undoes the mask of a part of a payload. `offset` is the position of that part in its frame's payload, in bytes.
+/// Removes the mask of a part of a payload. `offset` is the position of that part in its frame's payload, in bytes.
 ///
-/// Works in words of eight bytes, which the compiler turns into vectors; the byte loop of the specification is its
-/// twin in the tests.
+/// Works in words of eight bytes, which the compiler turns into vector instructions. The tests compare it with the byte
+/// loop of the specification.
 pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let [a, b, c, d] = match offset % 4 {
         0 => key,
@@ -14,7 +14,7 @@ pub fn unmask(payload: &mut [u8], key: [u8; 4], offset: usize) {
         2 => [key[2], key[3], key[0], key[1]],
         _ => [key[3], key[0], key[1], key[2]],
     };
-    // The bytes are combined as they lie in memory, so the order of bytes of this machine does not matter.
+    // The bytes are combined in memory order, so the machine's endianness does not matter.
     let key = [a, b, c, d, a, b, c, d];
     let word_key = u64::from_ne_bytes(key);
     let (words, rest) = payload.as_chunks_mut::<8>();
@@ -59,7 +59,7 @@ mod tests {
                     byte_loop(&mut slow, [0xa1, 0x00, 0xff, 0x37], offset % 4);
                     assert_eq!(fast, slow, "start {start} len {len} offset {offset}");
                     assert_eq!(&aligned[start..start + len], slow);
-                    assert_eq!(&aligned[start + len..], &source[start + len..], "nothing behind is touched");
+                    assert_eq!(&aligned[start + len..], &source[start + len..], "nothing after it is touched");
                 }
             }
         }
@@ -67,7 +67,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parts_give_what_the_whole_gives(
+        fn unmasking_parts_equals_unmasking_the_whole(
             source in proptest::collection::vec(any::<u8>(), 0..500), key: [u8; 4], cut in any::<prop::sample::Index>(),
         ) {
             let cut = cut.index(source.len() + 1);

@@ -1,14 +1,14 @@
 //! A text message that arrives in pieces, cut at any byte.
 //!
-//! Each piece is checked when it arrives, once, so a message that cannot become UTF-8 is refused at the byte that
-//! proves it and not at its end. A text that lies whole in the input needs none of this: `str::from_utf8` does.
+//! Each piece is checked once, when it arrives. So a message that cannot become UTF-8 is refused at the byte that
+//! proves it, not at its end. A text that is complete in the input needs only `str::from_utf8`.
 //! RFC 6455 section 8.1; RFC 3629.
 
 use std::str;
 
 use super::ProtocolError;
 
-/// The text so far, and at most three bytes of a character whose rest has not arrived.
+/// The text so far, and at most three bytes of an incomplete character.
 #[derive(Debug, Default)]
 pub struct TextBuffer {
     text: String,
@@ -17,16 +17,17 @@ pub struct TextBuffer {
 }
 
 impl TextBuffer {
-    /// Nothing yet; allocates nothing.
+    /// An empty buffer; allocates nothing.
     #[must_use]
     pub const fn new() -> Self {
         Self { text: String::new(), pending: [0; 3], pending_len: 0 }
     }
 
-    /// Appends the next bytes of the message. May grow only by what arrived.
+    /// Appends the next bytes of the message. The buffer grows in proportion to them.
     ///
     /// # Errors
-    /// [`ProtocolError::InvalidUtf8`] when no continuation could make the bytes UTF-8. The buffer is of no use then.
+    /// [`ProtocolError::InvalidUtf8`] when no continuation could make the bytes UTF-8. The buffer must not be used
+    /// after that.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), ProtocolError> {
         let bytes = self.complete_pending(bytes)?;
         match str::from_utf8(bytes) {
@@ -41,7 +42,7 @@ impl TextBuffer {
         Ok(())
     }
 
-    /// Completes the character that was cut with the first of `bytes`; gives back the others.
+    /// Completes the pending character with the first of `bytes`; returns the rest.
     fn complete_pending<'a>(&mut self, mut bytes: &'a [u8]) -> Result<&'a [u8], ProtocolError> {
         while self.pending_len > 0 {
             let Some((&next, rest)) = bytes.split_first() else { break };
@@ -64,7 +65,7 @@ impl TextBuffer {
         Ok(bytes)
     }
 
-    /// Keeps the start of a character. It is shorter than four bytes, or it would be whole or wrong.
+    /// Keeps the start of a character. It has fewer than four bytes, or it would be complete or invalid.
     fn keep(&mut self, start: &[u8]) -> Result<(), ProtocolError> {
         self.pending.get_mut(..start.len()).ok_or(ProtocolError::InvalidUtf8)?.copy_from_slice(start);
         self.pending_len = start.len();
@@ -77,7 +78,7 @@ impl TextBuffer {
         self.text.capacity()
     }
 
-    /// The whole text, at the end of the message.
+    /// The complete text, at the end of the message.
     ///
     /// # Errors
     /// [`ProtocolError::InvalidUtf8`] when the message ends within a character.
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn refuses_at_the_byte_that_proves_it() {
-        // The bytes before the last are a legal start; the last one makes them hopeless.
+        // The bytes before the last are a legal start; the last one makes them invalid.
         let table: &[&[u8]] = &[
             b"\x80",
             b"\xc0",

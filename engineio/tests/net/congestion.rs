@@ -1,4 +1,4 @@
-//! A shard that cannot keep up: whoever posts to it reads no sockets meanwhile, and nothing is lost.
+//! A shard that cannot keep up: shards that send it messages read no sockets meanwhile, and nothing is lost.
 
 use std::{
     sync::{Arc, Mutex, mpsc},
@@ -17,11 +17,11 @@ use super::support::{Http, frame_of, next_text, post_request, request, sid_of, s
 
 const TICK: Duration = Duration::from_millis(10);
 
-/// Posts `NUMBER TEXT` to shard 1, which sends it to its connections, but stands still at the number 0 until it is let go.
-/// Says to everybody what it has heard so far, every 10 ms.
+/// Sends `NUMBER TEXT` to shard 1, which sends it to its connections. At number 0 shard 1 stalls until the test lets it
+/// go on. Every 10 ms it tells its connections how many texts it has received.
 struct Busy {
     conns: Vec<ConnKey>,
-    heard: usize,
+    received: usize,
     next: Instant,
     weight: usize,
     go: Arc<Mutex<mpsc::Receiver<()>>>,
@@ -37,7 +37,7 @@ impl Handler for Busy {
         if text == "hello" {
             let _ = outbox.send(conn, &frame_of("hello"));
         } else {
-            self.heard += 1;
+            self.received += 1;
             outbox.send_to_shard(1, ShardMessage::new(text.into_owned()).with_weight(self.weight));
         }
     }
@@ -64,7 +64,7 @@ impl Handler for Busy {
         self.next = outbox.now() + TICK;
         if outbox.shard() == 0 {
             for conn in &self.conns {
-                let _ = outbox.send(*conn, &frame_of(&format!("heard {}", self.heard)));
+                let _ = outbox.send(*conn, &frame_of(&format!("received {}", self.received)));
             }
         }
     }
@@ -82,16 +82,17 @@ impl Rig {
         let (go, gate) = mpsc::channel();
         let gate = Arc::new(Mutex::new(gate));
         let mut config = Config::default();
-        // Everything that shard 1 has to say goes to one peer at once.
+        // Everything that shard 1 sends goes to one peer at once.
         config.outbound_hard = 1 << 30;
         config.ping_interval = heartbeat;
         config.ping_timeout = heartbeat;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let factory = move || Busy { conns: Vec::new(), heard: 0, next: Instant::now(), weight, go: Arc::clone(&gate) };
+        let factory =
+            move || Busy { conns: Vec::new(), received: 0, next: Instant::now(), weight, go: Arc::clone(&gate) };
         Self { running: Server::new(config).shards(2).serve(listener, factory).unwrap(), go }
     }
 
-    /// A WebSocket of this shard.
+    /// Opens a WebSocket on this shard.
     async fn websocket(&self, shard: u16) -> Ws {
         loop {
             let addr = self.running.local_addr();
@@ -106,7 +107,7 @@ impl Rig {
     }
 }
 
-/// The next text, pings answered.
+/// The next text; pings are answered.
 async fn next(ws: &mut Ws) -> String {
     loop {
         let text = next_text(ws).await;
@@ -117,16 +118,16 @@ async fn next(ws: &mut Ws) -> String {
     }
 }
 
-/// What shard 0 says to have heard.
-async fn heard(ws: &mut Ws) -> usize {
+/// How many texts shard 0 says it has received.
+async fn received(ws: &mut Ws) -> usize {
     let text = next(ws).await;
-    text.strip_prefix("4heard ").unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    text.strip_prefix("4received ").unwrap_or_else(|| panic!("{text}")).parse().unwrap()
 }
 
-async fn standstill(ws: &mut Ws) -> usize {
+async fn wait_for_stall(ws: &mut Ws) -> usize {
     let (mut last, mut same) = (0, 0);
     while same < 20 {
-        let now = heard(ws).await;
+        let now = received(ws).await;
         same = if now == last && now > 0 { same + 1 } else { 0 };
         last = now;
     }
@@ -134,8 +135,8 @@ async fn standstill(ws: &mut Ws) -> usize {
 }
 
 #[tokio::test]
-async fn a_shard_that_stands_still_holds_up_who_posts_to_it_and_nothing_is_lost() {
-    // By number, and by weight.
+async fn a_stalled_shard_holds_up_its_senders_and_nothing_is_lost() {
+    // Limited by number, and by weight.
     for (weight, size, count) in [(0, 10, 30_000), (100_000, 1000, 20_000)] {
         let rig = Rig::start(weight, Duration::from_secs(25));
         let mut target = rig.websocket(1).await;
@@ -143,18 +144,18 @@ async fn a_shard_that_stands_still_holds_up_who_posts_to_it_and_nothing_is_lost(
         let mut flood = rig.websocket(0).await;
         let flooding = tokio::spawn(async move {
             for n in 0..count {
-                // The buffers on the way hold a few MB at most.
+                // The buffers between client and server hold a few MB at most.
                 flood.feed(Frame::text(format!("4{n} {}", "x".repeat(size)))).await.unwrap();
             }
             flood.send(Frame::text("4hello")).await.unwrap();
             while next(&mut flood).await != "4hello" {}
         });
-        let stopped = standstill(&mut quiet).await;
-        // A full mailbox, and what one turn may add.
+        let stopped = wait_for_stall(&mut quiet).await;
+        // A full mailbox, plus what one turn may add.
         assert!(stopped < if weight == 0 { 6000 } else { 3000 }, "{stopped}");
         quiet.send(Frame::text("4hello")).await.unwrap();
         for _ in 0..40 {
-            assert_eq!(heard(&mut quiet).await, stopped, "its timers go on, its sockets stay unread");
+            assert_eq!(received(&mut quiet).await, stopped, "its timers go on, its sockets stay unread");
         }
         assert!(!flooding.is_finished());
         rig.go.send(()).unwrap();
@@ -184,8 +185,8 @@ async fn bodies_of_posts_and_new_connections_wait_too() {
     let packets: Vec<_> = (0..200).map(|n| format!("4{n} posted")).collect();
     let query = format!("EIO=4&transport=polling&sid={sid}");
     http.send(post_request(&query, &packets.join("\x1e")).as_bytes()).await;
-    assert_eq!(standstill(&mut quiet).await, 64, "what is taken in within one turn");
-    // So many that some come to shard 0.
+    assert_eq!(wait_for_stall(&mut quiet).await, 64, "what is taken in within one turn");
+    // Enough connections for some to come to shard 0.
     let mut fresh = Vec::new();
     for _ in 0..6 {
         let mut http = Http::of(TcpStream::connect(rig.running.local_addr()).await.unwrap());
@@ -193,7 +194,7 @@ async fn bodies_of_posts_and_new_connections_wait_too() {
         fresh.push(http);
     }
     for _ in 0..20 {
-        assert_eq!(heard(&mut quiet).await, 64);
+        assert_eq!(received(&mut quiet).await, 64);
     }
     for http in &fresh {
         let unanswered = http.stream.try_read(&mut [0]).unwrap_err();
@@ -212,14 +213,14 @@ async fn bodies_of_posts_and_new_connections_wait_too() {
 }
 
 #[tokio::test]
-async fn a_pong_that_lies_unread_meanwhile_does_not_end_its_session() {
+async fn a_pong_that_is_unread_meanwhile_does_not_end_its_session() {
     let rig = Rig::start(5 << 20, Duration::from_millis(100));
     let mut quiet = rig.websocket(0).await;
-    quiet.send(Frame::text("40 stand still")).await.unwrap();
-    // Pings come, and are answered.
-    assert_eq!(standstill(&mut quiet).await, 1);
+    quiet.send(Frame::text("40 stall")).await.unwrap();
+    // Pings come and are answered.
+    assert_eq!(wait_for_stall(&mut quiet).await, 1);
     for _ in 0..60 {
-        assert_eq!(heard(&mut quiet).await, 1);
+        assert_eq!(received(&mut quiet).await, 1);
     }
     quiet.send(Frame::text("4hello")).await.unwrap();
     rig.go.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! permessage-deflate over real sockets: agreed, used both ways, and no way around the limits.
+//! permessage-deflate over real sockets: negotiated, used in both directions, and within the limits.
 
 use engineio::ws::deflate::PerMessageDeflate;
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
@@ -32,7 +32,7 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A WebSocket on which deflate is agreed.
+/// Opens a WebSocket on which deflate is agreed.
 async fn connect(server: &TestServer, query: &str) -> Http {
     let mut http = server.connect().await;
     http.send(upgrade_request_with(query, OFFER).as_bytes()).await;
@@ -57,7 +57,7 @@ async fn messages_are_compressed_both_ways_text_binary_and_fragmented() {
     let mut http = open(&server).await;
     let text = format!("4{}", "abc ".repeat(2000));
     let compressed = deflate(text.as_bytes());
-    // Twice: no window is kept.
+    // Twice, to show that no window is kept.
     for _ in 0..2 {
         http.send(&frame(TEXT, &compressed)).await;
         let (first, payload) = http.whole_frame().await;
@@ -101,7 +101,7 @@ async fn compressed_frames_without_agreement_end_with_1002() {
 }
 
 #[tokio::test]
-async fn an_upgrade_agrees_too_and_what_waited_is_compressed() {
+async fn an_upgrade_negotiates_too_and_queued_messages_are_compressed() {
     let server = start();
     let opened = server.get("EIO=4&transport=polling").await.body;
     let sid = sid_of(&opened);

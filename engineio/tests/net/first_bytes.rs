@@ -1,4 +1,5 @@
-//! Two ways to one answer: a handshake that comes in one segment is answered without hyper, one that comes in two by hyper.
+//! A handshake that comes in one segment is answered without hyper, one that comes in two segments by hyper. The
+//! answers must be the same.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use super::support::{Event, Http, Response, TestServer, frame, sid_of, upgrade_r
 
 const GOOD: &str = "EIO=4&transport=websocket";
 
-/// A handshake in which some text is replaced by another.
+/// A handshake in which one text is replaced by another.
 fn with(from: &str, to: &str) -> String {
     let good = upgrade_request(GOOD);
     assert!(good.contains(from), "{from}");
@@ -23,7 +24,7 @@ fn with_line(line: &str) -> String {
     with("Host:", &format!("{line}\r\nHost:"))
 }
 
-/// What came back, without what differs by its nature: the time, and the sid.
+/// The answer, without what differs every time: the date and the sid.
 #[derive(Debug, PartialEq, Eq)]
 struct Answer {
     head: String,
@@ -47,7 +48,7 @@ async fn answer(http: &mut Http) -> Answer {
     Answer { head, body, frame }
 }
 
-/// The answers to a request in one segment, and in two.
+/// The answers to a request in one segment and in two.
 async fn whole_and_split(server: &TestServer, request: &[u8]) -> (Answer, Answer) {
     let mut whole = server.connect().await;
     whole.send(request).await;
@@ -55,7 +56,7 @@ async fn whole_and_split(server: &TestServer, request: &[u8]) -> (Answer, Answer
     let mut split = server.connect().await;
     let (first, rest) = request.split_at(1);
     split.send(first).await;
-    // The first byte lies at the server before this one connects, so it is read before this one is answered.
+    // The first byte reaches the server before this connection does, so it is read before this one is answered.
     server.connect().await.stay_here().await;
     split.send(rest).await;
     (whole, answer(&mut split).await)
@@ -152,7 +153,7 @@ async fn a_handshake_gets_the_same_answer_whole_and_in_two_segments() {
 }
 
 #[tokio::test]
-async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
+async fn a_full_server_and_a_server_for_every_origin_answer_alike_too() {
     let server = TestServer::start(|config| {
         config.cors = Some(Cors::default());
         config.max_sessions = 2;
@@ -168,7 +169,7 @@ async fn a_full_server_and_one_for_every_origin_answer_alike_too() {
 }
 
 #[tokio::test]
-async fn what_a_handshake_settles_is_the_same_both_ways() {
+async fn the_result_of_a_handshake_is_the_same_in_one_segment_or_two() {
     let server = TestServer::start(|config| {
         config.allow_eio3 = true;
         config.open_packet = OpenPacket::WithAnswer;
@@ -187,7 +188,7 @@ async fn what_a_handshake_settles_is_the_same_both_ways() {
 #[tokio::test]
 async fn with_the_option_a_session_opens_in_one_read() {
     let server = TestServer::start(|config| config.open_packet = OpenPacket::WithAnswer);
-    // A frame that comes with the handshake is heard behind it.
+    // A frame that comes with the handshake is handled after it.
     let request = [upgrade_request(GOOD).as_bytes(), &frame(0x81, b"4early")].concat();
     for (request, early) in [(&request[..request.len() - 12], false), (&request, true)] {
         let mut http = server.connect().await;
@@ -231,7 +232,7 @@ async fn the_application_is_asked_once_whatever_it_says() {
         }
         held.push(http);
     }
-    // Nothing else was told meanwhile.
+    // The handler was not called otherwise.
     server.open().await;
     assert_eq!(server.event().await, Event::Opened);
 }

@@ -1,4 +1,4 @@
-//! Handshakes, and the refusals with their order (Engine.IO server errors 0 to 5).
+//! Handshakes, and the order of their refusals (Engine.IO server errors 0 to 5).
 
 use engineio::http::{Cors, CorsOrigins, Origins};
 
@@ -59,7 +59,7 @@ async fn a_websocket_handshake_is_refused_before_the_101_and_the_connection_clos
 }
 
 #[tokio::test]
-async fn a_wrong_websocket_version_gets_426_with_the_version_spoken() {
+async fn a_wrong_websocket_version_gets_426_with_the_supported_version() {
     let server = TestServer::start(|_| {});
     let mut http = server.connect().await;
     let wrong = upgrade_request("EIO=4&transport=websocket").replace("Version: 13", "Version: 8");
@@ -98,7 +98,7 @@ async fn another_path_is_not_found_and_keeps_the_connection() {
 }
 
 #[tokio::test]
-async fn cors_headers_stand_on_every_answer_and_a_preflight_repeats_what_was_asked() {
+async fn every_answer_has_cors_headers_and_a_preflight_repeats_what_was_asked() {
     let server = TestServer::start(|config| config.cors = Some(Cors::default()));
     for (method, query, status) in [
         ("GET", "EIO=4&transport=polling", 200),
@@ -169,7 +169,7 @@ async fn a_head_that_is_too_long_or_not_http_is_refused() {
 }
 
 #[tokio::test]
-async fn a_head_that_two_parsers_may_read_differently_is_refused_and_nothing_behind_it_answered() {
+async fn a_head_that_two_parsers_may_read_differently_is_refused_and_nothing_after_it_is_answered() {
     let server = TestServer::start(|_| {});
     let start = "/engine.io/?EIO=4&transport=polling HTTP/1.1\r\n";
     for (head, status) in [

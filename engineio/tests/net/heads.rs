@@ -1,4 +1,4 @@
-//! How long the head of a request may take, and what does not count as waiting for one.
+//! How long a request head may take, and what does not count as waiting for a head.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ fn server() -> TestServer {
     TestServer::start(|config| config.head_timeout = LIMIT)
 }
 
-/// Comes back when [`LIMIT`] has passed on the server, seen from now.
+/// Returns after [`LIMIT`] has passed on the server, counted from now.
 async fn limit_has_passed(server: &TestServer) {
     let mut idle = server.connect().await;
     assert_eq!(idle.get(OPEN).await.status, 200);
     assert!(idle.ended().await);
 }
 
-/// A connection with a poll of its own session under way, and that session's query.
+/// A connection with a waiting poll of its own session, and the query of that session.
 async fn polling(server: &TestServer) -> (Http, String) {
     let mut http = server.connect().await;
     let sid = sid_of(&http.get(OPEN).await.body);
@@ -30,7 +30,7 @@ async fn polling(server: &TestServer) -> (Http, String) {
 }
 
 #[tokio::test]
-async fn a_head_that_has_begun_gets_408_and_an_idle_connection_is_closed_without_a_word() {
+async fn a_head_that_has_begun_gets_408_and_an_idle_connection_is_closed_without_an_answer() {
     let server = server();
     for begun in ["", "\r\n", "G", "GET /engine.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: l"] {
         let mut http = server.connect().await;
@@ -54,14 +54,14 @@ async fn a_head_that_comes_byte_by_byte_has_no_more_time() {
     let server = server();
     let mut http = server.connect().await;
     assert_eq!(http.get(OPEN).await.status, 200);
-    // Until another connection, which waits as long, is closed. The server answers somebody between any two bytes.
+    // Until another connection with the same limit is closed. The server answers other requests between any two bytes.
     let mut other = server.connect().await;
     let mut limit = std::pin::pin!(limit_has_passed(&server));
     while !tokio::select! {
         () = &mut limit => true,
         () = other.stay_here() => false,
     } {
-        // It may be closed before the other one is.
+        // It may be closed before the other one.
         let _ = http.stream.write_all(b"G").await;
     }
     assert_eq!(http.response().await.status, 408);
@@ -81,7 +81,7 @@ async fn a_poll_and_a_body_may_take_longer_than_a_head() {
 }
 
 #[tokio::test]
-async fn a_head_begun_behind_a_poll_is_due_when_that_is_answered() {
+async fn a_head_begun_during_a_poll_is_due_when_the_poll_is_answered() {
     let server = server();
     let (mut poll, query) = polling(&server).await;
     poll.send(b"GET /x HT").await;
@@ -94,7 +94,7 @@ async fn a_head_begun_behind_a_poll_is_due_when_that_is_answered() {
 }
 
 #[tokio::test]
-async fn a_response_that_is_read_slowly_is_read_to_its_end_and_the_connection_serves_on() {
+async fn a_response_that_is_read_slowly_is_sent_completely_and_the_connection_serves_on() {
     let server = TestServer::start(|config| {
         config.head_timeout = LIMIT;
         (config.max_payload, config.outbound_hard) = (64 << 20, 64 << 20);
@@ -106,7 +106,7 @@ async fn a_response_that_is_read_slowly_is_read_to_its_end_and_the_connection_se
     for _ in 0..3 {
         limit_has_passed(&server).await;
     }
-    // Before the response is read: how long that takes is not what this is about.
+    // Sent before the response is read: the time that takes is not the subject of this test.
     poll.send(request("GET", OPEN, "", "").as_bytes()).await;
     assert_eq!(poll.response().await.body.len(), 1000 * 20_002 - 1);
     assert_eq!(poll.response().await.status, 200);

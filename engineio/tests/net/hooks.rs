@@ -1,4 +1,4 @@
-//! The application's hooks: who may connect, ids, headers, and what is told of refusals.
+//! The application's hooks: who may connect, ids, headers, and reports of refusals.
 
 use engineio::{
     hooks::{ConnectionErrorEvent, Hooks, IdGenerationError, Outcome, Request, SidPart, Verdict},
@@ -103,7 +103,7 @@ async fn the_application_says_who_may_connect_now_or_later() {
 }
 
 #[tokio::test]
-async fn a_session_may_have_an_id_of_the_application_s() {
+async fn an_application_may_choose_a_session_s_id() {
     let (server, mut errors) = start();
     for later in ["", "&later"] {
         let sids =
@@ -128,7 +128,7 @@ async fn a_session_may_have_an_id_of_the_application_s() {
 }
 
 #[tokio::test]
-async fn headers_are_changed_once_a_session_and_on_every_answer() {
+async fn headers_are_changed_once_for_each_session_and_on_every_answer() {
     let (server, _errors) = start();
     let first = "set-cookie: 1=1\r\nset-cookie: 2=2; path=/\r\n";
     let opened = ask(&server, &get(POLLING, "")).await;
@@ -148,7 +148,7 @@ async fn headers_are_changed_once_a_session_and_on_every_answer() {
 }
 
 #[tokio::test]
-async fn every_refusal_is_told_with_its_code_message_and_context() {
+async fn every_refusal_is_reported_with_its_code_message_and_context() {
     let (server, mut errors) = start();
     let sid = sid_of(&ask(&server, &get(POLLING, "")).await.body);
     for (asked, status, told) in [

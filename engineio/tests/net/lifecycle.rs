@@ -18,7 +18,7 @@ async fn a_shutdown_tells_every_transport_and_ends_when_all_are_gone() {
     let mut idle = server.connect().await;
     assert_eq!(idle.get("EIO=4&transport=polling").await.status, 200);
     poll.send(request("GET", &query, "", "").as_bytes()).await;
-    // The POST's answer comes after the poll was taken in: both lie in the same server's queue in that order.
+    // The POST's answer comes after the poll was received, because both wait in the same server's queue in that order.
     assert_eq!(server.post(&query, "4a").await.body, "ok");
     assert_eq!(poll.response().await.body, "4a");
     poll.send(request("GET", &query, "", "").as_bytes()).await;
@@ -37,7 +37,7 @@ async fn a_shutdown_tells_every_transport_and_ends_when_all_are_gone() {
     .await
     .unwrap();
     let mut server = server;
-    // The session of the idle connection never polls: it is waited for as long as any closed session (5 s).
+    // The session of the idle connection never polls: the server waits for it as long as for any closed session (5 s).
     assert!(took < Duration::from_secs(7), "{took:?}");
     clients.await.unwrap();
     assert_eq!(server.closed().await, CloseReason::ServerShuttingDown);
@@ -65,14 +65,14 @@ async fn a_shutdown_does_not_wait_longer_than_it_was_told() {
 }
 
 #[tokio::test]
-async fn a_client_between_two_polls_hears_of_the_shutdown_on_the_connection_it_kept() {
+async fn a_client_between_two_polls_learns_of_the_shutdown_on_its_open_connection() {
     let mut server = TestServer::start(|_| {});
     let mut ws = server.raw_websocket().await;
     let mut poller = server.connect().await;
     let open = poller.get("EIO=4&transport=polling").await.body;
     let query = format!("EIO=4&transport=polling&sid={}", super::support::sid_of(&open));
     let client = tokio::spawn(async move {
-        // The shutdown has begun, and no poll waits.
+        // The shutdown has begun, and no poll is waiting.
         assert_eq!(ws.frame().await, (8, 1001u16.to_be_bytes().to_vec()));
         drop(ws);
         assert_eq!(poller.get(&query).await.body, "1");

@@ -1,4 +1,4 @@
-//! The server on real sockets: a client that is honest, slow, gone, or hostile, and what each of them gets.
+//! The server on real sockets: clients that are honest, slow, gone or hostile, and what each of them gets.
 
 #[cfg(feature = "tower")]
 mod any_stream;
@@ -11,10 +11,11 @@ mod hooks;
 mod lifecycle;
 mod options;
 mod other_threads;
+mod plain_http;
 mod polling;
 mod shards;
 mod slow_peers;
-mod standstill;
+mod stall;
 mod support;
 mod upgrade;
 mod v3;
@@ -22,11 +23,11 @@ mod websocket;
 
 /// How many shards the servers of the tests in this module have.
 const SHARDS: u16 = 1;
-/// Whether a connection has carried a request before the test uses it, and so stays on the shard it came to.
+/// Whether a connection has carried a request before the test uses it, and so stays on its first shard.
 const STAYS: bool = false;
 
-/// The same with connections that are passed to the shard of their first request's session.
-#[expect(clippy::duplicate_mod, reason = "with other constants")]
+/// The same tests, with connections that are passed to the shard of their first request's session.
+#[expect(clippy::duplicate_mod, reason = "compiled with other constants")]
 #[path = "."]
 mod four_shards {
     mod deflate;
@@ -34,7 +35,7 @@ mod four_shards {
     mod hooks;
     mod lifecycle;
     mod polling;
-    #[expect(dead_code, reason = "not every module is here")]
+    #[expect(dead_code, reason = "not every test module is used here")]
     mod support;
     mod upgrade;
     mod v3;
@@ -44,12 +45,13 @@ mod four_shards {
     const STAYS: bool = false;
 }
 
-/// The same with requests that mostly concern sessions of other shards than their connection's.
-#[expect(clippy::duplicate_mod, reason = "with other constants")]
+/// The same tests, with requests that mostly concern sessions on other shards than their connection's.
+#[expect(clippy::duplicate_mod, reason = "compiled with other constants")]
 #[path = "."]
 mod foreign_requests {
+    mod plain_http;
     mod polling;
-    #[expect(dead_code, reason = "not every module is here")]
+    #[expect(dead_code, reason = "not every test module is used here")]
     mod support;
     mod upgrade;
 

@@ -1,10 +1,10 @@
-//! The reference's options: cookie, CORS, compression, initial packet, transports, upgrades, path.
+//! The options of Node's server: cookie, CORS, compression, initial packet, transports, upgrades, path.
 
 use std::io::Read as _;
 
 use engineio::{
     Config, Message,
-    http::{Cookie, Cors, CorsOrigins},
+    http::{Cookie, Cors, CorsOrigins, cors::OriginTest},
     net::Server,
     session::Transport,
 };
@@ -12,7 +12,7 @@ use flate2::read::{GzDecoder, ZlibDecoder};
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite;
 
-use super::support::{Response, TestServer, next_text, request, sid_of, soon, upgrade_request};
+use super::support::{Response, TestServer, next_text, request, sid_of, soon, upgrade_request, upgrade_request_with};
 
 const OPEN: &str = "EIO=4&transport=polling";
 const WEBSOCKET: &str = "EIO=4&transport=websocket";
@@ -41,7 +41,7 @@ async fn only_a_polling_handshake_sets_the_cookie() {
 }
 
 #[test]
-fn a_cookie_that_cannot_stand_in_a_header_is_an_error_at_the_start() {
+fn a_cookie_that_is_invalid_in_a_header_is_an_error_at_the_start() {
     let mut config = Config::default();
     let mut cookie = Cookie::default();
     cookie.name = "a b".to_owned();
@@ -62,10 +62,10 @@ async fn a_preflight_is_answered_without_a_body_and_a_simple_request_named() {
         http.send(request("OPTIONS", OPEN, &headers, "").as_bytes()).await;
         let preflight = http.response().await;
         assert_eq!((preflight.status, preflight.body.as_str()), (204, ""));
-        // RFC 9110, 8.6: no length in a 204.
+        // RFC 9110, 8.6: a 204 has no length.
         assert!(!preflight.head.contains("content-length"), "{}", preflight.head);
         assert!(preflight.head.contains("access-control-allow-methods: get,head,put,patch,post,delete\r\n"));
-        // The connection goes on: nothing waits for a body.
+        // The connection goes on: neither side waits for a body.
         http.send(request("GET", OPEN, &headers, "").as_bytes()).await;
         let simple = http.response().await;
         assert_eq!(simple.status, 200);
@@ -83,7 +83,7 @@ async fn a_preflight_is_answered_without_a_body_and_a_simple_request_named() {
 }
 
 #[tokio::test]
-async fn a_long_poll_body_is_compressed_for_a_client_that_takes_it() {
+async fn a_long_poll_body_is_compressed_for_a_client_that_accepts_it() {
     let server = TestServer::start(|_| {});
     let query = format!("{OPEN}&sid={}", server.open().await);
     let message = format!("4{}", "abc".repeat(1000));
@@ -107,7 +107,7 @@ async fn a_long_poll_body_is_compressed_for_a_client_that_takes_it() {
 }
 
 #[tokio::test]
-async fn a_websocket_whose_client_takes_no_binary_gets_base64() {
+async fn a_websocket_whose_client_accepts_no_binary_gets_base64() {
     let server = TestServer::start(|_| {});
     let mut ws = server.websocket_at(&format!("{WEBSOCKET}&b64=1")).await;
     assert!(next_text(&mut ws).await.starts_with("0{"));
@@ -118,7 +118,7 @@ async fn a_websocket_whose_client_takes_no_binary_gets_base64() {
 }
 
 #[tokio::test]
-async fn the_initial_packet_stands_behind_the_handshake_on_both_transports() {
+async fn the_initial_packet_follows_the_handshake_on_both_transports() {
     let server = TestServer::start(|config| config.initial_packet = Some(Message::Binary(vec![1, 2, 3].into())));
     let answer = server.get(OPEN).await;
     assert!(answer.body.starts_with("0{") && answer.body.ends_with("}\u{1e}bAQID"), "{}", answer.body);
@@ -148,13 +148,13 @@ async fn a_transport_that_is_switched_off_is_unknown() {
 }
 
 #[tokio::test]
-async fn without_allow_upgrades_none_is_named() {
+async fn without_allow_upgrades_no_upgrade_is_offered() {
     let server = TestServer::start(|config| config.allow_upgrades = false);
     assert!(server.get(OPEN).await.body.contains(r#""upgrades":[],"#));
 }
 
 #[tokio::test]
-async fn the_slash_at_the_end_of_the_path_may_be_left_out_when_configured() {
+async fn the_slash_at_the_end_of_the_path_may_be_left_out_if_configured() {
     for (with_slash, status) in [(true, 404), (false, 200)] {
         let server = TestServer::start(|config| config.add_trailing_slash = with_slash);
         let mut http = server.connect().await;
@@ -164,5 +164,26 @@ async fn the_slash_at_the_end_of_the_path_may_be_left_out_when_configured() {
         http.send(upgrade_request(WEBSOCKET).replace("/engine.io/?", "/engine.io?").as_bytes()).await;
         assert_eq!(http.response().await.status, if with_slash { 404 } else { 101 });
         server.open().await;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_test_of_an_origin_names_no_origin_and_breaks_nothing() {
+    let server = TestServer::start_shards(2, |config| {
+        let test = OriginTest::new(|_| panic!("the test of an origin panics"));
+        config.cors = Some(Cors::with_origins(CorsOrigins::Test(test)));
+    });
+    let origin = "Origin: https://any.example\r\n";
+    for _ in 0..2 {
+        let mut http = server.connect().await;
+        http.send(request("GET", "EIO=4&transport=polling", origin, "").as_bytes()).await;
+        let opened = http.response().await;
+        assert_eq!((opened.status, opened.head.contains("access-control-allow-origin")), (200, false));
+        let query = format!("EIO=4&transport=polling&sid={}", sid_of(&opened.body));
+        http.send(request("POST", &query, &format!("{origin}Content-Length: 1\r\n"), "3").as_bytes()).await;
+        assert_eq!(http.response().await.status, 200);
+        let mut http = server.connect().await;
+        http.send(upgrade_request_with("EIO=4&transport=websocket", origin.trim_end()).as_bytes()).await;
+        assert_eq!(http.response().await.status, 101);
     }
 }

@@ -1,4 +1,4 @@
-//! GET and POST of long-polling: who waits, who overlaps, who goes away, who sends too much.
+//! GET and POST of long-polling: clients that wait, overlap, disconnect or send too much.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn messages_make_the_round_trip_in_order_text_and_binary() {
 }
 
 #[tokio::test]
-async fn what_is_sent_when_a_session_opens_waits_for_the_first_poll() {
+async fn a_message_sent_when_a_session_opens_waits_for_the_first_poll() {
     let server = TestServer::start(|_| {});
     let open = server.get("EIO=4&transport=polling&greet").await.body;
     assert!(open.ends_with('}'), "{open}");
@@ -32,7 +32,7 @@ async fn what_is_sent_when_a_session_opens_waits_for_the_first_poll() {
 }
 
 #[tokio::test]
-async fn more_packets_than_a_turn_takes_are_all_handled() {
+async fn more_packets_than_a_turn_s_budget_are_all_handled() {
     let server = TestServer::start(|_| {});
     let query = polling(&server.open().await);
     let body = (0..20_000).map(|n| format!("4{n}")).collect::<Vec<_>>().join("\x1e");
@@ -61,7 +61,7 @@ async fn a_body_over_the_limit_gets_413_and_the_session_lives() {
     http.send(chunked(&fits).as_bytes()).await;
     assert_eq!(http.response().await.status, 200);
     assert_eq!(server.post(&query, &fits).await.status, 200);
-    // The limit is for what a client sends.
+    // The limit applies to what a client sends.
     assert_eq!(server.get(&query).await.body, format!("{fits}\x1e{fits}"));
 }
 
@@ -74,7 +74,7 @@ async fn a_peer_that_is_still_sending_gets_its_413() {
     let mut http = server.connect().await;
     http.send(head.as_bytes()).await;
     assert_eq!(http.response().await.status, 413);
-    // After a reset this fails; so would reading an answer that was not read yet.
+    // After a reset this would fail, and so would reading an answer that was not read yet.
     http.send(body.as_bytes()).await;
     assert_eq!(soon(http.stream.read_u8()).await.unwrap_err().kind(), std::io::ErrorKind::UnexpectedEof);
 }
@@ -87,7 +87,7 @@ async fn a_second_poll_gets_400_and_the_first_the_close_packet() {
     first.send(request("GET", &query, "", "").as_bytes()).await;
     second.send(request("GET", &query, "", "").as_bytes()).await;
     let (first, second) = (first.response().await, second.response().await);
-    // Which of the two arrived first is not ours to know.
+    // The test cannot know which of the two arrived first.
     let mut answers = [(first.status, first.body), (second.status, second.body)];
     answers.sort_unstable();
     assert_eq!(answers, [(200, "1".to_owned()), (400, String::new())]);
@@ -106,14 +106,14 @@ async fn overlapping_posts_end_the_session() {
     assert_eq!(first.response().await.status, 100);
     assert_eq!(server.post(&query, "4b").await.status, 400);
     assert_eq!(server.closed().await, CloseReason::TransportError);
-    // Nobody got the packets of the first, so it is not told that somebody did.
+    // The packets of the first POST were not delivered, so it must not be answered `ok`.
     first.send(b"4abc").await;
     assert_eq!(first.response().await.status, 400);
 }
 
 #[tokio::test]
 async fn a_poll_that_waits_while_a_post_is_aborted_gets_the_close_packet() {
-    // On one shard what was sent first begins first.
+    // On one shard the request that was sent first begins first.
     let mut server = TestServer::start_shards(1, |_| {});
     let query = polling(&server.open().await);
     let (mut poll, mut post) = (server.connect().await, server.connect().await);
@@ -139,8 +139,8 @@ async fn an_aborted_poll_ends_the_session() {
 }
 
 #[tokio::test]
-async fn a_whole_request_is_answered_although_its_peer_sends_no_more() {
-    // One shard: what concerns another takes longer than a peer is waited for that may be gone.
+async fn a_complete_request_is_answered_although_its_peer_sends_no_more() {
+    // One shard: a request for another shard takes longer than the server waits for a peer that may be gone.
     let server = TestServer::start_shards(1, |_| {});
     for _ in 0..20 {
         let query = polling(&server.open().await);
@@ -183,7 +183,7 @@ async fn a_body_whose_framing_breaks_gets_400_and_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn a_close_packet_is_answered_by_one_noop_and_nothing_behind_it_counts() {
+async fn a_close_packet_is_answered_by_one_noop_and_nothing_after_it_counts() {
     let mut server = TestServer::start(|_| {});
     let query = polling(&server.open().await);
     assert_eq!(server.post(&query, "4a\x1e1\x1e4b").await.status, 200);
@@ -196,7 +196,7 @@ async fn a_close_packet_is_answered_by_one_noop_and_nothing_behind_it_counts() {
 }
 
 #[tokio::test]
-async fn a_close_by_the_application_gets_a_poll_of_its_own_after_what_was_sent_before() {
+async fn a_close_by_the_application_is_answered_in_its_own_poll_after_earlier_messages() {
     let mut server = TestServer::start(|_| {});
     let query = polling(&server.open().await);
     assert_eq!(server.post(&query, "4bye").await.status, 200);
@@ -213,7 +213,7 @@ async fn an_invalid_body_gets_400_and_the_sid_is_unknown_at_once() {
     for body in ["", "9", "4a\x1e", "b!!!!", "2", "\x1e", &["6"; 65].join("\x1e")] {
         let query = polling(&server.open().await);
         let status = server.post(&query, body).await.status;
-        // A ping is a packet, only not one for a client: the reference accepts the body and ends the session.
+        // A ping is a packet, but not one a client may send: Node accepts the body and ends the session.
         assert_eq!(status, if body == "2" { 200 } else { 400 }, "{body:?}");
         let reason = server.closed().await;
         assert_eq!(reason, if body == "2" { CloseReason::TransportError } else { CloseReason::ParseError }, "{body:?}");

@@ -1,5 +1,5 @@
-//! Several shards as one server: requests that come to a shard which does not own their session, messages between
-//! handlers, limits and an end that hold for all.
+//! Several shards as one server: requests that come to a shard without their session, messages between handlers, and
+//! limits and a shutdown that apply to all shards.
 
 use std::{
     collections::HashSet,
@@ -27,10 +27,10 @@ fn shard_of(sid: &str) -> u16 {
     Sid::parse(sid).expect("a sid").shard()
 }
 
-/// One polling session of every shard.
+/// Opens one polling session on every shard.
 async fn session_of_each(server: &TestServer, shards: u16) -> Vec<String> {
     let mut sids: Vec<Option<String>> = vec![None; usize::from(shards)];
-    // Equals take turns, so this many are enough.
+    // Shards with equal counts take turns, so this many are enough.
     for _ in 0..shards * 2 {
         let sid = server.open().await;
         let place = usize::from(shard_of(&sid));
@@ -39,7 +39,7 @@ async fn session_of_each(server: &TestServer, shards: u16) -> Vec<String> {
     sids.into_iter().map(|sid| sid.expect("connections come to every shard")).collect()
 }
 
-/// One connection that stays on every shard.
+/// Opens one connection to every shard, and keeps it there.
 async fn connection_to_each(server: &TestServer, shards: u16) -> Vec<Http> {
     let mut connections = Vec::new();
     for _ in 0..shards {
@@ -60,7 +60,7 @@ async fn every_shard_answers_for_the_sessions_of_all() {
                 let query = polling(sid);
                 assert_eq!(http.post(&query, "4a\x1ebAQID").await.body, "ok");
                 assert_eq!(http.get(&query).await.body, "4a\x1ebAQID");
-                // A poll that waits, and gets its answer by way of another connection.
+                // A poll that waits, and whose answer a request on another connection causes.
                 http.send(request("GET", &query, "", "").as_bytes()).await;
                 assert_eq!(server.post(&query, "4b").await.body, "ok");
                 assert_eq!(http.response().await.body, "4b");
@@ -82,7 +82,7 @@ async fn requests_for_different_shards_may_follow_each_other_in_one_segment() {
     let sids = session_of_each(&server, 4).await;
     let pair = |sid: &String| [post_request(&polling(sid), "4a"), request("GET", &polling(sid), "", "")].concat();
     let pipeline: String = sids.iter().map(pair).collect();
-    // On a connection that goes to the first one's shard, and on one that stays.
+    // On a connection that goes to the shard of the first session, and on one that stays.
     for stays in [false, true] {
         let mut http = server.connect().await;
         if stays {
@@ -103,13 +103,13 @@ async fn an_upgrade_ends_up_on_the_shard_of_its_session() {
         for stays in [false, true] {
             let sids = session_of_each(&server, shards).await;
             let mut connections = connection_to_each(&server, shards).await;
-            // A connection's session is the next shard's, so that all but one shard pass it on.
+            // Each connection's session is on the next shard, so all but one shard must pass their connection on.
             connections.rotate_left(1);
             for (mut http, sid) in connections.into_iter().zip(&sids) {
                 if !stays {
                     http = server.connect().await;
                 }
-                // Everything at once: what was read behind the handshake must go along.
+                // Everything at once: the bytes that were read after the handshake must be passed on too.
                 let upgrade = upgrade_request(&websocket(sid)).into_bytes();
                 http.send(&[upgrade, frame(0x81, b"2probe"), frame(0x81, b"5"), frame(0x81, b"4a")].concat()).await;
                 assert_eq!(http.response().await.status, 101);
@@ -117,7 +117,7 @@ async fn an_upgrade_ends_up_on_the_shard_of_its_session() {
                 assert_eq!(http.frame().await.1, b"4a");
                 http.send(&frame(0x81, b"4b")).await;
                 assert_eq!(http.frame().await.1, b"4b");
-                // One too many.
+                // A second WebSocket for the session.
                 let mut second = server.connect().await;
                 second.send(upgrade_request(&websocket(sid)).as_bytes()).await;
                 assert_eq!(second.response().await.status, 101);
@@ -130,14 +130,14 @@ async fn an_upgrade_ends_up_on_the_shard_of_its_session() {
 }
 
 #[tokio::test]
-async fn a_sid_of_no_shard_and_a_stale_one_are_unknown_wherever_they_come() {
+async fn a_stale_sid_and_a_sid_of_no_shard_are_unknown_on_every_shard() {
     let mut server = TestServer::start_shards(2, |_| {});
     let mut sids: Vec<String> = [2, 3, u16::MAX].map(|shard| Sid::new(shard, 0, [0; 15]).to_string()).into();
     sids.extend([0, 1].map(|shard| Sid::new(shard, 0, [0; 15]).to_string()));
     for sid in session_of_each(&server, 2).await {
         assert_eq!(server.post(&polling(&sid), "1").await.body, "ok");
         server.closed().await;
-        assert_eq!(server.get(&polling(&sid)).await.body, "6", "what the close left");
+        assert_eq!(server.get(&polling(&sid)).await.body, "6", "the noop after the close");
         sids.push(sid);
     }
     let mut stays = connection_to_each(&server, 2).await;
@@ -158,7 +158,7 @@ async fn a_sid_of_no_shard_and_a_stale_one_are_unknown_wherever_they_come() {
 }
 
 #[tokio::test]
-async fn connections_come_to_all_shards_alike() {
+async fn connections_are_spread_evenly_over_the_shards() {
     let server = TestServer::start_shards(4, |_| {});
     let mut held = Vec::new();
     let mut counts = [0; 4];
@@ -174,7 +174,7 @@ async fn connections_come_to_all_shards_alike() {
 }
 
 #[tokio::test]
-async fn what_one_shard_posts_to_another_arrives_in_order_and_to_itself_too() {
+async fn shard_messages_arrive_in_order_also_those_to_the_same_shard() {
     for shards in [1, 2, 4] {
         let server = TestServer::start_shards(shards, |_| {});
         let mut sockets = Vec::new();
@@ -198,7 +198,7 @@ async fn what_one_shard_posts_to_another_arrives_in_order_and_to_itself_too() {
 }
 
 #[tokio::test]
-async fn a_message_that_panics_or_goes_nowhere_is_lost_and_nothing_else() {
+async fn only_a_message_that_panics_or_has_no_target_is_lost() {
     let server = TestServer::start_shards(2, |_| {});
     let mut sockets = [server.websocket().await, server.websocket().await];
     for text in ["4post 0 panic", "4post 1 panic", "4post 2 nobody", "4post 65535 nobody", "4post 0 a", "4post 1 a"] {
@@ -227,31 +227,31 @@ async fn max_sessions_counts_over_all_shards() {
     }
     held.pop();
     server.closed().await;
-    // The handler hears of a close just before the place is free, and this one may be asked on another shard.
+    // The handler is told of a close just before the session stops counting, and another shard may answer this request.
     soon(async { while server.get("EIO=4&transport=polling").await.status == 503 {} }).await;
     assert_eq!(server.get("EIO=4&transport=polling").await.status, 503);
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_the_sessions_of_all_shards_and_waits_for_the_answers_they_owe() {
+async fn a_shutdown_ends_the_sessions_of_all_shards_and_waits_for_the_answers_under_way() {
     let mut server = TestServer::start_shards(4, |_| {});
     let mut sockets = Vec::new();
     for _ in 0..8 {
         sockets.push(server.raw_websocket().await);
     }
     let sids = session_of_each(&server, 4).await;
-    // Polls of every shard's session, on connections of other shards.
+    // Polls for the sessions of all shards, on connections of other shards.
     let mut polls = connection_to_each(&server, 4).await;
     polls.rotate_left(1);
     for (http, sid) in polls.iter_mut().zip(&sids) {
         http.send(request("GET", &polling(sid), "", "").as_bytes()).await;
-        // It was taken in, since this one is answered by it.
+        // The poll has been received, since it answers this one.
         assert_eq!(server.post(&polling(sid), "4a").await.body, "ok");
         assert_eq!(http.response().await.body, "4a");
         http.send(request("GET", &polling(sid), "", "").as_bytes()).await;
         assert_eq!(server.post(&polling(sid), "6").await.body, "ok");
     }
-    // The last session polls no more when the shutdown begins: it hears of it on the connection it kept.
+    // The last session has no poll waiting when the shutdown begins: it learns of it on its open connection.
     let late = server.open().await;
     let mut late_http = server.connect().await;
     late_http.stay_here().await;
@@ -270,7 +270,7 @@ async fn a_shutdown_ends_the_sessions_of_all_shards_and_waits_for_the_answers_th
     });
     let opened: HashSet<u16> = sids.iter().map(|sid| shard_of(sid)).collect();
     assert_eq!(opened.len(), 4);
-    // The sessions that opened beside the four, and never poll, are waited for as long as any closed one: 5 s.
+    // The other sessions never poll, and are waited for as long as any closed session: 5 s.
     let took = tokio::task::spawn_blocking(move || server.shutdown(Duration::from_secs(60))).await.unwrap();
     assert!(took < Duration::from_secs(8), "{took:?}");
     clients.await.unwrap();
@@ -285,7 +285,7 @@ impl Handler for Deaf {
 }
 
 #[tokio::test]
-async fn a_shard_that_could_not_begin_stops_the_others() {
+async fn a_shard_that_could_not_start_stops_the_others() {
     use engineio::{Config, net::Server};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let made = std::sync::atomic::AtomicUsize::new(0);
@@ -298,11 +298,11 @@ async fn a_shard_that_could_not_begin_stops_the_others() {
 }
 
 #[tokio::test]
-async fn a_poll_that_goes_away_on_another_shard_ends_its_session() {
+async fn a_poll_aborted_on_another_shard_ends_its_session() {
     let mut server = TestServer::start_shards(2, |_| {});
     for sid in session_of_each(&server, 2).await {
         for http in connection_to_each(&server, 2).await.iter_mut().rev() {
-            // Both connections poll in turn; the one that goes away is told apart by its shard alone.
+            // Both connections poll in turn; only the shard of the one that disconnects differs.
             assert_eq!(http.post(&polling(&sid), "4a").await.body, "ok");
             assert_eq!(http.get(&polling(&sid)).await.body, "4a");
         }
@@ -315,11 +315,11 @@ async fn a_poll_that_goes_away_on_another_shard_ends_its_session() {
     }
 }
 
-/// Posts to the other of two shards what it hears, and does not end its turn before that has it.
+/// Sends every message on to the other of two shards, and does not end its turn before that shard has it.
 struct Posting {
     flush: bool,
     has_it: mpsc::Sender<()>,
-    /// Whether the other shard has it.
+    /// Receives when the other shard has it.
     waits: Arc<Mutex<mpsc::Receiver<()>>>,
     found: tokio::sync::mpsc::UnboundedSender<bool>,
 }

@@ -1,4 +1,4 @@
-//! Peers that do not read, and that read late: bounded memory, and nobody else is disturbed.
+//! Peers that do not read, or read late: memory stays bounded, and other peers are not disturbed.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn a_peer_that_does_not_read_is_reset_and_the_others_get_everything() {
         }
     }
     assert_eq!(server.closed().await, CloseReason::SlowConsumer);
-    // A reset: the stream does not end politely, and what was queued never arrives.
+    // It is a reset: no close frame comes, and what was queued never arrives.
     while !slow.ended().await {
         slow.discard();
     }
@@ -35,7 +35,7 @@ async fn a_peer_that_resets_while_its_writes_are_blocked_is_closed_once_and_the_
         let mut slow = server.raw_websocket().await;
         slow.send(&frame(0x81, b"4burst 1000 20000")).await;
         assert_eq!(slow.frame().await.1.len(), 20_001);
-        // Once another connection was served, the turn that blocked is over.
+        // When another connection has been served, the turn with the blocked write is over.
         let mut good = server.websocket().await;
         // Unread bytes in its receive buffer make this close a reset.
         drop(slow);
@@ -48,7 +48,7 @@ async fn a_peer_that_resets_while_its_writes_are_blocked_is_closed_once_and_the_
 }
 
 #[tokio::test]
-async fn a_peer_that_takes_no_byte_for_ping_timeout_is_closed() {
+async fn a_peer_that_reads_no_byte_for_ping_timeout_is_closed() {
     let mut server = TestServer::start(|config| {
         config.ping_timeout = Duration::from_millis(200);
         config.outbound_hard = 1 << 30;
@@ -70,7 +70,7 @@ async fn a_poller_that_does_not_poll_is_closed_at_the_hard_limit() {
 }
 
 #[tokio::test]
-async fn reading_goes_on_once_the_peer_has_taken_what_was_queued() {
+async fn reading_resumes_once_the_peer_has_read_what_was_queued() {
     let server = TestServer::start(|config| config.outbound_soft = 1000);
     let mut ws = server.websocket().await;
     // Each command queues more than the soft limit, so the server stops reading after each.
@@ -88,7 +88,7 @@ async fn reading_goes_on_once_the_peer_has_taken_what_was_queued() {
 async fn a_peer_that_reads_late_gets_everything_it_asked_for_in_order() {
     let server = TestServer::start(|_| {});
     let (mut sink, mut stream) = server.websocket().await.split();
-    // Far more than all buffers on the way hold: the server stops reading, and the writer here waits.
+    // Far more than all buffers between server and client hold: the server stops reading, and this writer waits.
     let writer = tokio::spawn(async move {
         for n in 0..2000 {
             sink.send(Message::text(format!("4{n} {}", "x".repeat(10_000)))).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_flood_of_pings_from_a_peer_that_does_not_read_costs_little() {
     let mut server = TestServer::start(|config| config.ping_timeout = Duration::from_millis(300));
     let mut flood = server.raw_websocket().await;
     let pings = frame(0x89, b"").repeat(10_000);
-    // The server stops reading, so at some time this cannot be written any more; then it gives the peer up.
+    // The server stops reading, so at some point this write blocks; then the server closes the peer.
     let writer = async {
         use tokio::io::AsyncWriteExt;
         while flood.stream.write_all(&pings).await.is_ok() {}
@@ -128,13 +128,13 @@ async fn a_poll_answer_that_nobody_reads_does_not_hold_its_connection() {
     let mut poll = server.connect().await;
     poll.send(request("GET", &format!("EIO=4&transport=polling&sid={sid}"), "", "").as_bytes()).await;
     assert_eq!(server.post(&format!("EIO=4&transport=polling&sid={sid}"), "4burst 1000 20000").await.status, 200);
-    // Shutting down waits for responses under way: this one is given up after ping_timeout, long before the end.
+    // A shutdown waits for responses being sent: this one is given up after ping_timeout, long before the limit.
     let took = server.shutdown(Duration::from_secs(8));
     assert!(took < Duration::from_secs(4), "{took:?}");
 }
 
 #[tokio::test]
-async fn the_last_response_of_a_connection_arrives_whole_at_a_peer_that_reads_late() {
+async fn the_last_response_of_a_connection_reaches_a_peer_that_reads_late_completely() {
     let server = TestServer::start(|config| {
         config.max_payload = 64 << 20;
         config.outbound_hard = 64 << 20;
@@ -143,7 +143,8 @@ async fn the_last_response_of_a_connection_arrives_whole_at_a_peer_that_reads_la
     assert_eq!(server.post(&query, "4burst 1000 20000").await.status, 200);
     let mut poll = server.connect().await;
     poll.send(request("GET", &query, "Connection: close\r\n", "").as_bytes()).await;
-    // Served after it, on another connection: the answer is out as far as the buffers on the way take it.
+    // This request is served after it, on another connection: so the answer has been written as far as the buffers
+    // accept it.
     assert_eq!(server.post(&query, "6").await.body, "ok");
     assert_eq!(poll.response().await.body.len(), 1000 * 20_002 - 1);
     assert!(poll.ended().await);

@@ -1,4 +1,5 @@
-//! A server with a small command language, an HTTP client that sends exactly what it is told, and raw WebSocket frames.
+//! A server whose handler takes a few text commands, an HTTP client that sends exactly the bytes it is given, and raw
+//! WebSocket frames.
 
 use std::{
     net::SocketAddr,
@@ -17,21 +18,21 @@ use tokio::{
 };
 use tokio_tungstenite::{WebSocketStream, client_async};
 
-/// What the handler was told.
+/// A call of the handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// For a handshake with `count` in its query.
+    /// Only for a handshake with `count` in its query.
     Asked,
     Opened,
     Message(String),
     Closed(CloseReason),
 }
 
-/// Echoes every message, but for a few texts that are commands.
+/// Echoes every message, except a few texts that are commands.
 struct Commands {
     events: UnboundedSender<Event>,
     conns: Vec<ConnKey>,
-    /// Its WebSockets are plain: it echoes, and takes no commands.
+    /// Its WebSockets are plain: it echoes and takes no commands.
     plain: bool,
 }
 
@@ -49,12 +50,12 @@ impl Commands {
                 let _ = outbox.send(conn, &frame_of("bye"));
                 outbox.close(conn, CloseReason::ForcedClose);
             }
-            // `post SHARD TEXT`: echoed by that shard's handler, to the connections it has.
+            // `post SHARD TEXT`: that shard's handler echoes the text to all its connections.
             Some("post") => {
                 let shard = words.next().and_then(|word| word.parse().ok()).expect("a number");
                 outbox.send_to_shard(shard, ShardMessage::new(words.collect::<Vec<_>>().join(" ")));
             }
-            // `burst COUNT SIZE`: that many messages of that size to everybody.
+            // `burst COUNT SIZE`: sends COUNT messages of SIZE bytes to every connection.
             Some("burst") => {
                 let mut number = || words.next().and_then(|word| word.parse::<usize>().ok()).expect("a number");
                 let (count, size) = (number(), number());
@@ -121,7 +122,7 @@ impl Handler for Commands {
     }
 }
 
-/// Says nothing.
+/// A handler that sends nothing.
 pub(crate) struct Silent;
 
 impl Handler for Silent {
@@ -130,7 +131,7 @@ impl Handler for Silent {
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
 }
 
-/// A running server; it is told to stop when dropped.
+/// A running server; dropping it stops the server.
 pub(crate) struct TestServer {
     running: Option<Running>,
     pub(crate) addr: SocketAddr,
@@ -161,12 +162,12 @@ impl TestServer {
         Self { addr: running.local_addr(), running: Some(running), events }
     }
 
-    /// The next event; panics when the handler was told nothing for long.
+    /// The next call of the handler; panics if there is none for long.
     pub(crate) async fn event(&mut self) -> Event {
         soon(self.events.recv()).await.expect("the server runs")
     }
 
-    /// Skips to the close of a session: its reason.
+    /// Skips to the close of a session and returns its reason.
     pub(crate) async fn closed(&mut self) -> CloseReason {
         loop {
             if let Event::Closed(reason) = self.event().await {
@@ -189,7 +190,7 @@ impl TestServer {
         http
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on its own connection.
     pub(crate) async fn get(&self, query: &str) -> Response {
         self.connect().await.get(query).await
     }
@@ -198,12 +199,12 @@ impl TestServer {
         self.connect().await.post(query, body).await
     }
 
-    /// Opens a polling session: its sid.
+    /// Opens a polling session and returns its sid.
     pub(crate) async fn open(&self) -> String {
         sid_of(&self.get("EIO=4&transport=polling").await.body)
     }
 
-    /// Opens a WebSocket session with an ordinary client; the OPEN packet is read.
+    /// Opens a WebSocket session with an ordinary client and reads its OPEN packet.
     pub(crate) async fn websocket(&self) -> WebSocketStream<TcpStream> {
         let mut ws = self.websocket_at("EIO=4&transport=websocket").await;
         assert!(next_text(&mut ws).await.starts_with("0{"));
@@ -215,7 +216,7 @@ impl TestServer {
         soon(client_async(format!("ws://{}/engine.io/?{query}", self.addr), stream)).await.unwrap().0
     }
 
-    /// Opens a WebSocket session by hand; the OPEN packet is read.
+    /// Opens a WebSocket session by hand and reads its OPEN packet.
     pub(crate) async fn raw_websocket(&self) -> Http {
         let mut http = self.connect().await;
         http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
@@ -242,7 +243,7 @@ impl Drop for TestServer {
     }
 }
 
-/// Waits, but not for ever.
+/// Waits for the future, but not forever.
 pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("in time")
 }
@@ -270,12 +271,12 @@ pub(crate) fn upgrade_request(query: &str) -> String {
     request("GET", query, headers, "")
 }
 
-/// A handshake with more headers.
+/// A handshake with additional headers.
 pub(crate) fn upgrade_request_with(query: &str, extra: &str) -> String {
     upgrade_request(query).replace("Host:", &format!("{extra}\r\nHost:"))
 }
 
-/// A masked frame of a client; `first` is the byte with FIN and opcode.
+/// A masked frame from a client; `first` is the byte with FIN and opcode.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let key = [7, 1, 200, 33];
     let mut frame = vec![first];
@@ -299,12 +300,12 @@ pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) head: String,
-    /// The body; empty when it is no text.
+    /// The body; empty if it is not text.
     pub(crate) body: String,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// A TCP connection: bytes out, responses or frames in.
+/// A TCP connection: sends bytes, reads responses or frames.
 pub(crate) struct Http {
     pub(crate) stream: TcpStream,
     buffer: Vec<u8>,
@@ -319,7 +320,7 @@ impl Http {
         soon(self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// A request that concerns no session: the connection stays on the shard it came to.
+    /// Sends a request that concerns no session, so that the connection stays on its shard.
     pub(crate) async fn stay_here(&mut self) {
         self.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         assert_eq!(self.response().await.status, 404);
@@ -335,12 +336,12 @@ impl Http {
         self.response().await
     }
 
-    /// Reads more; `false` at the end of the stream, a reset included.
+    /// Reads more; `false` at the end of the stream or after a reset.
     async fn fill(&mut self) -> bool {
         soon(self.stream.read_buf(&mut self.buffer)).await.is_ok_and(|count| count > 0)
     }
 
-    /// Reads once, and gives all that was read but not taken.
+    /// Reads once, and returns everything that was read and not used yet.
     pub(crate) async fn read_once(&mut self) -> &[u8] {
         self.buffer.reserve(4096);
         assert!(self.fill().await, "the stream ended");
@@ -371,13 +372,13 @@ impl Http {
         Response { status, head, body, bytes }
     }
 
-    /// One frame of the server: opcode and payload.
+    /// One frame from the server: opcode and payload.
     pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
         let (first, payload) = self.whole_frame().await;
         (first & 0x0f, payload)
     }
 
-    /// One frame of the server: the byte with FIN, RSV1 and opcode, and payload.
+    /// One frame from the server: the byte with FIN, RSV1 and opcode, and the payload.
     pub(crate) async fn whole_frame(&mut self) -> (u8, Vec<u8>) {
         let head = self.take(2).await;
         let len = match head[1] {
@@ -388,12 +389,12 @@ impl Http {
         (head[0], self.take(len).await)
     }
 
-    /// Discards what was read and not looked at.
+    /// Discards what was read and not used yet.
     pub(crate) fn discard(&mut self) {
         self.buffer.clear();
     }
 
-    /// Whether the server ends the stream, with nothing before that but what was read already.
+    /// Whether the server ends the stream without sending anything more.
     pub(crate) async fn ended(&mut self) -> bool {
         self.buffer.is_empty() && !self.fill().await
     }

@@ -1,4 +1,4 @@
-//! From polling to WebSocket: under traffic, failed, too slow, twice.
+//! From polling to WebSocket: under traffic, failed, too slow, attempted twice.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ fn websocket(sid: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_waiting_poll_is_released_by_a_noop_and_the_websocket_takes_over() {
+async fn a_waiting_poll_gets_a_noop_and_the_session_moves_to_the_websocket() {
     let server = TestServer::start(|_| {});
     let sid = server.open().await;
     let mut poll = server.connect().await;
@@ -26,7 +26,7 @@ async fn a_waiting_poll_is_released_by_a_noop_and_the_websocket_takes_over() {
     ws.send(Message::text("2probe")).await.unwrap();
     assert_eq!(next_text(&mut ws).await, "3probe");
     assert_eq!(poll.response().await.body, "6");
-    // POSTs stay legal meanwhile; their answers wait for the WebSocket.
+    // POSTs stay legal during the probe; their answers wait for the WebSocket.
     assert_eq!(server.post(&polling(&sid), "4a\x1e4b").await.body, "ok");
     ws.send(Message::text("5")).await.unwrap();
     assert_eq!((next_text(&mut ws).await, next_text(&mut ws).await), ("4a".to_owned(), "4b".to_owned()));
@@ -62,7 +62,7 @@ async fn upgrade_under_traffic(server: Arc<TestServer>) {
         tokio::join!(polled, posted);
         probed = tokio::time::timeout(Duration::ZERO, ws.next()).await.is_ok();
     }
-    // What is posted now is answered on the WebSocket.
+    // Echoes of messages that are posted now come on the WebSocket.
     assert_eq!(post.post(&polling(&sid), &batch(20).join("\x1e")).await.body, "ok");
     ws.feed(Message::text("5")).await.unwrap();
     for packet in batch(COUNT) {
@@ -104,7 +104,7 @@ async fn a_failed_probe_leaves_polling_alive_and_another_may_follow() {
     http.send(upgrade_request(&websocket(&sid)).as_bytes()).await;
     assert_eq!(http.response().await.status, 101);
     drop(http);
-    // Until the server has seen the end of that one, the next is one too many.
+    // Until the server has seen the end of the first WebSocket, the next one is refused.
     let mut ws = loop {
         let mut ws = server.websocket_at(&websocket(&sid)).await;
         ws.send(Message::text("2probe")).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_failed_probe_leaves_polling_alive_and_another_may_follow() {
 }
 
 #[tokio::test]
-async fn a_websocket_that_breaks_the_protocol_while_it_probes_is_told_the_code() {
+async fn a_websocket_that_breaks_the_protocol_during_its_probe_gets_the_code() {
     let server = TestServer::start(|config| config.max_payload = 1000);
     let sid = server.open().await;
     for (wrong, code) in [
@@ -226,12 +226,13 @@ async fn a_poll_dropped_while_its_session_upgrades_does_not_end_it() {
         assert_eq!(server.post(&polling(&sid), "6").await.body, "ok");
         ws.send(Message::text("5")).await.unwrap();
         if super::SHARDS > 1 {
-            // Shards see their connections in no common order, nor one that is on its way between them: the switch must be
-            // over before the poll goes. A poll that goes before ends the session rightly.
+            // Shards see events of different connections, or of a connection that is being passed between them, in no
+            // fixed order. So the switch must be complete before the poll is dropped: a poll dropped earlier rightly
+            // ends the session.
             ws.send(Message::text("4switched")).await.unwrap();
             assert_eq!(next_text(&mut ws).await, "4switched");
         }
-        // It waited when packet `5` came, and is answered; but nobody is there to hear it.
+        // The poll waited when packet `5` came, and is answered; but the client has gone.
         drop(poll);
         ws.send(Message::text("4a")).await.unwrap();
         assert_eq!(next_text(&mut ws).await, "4a");

@@ -15,7 +15,7 @@ fn start() -> TestServer {
     TestServer::start(|config| config.allow_eio3 = true)
 }
 
-/// Opens a polling session: the query of its requests.
+/// Opens a polling session and returns the query of its requests.
 async fn open(server: &TestServer, more: &str) -> String {
     let query = format!("EIO=3&transport=polling{more}");
     format!("{query}&sid={}", sid_of(&server.get(&query).await.body.replace('\\', "")))
@@ -57,7 +57,7 @@ async fn text_and_binary_make_the_round_trip_over_polling() {
 }
 
 #[tokio::test]
-async fn a_client_that_takes_no_binary_gets_base64() {
+async fn a_client_that_accepts_no_binary_gets_base64() {
     let server = start();
     let query = open(&server, "&b64=1").await;
     assert_eq!(server.post(&query, "6:b4AQI=2:4a").await.body, "ok");
@@ -104,7 +104,7 @@ async fn the_client_pings_and_gets_its_data_back() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_ping_is_gone_and_never_pinged() {
+async fn a_client_that_does_not_ping_is_closed_and_never_pinged() {
     let mut server = TestServer::start(|config| {
         config.allow_eio3 = true;
         config.ping_interval = Duration::from_millis(150);
@@ -124,7 +124,7 @@ async fn a_client_that_does_not_ping_is_gone_and_never_pinged() {
     assert!(begun.elapsed() >= Duration::from_millis(2 * 120 + 250), "{:?}", begun.elapsed());
     assert_eq!(server.closed().await, CloseReason::PingTimeout);
     let query = open(&server, "").await;
-    assert_eq!(server.get(&query).await.body, "1:1", "a poll that waits hears of the end too");
+    assert_eq!(server.get(&query).await.body, "1:1", "a waiting poll is told of the end too");
     assert_eq!(server.closed().await, CloseReason::PingTimeout);
 }
 
@@ -145,7 +145,7 @@ async fn binary_over_websocket_carries_its_type() {
 }
 
 #[tokio::test]
-async fn what_waited_for_a_poll_goes_over_the_websocket_in_its_form() {
+async fn messages_queued_for_a_poll_go_over_the_websocket_in_its_form() {
     let server = start();
     for (more, expected) in [("", Message::binary(vec![4, 1, 2])), ("&b64=1", Message::text("b4AQI="))] {
         let query = open(&server, "").await;
@@ -160,7 +160,7 @@ async fn what_waited_for_a_poll_goes_over_the_websocket_in_its_form() {
         ws.send(Message::text("5")).await.unwrap();
         assert_eq!(soon(ws.next()).await.unwrap().unwrap(), expected);
         assert_eq!(next_text(&mut ws).await, "4a");
-        // And what comes later.
+        // Also later messages.
         ws.send(Message::binary(vec![4, 1, 2])).await.unwrap();
         assert_eq!(soon(ws.next()).await.unwrap().unwrap(), expected);
     }
@@ -203,7 +203,7 @@ async fn a_sid_serves_its_own_revision_only_and_the_session_lives() {
     assert_eq!(server.get(&v4.replace("EIO=4&", "")).await.body, refused, "none is v3");
 }
 
-/// A WebSocket whose OPEN packet is read, and nothing after it.
+/// Opens a WebSocket and reads its OPEN packet, but nothing after it.
 async fn raw_websocket(server: &TestServer) -> Http {
     let mut http = server.connect().await;
     http.send(upgrade_request("EIO=3&transport=websocket").as_bytes()).await;
@@ -212,7 +212,7 @@ async fn raw_websocket(server: &TestServer) -> Http {
     http
 }
 
-/// Pings without end, and reads no pong, until the server gives up: how many bytes it took.
+/// Pings without end and reads no pong, until the server gives up. Returns how many bytes the server accepted.
 async fn flood(http: &mut Http, ping: &[u8]) -> usize {
     let pings = frame(0x81, ping).repeat(1_000);
     let mut taken = 0;
@@ -227,11 +227,11 @@ async fn a_flood_of_pings_from_a_peer_that_does_not_read_is_no_longer_read() {
     let mut server = TestServer::start(|config| {
         config.allow_eio3 = true;
         config.ping_timeout = Duration::from_millis(300);
-        // Far away: it is the soft limit that holds.
+        // Far away, so that the soft limit is the one that applies.
         config.outbound_hard = 1 << 30;
     });
     let mut http = raw_websocket(&server).await;
-    // What the sockets' buffers hold of pings and of pongs; long ones, that these are soon full.
+    // The sockets' buffers hold some pings and pongs. The pings are long, so that the buffers are soon full.
     let taken = flood(&mut http, &[b'2'; 500]).await;
     assert!(taken < 64 << 20, "{taken} bytes of pings");
     assert_eq!(server.closed().await, CloseReason::SlowConsumer);
@@ -241,13 +241,13 @@ async fn a_flood_of_pings_from_a_peer_that_does_not_read_is_no_longer_read() {
 async fn the_pongs_for_a_flood_of_pings_stop_at_the_hard_limit() {
     let mut server = TestServer::start(|config| {
         config.allow_eio3 = true;
-        // Without the soft limit the server reads on.
+        // Without the soft limit the server keeps reading.
         config.outbound_soft = usize::MAX;
         config.outbound_hard = 100_000;
     });
     let mut http = raw_websocket(&server).await;
     flood(&mut http, b"2").await;
-    // At once: `ping_timeout` is longer than anything waits here.
+    // It comes at once: `ping_timeout` is longer than any wait here.
     assert_eq!(server.closed().await, CloseReason::SlowConsumer);
 }
 
@@ -264,14 +264,14 @@ async fn a_body_may_hold_64_pings_and_their_pongs_wait_within_the_hard_limit() {
     let query = open(&server, "").await;
     assert_eq!(post(&server, &query, OCTETS, &b"\x00\x01\xff2".repeat(65)).await.status, 400);
     assert_eq!(server.closed().await, CloseReason::ParseError);
-    // Who polls gets every pong, as often as it likes.
+    // A client that polls gets every pong, however many.
     let query = open(&server, "").await;
     let mut http = server.connect().await;
     for _ in 0..100 {
         assert_eq!(http.post(&query, &"1:2".repeat(64)).await.body, "ok");
         assert_eq!(http.get(&query).await.body, "1:3".repeat(64));
     }
-    // Who does not is closed at the limit: 3 bytes each, and what a frame costs beside.
+    // A client that does not poll is closed at the limit: each pong counts 3 bytes and the cost of a frame.
     let mut posts = 0;
     while http.post(&query, &"1:2".repeat(64)).await.status == 200 {
         posts += 1;

@@ -1,4 +1,4 @@
-//! WebSocket sessions: messages in any shape, and what a broken or silent peer gets.
+//! WebSocket sessions: messages in every form, and what a broken or silent peer gets.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn a_broken_protocol_is_closed_with_its_code_and_the_stream_ends() {
 }
 
 #[tokio::test]
-async fn a_body_before_the_first_frame_is_a_protocol_error_and_nothing_worse() {
+async fn a_body_before_the_first_frame_is_a_protocol_error_and_the_server_lives() {
     let server = TestServer::start(|_| {});
     let mut http = server.connect().await;
     let upgrade = upgrade_request("EIO=4&transport=websocket");
@@ -162,7 +162,7 @@ async fn a_peer_that_keeps_its_side_open_after_the_close_frame_is_dropped() {
     http.send(&frame(0x81, b"4close")).await;
     assert_eq!(http.frame().await, (8, vec![]));
     assert!(http.ended().await, "the server's side");
-    // Its receiving side goes after close_timeout; a write then breaks the connection.
+    // Its receiving side ends after close_timeout; then a write breaks the connection.
     soon(async { while http.stream.write_all(&frame(0x81, b"6")).await.is_ok() {} }).await;
     assert_eq!(server.closed().await, CloseReason::ForcedClose);
 }
@@ -221,14 +221,14 @@ async fn a_plain_websocket_has_no_packets_and_no_heartbeat() {
     let server = TestServer::start(|config| {
         config.plain_websockets = true;
         config.transports = vec![Transport::WebSocket];
-        // A heartbeat would begin, and end the session, at once.
+        // If there were a heartbeat, it would end the session at once.
         config.ping_interval = Duration::ZERO;
         config.ping_timeout = Duration::ZERO;
     });
     let mut http = server.connect().await;
     http.send(upgrade_request("EIO=4&transport=websocket").as_bytes()).await;
     assert_eq!(http.response().await.status, 101);
-    // `1` would be a packet that closes, and `x` none at all.
+    // As packets, `1` would close the session, and `x` would be invalid.
     for (first, payload) in [(0x81, &b"1"[..]), (0x81, b"x"), (0x81, b""), (0x82, b"\x00\xff")] {
         http.send(&frame(first, payload)).await;
         assert_eq!(http.frame().await, (first & 0x0f, payload.to_vec()));

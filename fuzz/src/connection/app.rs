@@ -1,4 +1,4 @@
-//! The application on top.
+//! The application on top of the server under test.
 
 use std::{
     cell::RefCell,
@@ -11,26 +11,26 @@ use socketio::{AckError, AckId, Args, ConnectError, ConnectRequest, DisconnectRe
 
 use super::{ASK_TIMEOUT, MAX_MESSAGE};
 
-/// What the application was told, and what it may be told next.
+/// What the application was told so far, which limits what it may be told next.
 #[derive(Debug, Default)]
 pub(super) struct Book {
     pub(super) sockets: HashMap<SocketKey, ConnKey>,
     pub(super) asked: HashSet<(SocketKey, AckId)>,
     pub(super) opened: HashSet<ConnKey>,
-    /// Why each session was closed, written down at the moment when it was.
+    /// The close reason of each session, recorded at the moment when it was closed.
     pub(super) closed: HashMap<ConnKey, CloseReason>,
 }
 
-/// An application that does what its clients say, and compares what it is told with its book.
+/// An application that does what its clients say, and checks every call against its book.
 pub(super) struct App(pub(super) Rc<RefCell<Book>>);
 
 impl App {
-    /// Whoever acts must be there, and its connection open.
+    /// Checks that the socket exists and that its connection is open.
     fn is_live(&self, io: &Io<'_>, socket: SocketKey) {
         let book = self.0.borrow();
         let conn = book.sockets.get(&socket).expect("a socket that was connected");
         assert_eq!(io.conn(socket), Some(*conn));
-        assert!(!book.closed.contains_key(conn), "a closed connection delivers nothing more");
+        assert!(!book.closed.contains_key(conn), "a closed connection must deliver nothing more");
     }
 }
 
@@ -63,7 +63,7 @@ impl Handler for App {
         assert_eq!(self.0.borrow_mut().sockets.insert(socket, conn), None, "connected once");
         let id = io.id(socket).expect("connected").to_string();
         io.join(socket, "all");
-        // Full or closed is no fault here, or below.
+        // A full or closed connection is not an error here, or below.
         let _ = io.of("/").to("all").except(&id).emit("joined", "1", &[]);
     }
 
@@ -99,7 +99,7 @@ impl Handler for App {
     }
 
     fn on_ack(&mut self, io: &mut Io<'_>, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
-        assert!(self.0.borrow_mut().asked.remove(&(socket, id)), "one answer a question");
+        assert!(self.0.borrow_mut().asked.remove(&(socket, id)), "one answer for each question");
         match answer {
             Ok(args) => {
                 self.is_live(io, socket);

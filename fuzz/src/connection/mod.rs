@@ -1,9 +1,9 @@
-//! Whole connections without sockets: WebSocket bytes, packets, sessions, and `socketio::Server` with an application on
-//! top, which does whatever its clients say.
+//! Whole connections without sockets: WebSocket bytes, packets, sessions, and `socketio::Server` with an application
+//! that does what its clients say.
 //!
-//! The bytes are operations on up to four clients: see [`World::step`]. At the end all clients go, time passes, and all
-//! that was promised must have come: one `on_disconnect` a socket, one `on_ack` a question, nothing after a close. What
-//! was sent is then read by other implementations, tungstenite and serde_json.
+//! The bytes are operations on up to four clients: see [`World::step`]. At the end all clients disconnect and time
+//! passes. Then every promise must be kept: one `on_disconnect` for each socket, one `on_ack` for each question,
+//! nothing after a close. Everything that was sent is then read by other implementations, tungstenite and serde_json.
 
 mod app;
 mod sent;
@@ -38,7 +38,7 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const INTERVALS: Intervals =
     Intervals { ping_interval: Duration::from_secs(25), ping_timeout: Duration::from_secs(20) };
 
-/// See the module.
+/// Runs the target. See the module.
 pub fn connection(data: &[u8]) {
     let mut input = Input::new(data);
     let mut world = World::new();
@@ -49,19 +49,19 @@ pub fn connection(data: &[u8]) {
     world.finish();
 }
 
-/// What `engineio::net` has for each connection, beside what the test kit has.
+/// What `engineio::net` keeps for each connection, in addition to what the test kit keeps.
 struct Link {
     decoder: Decoder,
     session: Session,
-    /// The revision, base64, compression.
+    /// The protocol revision, base64, compression.
     wire: Wire,
-    /// The last frame, when it is another one than usual.
-    goodbye: Option<SharedFrame>,
+    /// The last frame, if it is not the usual one.
+    last_frame: Option<SharedFrame>,
 }
 
 struct World {
     shard: Shard<Server<App>>,
-    /// Of each session that is open.
+    /// One for each open session.
     links: HashMap<ConnKey, Link>,
     book: Rc<RefCell<Book>>,
     clients: [Option<ConnKey>; CLIENTS],
@@ -84,13 +84,14 @@ impl World {
         Self { shard, links: HashMap::new(), book, clients: [None; CLIENTS] }
     }
 
-    /// One operation: a byte says which and for whom; of a connection that opens also how it speaks, see [`wire_of`].
+    /// Runs one operation. A byte says which one and for whom; for a connection that opens, also its form, see
+    /// [`wire_of`].
     fn step(&mut self, input: &mut Input<'_>) {
         let choice = input.byte();
         let slot = usize::from(choice >> 4) % CLIENTS;
         match choice % 8 {
             0 => self.open(slot, wire_of(choice)),
-            // Text or binary, whole, masked; a packet of Engine.IO may be in it or not.
+            // Text or binary, complete, masked. The payload may or may not be an Engine.IO packet.
             1 => self.frame(slot, 0x81, input.record()),
             2 => self.frame(slot, 0x82, input.record()),
             3 => {
@@ -138,7 +139,7 @@ impl World {
             decoder: if wire.deflate.is_some() { Decoder::with_deflate } else { Decoder::new }(MAX_MESSAGE),
             session: Session::with_protocol(self.now(), Transport::WebSocket, INTERVALS, wire.protocol),
             wire,
-            goodbye: None,
+            last_frame: None,
         };
         self.links.insert(conn, link);
         self.clients[slot] = Some(conn);
@@ -148,22 +149,22 @@ impl World {
         self.shard.engine.now()
     }
 
-    /// What the engine has for a session that is open.
+    /// What the engine keeps for an open session.
     fn link(&mut self, conn: ConnKey) -> Option<&mut Link> {
         self.links.get_mut(&conn).filter(|_| self.shard.engine.is_open(conn))
     }
 
-    /// The engine ends a session, with this frame as its last.
-    fn end(&mut self, conn: ConnKey, reason: CloseReason, goodbye: SharedFrame) {
+    /// The engine ends a session with this frame as its last.
+    fn end(&mut self, conn: ConnKey, reason: CloseReason, last_frame: SharedFrame) {
         if let Some(link) = self.link(conn) {
-            link.goodbye = Some(goodbye);
+            link.last_frame = Some(last_frame);
             self.shard.close(conn, reason);
         }
     }
 
     /// The engine itself sends a frame.
     fn send(&mut self, conn: ConnKey, frame: &SharedFrame) {
-        // One that is closing, or full, needs none.
+        // A session that is closing or full needs none.
         let _ = self.shard.engine.send(conn, frame);
         self.shard.report_closed();
     }
@@ -174,7 +175,7 @@ impl World {
         self.bytes(slot, bytes);
     }
 
-    /// Bytes arrive: the read loop of one socket.
+    /// Bytes arrive: what the read loop of one socket does.
     fn bytes(&mut self, slot: usize, mut bytes: Vec<u8>) {
         let Some(conn) = self.clients[slot] else { return };
         let mut rest = bytes.as_mut_slice();
@@ -183,8 +184,8 @@ impl World {
                 Ok(Some(item)) => self.item(conn, item),
                 Ok(None) => break,
                 Err(error) => {
-                    let goodbye = SharedFrame::close(Some(error.close_code()));
-                    self.end(conn, CloseReason::TransportError, goodbye);
+                    let last_frame = SharedFrame::close(Some(error.close_code()));
+                    self.end(conn, CloseReason::TransportError, last_frame);
                 }
             }
         }
@@ -225,16 +226,16 @@ impl World {
         }
     }
 
-    /// Forgets the sessions that were closed meanwhile, and reads all that each was sent.
+    /// Forgets the sessions that were closed meanwhile, and reads everything that was sent to each.
     fn forget_closed(&mut self) {
         let Self { shard, links, book, .. } = self;
         links.retain(|conn, link| {
             let Some(reason) = book.borrow().closed.get(conn).copied() else { return true };
             let mut sent: Vec<u8> =
                 shard.engine.take_sent(*conn).iter().flat_map(|frame| frame.websocket().to_vec()).collect();
-            match (&link.goodbye, reason) {
-                (Some(goodbye), _) => sent.extend_from_slice(goodbye.websocket()),
-                // Reset, or gone.
+            match (&link.last_frame, reason) {
+                (Some(last_frame), _) => sent.extend_from_slice(last_frame.websocket()),
+                // Reset, or disconnected.
                 (None, CloseReason::SlowConsumer | CloseReason::TransportClose) => {}
                 (None, _) => sent.extend_from_slice(SharedFrame::close(None).websocket()),
             }
@@ -243,18 +244,18 @@ impl World {
         });
     }
 
-    /// Time passes, and all that is due happens.
+    /// Time passes, and every deadline that comes is handled.
     fn pass(&mut self, time: Duration) {
         self.shard.engine.advance(time);
         let now = self.now();
         for conn in self.clients.into_iter().flatten() {
-            // At most a ping and its time-out, when time passed in one leap.
+            // Each time at most a ping and its time-out, if time passed in one leap.
             while let Some(link) = self.link(conn) {
                 match link.session.handle_timeout(now) {
                     Ok(Some(SessionEvent::Ping)) => self.send(conn, &SharedFrame::packet(&Outbound::Ping)),
                     Ok(Some(event)) => panic!("no upgrade, but {event:?}"),
                     Ok(None) => {
-                        assert!(link.session.poll_timeout() > now, "due and not done");
+                        assert!(link.session.poll_timeout() > now, "due, but not handled");
                         break;
                     }
                     Err(reason) => self.end(conn, reason, SharedFrame::close(None)),
@@ -265,19 +266,19 @@ impl World {
         if due(&self.shard.handler) {
             self.shard.call(|server, engine| server.on_timeout(engine));
         }
-        assert!(!due(&self.shard.handler), "due and not done");
+        assert!(!due(&self.shard.handler), "due, but not handled");
     }
 
-    /// What holds between any two operations.
+    /// What must hold between any two operations.
     fn check(&self) {
         for (conn, link) in &self.links {
-            assert!(self.shard.engine.is_open(*conn), "what is closed is gone");
+            assert!(self.shard.engine.is_open(*conn), "a closed session is not in the book");
             assert!(link.decoder.buffered() <= 2 * (MAX_MESSAGE + MAX_CONTROL_PAYLOAD) + 256);
         }
         let book = self.book.borrow();
         assert_eq!((book.opened.len(), self.shard.engine.sessions()), (self.links.len(), self.links.len()));
-        assert!(book.sockets.len() <= 2 * book.opened.len(), "one socket a client and namespace");
-        assert!(book.asked.len() <= 3 * book.sockets.len(), "as many questions as a socket may owe");
+        assert!(book.sockets.len() <= 2 * book.opened.len(), "one socket for each client and namespace");
+        assert!(book.asked.len() <= 3 * book.sockets.len(), "no more questions than a socket may owe answers");
     }
 
     fn finish(mut self) {
@@ -289,7 +290,7 @@ impl World {
         let book = self.book.borrow();
         assert!(book.sockets.is_empty() && book.asked.is_empty() && book.opened.is_empty());
         drop(book);
-        // No deadline outlives those it was for by more than its own length, late queues included.
+        // No deadline outlives its subject by more than its own length, even in queues that run late.
         for _ in 0..2 {
             self.pass(Duration::from_secs(100));
         }
@@ -297,7 +298,7 @@ impl World {
     }
 }
 
-/// How a connection speaks: revision 3 or 4, binary as it is or as base64, compressed or not.
+/// The form of a connection's packets: revision 3 or 4, binary as it is or as base64, compressed or not.
 fn wire_of(choice: u8) -> Wire {
     let protocol = if choice & 0x40 == 0 { Protocol::V4 } else { Protocol::V3 };
     let deflate = (choice & 0x80 != 0).then_some(Deflate { window_bits: 15, threshold: 20, level: 6 });

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::Role};
 
 use crate::{wire, ws_deflate};
 
-/// All that was sent to a client is whole packets; a packet's attachments follow it at once.
+/// Checks that only complete packets were sent to a client, each directly followed by its attachments.
 pub(super) fn reads_well(sent: &[u8], wire: Wire) {
     let (messages, error) = wire::tungstenite(Role::Client, usize::MAX, &inflated(sent, wire.deflate.is_some()));
     assert_eq!(error, None);
@@ -20,7 +20,7 @@ pub(super) fn reads_well(sent: &[u8], wire: Wire) {
     for message in messages {
         assert!(!over, "nothing comes after a close frame");
         if is_attachment(&message, wire) {
-            assert!(due > 0, "an attachment that no packet announced");
+            assert!(due > 0, "no packet announced this attachment");
             due -= 1;
             continue;
         }
@@ -35,14 +35,14 @@ pub(super) fn reads_well(sent: &[u8], wire: Wire) {
     assert_eq!(due, 0, "an attachment is missing");
 }
 
-/// The frames without the extension, which tungstenite does not speak.
+/// The frames without compression, which tungstenite does not support.
 fn inflated(sent: &[u8], agreed: bool) -> Vec<u8> {
     let mut plain = Vec::with_capacity(sent.len());
     for (first, payload) in wire::server_frames(sent) {
         let payload = if first & 0x40 == 0 {
             Cow::Borrowed(payload)
         } else {
-            assert!(agreed, "compressed, and nobody asked for it");
+            assert!(agreed, "compressed without agreement");
             Cow::Owned(ws_deflate::inflate_by_steps(payload, 15))
         };
         let start = plain.len();
@@ -53,7 +53,7 @@ fn inflated(sent: &[u8], agreed: bool) -> Vec<u8> {
     plain
 }
 
-/// Whether this is a binary packet in the form that the client takes.
+/// Whether this is a binary packet in the form that the client accepts.
 fn is_attachment(message: &Message, Wire { protocol, base64, .. }: Wire) -> bool {
     match message {
         Message::Binary(bytes) => {
@@ -68,7 +68,7 @@ fn is_attachment(message: &Message, Wire { protocol, base64, .. }: Wire) -> bool
     }
 }
 
-/// How many attachments must follow a text, which must be a packet of both protocols.
+/// How many attachments must follow a text. The text must be a valid packet of both protocols.
 fn attachments_of(text: &str, protocol: Protocol) -> usize {
     let heartbeat = match protocol {
         Protocol::V3 => text.starts_with('3'),

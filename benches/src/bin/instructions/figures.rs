@@ -1,4 +1,4 @@
-//! Figures, what they hold for, and how two sets of them compare.
+//! The instruction counts ("figures"), the machine they are valid for, and the comparison of two sets.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
 
-/// Changes up to this share are taken for nothing: layout and inlining move counts by a percent or two.
+/// Changes up to this share count as none: code layout and inlining move counts by a percent or two.
 pub(crate) const TOLERANCE: f64 = 0.05;
 
-/// Instructions per iteration, by subject, on one machine.
+/// Instructions per iteration of each subject, on one machine.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Record {
-    /// Where they hold.
+    /// The machine they are valid for.
     pub(crate) machine: Machine,
-    /// By the subject's name.
+    /// Counts by the subject's name.
     pub(crate) instructions: BTreeMap<String, u64>,
 }
 
-/// A file of records, one a machine.
+/// A file of records, one for each machine.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
-    /// In the order they were added.
+    /// In the order in which they were added.
     pub(crate) records: Vec<Record>,
 }
 
@@ -39,15 +39,15 @@ impl Figures {
         self.records.iter().find(|record| record.machine == *machine)
     }
 
-    /// Takes `now` in. The records of other machines stay only if the code is what they were taken of, that is `same`:
-    /// otherwise they would blame or excuse later changes for this one.
+    /// Adds `now`. `same` says that the code is the one the other machines' records were made from. Otherwise these are
+    /// removed, because later changes would be compared with outdated counts.
     pub(crate) fn record(&mut self, now: Record, same: bool) {
         self.records.retain(|record| same && record.machine != now.machine);
         self.records.push(now);
     }
 }
 
-/// What became of one subject.
+/// How one subject's count changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Within the tolerance.
@@ -87,7 +87,7 @@ impl Row {
     }
 }
 
-/// Every subject of either set.
+/// Every subject that is in one of the sets.
 pub(crate) fn compare(before: &Record, now: &Record) -> Vec<Row> {
     let mut names: Vec<&String> = before.instructions.keys().chain(now.instructions.keys()).collect();
     names.sort();
@@ -96,7 +96,7 @@ pub(crate) fn compare(before: &Record, now: &Record) -> Vec<Row> {
     names.into_iter().map(|name| Row { name: name.clone(), before: of(before, name), now: of(now, name) }).collect()
 }
 
-/// The comparison for people.
+/// The comparison as a table to read.
 pub(crate) fn table(rows: &[Row]) -> String {
     let count = |count: Option<u64>| count.map_or_else(|| "-".to_owned(), |count| count.to_string());
     let cells: Vec<Vec<String>> = rows
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn five_percent_is_the_border() {
+    fn five_percent_is_the_limit() {
         let before = record("1", &[("a", 1000), ("b", 1000), ("c", 1000), ("d", 1000), ("gone", 1)]);
         let now = record("1", &[("a", 1050), ("b", 1051), ("c", 950), ("d", 949), ("new", 1)]);
         let verdicts: Vec<(String, Verdict)> =
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn other_machines_stay_only_beside_unchanged_code() {
+    fn other_machines_records_stay_only_if_the_code_is_unchanged() {
         let (old, other, new) = (record("1", &[("a", 1)]), record("2", &[("a", 2)]), record("1", &[("a", 3)]));
         let mut figures = Figures { records: vec![old, other.clone()] };
         figures.record(new.clone(), true);

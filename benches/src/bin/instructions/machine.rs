@@ -1,4 +1,4 @@
-//! What a count depends on besides the code, and how much of that can be pinned.
+//! What a count depends on besides the code, and the part of it that can be pinned.
 
 use std::env;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::process::Command;
 use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 
-/// Keeps glibc to the routines that every processor of the kind can run. Left alone, it chooses `memcpy` and others by the
-/// processor, and copies with one `rep movsb` where that is fast; valgrind counts such a copy byte by byte. glibc ignores
-/// names that it does not know, so the list may hold those of several versions.
+/// Restricts glibc to routines that every processor of this architecture can run. Otherwise it chooses `memcpy` and
+/// others by the processor, and copies with one `rep movsb` where that is fast; valgrind counts such a copy byte by
+/// byte. glibc ignores names that it does not know, so the list may contain names of several versions.
 #[cfg(target_arch = "x86_64")]
 const TUNABLES: &str = "glibc.cpu.hwcaps=-ERMS,-FSRM,-RTM,-SSSE3,-SSE4_1,-SSE4_2,-AVX,-AVX2,-AVX_Usable,-AVX2_Usable,\
     -AVX_Fast_Unaligned_Load,-AVX512F,-AVX512BW,-AVX512VL,-BMI1,-BMI2,-LZCNT,-MOVBE,-POPCNT\
@@ -21,8 +21,8 @@ const TUNABLES: &str = "glibc.cpu.name=generic";
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const TUNABLES: &str = "";
 
-/// Valgrind's command for `binary`. Environment and arguments lie on the stack, and the arguments on the heap too, so they
-/// are the same in every folder: the program goes by its bare name.
+/// Valgrind's command for `binary`. The environment and the arguments are on the stack, and the arguments also on the
+/// heap. They must be the same in every folder, so the program is called by its bare name.
 pub(crate) fn valgrind(flags: &[&str], binary: &Path) -> anyhow::Result<Command> {
     let folder = binary.parent().context("the program has no folder")?;
     let name = binary.file_name().context("the program has no name")?;
@@ -32,22 +32,22 @@ pub(crate) fn valgrind(flags: &[&str], binary: &Path) -> anyhow::Result<Command>
     Ok(command)
 }
 
-/// What is left of it.
+/// What a count still depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     /// `rustc -V`.
     pub(crate) rustc: String,
-    /// The architecture, and those features that the counted code sees: crates choose by them at run time. Valgrind shows a
-    /// processor of its own, so vendor and model of the real one do not matter.
+    /// The architecture, and the processor features that the counted code sees: crates choose code by them at run time.
+    /// Valgrind presents a processor of its own, so vendor and model of the real one do not matter.
     pub(crate) processor: String,
     /// The C library, whose `malloc` and `memcpy` are counted too.
     pub(crate) libc: String,
-    /// Which processor is shown, and how a count is made, is valgrind's.
+    /// Valgrind's version: it decides which processor is presented and how instructions are counted.
     pub(crate) valgrind: String,
 }
 
 impl Machine {
-    /// This one.
+    /// The machine that this runs on.
     pub(crate) fn here() -> anyhow::Result<Self> {
         let binary = env::current_exe()?;
         Ok(Self {
@@ -65,13 +65,13 @@ fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The processor that this process sees: under valgrind, the one that valgrind shows.
+/// The processor that this process sees. Under valgrind it is the one that valgrind presents.
 pub(crate) fn processor() -> String {
     let features = features().into_iter().filter_map(|(name, present)| present.then_some(name));
     [env::consts::ARCH].into_iter().chain(features).collect::<Vec<_>>().join(" ")
 }
 
-/// The features that our dependencies ask for.
+/// The features that our dependencies check for.
 #[cfg(target_arch = "x86_64")]
 fn features() -> Vec<(&'static str, bool)> {
     vec![
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(words.len(), 1 + present, "{processor}");
     }
 
-    /// A line break in the source must not leave a blank: glibc would ignore the whole text.
+    /// A line break in the source must not leave a space: glibc would ignore the whole text.
     #[test]
     fn tunables_are_names_and_values() {
         for tunable in TUNABLES.split(':').filter(|tunable| !tunable.is_empty()) {

@@ -1,5 +1,5 @@
-//! Instruction counts of the codecs and of a broadcast, under callgrind: a guard against regressions that the noise of
-//! a shared machine cannot fool. `benches/guard` builds and calls it; see benches/README.md, "Instruction guard".
+//! Instruction counts of the codecs and of a broadcast, under callgrind: they find regressions in spite of the noise of
+//! a shared machine. `benches/guard` builds and calls this program; see benches/README.md, "Instruction guard".
 
 mod figures;
 mod machine;
@@ -17,11 +17,11 @@ use figures::{Figures, Record, Verdict};
 use machine::Machine;
 use subjects::SUBJECTS;
 
-/// Exit code: something became worse.
+/// Exit code: a count became worse.
 const WORSE: u8 = 1;
-/// Exit code: nothing could be said.
+/// Exit code: no result.
 const FAILED: u8 = 2;
-/// Exit code: there are no figures of this machine.
+/// Exit code: there are no figures for this machine.
 const UNKNOWN: u8 = 3;
 
 #[derive(Debug, Parser)]
@@ -40,7 +40,7 @@ enum Action {
         /// Bytes to allocate first, and keep
         held: usize,
     },
-    /// Print the subjects' names, one a line
+    /// Print the subjects' names, one in each line
     Subjects,
     /// Print the processor that this program sees
     Processor,
@@ -51,9 +51,10 @@ enum Action {
         #[arg(long)]
         binary: Option<PathBuf>,
     },
-    /// Compare two files; exit code 1 when something became worse, 3 when `before` has no figures of this machine
+    /// Compare two files; exit code 1 when a count became worse, 3 when `before` has no figures for this machine
     Compare { before: PathBuf, now: PathBuf },
-    /// Put the figures of `now` into the committed file. `before`, where given, shows whether other machines' still hold
+    /// Put the figures of `now` into the committed file. `before`, if given, shows whether other machines' figures are
+    /// still valid
     Record {
         committed: PathBuf,
         now: PathBuf,
@@ -92,7 +93,7 @@ fn run(name: &str, iterations: u32, held: usize) -> anyhow::Result<()> {
     let held = vec![1_u8; held];
     let subject = SUBJECTS.iter().find(|subject| subject.name == name).context("no such subject")?;
     let mut work = (subject.prepare)();
-    // The first times allocate and bind what later ones find.
+    // The first runs allocate, and bind symbols, for later ones.
     work();
     work();
     counted_section(&mut *work, iterations);
@@ -100,7 +101,7 @@ fn run(name: &str, iterations: u32, held: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What callgrind collects: it is told this function's name. Never inlined, or there would be nothing to find.
+/// Callgrind collects only in this function, by its name. It must not be inlined, or callgrind could not find it.
 #[inline(never)]
 fn counted_section(work: &mut dyn FnMut(), iterations: u32) {
     for _ in 0..iterations {
@@ -108,15 +109,15 @@ fn counted_section(work: &mut dyn FnMut(), iterations: u32) {
     }
 }
 
-/// Counts in `binary`, which may be another commit's: both sides of a comparison are counted by one method. It needs the
-/// commands `run` and `subjects` as they are here.
+/// Counts in `binary`, which may be built from another commit: so both sides of a comparison are counted in one way.
+/// The binary must have the commands `run` and `subjects` in their present form.
 fn measure(to: &Path, binary: Option<PathBuf>) -> anyhow::Result<()> {
     let binary = binary.map_or_else(env::current_exe, Ok)?;
     let listed = Command::new(&binary).arg("subjects").output().with_context(|| format!("run {}", binary.display()))?;
     ensure!(listed.status.success(), "{} does not know the command `subjects`", binary.display());
     let mut record = Record { machine: Machine::here()?, instructions: Default::default() };
     for name in String::from_utf8_lossy(&listed.stdout).lines() {
-        // A subject that is no longer here needs any number, for its figure is only reported as gone.
+        // For a subject that no longer exists any number will do, because its count is only reported as gone.
         let iterations = SUBJECTS.iter().find(|subject| subject.name == name).map_or(100, |subject| subject.iterations);
         let count = count(&binary, name, iterations).with_context(|| format!("measure {name:?}"))?;
         record.instructions.insert(name.to_owned(), count);
@@ -125,8 +126,8 @@ fn measure(to: &Path, binary: Option<PathBuf>) -> anyhow::Result<()> {
     write(&Figures { records: vec![record] }, to)
 }
 
-/// Instructions per iteration of one subject: the least of some runs, each with other blocks on the heap. Whether a buffer
-/// grows in place or has to move depends on its neighbours, and can make 5 % of a count.
+/// Instructions per iteration of one subject: the least of several runs, each with different blocks on the heap.
+/// Whether a buffer can grow in place depends on its neighbours, and can change a count by 5 %.
 fn count(binary: &Path, subject: &str, iterations: u32) -> anyhow::Result<u64> {
     let counts = [0, 200, 5000].map(|held| count_once(binary, subject, iterations, held));
     let counts = counts.into_iter().collect::<anyhow::Result<Vec<u64>>>()?;
@@ -143,7 +144,7 @@ fn count_once(binary: &Path, subject: &str, iterations: u32, held: usize) -> any
     let output = output.context("run valgrind")?;
     let report = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "valgrind: {}\n{report}", output.status);
-    collected(&report).with_context(|| format!("valgrind names no count:\n{report}"))
+    collected(&report).with_context(|| format!("valgrind reported no count:\n{report}"))
 }
 
 /// The total in `==123== Collected : 456`.
@@ -159,10 +160,10 @@ fn compare(before: &Path, now: &Path) -> anyhow::Result<ExitCode> {
     print!("{}", figures::table(&rows));
     let any = |verdict| rows.iter().any(|row| row.verdict() == verdict);
     if any(Verdict::Better) {
-        println!("More than 5 % better: run `benches/guard --record`, so that it cannot get lost unnoticed.");
+        println!("More than 5 % better: run `benches/guard --record`, so that losing it again is noticed.");
     }
     if any(Verdict::New) || any(Verdict::Gone) {
-        println!("Subjects came or went: run `benches/guard --record`.");
+        println!("Subjects were added or removed: run `benches/guard --record`.");
     }
     if any(Verdict::Worse) {
         println!("More than 5 % worse.");

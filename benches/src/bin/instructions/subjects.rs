@@ -1,4 +1,4 @@
-//! What is counted: each subject is a fixed piece of work on fixed input.
+//! The subjects: each is a fixed piece of work on fixed input, whose instructions are counted.
 
 use std::hint::black_box;
 
@@ -16,17 +16,17 @@ const MEMBERS: usize = 100;
 /// Rooms that one socket joins and leaves.
 const ROOMS: usize = 32;
 
-/// One row of the table.
+/// One subject.
 pub(crate) struct Subject {
     /// Its key in the file of figures.
     pub(crate) name: &'static str,
-    /// How often the work is done: enough for hashing, whose seeds are random, to average out.
+    /// How often the work is done: enough to average out hashing, whose seeds are random.
     pub(crate) iterations: u32,
-    /// Prepares the input, uncounted, and gives the work.
+    /// Prepares the input, which is not counted, and returns the work.
     pub(crate) prepare: fn() -> Box<dyn FnMut()>,
 }
 
-/// All of them.
+/// All subjects.
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "websocket decode, 64 messages",
@@ -51,8 +51,8 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject { name: "connect and go", iterations: 1000, prepare: connect_and_go },
 ];
 
-/// Decodes `frames`, whole or cut into pieces of so many bytes. The copy that unmasking in place makes necessary is
-/// counted too, and is small beside it.
+/// Decodes `frames`, complete or in pieces of `cut` bytes. Unmasking in place needs a copy, which is counted too, but
+/// costs little in comparison.
 fn decode(frames: Vec<u8>, cut: Option<usize>) -> Box<dyn FnMut()> {
     let mut buffer = frames.clone();
     let piece = cut.unwrap_or(frames.len());
@@ -122,7 +122,7 @@ fn json_scan(text: String) -> Box<dyn FnMut()> {
     Box::new(move || _ = black_box(json::array_items(black_box(&text), &limits)))
 }
 
-/// A text with escapes: read, and written again.
+/// A text with escapes: decoded, and encoded again.
 fn json_strings() -> Box<dyn FnMut()> {
     let raw = format!("\"{}\"", r#"say \"hi\" to Größe \u00e9\ud834\udd1e, then\n"#.repeat(4));
     Box::new(move || {
@@ -146,7 +146,7 @@ fn event_encode_binary() -> Box<dyn FnMut()> {
     Box::new(move || _ = black_box(parser::encode::event("/", None, "upload", black_box(&args), &attachments)))
 }
 
-/// A client's message, from its text to the outbox of every member.
+/// A client's message, from its text to every member's outbox.
 fn broadcast() -> Box<dyn FnMut()> {
     let (mut server, packet) = (MemoryServer::new(MEMBERS), samples::event_packet());
     Box::new(move || server.send(0, black_box(&packet)))
@@ -167,7 +167,7 @@ fn join_and_leave() -> Box<dyn FnMut()> {
 
 fn connect_and_go() -> Box<dyn FnMut()> {
     let mut server = MemoryServer::new(MEMBERS);
-    Box::new(move || server.visit())
+    Box::new(move || server.connect_and_close())
 }
 
 #[cfg(test)]
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_subject_has_a_name_of_its_own_and_runs() {
+    fn every_subject_has_its_own_name_and_runs() {
         let names: BTreeSet<&str> = SUBJECTS.iter().map(|subject| subject.name).collect();
         assert_eq!(names.len(), SUBJECTS.len());
         for subject in SUBJECTS {

@@ -1,4 +1,4 @@
-//! What `benches/run` kept, to read and to look at: a Markdown file with every table, and an SVG for every plot.
+//! Turns the results that `benches/run` kept into a Markdown file with every table, and an SVG for every plot.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use benches::subject::Subject;
 use benches::{plot, report};
 use clap::Parser;
 
-/// Rows in the order in which they are told; others come behind.
+/// The order of the rows; other rows follow.
 const ORDER: [&str; 10] =
     ["fanout", "rooms", "echo", "polling", "binary", "connect", "idle-memory", "heartbeat", "slow", "growth"];
 
@@ -68,7 +68,7 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// Machine and versions, once for all rows that agree on them.
+/// Machine and versions, once for all rows that have the same.
 fn facts(outcomes: &[Outcome]) -> String {
     let mut facts: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for outcome in outcomes {
@@ -90,7 +90,7 @@ fn facts(outcomes: &[Outcome]) -> String {
     })
 }
 
-/// One line a case: every server's median of the row's headline.
+/// One line for each case: every server's median of the row's main figure.
 fn summary(outcomes: &[Outcome]) -> String {
     let servers: Vec<&str> =
         <Subject as clap::ValueEnum>::value_variants().iter().map(|server| server.name()).collect();

@@ -1,4 +1,4 @@
-//! The end-to-end benchmarks, one subcommand a row. `benches/run` builds what they need and calls them all.
+//! The end-to-end benchmarks, one subcommand for each row. `benches/run` builds what they need and calls them all.
 
 use benches::row::{self, Common, Row};
 use benches::rows::binary::Binary;
@@ -13,7 +13,7 @@ use benches::rows::rooms::Rooms;
 use benches::rows::slow::Slow;
 use clap::{Args, Parser, Subcommand};
 
-/// End-to-end benchmarks of the chat server beside its peers, every delivery verified.
+/// End-to-end benchmarks of the chat server and its peers, every delivery verified.
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]

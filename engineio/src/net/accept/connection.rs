@@ -1,8 +1,8 @@
-//! A TCP connection and its first bytes: which shard it belongs to, and what goes on there.
+//! A TCP connection and its first bytes: which shard it belongs to, and what it becomes there.
 //!
-//! The sid in the first request's query names the shard of its session; a connection that came to another one is passed to that
-//! one whole, with the bytes read so far. That is only the short way: whatever is not understood here is for hyper to
-//! read from the first byte on, and a request whose session is elsewhere is served from any shard.
+//! The sid in the first request's query names the shard of its session. A connection that came to another shard is
+//! passed to that one, with the bytes read so far. This is only an optimisation. If the first bytes are not understood
+//! here, hyper reads them, and any shard can serve a request whose session is on another one.
 
 use std::{
     net::SocketAddr,
@@ -28,15 +28,15 @@ use super::{
 };
 use crate::{Handler, slab::Key};
 
-/// The task of one TCP connection. What precedes a WebSocket is on the heap, and gone when that lives on: an idle
-/// connection carries its read loop and nothing else.
+/// The task of one TCP connection. The state before a WebSocket is on the heap and is freed when the WebSocket begins,
+/// so an idle connection has only its read loop.
 struct Connection<H> {
     stage: Stage<H>,
     _counted: ConnectionGuard,
 }
 
 enum Stage<H> {
-    /// Until it ends, or is a WebSocket with a session.
+    /// Until the connection ends or becomes a WebSocket with a session.
     Arriving(Pin<Box<dyn Future<Output = Option<ReadLoop<H>>>>>),
     Reading(ReadLoop<H>),
 }
@@ -58,12 +58,12 @@ impl<H: Handler> Future for Connection<H> {
     }
 }
 
-/// Begins the task of a connection that comes from the listener or from another shard.
+/// Starts the task of a connection that comes from the listener or from another shard.
 pub(in crate::net) fn begin_passed<H: Handler + 'static>(shard: &ShardRef<H>, passed: PassedStream) {
     let PassedStream { stream, remote, early, counted, purpose } = passed;
     let stream = match stream.attach() {
         Ok(stream) => stream,
-        Err(error) => return tracing::error!(%error, "a connection is lost"),
+        Err(error) => return tracing::error!(%error, "cannot serve a connection"),
     };
     let shard = shard.clone();
     let stage = Stage::Arriving(match purpose {
@@ -75,7 +75,7 @@ pub(in crate::net) fn begin_passed<H: Handler + 'static>(shard: &ShardRef<H>, pa
     tokio::task::spawn_local(Connection { stage, _counted: counted });
 }
 
-/// Runs the task of a connection whose first part is `arriving`.
+/// Starts the task of a connection; `arriving` is its first part.
 #[cfg(feature = "tower")]
 pub(in crate::net) fn spawn<H: Handler + 'static>(
     counted: ConnectionGuard,
@@ -84,7 +84,7 @@ pub(in crate::net) fn spawn<H: Handler + 'static>(
     tokio::task::spawn_local(Connection { stage: Stage::Arriving(Box::pin(arriving)), _counted: counted });
 }
 
-/// Goes on with a connection of which `early` was read already, until it is a WebSocket or over.
+/// Serves a connection until it is a WebSocket or over. `early` holds the bytes that were read already.
 async fn begin<H: Handler + 'static>(
     shard: ShardRef<H>,
     mut stream: PeerStream,
@@ -94,18 +94,18 @@ async fn begin<H: Handler + 'static>(
     shard.uncongested().await;
     let first = if early.is_empty() {
         let mut waiting = None;
-        // A peer that says nothing at all is closed without a word.
+        // A peer that sends nothing at all is closed without an answer.
         std::future::poll_fn(|cx| poll_first(&shard, &mut stream, remote, &mut waiting, cx)).await?
     } else {
         shard.turn(|shard| first_request::look(shard, &early, remote))
     };
-    // What is rare, or no WebSocket, takes its memory apart.
+    // Rare and long futures are boxed, so that they cost the other connections no memory.
     match first {
         First::Elsewhere(target, early) => {
             shard.pass_stream(stream, early, remote, target, StreamPurpose::Serve);
             None
         }
-        First::Http(early) => Box::pin(http::connection::serve(shard, stream, early, remote)).await,
+        First::Http(early) => Box::pin(http::plain::serve(shard, stream, early, remote)).await,
         First::Answered(Answer { response, switch, early }) => {
             let written = if response.is_empty() { 0 } else { stream.try_write(&response).unwrap_or_default() };
             if let Some(rest) = response.get(written..).filter(|rest| !rest.is_empty()) {
@@ -114,8 +114,8 @@ async fn begin<H: Handler + 'static>(
             match switch {
                 Some(switch) => switch.run(shard, stream, early, remote).await,
                 None => {
-                    let patience = shard.turn(|shard| shard.io.config.close_timeout);
-                    Box::pin(stream.close_in_stages(patience)).await;
+                    let timeout = shard.turn(|shard| shard.io.config.close_timeout);
+                    Box::pin(stream.close_in_stages(timeout)).await;
                     None
                 }
             }
@@ -123,7 +123,7 @@ async fn begin<H: Handler + 'static>(
     }
 }
 
-/// The first bytes, and what they are; `None` when the peer is gone, or silent for `head_timeout`.
+/// The first bytes and what they are; `None` when the peer disconnected or sent nothing for `head_timeout`.
 fn poll_first<H: Handler>(
     shard: &ShardRef<H>,
     stream: &mut PeerStream,
@@ -132,7 +132,7 @@ fn poll_first<H: Handler>(
     cx: &mut Context<'_>,
 ) -> Poll<Option<First>> {
     shard.turn(|shard| {
-        // Lent out, so that the handler may be asked while the bytes are borrowed.
+        // Taken out of the shard, so that the handler can be called while the bytes are borrowed.
         let mut scratch = std::mem::take(&mut shard.scratch);
         let mut buffer = ReadBuf::new(&mut scratch);
         let first = match Pin::new(stream).poll_read(cx, &mut buffer) {
@@ -151,7 +151,7 @@ fn poll_first<H: Handler>(
 }
 
 impl ShardIo {
-    /// Has `cx` woken after `head_timeout`; by then the wait is over.
+    /// Wakes `cx` after `head_timeout`; the wait is over by then.
     fn await_first<T>(&mut self, waiting: &mut Option<Key>, cx: &Context<'_>) -> Poll<Option<T>> {
         let first_bytes = &mut self.timers.first_bytes;
         let key =
@@ -160,8 +160,8 @@ impl ShardIo {
     }
 }
 
-/// Writes what a response has left, for a peer that takes it.
+/// Writes the rest of a response, as long as the peer reads it.
 async fn write_rest<H: Handler>(shard: &ShardRef<H>, stream: &mut PeerStream, rest: &[u8]) -> Option<()> {
-    let patience = shard.turn(|shard| shard.io.config.ping_timeout);
-    tokio::time::timeout(patience, stream.write_all(rest)).await.ok()?.ok()
+    let timeout = shard.turn(|shard| shard.io.config.ping_timeout);
+    tokio::time::timeout(timeout, stream.write_all(rest)).await.ok()?.ok()
 }

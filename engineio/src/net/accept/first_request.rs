@@ -1,14 +1,14 @@
-//! A connection whose first request is a WebSocket handshake, answered without hyper: most connections of a server are
-//! that and nothing else.
+//! A connection whose first request is a WebSocket handshake is answered here, without hyper, because most connections
+//! are that and nothing else.
 //!
-//! Only what is certain is answered here: a whole, correct handshake, whose only question is what the application and the
-//! session say. Everything else goes to hyper from the first byte on, so that odd heads have one answer, whatever
-//! segments they come in. The checks are those of [`crate::http`], in the order of `http/service.rs`.
+//! Only a complete and correct handshake is answered here; only the application and the session can still refuse it.
+//! Everything else is passed to hyper from the first byte on, so that an unusual head gets the same answer however it
+//! is cut into segments. The checks are those of [`crate::http`], in the order of `http/service.rs`.
 
 use std::{mem::MaybeUninit, net::SocketAddr, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 use httparse::{Request, Status};
 
 use super::super::{
@@ -24,29 +24,30 @@ use crate::{
         encode::encode,
         head::{MAX_HEAD, MAX_HEADERS, check_head},
         matches_path,
+        plain::all_headers,
         route::{check_websocket, route_query},
     },
     session::Transport,
 };
 
-/// What a connection has come to with its first bytes.
+/// What the first bytes of a connection are.
 #[derive(Debug)]
 pub(super) enum First {
-    /// Its session is another shard's.
+    /// A request for a session of another shard.
     Elsewhere(u16, Bytes),
-    /// It is for hyper to read.
+    /// Anything else, for hyper.
     Http(Bytes),
-    /// A handshake, answered.
+    /// A handshake, which is answered.
     Answered(Answer),
 }
 
-/// The answer to a handshake, and what follows it: without a [`SwitchProtocol`] the connection's end.
+/// The answer to a handshake, and what the connection becomes; without a [`SwitchProtocol`] it is closed.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Empty when the [`SwitchProtocol`] has it.
+    /// Empty if the [`SwitchProtocol`] holds it.
     pub(super) response: Vec<u8>,
     pub(super) switch: Option<SwitchProtocol>,
-    /// What was read behind the handshake.
+    /// The bytes that were read after the handshake.
     pub(super) early: Vec<u8>,
 }
 
@@ -58,7 +59,7 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     let Ok(Status::Complete(len @ ..=MAX_HEAD)) = head.parse_with_uninit_headers(&bytes, &mut fields) else {
         return First::Http(bytes);
     };
-    // Only a target that begins with its path is taken for granted (RFC 9112, 3.2.1).
+    // Only a target that begins with its path is handled here (RFC 9112, 3.2.1).
     let target = head.path.filter(|target| target.starts_with('/'));
     let Some(uri) = target.and_then(|target| Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes())).ok()) else {
         return First::Http(bytes);
@@ -68,10 +69,11 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     }
     let query = Query::parse(&uri);
     let owner = query.named_sid().map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
-    if let Some(owner) = owner.filter(|owner| *owner < shard.io.registry.shards()) {
+    // A shard that has ended has no sessions; hyper answers such a request.
+    if let Some(owner) = owner.filter(|owner| shard.io.registry.connections.serves(*owner)) {
         return First::Elsewhere(owner, bytes);
     }
-    // The application's hooks may take their time.
+    // The application's hooks may take time.
     if shard.hooks.is_some() {
         return First::Http(bytes);
     }
@@ -82,18 +84,13 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
     }
 }
 
-/// The header fields of a request that may be a handshake, as hyper would give them.
+/// The header fields of a request that may be a handshake, as hyper would return them.
 fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
     if head.method != Some("GET") || head.version != Some(1) {
         return None;
     }
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
-    for field in &*head.headers {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).ok()?;
-        headers.append(name, value);
-    }
-    // These are framing, and hyper's to judge.
+    let headers = all_headers(head, bytes)?;
+    // These fields are about framing, which hyper checks.
     let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT];
     let plain = |value: &HeaderValue| {
         let value = value.as_bytes();
@@ -105,7 +102,7 @@ fn headers(head: &Request<'_, '_>, bytes: &Bytes) -> Option<HeaderMap> {
     certain.then_some(headers)
 }
 
-/// Answers a correct handshake; `None` for anything else, if the application was not asked.
+/// Answers a correct handshake; `None` for anything else, if the application was not called.
 fn answer<H: Handler>(
     shard: &mut Shard<H>,
     uri: &Uri,
@@ -122,7 +119,7 @@ fn answer<H: Handler>(
         Route::Open(Transport::WebSocket) => {
             let handshake = Handshake { transport: Transport::WebSocket, uri, headers: &headers, remote };
             let mut admitting = Admitting::default();
-            // Without hooks nothing is awaited: one call asks all there is to ask.
+            // Without hooks nothing is awaited: one call answers all questions.
             let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));
             match admitted {
                 Ok(admitted) => {

@@ -1,7 +1,7 @@
-//! Accepting connections, placing them, and going on when there are no file descriptors left.
+//! Accepts connections, chooses a shard for each, and continues after the file descriptors ran out.
 //!
-//! The acceptor lives on the first shard. What it accepts for another one goes there as a command, and was never known to
-//! this shard's reactor.
+//! The acceptor is on the first shard. A connection for another shard is sent there as a command, and was never
+//! registered with this shard's reactor.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -19,19 +19,19 @@ use super::{
 };
 use crate::Handler;
 
-/// How long to wait before trying again when the process or the machine has no descriptor left.
+/// How long to wait before the next attempt when the process or the machine has no descriptor left.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// A socket that this thread waits at. (mio's: its `accept` gives a stream that does not block in one system call.)
+/// A socket that this thread waits on. (It is mio's: its `accept` returns a non-blocking stream with one system call.)
 pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<AsyncFd<TcpListener>> {
     listener.set_nonblocking(true)?;
-    // Without it small packets wait for the peer's delayed acknowledgements. Linux has accepted connections inherit it.
+    // Otherwise small packets wait for the peer's delayed acknowledgements. On Linux accepted connections inherit it.
     socket2::SockRef::from(&listener).set_tcp_nodelay(true)?;
     #[expect(deprecated, reason = "its successor is unsafe, for types whose descriptor changes; this one's does not")]
     AsyncFd::with_interest(TcpListener::from_std(listener), Interest::READABLE)
 }
 
-/// Accepts for ever. Each connection is a task of its shard's thread.
+/// Accepts forever. Each connection becomes a task on its shard's thread.
 pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>, shard: ShardRef<H>) {
     let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
     let (mut starved, mut last) = (false, id);
@@ -59,7 +59,7 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                     shard.turn(|shard| shard.io.outgoing.push(last, Command::Stream(Box::new(passed))));
                 }
             }
-            // The peer was gone before it was accepted: its own affair.
+            // The peer disconnected before it was accepted, which is not our problem.
             Err(error) if is_peers_fault(&error) => {}
             Err(error) => {
                 if !std::mem::replace(&mut starved, true) {

@@ -1,8 +1,9 @@
-//! From the operating system's new connections to what each of them is: a WebSocket, HTTP, or another shard's.
+//! New connections, from the operating system to what each becomes: a WebSocket, HTTP, or a connection of another
+//! shard.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `listener` | accepts, backs off when descriptors run out, and places |
+//! | `listener` | accepts, backs off when descriptors run out, and chooses a shard |
 //! | `connection` | a connection's first bytes, and its task |
 //! | `first_request` | a WebSocket handshake in the first bytes, answered without hyper |
 //! | `tower` | requests that another server passes on |

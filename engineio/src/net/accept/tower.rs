@@ -1,8 +1,8 @@
 //! The engine as a tower service: requests that a hyper or axum application passes on.
 //!
-//! A request goes to a shard through the same door as everything from other threads ([`Handle`]) and is served there as if it had
-//! come on a connection of the shard's own; the answer comes back by a oneshot channel. A WebSocket's stream is taken out of
-//! the application's server and moves to the shard, so that from then on it costs what any other does.
+//! A request reaches a shard through a [`Handle`], like everything from other threads, and is served as if it had come
+//! on a connection of the shard. The answer comes back through a oneshot channel. A WebSocket's stream is taken out of
+//! the application's server and moves to the shard, so it then costs as much as any other.
 
 use std::{
     convert::Infallible,
@@ -43,14 +43,14 @@ use super::{
 };
 use crate::{Handler, http::Query};
 
-/// A running server, for an application that has a listener of its own. Clones are the same server. Made by
-/// [`Server::attach`](crate::net::Server::attach).
+/// A running server, as a service for an application with its own listener. Made by
+/// [`Server::attach`](crate::net::Server::attach). All clones are the same server.
 ///
-/// Requests must come with their whole path. The peer's address is the [`SocketAddr`] among the request's extensions, if a
-/// layer put one there, and `0.0.0.0:0` otherwise. WebSockets need a server that lets connections be upgraded. Over a tokio
-/// `TcpStream`, as in `axum::serve`, they cost what they cost on a listener of the engine's own; over any other stream (TLS, a
-/// Unix socket) the stream stays with the runtime of the application's server, which must go on running. While a shard has too
-/// much to do, requests for it wait. Once the engine has shut down every answer is 503.
+/// Requests must come with their whole path. The peer's address is the [`SocketAddr`] among the request's extensions,
+/// if a layer put one there, otherwise `0.0.0.0:0`. WebSockets need a server that allows connections to be upgraded. On
+/// a tokio `TcpStream`, as in `axum::serve`, they cost as much as on the engine's own listener. On any other stream
+/// (TLS, a Unix socket) the stream stays with the runtime of the application's server, which must keep running. While a
+/// shard's queue is full, requests for it wait. After the engine has shut down every answer is 503.
 #[derive(Debug, Clone)]
 pub struct EngineService {
     handle: Handle,
@@ -62,14 +62,18 @@ impl EngineService {
         Self { handle, next: Arc::default() }
     }
 
-    /// The shard of the session that a request names, or one after the other.
+    /// The shard of the session that a request names; otherwise the shards that have not ended take turns.
     fn shard_of(&self, query: &Query<'_>) -> u16 {
         let shards = self.handle.shards();
         let named = query.named_sid().map(|sid| sid.shard()).filter(|shard| *shard < shards);
-        named.unwrap_or_else(|| self.next.fetch_add(1, Ordering::Relaxed) % shards)
+        named.unwrap_or_else(|| {
+            let next = self.next.fetch_add(1, Ordering::Relaxed);
+            let after = |step| ((u32::from(next) + u32::from(step)) % u32::from(shards)) as u16;
+            (0..shards).map(after).find(|shard| self.handle.serves(*shard)).unwrap_or(0)
+        })
     }
 
-    /// Has a shard answer a request.
+    /// Sends a request to a shard and waits for the answer.
     async fn ask(&self, shard: u16, request: Request<AnyBody>, remote: SocketAddr) -> Result<PassedAnswer, ShardGone> {
         let (answer, answered) = oneshot::channel();
         self.handle.put(shard, Command::Request(Box::new(PassedRequest { request, remote, answer }))).await?;
@@ -89,7 +93,7 @@ impl EngineService {
         if let (Some(upgrade), Some(on_upgrade)) = (upgrade, on_upgrade) {
             tokio::spawn(async move {
                 match on_upgrade.await.map(take_stream) {
-                    // A shard that has ended has no use for it.
+                    // A shard that has ended does not need it.
                     Ok(Some(taken)) => drop(upgrade.send(taken)),
                     Ok(None) => tracing::error!("the stream of an upgraded connection cannot be taken; it is closed"),
                     Err(error) => tracing::debug!(%error, "a connection ended before it was upgraded"),
@@ -100,15 +104,15 @@ impl EngineService {
     }
 }
 
-/// The stream in an upgraded connection, and what was read beyond the handshake. `None` when the operating system does not give
-/// a TCP stream out.
+/// The stream of an upgraded connection, and the bytes that were read after the handshake. `None` if the TCP stream
+/// cannot be taken out.
 fn take_stream(upgraded: Upgraded) -> Option<(DetachedStream, Bytes)> {
-    // hyper-util's server that speaks both versions wraps the stream once more.
+    // hyper-util's server for both HTTP versions wraps the stream once more.
     let (stream, early) = match auto::upgrade::downcast::<TokioIo<TcpStream>>(upgraded) {
         Ok(parts) => (parts.io, parts.read_buf),
         Err(upgraded) => match upgraded.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => (parts.io, parts.read_buf),
-            // Not a TCP stream of tokio: it is driven as what it is.
+            // Not a tokio TCP stream: it is used as it is.
             Err(upgraded) => {
                 let other = OtherStream::new(TokioIo::new(upgraded));
                 return Some((DetachedStream::Other(Box::new(other)), Bytes::new()));
@@ -116,7 +120,7 @@ fn take_stream(upgraded: Upgraded) -> Option<(DetachedStream, Bytes)> {
         },
     };
     let stream = stream.into_inner();
-    // As on streams of our own listener; without it small packets only come later.
+    // As on streams of our own listener; if it fails, small packets are only slower.
     let _ = stream.set_nodelay(true);
     Some((DetachedStream::Tcp(stream.into_std().ok()?), early))
 }
@@ -156,7 +160,8 @@ async fn answer<H: Handler + 'static>(shard: ShardRef<H>, passed: PassedRequest)
     let response = {
         let (parts, body) = request.into_parts();
         let mut answering = pin!(engine.answer(&parts, body));
-        // Whoever asked may be gone before there is an answer: then the request is dropped, as hyper drops it.
+        // The asking side may disconnect before there is an answer: then the request is dropped, as hyper would drop
+        // it.
         std::future::poll_fn(|cx| match answering.as_mut().poll(cx) {
             Poll::Ready(response) => Poll::Ready(Some(response)),
             Poll::Pending => asker.poll_closed(cx).map(|()| None),

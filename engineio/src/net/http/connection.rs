@@ -1,4 +1,4 @@
-//! The requests of one connection, one after the other, and its end.
+//! The requests of one connection that hyper serves, and the end of the connection.
 
 use std::{
     convert::Infallible,
@@ -6,17 +6,26 @@ use std::{
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::Service,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncWriteExt, sync::Notify};
+use tokio::io::AsyncWriteExt;
 
 use super::{
-    super::{peer::stream::PeerStream, shard::turn::ShardRef, transport::websocket::ReadLoop},
+    super::{
+        peer::stream::PeerStream,
+        shard::turn::ShardRef,
+        transport::{switching::SwitchProtocol, websocket::ReadLoop},
+    },
     head_timeout::HeadTimeout,
     service::EngineHttp,
     write_timeout::WriteTimeout,
@@ -30,42 +39,84 @@ use crate::{
     },
 };
 
-/// Speaks HTTP with a connection of which `early` was read already. What comes of it is a WebSocket to go on with, or the
-/// connection's end.
-pub(in crate::net) async fn serve<H: Handler + 'static>(
+/// Serves a connection with hyper. `early` holds the bytes that were read already; the first head has been due since
+/// `since`.
+pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
     early: Bytes,
     remote: SocketAddr,
-) -> Option<ReadLoop<H>> {
+    (in_flight, since): (InFlight<H>, Instant),
+) -> Spoken<H> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let switch = Rc::default();
-    let patience = config.close_timeout;
+    let timeout = config.close_timeout;
     let edge = EngineHttp::new(shard.clone(), config, remote, Rc::clone(&switch));
-    let (stream, early) = serve_http(edge, stream, early).await?;
-    match switch.take() {
-        Some(switch) => switch.run(shard, stream, early, remote).await,
+    let (stream, unread) = match serve_http(edge, stream, early, since).await {
+        Left::Free { stream, unread, since } => return Spoken::Free { stream, unread, since, in_flight },
+        Left::Closing { stream, unread } => (stream, unread),
+        Left::Broken => return Spoken::Over(None),
+    };
+    drop(in_flight);
+    let switch: Option<SwitchProtocol> = switch.take();
+    Spoken::Over(match switch {
+        Some(switch) => switch.run(shard, stream, unread, remote).await,
         None => {
-            stream.close_in_stages(patience).await;
+            stream.close_in_stages(timeout).await;
             None
         }
-    }
+    })
 }
 
-/// Speaks HTTP until the connection breaks (`None`), or is to be closed or taken over: its stream, and what was read beyond
-/// the last request.
+/// What becomes of a connection after hyper served it.
+pub(super) enum Spoken<H: Handler> {
+    /// It is between two requests; a head has been due since `since`.
+    Free { stream: PeerStream, unread: Vec<u8>, since: Instant, in_flight: InFlight<H> },
+    /// It is a WebSocket, or over.
+    Over(Option<ReadLoop<H>>),
+}
+
+/// The state in which hyper leaves a connection. `unread` was read after the last request.
+enum Left {
+    /// Between two requests.
+    Free {
+        stream: PeerStream,
+        unread: Vec<u8>,
+        since: Instant,
+    },
+    /// It must be closed or switched to another protocol.
+    Closing {
+        stream: PeerStream,
+        unread: Vec<u8>,
+    },
+    Broken,
+}
+
+/// Why hyper stopped.
+enum Ended {
+    /// hyper's own result.
+    Hyper(hyper::Result<()>),
+    /// A head was overdue.
+    Overdue,
+    /// The connection has been between two requests since then; hyper need not wait for the next one.
+    Free(Instant),
+}
+
+/// Speaks HTTP until a request was served, or the connection is over.
 async fn serve_http<H: Handler + 'static>(
     edge: EngineHttp<H>,
     stream: PeerStream,
     early: Bytes,
-) -> Option<(PeerStream, Vec<u8>)> {
-    let (_speaking, drain) = InFlight::begin(&edge.shard)?;
+    since: Instant,
+) -> Left {
+    // The hooks must see every request, so hyper keeps serving.
+    let (drain, keeps) = edge.shard.turn(|shard| (Rc::clone(&shard.io.drain), shard.hooks.is_some()));
     let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
-    let head = Rc::new(HeadTimeout::new());
+    let head = Rc::new(HeadTimeout::since(since));
     let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
-    // The rule of a WebSocket: a peer that takes no byte for `ping_timeout` is gone.
+    // The same rule as for a WebSocket: a peer that reads no byte for `ping_timeout` is gone.
     let stream = WriteTimeout::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
     let mut http = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -76,65 +127,78 @@ async fn serve_http<H: Handler + 'static>(
             told = true;
             Pin::new(&mut http).graceful_shutdown();
         }
-        // hyper calls a connection done although its last response may not be written whole. Asked again it shuts the
-        // stream down, which [`WriteTimeout`] leaves to us, and before that it writes.
+        // hyper reports a connection as done although its last response may not be written completely. Polled again it
+        // writes, and then shuts the stream down, which [`WriteTimeout`] leaves to us.
         if !done {
             match Pin::new(&mut http).poll(cx) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Hyper(Err(error))),
                 Poll::Ready(Ok(())) => done = true,
                 Poll::Pending => {}
             }
         }
         if done && let Poll::Ready(ended) = Pin::new(&mut http).poll(cx) {
-            return Poll::Ready(Some(ended));
+            return Poll::Ready(Ended::Hyper(ended));
         }
-        // After hyper: what came in time may have lain unread, because the process stood still.
-        overdue.as_mut().poll(cx).map(|()| None)
+        if let Some(since) = head.free_since().filter(|_| !keeps && !told && !done) {
+            return Poll::Ready(Ended::Free(since));
+        }
+        // After hyper: input that came in time may have been unread, because the process stalled.
+        overdue.as_mut().poll(cx).map(|()| Ended::Overdue)
     });
     let ended = speaking.await;
-    last_words(&shard, ended, http.into_parts()).await
+    send_final_answer(&shard, ended, http.into_parts()).await
 }
 
-/// What hyper leaves unsaid at the end of a connection that speaks HTTP; `ended` is `None` when a head was overdue.
-async fn last_words<H: Handler, S>(
+/// Sends the answers that hyper leaves out when it stops.
+async fn send_final_answer<H: Handler, S>(
     shard: &ShardRef<H>,
-    ended: Option<hyper::Result<()>>,
+    ended: Ended,
     parts: http1::Parts<TokioIo<WriteTimeout>, S>,
-) -> Option<(PeerStream, Vec<u8>)> {
+) -> Left {
     let mut stream = parts.io.into_inner();
     let refusal = match ended {
-        Some(Ok(())) => None,
-        Some(Err(error)) => {
+        Ended::Free(since) => {
+            let (stream, unread) = stream.into_inner();
+            return Left::Free { stream, unread: [&parts.read_buf, &*unread].concat(), since };
+        }
+        Ended::Hyper(Ok(())) => None,
+        Ended::Hyper(Err(error)) => {
             tracing::debug!(%error, "connection ended");
             match error {
-                // RFC 9113, 3.4: the preface of HTTP/2, which is not spoken, is made to fail. The one head that hyper
-                // leaves unanswered.
+                // RFC 9113, 3.4: the preface of HTTP/2, which is not supported, is made to fail. It is the one head
+                // that hyper does not answer.
                 error if error.is_parse_version_h2() => Some(StatusCode::BAD_REQUEST),
                 error if error.is_parse() => None,
-                _ => return None,
+                _ => return Left::Broken,
             }
         }
-        None => {
+        Ended::Overdue => {
             tracing::debug!("connection ended: no request within head_timeout");
-            // RFC 9112, 2.2: empty lines begin no request. RFC 9110, 15.5.9: one that has begun is answered.
+            // RFC 9112, 2.2: empty lines do not begin a request. RFC 9110, 15.5.9: a request that has begun is
+            // answered.
             let begun = parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
-            Some(begun.then_some(StatusCode::REQUEST_TIMEOUT)?)
+            if !begun {
+                return Left::Broken;
+            }
+            Some(StatusCode::REQUEST_TIMEOUT)
         }
     };
     if let Some(status) = refusal {
         let answer = shard.turn(|shard| encode(&answer::closing(status), shard.io.date.now()));
-        // Its peer may not have read the answers before it.
-        stream.write_all(&answer).await.ok()?;
+        // The peer may not have read the answers before it.
+        if stream.write_all(&answer).await.is_err() {
+            return Left::Broken;
+        }
     }
     let (stream, unread) = stream.into_inner();
-    Some((stream, [&parts.read_buf, &*unread].concat()))
+    Left::Closing { stream, unread: [&parts.read_buf, &*unread].concat() }
 }
 
-/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for the responses it owes.
+/// Counts a connection as long as it speaks HTTP: a server that shuts down waits for responses under way.
 pub(in crate::net) struct InFlight<H: Handler>(ShardRef<H>);
 
 impl<H: Handler> InFlight<H> {
-    /// For a request that another server passes on: that server's own shutdown decides whether it comes.
+    /// For a request that another server passes on: that server's shutdown decides whether the response is sent.
     #[cfg(feature = "tower")]
     pub(in crate::net) fn one(shard: &ShardRef<H>) -> Self {
         shard.turn(|shard| shard.io.http += 1);
@@ -142,13 +206,13 @@ impl<H: Handler> InFlight<H> {
     }
 
     /// `None` when the server is shutting down.
-    fn begin(shard: &ShardRef<H>) -> Option<(Self, Rc<Notify>)> {
-        let drain = shard.turn(|shard| {
+    pub(super) fn begin(shard: &ShardRef<H>) -> Option<Self> {
+        let begins = shard.turn(|shard| {
             let io = &mut shard.io;
             io.http += usize::from(!io.draining);
-            (!io.draining).then(|| Rc::clone(&io.drain))
-        })?;
-        Some((Self(shard.clone()), drain))
+            !io.draining
+        });
+        begins.then(|| Self(shard.clone()))
     }
 }
 
@@ -171,15 +235,15 @@ impl<H: Handler + 'static> Service<Request<Incoming>> for Requests<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (edge, head) = (self.edge.clone(), Rc::clone(&self.head));
-        head.end();
         let (parts, body) = request.into_parts();
+        head.end(!body.is_end_stream());
         let mut answer: Self::Future = Box::pin(async move {
             let response = edge.answer(&parts, body).await;
             head.begin();
             Ok(response.map(Full::new))
         });
-        // hyper may see the end of the stream before it polls this for the first time, and drop it. A request that came
-        // counts all the same: it begins now. (hyper polls again at once, with a waker.)
+        // hyper may see the end of the stream before it first polls this, and drop it. A request that arrived counts
+        // all the same, so it begins now. (hyper polls again at once, with a waker.)
         match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(response) => Box::pin(std::future::ready(response)),
             Poll::Pending => answer,

@@ -1,4 +1,4 @@
-//! What the application's hooks say about a handshake, awaited where they take their time.
+//! Calls the application's hooks for a handshake, and waits for their answers.
 
 use super::super::shard::turn::ShardRef;
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
     http::admission::Panicked,
 };
 
-/// May this request become a session?
+/// Whether this request may become a session.
 pub(super) async fn allow_request<H: Handler>(shard: &ShardRef<H>, request: &Request<'_>) -> Result<Verdict, Panicked> {
     Ok(get(shard.turn(|shard| shard.hooks.allow_request(request))?).await)
 }
 
-/// What the application chooses of the new session's sid.
+/// The application's choice for the secret part of the new sid.
 pub(super) async fn generate_id<H: Handler>(
     shard: &ShardRef<H>,
     request: &Request<'_>,

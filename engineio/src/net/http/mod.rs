@@ -1,15 +1,18 @@
-//! HTTP/1.1 on one connection: hyper parses it, [`crate::http`] decides, the folder `transport` does what polls and POSTs ask for.
+//! HTTP/1.1 on one connection: plain requests are read here and hyper parses the rest, [`crate::http`] decides, and the
+//! folder `transport` handles polls and POSTs.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `service` | from a request to its answer |
-//! | `hooks` | what the application's hooks say, awaited |
-//! | `connection` | the requests of one connection, and its end |
+//! | `plain` | the task of a connection, as long as its requests are plain |
+//! | `service` | turns a request into its answer |
+//! | `hooks` | calls the application's hooks and waits for them |
+//! | `connection` | the requests that hyper reads, and the end of a connection |
 //! | `head_timeout` | how long a request head may take |
-//! | `write_timeout` | how long a peer may take no byte of an answer |
+//! | `write_timeout` | how long a peer may go without reading any byte of an answer |
 
 pub(in crate::net) mod connection;
 mod head_timeout;
 mod hooks;
+pub(in crate::net) mod plain;
 pub(in crate::net) mod service;
 mod write_timeout;

@@ -1,4 +1,4 @@
-//! [`EngineHttp`]: from a request to its answer.
+//! [`EngineHttp`]: turns a request into its answer.
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -34,7 +34,7 @@ use crate::{
     session::Transport,
 };
 
-/// The service of one connection, or of one request that another server passes on.
+/// The service for one connection, or for one request that another server passes on.
 pub(in crate::net) struct EngineHttp<H> {
     pub(super) shard: ShardRef<H>,
     pub(super) config: Rc<Config>,
@@ -53,13 +53,13 @@ impl<H> Clone for EngineHttp<H> {
     }
 }
 
-/// An answer that is no refusal, and what it is to a session: that decides which hooks see it.
+/// An answer that is not a refusal, and its relation to a session, which decides which hooks see it.
 enum Served {
-    /// The first of a session.
+    /// The first answer of a session.
     First(Response<Bytes>),
-    /// Another one.
+    /// A later answer of a session.
     More(Response<Bytes>),
-    /// It concerns none.
+    /// An answer without a session.
     Apart(Response<Bytes>),
 }
 
@@ -104,7 +104,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         Self { shard, config, remote, switch }
     }
 
-    /// `parts` by reference: a future keeps what it was given beside what it makes of it.
+    /// `parts` is borrowed, because a future keeps its arguments in addition to what it makes of them.
     pub(in crate::net) async fn answer<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
     where
         B: Body<Data = Bytes> + Unpin,
@@ -165,7 +165,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         }
     }
 
-    /// Whether this handshake may become a session. What the hooks say is awaited.
+    /// Whether this handshake may become a session. Waits for the hooks' answers.
     async fn admit(&self, asked: Asked<'_>, transport: Transport) -> Result<Admitted, Refused> {
         let (shard, request) = (&self.shard, asked.request());
         let mut admitting = Admitting::default();
@@ -183,7 +183,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         let admitted = self.admit(asked, Transport::Polling).await?;
         let protocol = admitted.terms.protocol;
         let (sid, body) = self.shard.turn(|shard| {
-            // The server may have begun to drain while the application was asked.
+            // The server may have begun to shut down while the application decided.
             if shard.io.draining {
                 return Err(Refused::from(UNAVAILABLE));
             }
@@ -226,7 +226,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
             }
             Action::WebSocketWithoutUpgrade | Action::Other => {
                 session.find(query).await?;
-                // `WebSocketWithoutUpgrade` has no place in any session.
+                // `WebSocketWithoutUpgrade` is invalid in every session.
                 Err(Refused::BadRequest)
             }
         }

@@ -1,10 +1,11 @@
-//! A TCP stream whose peer must take bytes: a write that makes no progress for too long is an error. What was read of it
-//! before comes first, and its end a little later than what came before it.
+//! A stream whose peer must read: a write that makes no progress for too long is an error. It first returns bytes that
+//! were read from the stream earlier, and reports the end of the stream a little late.
 //!
-//! hyper waits for ever for a peer that does not read its response (and [`HeadTimeout`], which limits heads, must know of one). And it drops a request the
-//! moment it reads the end of the stream behind it, whether or not the answer is there already: a peer that sends a whole
-//! request and shuts its side at once (`nc -N`, a page that is being closed) would get an answer or none as the segments
-//! fall. So would one that is gone lose the packets of its last POST.
+//! hyper waits forever for a peer that does not read its response, and [`HeadTimeout`], which limits heads, must know
+//! about such a peer. And hyper drops a request as soon as it reads the end of the stream after it, even if the answer
+//! is ready. A peer that sends a complete request and closes its side at once (`nc -N`, a page that is being closed)
+//! would get an answer only by chance, depending on its segments. A peer that disconnected would lose the packets of
+//! its last POST.
 
 use std::{
     io::{self, IoSlice},
@@ -22,31 +23,31 @@ use tokio::{
 
 use super::{super::peer::stream::PeerStream, head_timeout::HeadTimeout};
 
-/// How many times the reader is polled once more before it hears of the end: the first time what was read before is dealt
-/// with, and whom it woke (the driver, which ends the turn) runs before the second.
-const LATE: u8 = 2;
+/// How many more times the reader is polled before it gets the end of the stream. In the first poll the earlier bytes
+/// are handled; tasks that this woke (the driver, which ends the turn) run before the second.
+pub(super) const EXTRA_POLLS: u8 = 2;
 
-/// See the module.
+/// A stream with a write time-out. See the module.
 #[derive(Debug)]
 pub(super) struct WriteTimeout {
     stream: PeerStream,
-    /// Read already, and not by hyper.
+    /// Bytes that were read earlier, not by hyper.
     early: Bytes,
-    patience: Duration,
+    timeout: Duration,
     /// Runs while a write is blocked.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Hears of blocked writes.
+    /// Is told of blocked writes.
     head: Rc<HeadTimeout>,
-    /// How often the end of the stream was kept back.
-    kept_back: u8,
+    /// How many times the end of the stream was held back.
+    held_back: u8,
 }
 
 impl WriteTimeout {
-    pub(super) const fn new(stream: PeerStream, early: Bytes, patience: Duration, head: Rc<HeadTimeout>) -> Self {
-        Self { stream, early, patience, stalled: None, head, kept_back: 0 }
+    pub(super) const fn new(stream: PeerStream, early: Bytes, timeout: Duration, head: Rc<HeadTimeout>) -> Self {
+        Self { stream, early, timeout, stalled: None, head, held_back: 0 }
     }
 
-    /// The stream, and what is to be read before it.
+    /// The stream, and the bytes to read before it.
     pub(super) fn into_inner(self) -> (PeerStream, Bytes) {
         (self.stream, self.early)
     }
@@ -57,8 +58,8 @@ impl WriteTimeout {
             self.stalled = None;
             return written;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let timeout = self.timeout;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -69,8 +70,8 @@ impl AsyncRead for WriteTimeout {
         if self.early.is_empty() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-            if buffer.filled().len() == before && self.kept_back < LATE {
-                self.kept_back += 1;
+            if buffer.filled().len() == before && self.held_back < EXTRA_POLLS {
+                self.held_back += 1;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
@@ -105,7 +106,7 @@ impl AsyncWrite for WriteTimeout {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Nothing: the stream is taken back, to be closed in stages or to become a WebSocket.
+    /// Does nothing: the stream is taken back, to be closed in stages or to become a WebSocket.
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }

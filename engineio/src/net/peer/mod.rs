@@ -1,4 +1,4 @@
-//! One peer: its byte stream, the form it wants its frames in, and what waits to be written to it.
+//! One peer: its byte stream, the format of its frames, and the queue of what will be written to it.
 
 pub(in crate::net) mod send_queue;
 pub(in crate::net) mod stream;

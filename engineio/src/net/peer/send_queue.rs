@@ -1,4 +1,4 @@
-//! What waits to be written to one peer: frames in order, counted in bytes.
+//! The queue of what will be written to one peer: frames in order, counted in bytes.
 
 use std::{collections::VecDeque, io};
 
@@ -7,34 +7,35 @@ use crate::{
     payload::{self, Encoder},
 };
 
-/// Frames up to this many bytes together are copied into one buffer for one write; a larger frame is written from where
-/// it lies. (A copy of a few hundred bytes costs less than an entry of a vectored write.)
+/// Frames of up to this many bytes together are copied into one buffer for one write. A larger frame is written without
+/// a copy. (Copying a few hundred bytes costs less than an entry of a vectored write.)
 const GATHER: usize = 16 * 1024;
 
-/// What a queued frame costs beside its bytes, so that a flood of tiny ones (an empty pong has 2 bytes) meets the limits
-/// before it fills memory. About a third of the allocations' true size: a frame is often shared by many queues.
+/// What a queued frame costs in addition to its bytes, so that a flood of tiny frames (an empty pong has 2 bytes)
+/// reaches the limits before it fills memory. About a third of the allocations' true size, because a frame is often
+/// shared by many queues.
 const FRAME_COST: usize = 32;
 
 /// How the bodies of a session's polls are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) struct PollForm {
     pub(in crate::net) protocol: Protocol,
-    /// They may be binary (v3).
+    /// The bodies may be binary (v3).
     pub(in crate::net) takes_binary: bool,
 }
 
-/// The payload that answers a poll.
+/// The body that answers a poll.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::net) struct PollBody {
     pub(in crate::net) bytes: Vec<u8>,
-    /// It is of v3's binary form.
+    /// The body has v3's binary form.
     pub(in crate::net) binary: bool,
-    /// Some packet in it may be compressed.
+    /// Some packet in the body may be compressed.
     pub(in crate::net) compress: bool,
 }
 
 impl PollBody {
-    /// The packets of `frame` alone.
+    /// A body with the packets of `frame` alone.
     pub(in crate::net) fn of(frame: SharedFrame, form: PollForm) -> Self {
         let mut queue = SendQueue::default();
         queue.push(frame);
@@ -42,8 +43,8 @@ impl PollBody {
     }
 }
 
-/// Frames in order. Mostly there is one at a time, and an idle connection has none: only more than one need memory of
-/// their own.
+/// Frames in order. Usually there is at most one, and an idle connection has none, so memory is allocated only for the
+/// second and later ones.
 #[derive(Debug, Default)]
 struct Frames {
     first: Option<SharedFrame>,
@@ -81,17 +82,17 @@ impl Frames {
 /// An ordered queue of encoded frames.
 #[derive(Debug, Default)]
 pub(in crate::net) struct SendQueue {
-    /// What goes out in front of all frames, in one write with them: the answer to the handshake.
+    /// Written before all frames, in one write with them: the answer to the handshake.
     #[expect(clippy::box_collection, reason = "a pointer is all that an idle connection pays for it")]
     preamble: Option<Box<Vec<u8>>>,
     frames: Frames,
-    /// Bytes of the preamble, or else of the first frame, that are written already.
+    /// Bytes of the preamble, or else of the first frame, that have been written.
     written: usize,
     bytes: usize,
 }
 
 impl SendQueue {
-    /// Adds a frame of which `written` bytes are out already. The queue must be empty.
+    /// Adds a frame of which `written` bytes have been sent already. The queue must be empty.
     pub(in crate::net) fn push_rest(&mut self, frame: SharedFrame, written: usize) {
         self.written = written;
         self.push(frame);
@@ -103,13 +104,13 @@ impl SendQueue {
         self.frames.push(frame);
     }
 
-    /// Sets what is to be written in front of all frames. Nothing may be written yet.
+    /// Sets the bytes to write before all frames. Nothing may have been written yet.
     pub(in crate::net) fn set_preamble(&mut self, preamble: Vec<u8>) {
         self.bytes += preamble.len();
         self.preamble = Some(Box::new(preamble));
     }
 
-    /// What waits, as the limits count it: bytes in their WebSocket form, and a little for every frame.
+    /// The size of the queue as the limits count it: bytes in the WebSocket form, and [`FRAME_COST`] for each frame.
     pub(in crate::net) fn cost(&self) -> usize {
         self.bytes + self.frames.len() * FRAME_COST
     }
@@ -118,7 +119,8 @@ impl SendQueue {
         self.frames.first.is_none() && self.preamble.is_none()
     }
 
-    /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is lent.
+    /// Writes until the queue is empty (`Ok(true)`) or `write` would block (`Ok(false)`). `gather` is a buffer lent for
+    /// the call.
     pub(in crate::net) fn write_to(
         &mut self,
         gather: &mut Vec<u8>,
@@ -164,7 +166,7 @@ impl SendQueue {
         }
     }
 
-    /// What is written next: the preamble, or else the first frame.
+    /// What to write next: the preamble, or else the first frame.
     fn first(&self) -> Option<&[u8]> {
         match &self.preamble {
             Some(preamble) => Some(preamble),
@@ -172,7 +174,7 @@ impl SendQueue {
         }
     }
 
-    /// Takes packets for one polling body of at most `max` bytes (one frame at least), and of so many frames.
+    /// Takes packets for one polling body: at most `frames` frames and `max` bytes, but at least one frame.
     pub(in crate::net) fn take_polling(&mut self, form: PollForm, max: usize, frames: usize) -> PollBody {
         let (bytes, binary, taken) = match form.protocol {
             Protocol::V4 => {
@@ -193,7 +195,7 @@ impl SendQueue {
         PollBody { bytes, binary, compress }
     }
 
-    /// Makes every frame what a WebSocket whose peer wants them as `wire` says is sent. Nothing may be written yet.
+    /// Converts every frame to the form that `wire` asks for. Nothing may have been written yet.
     pub(in crate::net) fn adapt(&mut self, wire: Wire) {
         for frame in std::mem::take(self).frames.iter() {
             self.push(frame.adapt(wire));
@@ -209,7 +211,7 @@ mod tests {
         SharedFrame::message(&[&vec![b'x'; len]], &[])
     }
 
-    /// A peer that takes `step` bytes a write, `room` in all.
+    /// A peer that accepts `step` bytes for each write, and `room` bytes in all.
     fn drain(queue: &mut SendQueue, step: usize, mut room: usize) -> (io::Result<bool>, Vec<u8>) {
         let mut out = Vec::new();
         let result = queue.write_to(&mut Vec::new(), |bytes| {
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn any_partial_writes_give_the_same_bytes_and_the_count_returns_to_zero() {
+    fn partial_writes_give_the_same_bytes_and_the_cost_returns_to_zero() {
         let frames: Vec<_> = [1, 100, 20_000, 3, 70_000, 0, 9].into_iter().map(text).collect();
         let expected: Vec<u8> = frames.iter().flat_map(|frame| frame.websocket().to_vec()).collect();
         for step in [1, 7, 1000, usize::MAX] {
@@ -243,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preamble_goes_out_in_one_write_with_the_frames_behind_it() {
+    fn a_preamble_is_written_together_with_the_frames_after_it() {
         let frames: Vec<_> = [5, 300].into_iter().map(text).collect();
         let expected: Vec<u8> = frames.iter().fold(b"101".to_vec(), |all, frame| [&all, frame.websocket()].concat());
         for step in [1, 2, 3, 4, 1000] {
@@ -294,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_move_to_a_websocket_are_counted_as_they_go_there() {
+    fn frames_that_move_to_a_websocket_are_counted_in_their_new_form() {
         let mut queue = SendQueue::default();
         let bytes = crate::Message::Binary(vec![7; 300].into());
         queue.push(SharedFrame::packet(&crate::packet::Outbound::Message(bytes)));

@@ -1,7 +1,8 @@
 //! [`PeerStream`]: the byte stream under a connection.
 //!
-//! Mostly it is a TCP socket of the server's own. It may also be any other stream of bytes, such as a TLS session that an
-//! application's server has upgraded: the rest of the engine does not see the difference. The TCP case costs one branch a call.
+//! Usually it is a TCP socket of the server itself. It may also be any other byte stream, such as a TLS session that an
+//! application's server has upgraded. The rest of the engine does not see the difference. The TCP case costs one branch
+//! for each call.
 
 use std::{
     fmt, io,
@@ -20,37 +21,40 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The most that is read, and thrown away, of a connection that has been answered and closed.
+/// The most bytes that are read and discarded from a connection that has been answered and closed.
 const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
 
-/// What a stream that is no TCP socket must be able to do.
+/// What a stream other than a TCP socket must be able to do.
 pub(in crate::net) trait Duplex: AsyncRead + AsyncWrite + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 
-/// See the module.
+/// A peer's byte stream. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum PeerStream {
-    /// A socket of this shard's reactor.
+    /// A socket watched by this shard's reactor.
     Tcp(TcpStream),
     /// Any other stream.
     Other(Box<OtherStream>),
 }
 
-/// A stream that is no TCP socket.
+/// A stream that is not a TCP socket.
 pub(in crate::net) struct OtherStream {
     stream: Pin<Box<dyn Duplex>>,
     writable: Arc<Writable>,
-    /// The stream keeps bytes that it was given (TLS may), because it could not send them yet.
+    /// The stream has buffered bytes that it could not send yet (TLS may do this).
     unflushed: bool,
+    /// The write side must end, but its end has blocked.
+    ending: bool,
 }
 
-/// What a blocked write registers: such a stream cannot be asked whether it takes more, so it is noted when it says so.
+/// The waker for a blocked write. Such a stream cannot be asked whether it is writable, so this records when it says
+/// so.
 #[derive(Default)]
 struct Writable {
-    /// It was woken since the last write.
+    /// The stream has woken it since the last write.
     woken: AtomicBool,
-    /// Whom to wake in turn: the connection's task, once that is known.
+    /// The connection's task, which it wakes in turn, once that is known.
     task: Mutex<Option<Waker>>,
 }
 
@@ -76,16 +80,16 @@ impl From<TcpStream> for PeerStream {
     }
 }
 
-/// A stream on its way from one thread to another: known to no reactor.
+/// A stream that moves from one thread to another: no reactor watches it.
 #[derive(Debug)]
 pub(in crate::net) enum DetachedStream {
     Tcp(std::net::TcpStream),
-    /// It works on any thread, as long as the runtime that made it runs.
+    /// It works on any thread while the runtime that made it is running.
     Other(Box<OtherStream>),
 }
 
 impl DetachedStream {
-    /// Makes this thread's reactor watch it.
+    /// Registers the stream with this thread's reactor.
     pub(in crate::net) fn attach(self) -> io::Result<PeerStream> {
         Ok(match self {
             Self::Tcp(stream) => PeerStream::Tcp(TcpStream::from_std(stream)?),
@@ -95,7 +99,7 @@ impl DetachedStream {
 }
 
 impl PeerStream {
-    /// Takes it from this thread's reactor.
+    /// Removes the stream from this thread's reactor.
     pub(in crate::net) fn detach(self) -> io::Result<DetachedStream> {
         Ok(match self {
             Self::Tcp(stream) => DetachedStream::Tcp(stream.into_std()?),
@@ -103,7 +107,8 @@ impl PeerStream {
         })
     }
 
-    /// Writes what it takes now. After [`io::ErrorKind::WouldBlock`] see [`PeerStream::poll_unblocked`].
+    /// Writes as many bytes as the stream accepts now. After [`io::ErrorKind::WouldBlock`] see
+    /// [`PeerStream::poll_unblocked`].
     pub(in crate::net) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
@@ -111,7 +116,7 @@ impl PeerStream {
         }
     }
 
-    /// Whether it may take more after a write has blocked; registers `cx` otherwise.
+    /// Whether the stream may accept more after a write has blocked; registers `cx` otherwise.
     pub(in crate::net) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
@@ -119,37 +124,43 @@ impl PeerStream {
         }
     }
 
-    /// Ends the write side; an error means that the peer was faster.
+    /// Ends the write side. An error means that the peer closed first.
     pub(in crate::net) fn shut_down_write(&mut self) {
-        // `shutdown(2)` does not block. Another stream may need more than one call; dropping it does the rest.
-        let _ = Pin::new(self).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        // `shutdown(2)` does not block. Another stream may need more than one call: it continues when it is read.
+        match self {
+            Self::Tcp(stream) => {
+                let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            }
+            Self::Other(other) => other.end(),
+        }
     }
 
-    /// Has the peer see a reset instead of a polite close when this is dropped, where the stream can do that.
+    /// Makes the peer see a reset instead of a normal close when this is dropped, if the stream can do that.
     pub(in crate::net) fn reset_on_drop(&self) {
         if let Self::Tcp(stream) = self {
-            // Best effort: without it the close is polite, and the kernel keeps the unread bytes a while.
+            // Best effort: without it the close is a normal one, and the kernel keeps the unread bytes for a while.
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 
-    /// Closes in stages (RFC 9112, 9.6): closed with bytes unread, TCP resets the connection, and a peer that is still
-    /// sending (a body that was refused by its length, say) loses the answer.
-    pub(in crate::net) async fn close_in_stages(mut self, patience: Duration) {
+    /// Closes in stages (RFC 9112, 9.6). A TCP socket that is closed with unread bytes resets the connection; a peer
+    /// that is still sending (a body refused because of its length, say) would then lose the answer. Waits `timeout` at
+    /// most.
+    pub(in crate::net) async fn close_in_stages(mut self, timeout: Duration) {
         let discard = async {
             self.shutdown().await?;
             tokio::io::copy(&mut self.take(MAX_DISCARDED), &mut tokio::io::sink()).await
         };
-        // However it ends, the connection is over.
-        let _ = tokio::time::timeout(patience, discard).await;
+        // Whatever the result, the connection is over.
+        let _ = tokio::time::timeout(timeout, discard).await;
     }
 }
 
 impl OtherStream {
-    /// Only the feature `tower` meets streams that are not the server's own.
+    /// Only the feature `tower` uses streams that are not the server's own sockets.
     #[cfg(feature = "tower")]
     pub(in crate::net) fn new(stream: impl Duplex + 'static) -> Self {
-        Self { stream: Box::pin(stream), writable: Arc::default(), unflushed: false }
+        Self { stream: Box::pin(stream), writable: Arc::default(), unflushed: false, ending: false }
     }
 
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -162,21 +173,33 @@ impl OtherStream {
         Ok(written)
     }
 
-    /// A stream with a buffer of its own (TLS) may send nothing before it is flushed. Where that takes time the connection's
-    /// task is woken, as by a blocked write, and goes on with it when it reads.
+    /// A stream with its own buffer (TLS) may send nothing until it is flushed. If the flush blocks, the connection's
+    /// task is woken later, as after a blocked write, and continues the flush when it reads.
     fn flush(&mut self) -> io::Result<()> {
         let waker = Arc::clone(&self.writable).into();
         self.unflushed = self.stream.as_mut().poll_flush(&mut Context::from_waker(&waker))?.is_pending();
         Ok(())
     }
 
-    fn poll_unblocked(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    /// Ends the write side, after the bytes that the stream has buffered. If that blocks it continues as
+    /// [`OtherStream::flush`] does.
+    fn end(&mut self) {
+        let waker = Arc::clone(&self.writable).into();
+        // An error means that the peer closed first.
+        self.ending = self.stream.as_mut().poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
+    }
+
+    /// Registers the task of `cx` to be woken when a blocked write, flush or end of the write side can continue.
+    fn register(&self, cx: &Context<'_>) {
         let mut task = self.writable.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
             *task = Some(cx.waker().clone());
         }
-        drop(task);
-        // Registered before it is asked: a wake in between is not missed.
+    }
+
+    fn poll_unblocked(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        self.register(cx);
+        // The waker is registered before the check, so a wake in between is not missed.
         if self.writable.woken.load(Ordering::Acquire) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 }
@@ -186,7 +209,11 @@ impl AsyncRead for PeerStream {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Other(other) => {
-                if other.unflushed {
+                // Before it is flushed: a stream that could not send all of its first bytes wakes nobody otherwise.
+                other.register(cx);
+                if other.ending {
+                    other.end();
+                } else if other.unflushed {
                     other.flush()?;
                 }
                 other.stream.as_mut().poll_read(cx, buffer)
@@ -199,7 +226,12 @@ impl AsyncWrite for PeerStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Other(other) => other.stream.as_mut().poll_write(cx, bytes),
+            Self::Other(other) => {
+                let written = other.stream.as_mut().poll_write(cx, bytes);
+                // A probe writes frames one by one and does not flush; it reads next.
+                other.unflushed |= written.is_ready();
+                written
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! [`WireFormat`]: how the peer of a WebSocket wants its frames, as small as an idle connection should be.
+//! [`WireFormat`]: the form in which the peer of a WebSocket wants its frames, in as few bytes as possible.
 
 use http::{HeaderMap, HeaderValue};
 
@@ -12,17 +12,18 @@ use crate::{
     },
 };
 
-/// What [`Wire`] says, without what is the same for all connections of a server.
+/// The same as [`Wire`], without what all connections of a server have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) struct WireFormat {
     protocol: Protocol,
     base64: bool,
-    /// The window that messages are compressed with; 0: they are not.
+    /// The window size of the compression, as a power of two; 0: messages are not compressed.
     window_bits: u8,
 }
 
 impl WireFormat {
-    /// What a handshake agrees on for its WebSocket, and the extensions that its answer names. `protocol` is the session's.
+    /// What a handshake agrees on for its WebSocket, and the extensions that its answer names. `protocol` is the
+    /// session's.
     pub(in crate::net) fn negotiate(
         config: &Config,
         query: &Query<'_>,
@@ -37,7 +38,7 @@ impl WireFormat {
         }
     }
 
-    /// Whether frames go as they are ([`Wire::is_plain`]).
+    /// Whether frames need no conversion ([`Wire::is_plain`]).
     pub(in crate::net) const fn is_plain(self) -> bool {
         matches!(self, Self { protocol: Protocol::V4, base64: false, window_bits: 0 })
     }

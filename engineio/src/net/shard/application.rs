@@ -1,7 +1,8 @@
-//! [`Shard`]: a shard with the application's handler, and every call of that handler.
+//! [`Shard`]: a shard with the application's handler, and all calls to that handler.
 //!
-//! A panic in a call that is for a connection ends that connection and no other. In a call that is for none it costs what the
-//! call was about, or, where the state behind it may be broken (flush, timers), the shard.
+//! A panic in a call for a connection ends only that connection. A panic in a call for no connection loses the message
+//! or result that the call was about. If the state behind the call may be broken (flush, timers), the panic ends the
+//! shard.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -31,27 +32,27 @@ use crate::{
     sid::IssuedSid,
 };
 
-/// How many bytes one read of a socket may bring.
+/// The most bytes that one read of a socket returns.
 const SCRATCH: usize = 64 * 1024;
 
-/// How many packets are taken in, at most, before what they led to is written.
-const HEARD: usize = 1024;
+/// The most packets that are received in one turn before their output is written.
+const MAX_RECEIVED: usize = 1024;
 
-/// See the module.
+/// A shard with its handler. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct Shard<H> {
     pub(super) handler: H,
     pub(in crate::net) hooks: CaughtHooks,
-    /// What answers requests outside the engine's path.
+    /// Answers requests outside the engine's path.
     pub(in crate::net) fallback: Fallback,
     pub(in crate::net) io: ShardIo,
-    /// The buffer every socket of the shard is read into: an idle connection owns none.
+    /// The buffer into which every socket of the shard is read: an idle connection owns none.
     pub(in crate::net) scratch: Vec<u8>,
-    /// How many packets were taken in since the last end of a turn.
-    heard: usize,
+    /// How many packets were received since the last end of a turn.
+    received: usize,
 }
 
-/// The admission of a handshake, and the permit that it holds.
+/// The admission of a handshake that is under way, with its permit.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Admitting {
     pub(in crate::net) admission: Admission,
@@ -59,10 +60,10 @@ pub(in crate::net) struct Admitting {
 }
 
 impl Admitting {
-    /// The end of the admission.
+    /// Finishes the admission.
     pub(in crate::net) fn finish(self, part: Result<Option<SidPart>, IdGenerationError>) -> Result<Admitted, Refused> {
         let terms = self.admission.sid_part(part)?;
-        // The first question was about it.
+        // The admission asked for the permit first.
         let permit = self.permit.ok_or(Refused::BadRequest)?;
         Ok(Admitted { permit, terms, answer: None })
     }
@@ -78,10 +79,11 @@ impl<H: Handler> Shard<H> {
         handler: H,
     ) -> Self {
         let io = ShardIo::new(id, registry, config);
-        Self { handler, hooks, fallback, io, scratch: vec![0; SCRATCH], heard: 0 }
+        Self { handler, hooks, fallback, io, scratch: vec![0; SCRATCH], received: 0 }
     }
 
-    /// Asks what an admission asks of the shard and its handler, until it asks the hooks, or has nothing left to ask.
+    /// Answers the admission's questions about the shard and its handler, until it has a question for the hooks or none
+    /// left.
     pub(in crate::net) fn admit(
         &mut self,
         admitting: &mut Admitting,
@@ -113,7 +115,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Opens a session: its OPEN packet is queued first, then the configured message, then the handler is told.
+    /// Opens a session: queues its OPEN packet, then the configured message, then calls the handler.
     pub(in crate::net) fn open(
         &mut self,
         admitted: Admitted,
@@ -125,10 +127,10 @@ impl<H: Handler> Shard<H> {
         (key, sid)
     }
 
-    /// Hands one packet of a session's transport to its state machine, and what comes of it to the handler.
+    /// Passes one packet of a session's transport to its state machine, and the resulting event to the handler.
     pub(in crate::net) fn receive(&mut self, key: ConnKey, packet: Inbound<'_>) {
         let now = self.io.now;
-        self.heard += 1;
+        self.received += 1;
         let Some(conn) = self.io.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         let via = conn.session.transport();
         match conn.session.handle_packet(now, packet) {
@@ -151,30 +153,30 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Hands on a message of a plain WebSocket, which has no packets.
+    /// Passes on a message of a plain WebSocket, which has no packets.
     pub(in crate::net) fn receive_plain(&mut self, key: ConnKey, message: Message<'_>) {
-        self.heard += 1;
+        self.received += 1;
         self.guarded(key, |handler, io| handler.on_message(io, key, message));
     }
 
-    /// Hands the handler a message from another shard or thread.
+    /// Passes a message from another shard or thread to the handler.
     pub(in crate::net) fn receive_shard_message(&mut self, message: ShardMessage) {
         let Self { handler, io, .. } = self;
         if catch_unwind(AssertUnwindSafe(|| handler.on_shard_message(io, message))).is_err() {
-            tracing::error!("the handler panicked over a shard message; the message is lost");
+            tracing::error!("the handler panicked on a shard message; the message is lost");
         }
     }
 
-    /// Hands the handler the result of a job that it started.
+    /// Passes the result of a job to the handler that started it.
     pub(in crate::net) fn receive_job(&mut self, job: JobId, result: Result<ShardMessage, JobPanicked>) {
         let Self { handler, io, .. } = self;
         io.jobs.end();
         if catch_unwind(AssertUnwindSafe(|| handler.on_job_done(io, job, result))).is_err() {
-            tracing::error!("the handler panicked over the result of a job; the result is lost");
+            tracing::error!("the handler panicked on the result of a job; the result is lost");
         }
     }
 
-    /// Calls the handler; a panic in it ends this connection and no other.
+    /// Calls the handler; a panic in it ends only this connection.
     fn guarded(&mut self, key: ConnKey, call: impl FnOnce(&mut H, &mut ShardIo)) {
         let Self { handler, io, .. } = self;
         if catch_unwind(AssertUnwindSafe(|| call(handler, io))).is_err() {
@@ -183,8 +185,8 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Tells the handler of every close, and lets the transports end.
-    pub(super) fn report_closed(&mut self) {
+    /// Reports every close to the handler, and ends the transports.
+    pub(in crate::net) fn report_closed(&mut self) {
         while let Some((key, reason, end)) = self.io.closing.pop() {
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
@@ -192,18 +194,20 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Whether so much was taken in that what it led to is to be written now.
-    pub(super) const fn has_heard_enough(&self) -> bool {
-        self.heard >= HEARD
+    /// Whether so many packets were received that their output must be written now.
+    pub(super) const fn has_received_enough(&self) -> bool {
+        self.received >= MAX_RECEIVED
     }
 
-    /// The end of a turn: what was queued goes to sockets and other shards.
+    /// The end of a turn: writes what was queued to sockets and other shards.
     pub(in crate::net) fn end_turn(&mut self) {
-        self.heard = 0;
-        // Flushing can close (a broken stream), closing queues (a close frame) and sends: until all are quiet.
+        self.received = 0;
+        // A flush can close a connection (a broken stream), and a close queues frames and calls the handler, which
+        // sends: repeat until nothing is left.
         while self.handler.wants_flush() || !self.io.dirty.is_empty() {
-            // Other shards before sockets, which the handler's flush writes to as well: they may work while this one writes,
-            // and whoever reads an answer may rely on what was sent to other shards before it.
+            // Other shards first, then sockets, which the handler's flush also writes to. So other shards can work
+            // while this one writes, and a client that has read an answer can rely on what was sent to other shards
+            // before it.
             self.io.flush_to_mailboxes();
             self.flush_handler();
             self.io.flush_to_mailboxes();
@@ -213,20 +217,22 @@ impl<H: Handler> Shard<H> {
         self.io.flush_to_mailboxes();
     }
 
-    /// Lets the handler send what it held back until the end of the turn. A panic in here breaks the shard: nobody knows
-    /// what was sent to whom.
+    /// Lets the handler send what it held back until the end of the turn. A panic in here breaks the shard: it is
+    /// unknown what was sent to whom.
     fn flush_handler(&mut self) {
         if self.handler.wants_flush() {
             self.handler.on_flush(&mut self.io);
         }
     }
 
-    /// Runs what is due: deadlines of connections, then the handler's. A panic of the handler in here breaks the shard:
-    /// no connection is to blame, the state behind the timers may be broken, and they would fire for ever.
+    /// Runs deadlines of connections that have come, then the handler's. A panic of the handler in here breaks the
+    /// shard: no connection is to blame, the state behind the timers may be broken, and they would fire again and
+    /// again.
     pub(in crate::net) fn run_timers(&mut self) {
         let due = self.next_deadline();
         self.io.timers.begin_run(due, self.io.now);
         self.io.timers.first_bytes.expire(self.io.now);
+        self.io.plain.expire(self.io.now);
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
@@ -238,7 +244,7 @@ impl<H: Handler> Shard<H> {
 
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
-        [self.io.timers.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        [self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Whether the driver has something to do.
@@ -250,9 +256,9 @@ impl<H: Handler> Shard<H> {
             || self.next_deadline().is_some_and(|next| self.io.armed.is_none_or(|armed| next < armed))
     }
 
-    /// No new session; every open one is told to come back elsewhere.
+    /// Admits no more sessions; ends every open one, so that its client reconnects to another server.
     pub(in crate::net) fn shut_down(&mut self) {
-        // What was said before is still heard.
+        // What was held back before must still be sent.
         self.flush_handler();
         self.io.draining = true;
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();

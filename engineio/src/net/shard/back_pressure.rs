@@ -12,18 +12,19 @@ use super::{
 use crate::ConnKey;
 
 impl ShardIo {
-    /// Whether sockets stay unread: another shard has too much to do, or will have at the end of this turn.
+    /// Whether sockets stay unread because another shard has too much to do, or will have at the end of this turn.
     pub(in crate::net) const fn is_congested(&self) -> bool {
         self.congestion.is_on() || self.outgoing.is_too_much()
     }
 
-    /// Told when sockets may be read again.
+    /// Notified when sockets may be read again.
     pub(super) fn congestion_over(&self) -> Rc<Notify> {
         self.congestion.over()
     }
 
-    /// Whether a WebSocket is to be left unread: its peer does not take what it is sent, or another shard has too much to do. Then
-    /// it is woken when that is over. When it lingers, its bytes are read and discarded, up to the end of its stream.
+    /// Whether a WebSocket must be left unread, because its peer does not read or another shard has too much to do. Its
+    /// task is woken when that is over. The bytes of a closed connection are read and discarded, up to the end of its
+    /// stream.
     pub(in crate::net) fn pauses(&mut self, key: ConnKey) -> bool {
         let (soft, congested) = (self.config.outbound_soft, self.is_congested());
         let Some(Conn { transport: ActiveTransport::WebSocket(ws), out, phase: Phase::Open, .. }) =
@@ -41,7 +42,7 @@ impl ShardIo {
         congested
     }
 
-    /// Sends other shards what this turn has for them, and sees who has too much to do.
+    /// Sends this turn's commands to other shards, and notes which of them have too much to do.
     pub(super) fn flush_to_mailboxes(&mut self) {
         if !self.outgoing.is_empty() {
             self.congestion.flush_to_mailboxes(&mut self.outgoing, &self.registry);
@@ -49,7 +50,7 @@ impl ShardIo {
         }
     }
 
-    /// Asks the shards that had too much to do whether they have caught up, and lets reading go on when all have.
+    /// Asks the shards that had too much to do whether they have caught up, and resumes reading when all have.
     pub(in crate::net) fn recheck_congestion(&mut self) {
         if self.congestion.is_on() {
             self.resume_if_over();

@@ -1,17 +1,18 @@
 //! How sessions and their transports end.
 //!
-//! A session is closed at once and reported to the handler at the end of the pass ([`super::application`]); its transport may take
-//! a little longer, to deliver what is queued and a polite close.
+//! A session is closed at once and reported to the handler at the end of the turn's pass ([`super::application`]). Its
+//! transport may take a little longer, to deliver what is queued and to close properly.
 
 use super::{
     conn::{End, Phase},
     io::ShardIo,
     timers::Deadline,
+    transport::ActiveTransport,
 };
 use crate::{CloseReason, ConnKey, SharedFrame};
 
 impl ShardIo {
-    /// Ends a session: the handler hears of it before the turn ends, the transport ends as `end` says.
+    /// Ends a session: the handler is told before the turn ends, and the transport ends as `end` says.
     pub(in crate::net) fn end(&mut self, key: ConnKey, reason: CloseReason, end: End) {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         conn.phase = Phase::Closing;
@@ -36,7 +37,7 @@ impl ShardIo {
         }
     }
 
-    /// Queues the last frame of a closed session, and gives its transport `close_timeout` to take it.
+    /// Queues the last frame of a closed session, and gives the peer `close_timeout` to read it.
     fn linger(&mut self, key: ConnKey, last: SharedFrame, end: End) {
         let until = self.now + self.config.close_timeout;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
@@ -49,11 +50,16 @@ impl ShardIo {
         self.timers.others.push(until, (key, Deadline::Linger));
     }
 
-    /// Forgets the connection; its stream closes, its tasks find nothing and end.
+    /// Removes the connection. Its stream closes; its tasks no longer find it and end.
     pub(in crate::net) fn remove(&mut self, key: ConnKey) {
         let Some(conn) = self.conns.remove(key.0) else { return };
-        if let Some(websocket) = conn.transport.websocket() {
-            websocket.wake();
+        match conn.transport {
+            ActiveTransport::WebSocket(websocket) => websocket.wake(),
+            ActiveTransport::Polling(polling) => {
+                if let Some(waiting) = &polling.waiting {
+                    self.refuse_waiting(waiting);
+                }
+            }
         }
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();

@@ -1,7 +1,9 @@
-//! What a shard does whose messages pile up in front of another: it reads no sockets until that one has caught up.
+//! What a shard does when its messages pile up in front of another shard: it reads no sockets until that shard has
+//! caught up.
 //!
-//! WebSockets stay unread, the bodies of POSTs undelivered, new connections unserved. Timers, commands of other shards and writes
-//! go on, so shards that wait for each other still work off what lies in front of them, and cannot deadlock.
+//! Meanwhile WebSockets are not read, the bodies of POSTs are not delivered, and new connections are not served.
+//! Timers, commands of other shards and writes go on. So shards that wait for each other still work through their own
+//! mailboxes, and cannot deadlock.
 
 use std::{rc::Rc, task::Waker};
 
@@ -11,14 +13,14 @@ use super::super::shards::mailbox::Outgoing;
 use super::super::shards::registry::Registry;
 use crate::ConnKey;
 
-/// See the module.
+/// The state of back-pressure from other shards. See the module.
 #[derive(Debug, Default)]
 pub(super) struct Congestion {
     /// The shards that have too much to do.
     by: Vec<u16>,
-    /// The WebSockets that wait for the end of it.
+    /// The WebSockets that wait for its end.
     held: Vec<ConnKey>,
-    /// Everything else that does.
+    /// Notifies every other task that waits for its end.
     over: Rc<Notify>,
 }
 
@@ -28,17 +30,17 @@ impl Congestion {
         !self.by.is_empty()
     }
 
-    /// Notes a WebSocket that is to be woken at the end.
+    /// Adds a WebSocket to wake at the end.
     pub(super) fn hold(&mut self, key: ConnKey) {
         self.held.push(key);
     }
 
-    /// Told at the end.
+    /// Notified at the end.
     pub(super) fn over(&self) -> Rc<Notify> {
         Rc::clone(&self.over)
     }
 
-    /// Sends other shards what this turn has for them, and notes who has too much to do.
+    /// Sends this turn's commands to other shards, and notes which of them have too much to do.
     pub(super) fn flush_to_mailboxes(&mut self, outgoing: &mut Outgoing, registry: &Registry) {
         let by = &mut self.by;
         outgoing.flush_to_mailboxes(&registry.mailboxes, |target| {
@@ -48,8 +50,8 @@ impl Congestion {
         });
     }
 
-    /// Asks the shards that had too much to do whether they have caught up. When all have: the WebSockets that waited. `driver`,
-    /// of shard `id`, is woken when it is worth asking again.
+    /// Asks the shards that had too much to do whether they have caught up. If all have, returns the WebSockets that
+    /// waited. Otherwise `driver`, the task of shard `id`, is woken when it should ask again.
     pub(super) fn end_if_over(&mut self, id: u16, registry: &Registry, driver: Option<&Waker>) -> Vec<ConnKey> {
         if let Some(driver) = driver {
             self.by.retain(|target| registry.mailbox(*target).is_some_and(|mailbox| !mailbox.has_room_for(id, driver)));

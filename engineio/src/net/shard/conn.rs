@@ -15,28 +15,28 @@ use crate::{CloseReason, session::Session, sid::RANDOM_LEN};
 #[derive(Debug)]
 pub(in crate::net) struct Conn {
     pub(in crate::net) session: Session,
-    /// The secret part of the sid; the rest is the key.
+    /// The secret part of the sid; the rest follows from the key.
     pub(in crate::net) random: [u8; RANDOM_LEN],
     pub(in crate::net) out: SendQueue,
     pub(in crate::net) transport: ActiveTransport,
     pub(in crate::net) phase: Phase,
-    /// The next deadline of the session that is set outside the heartbeat's queues.
+    /// The session's next deadline that is not in the heartbeat's queues.
     pub(in crate::net) look_at: Option<Instant>,
-    /// In the list of connections to flush at the end of the turn.
+    /// Whether it is in the list of connections to flush at the end of the turn.
     pub(in crate::net) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.
     pub(in crate::net) probe: Option<Box<ProbeSlot>>,
-    /// Counts it among the sessions of the server.
+    /// Counts it as one of the server's sessions.
     pub(in crate::net) _permit: SessionPermit,
 }
 
-/// How far a session is from its end.
+/// How far the session is in closing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) enum Phase {
     Open,
     /// Closed; the handler is told before the turn ends.
     Closing,
-    /// The handler was told. What is queued goes out, then the transport ends, by this deadline at the latest.
+    /// The handler was told. The queue is still written; then the transport ends, at this deadline at the latest.
     Lingering {
         until: Instant,
     },
@@ -45,21 +45,22 @@ pub(in crate::net) enum Phase {
 /// How the transport of a closed session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) enum End {
-    /// The queue, then a close frame with this code (or a poll answered with packet `1`).
+    /// Write the queue, then a close frame with this code (or answer a poll with packet `1`).
     Close(Option<u16>),
-    /// The peer is at fault: a WebSocket as after [`End::Close`]; a poll that waits is answered with packet `1`. Without
-    /// one the sid is unknown from now on, as in the reference.
+    /// The peer is at fault. A WebSocket ends as with [`End::Close`]; a waiting poll is answered with packet `1`. If no
+    /// poll waits, the sid is unknown from now on, as in Node.
     Fault(Option<u16>),
-    /// The queue, then a poll answered with a noop: the client itself sent packet `1`, and Node answers its poll with a noop.
+    /// Write the queue, then answer a poll with a noop: the client itself sent packet `1`, and Node answers its poll
+    /// with a noop.
     Noop,
     /// The transport is gone already.
     Gone,
-    /// At once, with a reset where there is a stream: a peer that does not read never sees a polite close.
+    /// Close at once, with a reset if there is a stream: a peer that does not read would never see a normal close.
     Abort,
 }
 
 impl End {
-    /// How a close that the layer above asked for ends.
+    /// How the transport ends after a close that the layer above asked for.
     pub(in crate::net) const fn of(reason: CloseReason) -> Self {
         match reason {
             CloseReason::SlowConsumer | CloseReason::Internal => Self::Abort,
@@ -70,7 +71,7 @@ impl End {
     }
 }
 
-/// A WebSocket that wants to take a polling session over.
+/// A WebSocket that probes a polling session for an upgrade.
 #[derive(Debug)]
 pub(in crate::net) struct ProbeSlot {
     /// Tells this probe from an earlier one of the same session.

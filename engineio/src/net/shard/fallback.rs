@@ -15,11 +15,11 @@ pub struct OtherRequest<'a> {
     pub parts: &'a Parts,
     /// The peer of the connection.
     pub remote: SocketAddr,
-    /// The way to the server's shards, for an answer that depends on them.
+    /// A handle to the server's shards, for an answer that needs them.
     pub handle: &'a Handle,
 }
 
-/// Answers such requests.
+/// The function that answers such requests.
 #[derive(Clone)]
 #[expect(clippy::type_complexity, reason = "this is the definition")]
 pub(in crate::net) struct Fallback(Arc<dyn Fn(&OtherRequest<'_>) -> Outcome<Response<Bytes>> + Send + Sync>);
@@ -31,7 +31,7 @@ impl fmt::Debug for Fallback {
 }
 
 impl Default for Fallback {
-    /// 404 for all of them.
+    /// Answers all of them with 404.
     fn default() -> Self {
         Self::new(|_| {
             let mut response = Response::new(Bytes::new());

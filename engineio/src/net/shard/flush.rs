@@ -1,4 +1,4 @@
-//! Writing what a turn queued, as far as peers take it.
+//! Writes what a turn queued, as far as the peers accept it.
 
 use super::{
     super::peer::send_queue::{PollBody, PollForm},
@@ -10,7 +10,7 @@ use super::{
 use crate::{CloseReason, ConnKey};
 
 impl ShardIo {
-    /// Writes what every dirty connection has queued, as far as its peer takes it.
+    /// Writes the queue of every dirty connection, as far as its peer accepts it.
     pub(super) fn flush_dirty(&mut self) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for key in dirty.drain(..) {
@@ -19,13 +19,13 @@ impl ShardIo {
                 self.flush_conn(key);
             }
         }
-        // Keep the allocation, unless flushing itself queued more.
+        // Keep the allocation, unless the flush itself queued more.
         if self.dirty.is_empty() {
             self.dirty = dirty;
         }
     }
 
-    /// Writes what one connection has queued, as far as its peer takes it.
+    /// Writes the queue of one connection, as far as its peer accepts it.
     pub(in crate::net) fn flush_conn(&mut self, key: ConnKey) {
         let max_body = self.max_poll_body();
         let Some(conn) = self.conns.get_mut(key.0) else { return };
@@ -34,16 +34,17 @@ impl ShardIo {
                 if waiting.is_none() || (conn.out.is_empty() && last.is_none()) {
                     return;
                 }
-                let Some(poll) = waiting.take() else { return };
+                let Some(waiting) = waiting.take() else { return };
                 conn.session.end_poll();
                 let form = PollForm { protocol: conn.session.protocol(), takes_binary: *takes_binary };
                 let body = match last.take_if(|_| conn.out.is_empty()) {
                     Some(last) => PollBody::of(last, form),
                     None => conn.out.take_polling(form, max_body, usize::MAX),
                 };
-                // The poll may be gone already; then its own guard has ended the session, or is about to.
-                let _ = poll.send(body);
-                if matches!(conn.phase, Phase::Lingering { .. }) && conn.out.is_empty() && last.is_none() {
+                let done = matches!(conn.phase, Phase::Lingering { .. }) && conn.out.is_empty() && last.is_none();
+                // The poll may be gone already; then it has ended the session, or is about to.
+                self.answer_waiting(waiting, body);
+                if done {
                     self.remove(key);
                 }
             }
@@ -52,7 +53,7 @@ impl ShardIo {
     }
 
     fn flush_websocket(&mut self, key: ConnKey) {
-        let (now, patience, soft) = (self.now, self.config.ping_timeout, self.config.outbound_soft);
+        let (now, timeout, soft) = (self.now, self.config.ping_timeout, self.config.outbound_soft);
         let Some(Conn { out, transport: ActiveTransport::WebSocket(ws), phase, .. }) = self.conns.get_mut(key.0) else {
             return;
         };
@@ -78,12 +79,12 @@ impl ShardIo {
                     ws.blocked = Some(now);
                 }
                 if !std::mem::replace(&mut ws.watched, true) {
-                    self.timers.others.push(now + patience, (key, Deadline::Blocked));
+                    self.timers.others.push(now + timeout, (key, Deadline::Blocked));
                 }
             }
             Err(_) if lingering => self.remove(key),
             Err(_) => {
-                // A broken stream counts as writable for ever: whoever waits for that must not come back.
+                // A broken stream always counts as writable: a task that waits for that would loop.
                 ws.blocked = None;
                 self.end(key, CloseReason::TransportError, End::Gone);
             }

@@ -1,4 +1,4 @@
-//! [`CaughtHooks`]: the application's hooks, called so that a panic in one costs no more than the answer it was asked for.
+//! [`CaughtHooks`]: the application's hooks, called so that a panic in one affects only the answer it was called for.
 
 use std::{
     fmt,
@@ -42,12 +42,12 @@ impl CaughtHooks {
         self.0.is_some()
     }
 
-    /// May this request become a session? Without hooks it may.
+    /// Whether this request may become a session. Without hooks it may.
     pub(in crate::net) fn allow_request(&mut self, request: &Request<'_>) -> Result<Outcome<Verdict>, Panicked> {
         self.call(|hooks| hooks.allow_request(request)).unwrap_or(Ok(Outcome::Ready(Verdict::Allow)))
     }
 
-    /// What the application chooses of the new session's sid; without hooks, nothing.
+    /// The application's choice for the secret part of the new sid; `None` without hooks.
     pub(in crate::net) fn generate_id(
         &mut self,
         request: &Request<'_>,
@@ -55,16 +55,16 @@ impl CaughtHooks {
         self.call(|hooks| hooks.generate_id(request)).unwrap_or(Ok(Outcome::Ready(Ok(None))))
     }
 
-    /// Lets the application change the headers of an answer; `first`: of a session's first one.
+    /// Lets the application change the headers of an answer; `first` if it is the session's first answer.
     pub(in crate::net) fn change_headers(&mut self, headers: &mut HeaderMap, request: &Request<'_>, first: bool) {
-        // After a panic the headers go as they are.
+        // After a panic the headers are sent as they are.
         if first {
             let _ = self.call(|hooks| hooks.initial_headers(headers, request));
         }
         let _ = self.call(|hooks| hooks.headers(headers, request));
     }
 
-    /// Tells the application of a request that is refused.
+    /// Tells the application about a refused request.
     pub(in crate::net) fn connection_error(
         &mut self,
         error: ConnectionError,
@@ -77,7 +77,7 @@ impl CaughtHooks {
         });
     }
 
-    /// `None`: there are no hooks.
+    /// `None` if there are no hooks.
     fn call<R>(&mut self, call: impl FnOnce(&mut dyn Hooks) -> R) -> Option<Result<R, Panicked>> {
         let hooks = self.0.as_deref_mut()?;
         let result = catch_unwind(AssertUnwindSafe(|| call(hooks)));

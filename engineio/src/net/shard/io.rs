@@ -1,5 +1,5 @@
-//! [`ShardIo`]: the part of a shard that a handler is lent as its [`Outbox`](crate::Outbox). Its methods stand where what they do
-//! is told; here are those that only look.
+//! [`ShardIo`]: the part of a shard that is lent to the handler as its [`Outbox`](crate::Outbox). The methods that
+//! change it are in the files named for what they do; this file has the ones that only read.
 
 use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -14,6 +14,7 @@ use super::{
     congestion::Congestion,
     conn::{Conn, End},
     jobs::Jobs,
+    plain_conn::PlainConns,
     timers::Timers,
     transport::WebSocketTransport,
 };
@@ -21,18 +22,20 @@ use crate::{
     CloseReason, Config, ConnKey, Protocol, SharedFrame, http::Action, packet::Outbound, sid::Sid, slab::Slab,
 };
 
-/// See the module.
+/// The state of a shard without its handler. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct ShardIo {
     pub(in crate::net) config: Rc<Config>,
     pub(in crate::net) id: u16,
-    /// What it shares with the other shards.
+    /// What this shard shares with the others.
     pub(in crate::net) registry: Arc<Registry>,
-    /// What this turn has for other shards.
+    /// This turn's commands for other shards.
     pub(in crate::net) outgoing: Outgoing,
     pub(super) congestion: Congestion,
     pub(super) jobs: Jobs,
     pub(in crate::net) conns: Slab<Conn>,
+    /// Connections with plain requests.
+    pub(in crate::net) plain: PlainConns,
     pub(in crate::net) timers: Timers,
     /// Connections with something to write at the end of the turn.
     pub(super) dirty: Vec<ConnKey>,
@@ -43,19 +46,20 @@ pub(in crate::net) struct ShardIo {
     pub(in crate::net) date: Date,
     pub(super) ping: SharedFrame,
     pub(super) noop: SharedFrame,
-    /// What every session gets behind its OPEN packet.
+    /// What every session gets after its OPEN packet.
     pub(super) initial: Option<SharedFrame>,
-    /// The driver's task, and the deadline it sleeps to.
+    /// The driver's task, and the deadline for which it sleeps.
     pub(in crate::net) driver: Option<Waker>,
     pub(in crate::net) armed: Option<Instant>,
-    /// Shutting down: no new session.
+    /// Shutting down: no new session is opened.
     pub(in crate::net) draining: bool,
-    /// Told when a server that drains has no session left: connections that speak HTTP end after the response they owe. Not
-    /// before: a polling client between two polls hears of the end by the next one, on the connection it kept.
+    /// Notified when a draining server has no session left: then HTTP connections end after their current response. Not
+    /// earlier, because a polling client between two polls learns of the end through its next poll on the same
+    /// connection.
     pub(in crate::net) drain: Rc<Notify>,
     /// How many connections speak HTTP.
     pub(in crate::net) http: usize,
-    /// Lent to writes that gather small frames.
+    /// A buffer lent to writes that combine small frames.
     pub(super) gather: Vec<u8>,
     pub(super) probes: u64,
 }
@@ -65,6 +69,7 @@ impl ShardIo {
         Self {
             initial: config.initial_frame(),
             timers: Timers::new(config.intervals()),
+            plain: PlainConns::new(&config),
             config: Rc::new(config),
             id,
             outgoing: Outgoing::new(registry.shards()),
@@ -93,7 +98,7 @@ impl ShardIo {
         self.conns.get_mut(key.0)
     }
 
-    /// The WebSocket of a session that is on one.
+    /// The WebSocket of a session, if that is its transport.
     pub(in crate::net) fn websocket_mut(&mut self, key: ConnKey) -> Option<&mut WebSocketTransport> {
         self.conn(key)?.transport.websocket_mut()
     }
@@ -102,12 +107,13 @@ impl ShardIo {
         self.conns.get(key.0).is_some_and(Conn::is_open)
     }
 
-    /// The revision that an open session speaks.
+    /// The protocol revision of an open session.
     pub(in crate::net) fn open_protocol(&self, key: ConnKey) -> Option<Protocol> {
         self.conns.get(key.0).filter(|conn| conn.is_open()).map(|conn| conn.session.protocol())
     }
 
-    /// The session this sid names, if it is open; one that closed is known only to the poll that is to hear of it.
+    /// The session that this sid names, if it is open. A closed session is found only by the poll that will be told of
+    /// the close.
     pub(super) fn lookup(&self, sid: &Sid, action: Action) -> Option<ConnKey> {
         let key = self.conns.key_at(sid.index()).filter(|_| sid.shard() == self.id)?;
         let conn = self.conns.get(key).filter(|conn| sid.proves(&conn.random))?;
@@ -115,15 +121,15 @@ impl ShardIo {
         (conn.is_open() || owed).then_some(ConnKey(key))
     }
 
-    /// The body of the polling handshake's answer; `None` when the session is gone already. The OPEN packet, and the
-    /// configured message: what the handler has sent since waits for a poll, as in the reference.
+    /// The body of the answer to a polling handshake; `None` if the session is gone already. It holds the OPEN packet
+    /// and the configured message. What the handler has sent since waits for a poll, as in Node.
     pub(in crate::net) fn take_body(&mut self, key: ConnKey) -> Option<PollBody> {
         let (max, frames) = (self.max_poll_body(), 1 + usize::from(self.initial.is_some()));
         self.conn(key).map(|conn| conn.out.take_polling(conn.poll_form(), max, frames))
     }
 
-    /// The most that answers one poll, where it is more than one frame. `max_payload` says what a client may send; it gets
-    /// all that is queued, as from the reference, and the queue has a limit of its own.
+    /// The most bytes in the answer to one poll of more than one frame. `max_payload` limits what a client may send; a
+    /// client gets everything that is queued, as from Node, and the queue has its own limit.
     pub(super) fn max_poll_body(&self) -> usize {
         self.config.max_payload.max(self.config.outbound_hard)
     }
@@ -136,14 +142,15 @@ impl ShardIo {
         }
     }
 
-    /// Tells connections that speak HTTP, when a server that shuts down has no session left.
-    pub(in crate::net) fn end_http_if_drained(&self) {
+    /// Notifies HTTP connections if a server that shuts down has no session left.
+    pub(in crate::net) fn end_http_if_drained(&mut self) {
         if self.draining && self.registry.is_drained() {
+            self.plain.end_all();
             self.drain.notify_waiters();
         }
     }
 
-    /// Nothing is left to wait for: no session, and no response under way.
+    /// Whether nothing is left to wait for: no session, and no response being sent.
     pub(in crate::net) fn is_drained(&self) -> bool {
         self.draining && self.registry.is_drained() && self.http == 0
     }

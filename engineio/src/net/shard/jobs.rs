@@ -1,7 +1,7 @@
-//! [`Jobs`]: the work that a shard's handler has done elsewhere ([`crate::job`]).
+//! [`Jobs`]: the work that a shard's handler runs outside its turns ([`crate::job`]).
 //!
-//! A blocking call runs on a thread of tokio's blocking pool, a future on the shard's own thread. Either way the result comes
-//! back through the shard's mailbox, so it is a turn of its own and counts among what lies in front of the shard.
+//! A blocking call runs on a thread of tokio's blocking pool, a future on the shard's own thread. Either way the result
+//! comes back through the shard's mailbox. So it gets a turn of its own, and counts towards the mailbox's limit.
 
 use std::{
     future::poll_fn,
@@ -16,7 +16,7 @@ use crate::{
     job::{JobPanicked, TooManyJobs, Work},
 };
 
-/// See the module.
+/// A shard's running jobs. See the module.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Jobs {
     started: u64,
@@ -24,7 +24,7 @@ pub(in crate::net) struct Jobs {
 }
 
 impl Jobs {
-    /// Starts a job of this shard, unless `max` are under way.
+    /// Starts a job of this shard, unless `max` jobs are running.
     pub(in crate::net) fn start(
         &mut self,
         job: Job,
@@ -41,7 +41,7 @@ impl Jobs {
         let registry = Arc::clone(registry);
         let done = move |result| {
             if let Some(mailbox) = registry.mailbox(shard) {
-                // A shard that has ended waits for no result.
+                // A shard that has ended needs no result.
                 let _ = mailbox.put(Command::JobDone(id, result));
             }
         };
@@ -61,7 +61,7 @@ impl Jobs {
         Ok(id)
     }
 
-    /// The result of one has come.
+    /// The result of a job has come.
     pub(in crate::net) const fn end(&mut self) {
         self.under_way = self.under_way.saturating_sub(1);
     }

@@ -1,4 +1,4 @@
-//! From an admitted handshake to a session.
+//! Turns an admitted handshake into a session.
 
 use super::{
     super::{peer::send_queue::SendQueue, shards::registry::SessionPermit},
@@ -20,12 +20,12 @@ use crate::{
 pub(in crate::net) struct Admitted {
     pub(in crate::net) permit: SessionPermit,
     pub(in crate::net) terms: Terms,
-    /// The 101, where it is to go out in one write with the OPEN packet.
+    /// The answer 101, if it is sent in one write with the OPEN packet.
     pub(in crate::net) answer: Option<Vec<u8>>,
 }
 
 impl ShardIo {
-    /// A session and its sid. Its OPEN packet is queued, then the configured message.
+    /// Makes a session and its sid, and queues its OPEN packet, then the configured message.
     pub(super) fn insert(
         &mut self,
         admitted: Admitted,
@@ -53,7 +53,7 @@ impl ShardIo {
         }
         match protocol {
             Protocol::V4 => self.timers.pings.push(beat_at, key),
-            // Not a queue: every ping moves the deadline, and a peer that pings all the time would fill it.
+            // Not a queue: every ping moves the deadline, and a peer that pings all the time would fill the queue.
             Protocol::V3 => self.look_at(key, beat_at),
         }
         let json = open_json(&sid, transport, &self.config);
@@ -83,7 +83,7 @@ impl ShardIo {
         sid
     }
 
-    /// Queues a frame that no limit is for.
+    /// Queues a frame without checking limits.
     fn push(&mut self, key: ConnKey, frame: &SharedFrame) {
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         conn.out.push(conn.transport.adapt(frame, &self.config));

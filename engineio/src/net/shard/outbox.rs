@@ -1,4 +1,4 @@
-//! What a handler sends: frames to a connection's queue, and batches straight to its socket where they can.
+//! What a handler sends: frames into a connection's queue, and batches straight to its socket if possible.
 
 use std::time::Instant;
 
@@ -40,11 +40,11 @@ impl Outbox for ShardIo {
         let frame = conn.transport.adapt(frame, &self.config);
         let mut queued = conn.out.cost();
         if queued > 0 && queued + frame.websocket().len() > hard {
-            // A turn may bring more than the limit to a peer that reads well: let it take what it can first.
+            // One turn may bring more than the limit even to a peer that reads well: first write what it accepts now.
             self.flush_conn(key);
             queued = self.conns.get(key.0).map_or(0, |conn| conn.out.cost());
         }
-        // One frame larger than the limit is taken when the queue is empty.
+        // One frame larger than the limit is accepted when the queue is empty.
         if queued > 0 && queued + frame.websocket().len() > hard {
             self.end(key, CloseReason::SlowConsumer, End::Abort);
             return Err(SendError::Full);

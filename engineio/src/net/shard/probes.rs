@@ -1,5 +1,5 @@
-//! The upgrade of a session, as its shard sees it: the reservation for a probing WebSocket, the packets it sends, and the change
-//! of the transport.
+//! The upgrade of a session, as its shard sees it: the reservation for a probing WebSocket, the packets it sends, and
+//! the change of the transport.
 
 use std::task::Context;
 
@@ -15,8 +15,8 @@ use super::{
 use crate::{ConnKey, SharedFrame, http::Refused, packet::Inbound, session::ProbeStep};
 
 impl ShardIo {
-    /// A WebSocket names a session. If its handshake is `valid` the session is reserved for it; the answer has no probe
-    /// when another WebSocket was there before.
+    /// A WebSocket handshake names a session. If the handshake is `valid`, the session is reserved for it. The answer
+    /// has no probe if another WebSocket has the session already.
     pub(in crate::net) fn begin_probe(
         &mut self,
         query: SessionQuery,
@@ -43,7 +43,7 @@ impl ShardIo {
             .is_some_and(|conn| conn.is_open() && conn.probe.as_ref().is_some_and(|slot| slot.number == probe.number))
     }
 
-    /// Likewise, and wakes `cx` when that changes.
+    /// As [`ShardIo::holds_probe`], and wakes `cx` when that changes.
     pub(in crate::net) fn watch_probe(&mut self, probe: ProbeKey, cx: &Context<'_>) -> bool {
         let held = self.holds_probe(probe);
         if let Some(slot) = self.conn(probe.conn).and_then(|conn| conn.probe.as_mut()).filter(|_| held) {
@@ -52,7 +52,7 @@ impl ShardIo {
         held
     }
 
-    /// Hands the probe's packet to the session; `None` when the upgrade is over.
+    /// Passes the probe's packet to the session; `None` when the upgrade is over.
     pub(in crate::net) fn handle_probe(&mut self, probe: ProbeKey, packet: &Inbound<'_>) -> Option<ProbeStep> {
         let now = self.now;
         if !self.holds_probe(probe) {
@@ -62,13 +62,13 @@ impl ShardIo {
         let step = session.handle_probe(now, packet).ok()?;
         let next = session.poll_timeout();
         if step == ProbeStep::Pong {
-            // The noop that releases a waiting poll.
+            // The deadline of the noop that answers a waiting poll.
             self.look_at(probe.conn, next);
         }
         Some(step)
     }
 
-    /// Moves the session to the WebSocket that completed its upgrade. What is queued goes out there, in order.
+    /// Moves the session to the WebSocket that completed its upgrade. The queue is sent there, in order.
     pub(in crate::net) fn adopt_websocket(&mut self, key: ConnKey, stream: PeerStream, wire: WireFormat) -> bool {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return false };
         conn.probe = None;
@@ -78,16 +78,17 @@ impl ShardIo {
         }
         let websocket = ActiveTransport::WebSocket(WebSocketTransport::new(stream, wire));
         let before = std::mem::replace(&mut conn.transport, websocket);
-        if let ActiveTransport::Polling(PollingTransport { waiting: Some(poll), .. }) = before {
+        if let ActiveTransport::Polling(PollingTransport { waiting: Some(waiting), .. }) = before {
             conn.session.end_poll();
-            // A poll that still waits is answered with a close packet, as by Node; a client that upgrades has none.
-            let _ = poll.send(PollBody::of(SharedFrame::close(None), form));
+            // A poll that still waits is answered with a close packet, as Node does. A client that upgrades correctly
+            // has none waiting.
+            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
         }
         self.mark_dirty(key);
         true
     }
 
-    /// Gives the reservation back; polling lives on.
+    /// Ends the reservation; polling lives on.
     pub(in crate::net) fn abandon_probe(&mut self, probe: ProbeKey) {
         if self.holds_probe(probe)
             && let Some(conn) = self.conn(probe.conn)

@@ -1,4 +1,4 @@
-//! What a request asks of a session on this shard: to be found, to begin and end a poll or a POST.
+//! What a request needs of a session on this shard: to find it, and to begin and end a poll or a POST.
 
 use tokio::sync::oneshot;
 
@@ -9,6 +9,7 @@ use super::{
     },
     conn::{End, Phase},
     io::ShardIo,
+    transport::Waiting,
 };
 use crate::{
     CloseReason, ConnKey, Sid,
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl ShardIo {
-    /// Does what another shard asks of a session, and answers. Whoever asked may be gone; what follows from that it has
-    /// said in a request behind this one.
+    /// Runs another shard's request and answers it. The asking side may be gone; then a later request, sent when it
+    /// went away, cleans up.
     pub(in crate::net) fn answer_request(&mut self, request: SessionRequest) {
         match request {
             SessionRequest::Find { query, answer } => drop(answer.send(self.find_session(query))),
@@ -38,7 +39,7 @@ impl ShardIo {
         }
     }
 
-    /// The session that a request names, if the request has a place there.
+    /// The session that a request names, if the request fits that session.
     pub(in crate::net) fn find_session(&mut self, query: SessionQuery) -> Result<ConnKey, Refused> {
         let SessionQuery { sid, action, protocol } = query;
         let key = self.lookup(&sid, action).ok_or(Refused::UNKNOWN)?;
@@ -47,26 +48,31 @@ impl ShardIo {
         Ok(key)
     }
 
-    /// A GET waits for packets: the body of its answer comes through the receiver.
+    /// A GET waits for packets. The receiver gets the body of its answer.
     pub(in crate::net) fn begin_poll(&mut self, query: SessionQuery) -> Result<oneshot::Receiver<PollBody>, Refused> {
         let key = self.find_session(query)?;
+        let (answer, body) = oneshot::channel();
+        self.wait_for_packets(key, Waiting::Request(answer)).map(|()| body)
+    }
+
+    /// From now on a GET of this session waits.
+    pub(super) fn wait_for_packets(&mut self, key: ConnKey, request: Waiting) -> Result<(), Refused> {
         let conn = self.conn(key).ok_or(Refused::BadRequest)?;
         let polling = conn.transport.polling_mut().ok_or(Refused::BadRequest)?;
         if let Err(reason) = conn.session.begin_poll() {
-            // A second poll while one waits: as in Node, this one gets 400 and the first one a close packet.
+            // A second poll while one waits: as in Node, this one gets 400, and the first one a close packet.
             self.end(key, reason, End::Fault(None));
             return Err(Refused::BadRequest);
         }
-        let (answer, body) = oneshot::channel();
-        polling.waiting = Some(answer);
-        if conn.phase != Phase::Closing {
+        polling.waiting = Some(request);
+        if conn.phase != Phase::Closing && (polling.last.is_some() || !conn.out.is_empty()) {
             self.mark_dirty(key);
         }
-        Ok(body)
+        Ok(())
     }
 
-    /// A POST begins; `form` says how its body is to be read (`None`: it has no place in this session), `declared` how many
-    /// bytes it has at least.
+    /// A POST begins. `form` says how to read its body (`None`: its content type does not fit this session), `declared`
+    /// how many bytes it has at least.
     pub(in crate::net) fn begin_post(
         &mut self,
         query: SessionQuery,
@@ -74,12 +80,12 @@ impl ShardIo {
         declared: u64,
     ) -> Result<(ConnKey, PostBody), Refused> {
         let key = self.find_session(query)?;
-        // Engine.IO v4 bodies are text; like Node, this closes the session on v3's binary type.
+        // Bodies of Engine.IO v4 are text; like Node, this closes the session when it sees v3's binary content type.
         let Some(form) = form else {
             self.end(key, CloseReason::TransportError, End::Fault(None));
             return Err(Refused::BadRequest);
         };
-        // Too large by its own word: refused before a byte is read, and the session lives.
+        // The declared length is too large: refused before a byte is read, and the session lives on.
         if declared > self.config.max_payload as u64 {
             return Err(Refused::TooLarge);
         }
@@ -91,24 +97,32 @@ impl ShardIo {
         Ok((key, form))
     }
 
-    /// The POST is over.
+    /// The POST has ended.
     pub(in crate::net) fn end_post(&mut self, key: ConnKey) {
         if let Some(conn) = self.conn(key) {
             conn.session.end_post();
         }
     }
 
-    /// The body of a POST is not what it has to be: the session ends.
+    /// The body of a POST is invalid: the session ends.
     pub(in crate::net) fn fail_post(&mut self, key: ConnKey) {
         self.end(key, CloseReason::ParseError, End::Fault(None));
     }
 
-    /// A request of this session was dropped half way. Once the session is on WebSocket, that is of no account.
+    /// A request of this session was dropped before it was complete. Once the session is on WebSocket, that does not
+    /// matter.
     pub(in crate::net) fn abort_polling(&mut self, sid: &Sid) {
-        let Some(key) = self.lookup(sid, Action::Post) else { return };
-        let Some(polling) = self.conn(key).and_then(|conn| conn.transport.polling_mut()) else { return };
-        // When a POST was dropped, a poll that still waits hears of it.
-        let waits = polling.waiting.as_ref().is_some_and(|poll| !poll.is_closed());
+        if let Some(key) = self.lookup(sid, Action::Post) {
+            self.abort_polling_of(key);
+        }
+    }
+
+    /// [`ShardIo::abort_polling`] for a session's key.
+    pub(in crate::net) fn abort_polling_of(&mut self, key: ConnKey) {
+        let Some(conn) = self.conns.get(key.0).filter(|conn| conn.is_open()) else { return };
+        let Some(polling) = conn.transport.polling() else { return };
+        // If a POST was dropped, a poll that still waits is told of the close.
+        let waits = polling.waiting.as_ref().is_some_and(|waiting| self.is_waiting(waiting));
         self.end(key, CloseReason::TransportError, if waits { End::Fault(None) } else { End::Gone });
     }
 }

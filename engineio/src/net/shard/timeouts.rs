@@ -1,4 +1,5 @@
-//! What a deadline asks for: a ping, the end of a session, a noop for a poll, the end of a peer that takes no byte.
+//! What to do when a deadline comes: send a ping, end a session, answer a poll with a noop, close a peer that reads
+//! nothing.
 
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use super::{
 use crate::{CloseReason, ConnKey, Outbox, Protocol, session::SessionEvent};
 
 impl ShardIo {
-    /// A deadline of this connection has come, or a stale entry of one: see what is due.
+    /// A deadline of this connection has come, or a stale entry for one: checks what is due.
     pub(super) fn on_deadline(&mut self, key: ConnKey, due: Deadline) {
         let now = self.now;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
@@ -25,8 +26,8 @@ impl ShardIo {
         }
     }
 
-    /// Has the session's state machine run at `at`, the heartbeat's own queues apart. Entries are not taken back, so
-    /// one that comes sooner serves: whoever begins upgrade after upgrade does not fill the heap.
+    /// Runs the session's state machine at `at`, apart from the heartbeat's queues. Entries are never removed, and one
+    /// that comes sooner is enough, so a client that begins upgrade after upgrade does not fill the heap.
     pub(in crate::net) fn look_at(&mut self, key: ConnKey, at: Instant) {
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         if conn.look_at.is_none_or(|sooner| at < sooner) {
@@ -35,17 +36,17 @@ impl ShardIo {
         }
     }
 
-    /// A peer that has taken no byte for `ping_timeout` although some wait for it is closed.
+    /// Closes a peer that has accepted no byte for `ping_timeout` although some wait for it.
     fn check_blocked(&mut self, key: ConnKey) {
-        let (now, patience) = (self.now, self.config.ping_timeout);
+        let (now, timeout) = (self.now, self.config.ping_timeout);
         let Some(websocket) = self.websocket_mut(key) else { return };
         websocket.watched = false;
         let Some(since) = websocket.blocked else { return };
-        if now >= since + patience {
+        if now >= since + timeout {
             self.end(key, CloseReason::SlowConsumer, End::Abort);
         } else {
             websocket.watched = true;
-            self.timers.others.push(since + patience, (key, Deadline::Blocked));
+            self.timers.others.push(since + timeout, (key, Deadline::Blocked));
         }
     }
 
@@ -53,13 +54,13 @@ impl ShardIo {
         let now = self.now;
         let (congested, mut pinged) = (self.is_congested(), false);
         while let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) {
-            // We stopped reading from this peer, so its pong may lie unread: its writes' progress counts instead. Or we
-            // read from nobody.
+            // We do not read from this peer, so its pong may be unread: progress of its writes counts instead. The same
+            // when we read from no peer.
             if congested || (conn.out.cost() > self.config.outbound_soft && conn.transport.websocket().is_some()) {
                 conn.session.excuse_pong(now);
             }
             if self.timers.stalled {
-                conn.session.forgive_standstill(now);
+                conn.session.forgive_stall(now);
             }
             match conn.session.handle_timeout(now) {
                 Ok(Some(SessionEvent::Ping)) => {
@@ -76,7 +77,7 @@ impl ShardIo {
                     }
                 }
                 Ok(_) => {
-                    // Pings and regular pongs have queues of their own; this is an upgrade, a pong with more time, or v3.
+                    // Pings and regular pongs have their own queues. This is an upgrade, a pong with more time, or v3.
                     let more_time = conn.session.awaits_pong() && !pinged;
                     if conn.session.is_upgrading() || more_time || conn.session.protocol() == Protocol::V3 {
                         let at = conn.session.poll_timeout();

@@ -1,7 +1,7 @@
-//! The deadlines of a shard's connections, and of those that have said nothing yet.
+//! The deadlines of a shard's connections, also of those that have sent nothing yet.
 //!
-//! A deadline is only a reason to look: `timeouts` asks the connection what is due. Heartbeats
-//! come in order, so they are queues; everything else is rare and goes into the heap.
+//! A deadline is only a reason to check: `timeouts` asks the connection what is due. Heartbeats are pushed in order, so
+//! they use queues; everything else is rare and uses the heap.
 
 use std::{
     task::Waker,
@@ -20,22 +20,22 @@ use crate::{
 pub(in crate::net) enum Deadline {
     /// The session's state machine: heartbeat or upgrade.
     Session,
-    /// A peer that takes no byte.
+    /// A peer that accepts no bytes.
     Blocked,
     /// A closed connection whose transport has not ended.
     Linger,
 }
 
-/// How late a ping may be for the sake of others that are due soon: this part of its interval, and no longer than that.
-/// A waking costs more than a ping. The deadline of the pong counts from when the ping was due.
+/// How late a ping may be, so that pings due soon after it are sent in the same wake: this fraction of its interval,
+/// but at most this long. A wake costs more than a ping. The deadline of the pong counts from when the ping was due.
 const SLACK: (u32, Duration) = (50, Duration::from_millis(50));
 
 #[derive(Debug)]
 pub(in crate::net) struct Timers {
     slack: Duration,
-    /// How late a deadline may be seen before the shard counts as having stood still.
-    patience: Duration,
-    /// The run that is on began so late that sockets may hold what came in time.
+    /// How late a deadline may be noticed before the shard counts as stalled.
+    stall_threshold: Duration,
+    /// The current run began so late that sockets may hold input that came in time.
     pub(in crate::net) stalled: bool,
     /// Pings, each one `ping_interval` after a handshake or a pong.
     pub(in crate::net) pings: Fifo<ConnKey>,
@@ -51,7 +51,7 @@ impl Timers {
         let (part, longest) = SLACK;
         Self {
             slack: (ping_interval / part).min(longest),
-            patience: ping_timeout / 8,
+            stall_threshold: ping_timeout / 8,
             stalled: false,
             pings: Fifo::default(),
             pongs: Fifo::default(),
@@ -60,16 +60,16 @@ impl Timers {
         }
     }
 
-    /// When to wake up. Whoever is awake before sends the pings that are due by then.
+    /// When to wake up. A run before that sends the pings that are due by then.
     pub(in crate::net) fn next(&self) -> Option<Instant> {
         let pings = self.pings.next().and_then(|next| next.checked_add(self.slack));
         [pings, self.pongs.next(), self.others.next(), self.first_bytes.deadlines.next()].into_iter().flatten().min()
     }
 
-    /// A run begins; `due` is the first deadline it has to see.
+    /// A run of the timers begins; `due` is the first deadline it will see.
     pub(in crate::net) fn begin_run(&mut self, due: Option<Instant>, now: Instant) {
         let late = due.map_or(Duration::ZERO, |due| now.saturating_duration_since(due));
-        self.stalled = late > self.patience;
+        self.stalled = late > self.stall_threshold;
     }
 
     pub(in crate::net) fn pop_due(&mut self, now: Instant) -> Option<(ConnKey, Deadline)> {
@@ -78,8 +78,8 @@ impl Timers {
     }
 }
 
-/// Connections whose first bytes are awaited. (A timer of tokio's for each would cost a system call, whenever nothing else
-/// is due before.)
+/// Connections that have not sent their first bytes. (A tokio timer for each would cost a system call whenever no other
+/// timer is due earlier.)
 #[derive(Debug, Default)]
 pub(in crate::net) struct FirstBytes {
     waiting: Slab<Waker>,
@@ -87,14 +87,14 @@ pub(in crate::net) struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// Wakes `task` at `deadline`; each is the same time after its call.
+    /// Wakes `task` at `deadline`. The deadlines of successive calls must be in order.
     pub(in crate::net) fn wait(&mut self, deadline: Instant, task: Waker) -> Key {
         let key = self.waiting.insert(task);
         self.deadlines.push(deadline, key);
         key
     }
 
-    /// Whether the deadline has not come.
+    /// Whether the deadline has not come yet.
     pub(in crate::net) fn is_waiting(&self, key: Key) -> bool {
         self.waiting.get(key).is_some()
     }
@@ -106,7 +106,7 @@ impl FirstBytes {
         deadlines.skip_stale(|key| waiting.get(*key).is_none());
     }
 
-    /// Wakes those whose deadline has come.
+    /// Wakes the tasks whose deadline has come.
     pub(in crate::net) fn expire(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             if let Some(task) = self.waiting.remove(key) {
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pings_that_are_due_soon_go_together_and_pongs_are_exact() {
+    fn pings_that_are_due_soon_are_sent_together_and_pongs_are_exact() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut conns = Slab::default();
         let keys = [(); 4].map(|()| ConnKey(conns.insert(())));
@@ -131,7 +131,7 @@ mod tests {
             timers.pings.push(start + ms(after), key);
         }
         assert_eq!(timers.next(), Some(start + ms(20)));
-        // Whoever is awake before does not wait.
+        // A run before that time sends the pings that are due.
         assert_eq!(timers.pop_due(start), Some((keys[0], Deadline::Session)));
         assert_eq!(timers.next(), Some(start + ms(30)));
         assert_eq!(timers.pop_due(start + ms(30)), Some((keys[1], Deadline::Session)));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_sees_its_first_deadline_an_eighth_of_the_timeout_late_stood_still() {
+    fn a_shard_that_sees_its_first_deadline_an_eighth_of_the_timeout_late_has_stalled() {
         let (start, ms) = (Instant::now(), Duration::from_millis);
         let mut timers = Timers::new(Intervals { ping_interval: ms(1000), ping_timeout: ms(800) });
         for (due, expected) in

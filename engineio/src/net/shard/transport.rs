@@ -1,7 +1,7 @@
-//! [`ActiveTransport`]: how the bytes of a session travel now.
+//! [`ActiveTransport`]: the transport that a session is on now.
 //!
-//! What differs between the transports stands here, in `flush`, and in the folder `net/transport`; everything else asks through
-//! a method.
+//! The differences between the transports are here, in `flush`, and in the folder `net/transport`; all other code goes
+//! through methods of this type.
 
 use std::{
     io,
@@ -12,9 +12,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::super::peer::{send_queue::PollBody, stream::PeerStream, wire_format::WireFormat};
-use crate::{Config, SharedFrame};
+use crate::{Config, SharedFrame, slab::Key};
 
-/// See the module.
+/// The transport of one session. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum ActiveTransport {
     Polling(PollingTransport),
@@ -23,6 +23,13 @@ pub(in crate::net) enum ActiveTransport {
 
 impl ActiveTransport {
     pub(in crate::net) const fn polling_mut(&mut self) -> Option<&mut PollingTransport> {
+        match self {
+            Self::Polling(polling) => Some(polling),
+            Self::WebSocket(_) => None,
+        }
+    }
+
+    pub(in crate::net) const fn polling(&self) -> Option<&PollingTransport> {
         match self {
             Self::Polling(polling) => Some(polling),
             Self::WebSocket(_) => None,
@@ -43,7 +50,7 @@ impl ActiveTransport {
         }
     }
 
-    /// The frame as it is queued for this peer.
+    /// The frame in the form in which it is queued for this peer.
     pub(in crate::net) fn adapt(&self, frame: &SharedFrame, config: &Config) -> SharedFrame {
         match self {
             Self::WebSocket(websocket) if !websocket.wire.is_plain() => frame.adapt(websocket.wire.wire(config)),
@@ -51,11 +58,11 @@ impl ActiveTransport {
         }
     }
 
-    /// Writes WebSocket bytes straight to the peer, where it takes them as they are and nothing waits in front of them; how
-    /// many it took, `None` where the queue has to do it.
+    /// Writes WebSocket bytes straight to the peer, if it takes them in this form and nothing is queued before them.
+    /// Returns how many were written, or `None` if they must be queued.
     pub(in crate::net) fn try_write_through(&mut self, bytes: &[u8]) -> Option<usize> {
         match self {
-            // An error is found again, and dealt with, by the queue's own write.
+            // The queue's own write will meet an error again and handle it.
             Self::WebSocket(websocket) if websocket.blocked.is_none() && websocket.wire.is_plain() => {
                 websocket.stream.try_write(bytes).ok()
             }
@@ -63,19 +70,28 @@ impl ActiveTransport {
         }
     }
 
-    /// Whether no poll waits for packets, on polling.
+    /// Whether the transport is polling and no poll waits.
     pub(in crate::net) const fn is_polling_without_poll(&self) -> bool {
         matches!(self, Self::Polling(PollingTransport { waiting: None, .. }))
     }
 }
 
+/// A GET that waits for packets.
+#[derive(Debug)]
+pub(in crate::net) enum Waiting {
+    /// A task has the request, maybe another shard's; it gets the body of the answer.
+    Request(oneshot::Sender<PollBody>),
+    /// The whole answer is written to this connection.
+    Plain(Key),
+}
+
 /// Long-polling.
 #[derive(Debug, Default)]
 pub(in crate::net) struct PollingTransport {
-    /// The GET that waits for packets; it gets the body of its answer.
-    pub(in crate::net) waiting: Option<oneshot::Sender<PollBody>>,
-    /// What ends the session, in a body of its own after the queue: official clients act on a close packet at once, but
-    /// on the messages before it in the same body only later, and so would lose them.
+    /// The GET that waits for packets.
+    pub(in crate::net) waiting: Option<Waiting>,
+    /// The packet that ends the session, sent in its own body after the queue. Official clients act on a close packet
+    /// at once, but on the messages before it in the same body only later, and so would lose them.
     pub(in crate::net) last: Option<SharedFrame>,
     /// The answers to polls may be binary (v3).
     pub(in crate::net) takes_binary: bool,
@@ -86,17 +102,17 @@ pub(in crate::net) struct PollingTransport {
 pub(in crate::net) struct WebSocketTransport {
     pub(in crate::net) stream: PeerStream,
     pub(in crate::net) wire: WireFormat,
-    /// The connection's read loop, to be woken when it must look at the connection again.
+    /// The connection's read loop, woken when it must check the connection again.
     pub(in crate::net) task: Option<Waker>,
-    /// Since when the peer has taken no byte although some wait for it.
+    /// Since when the peer has accepted no byte although some wait for it.
     pub(in crate::net) blocked: Option<Instant>,
-    /// A deadline about that is set already: one at a time, however often the peer stops and goes on.
+    /// A deadline for `blocked` is set already. There is at most one, however often the peer stops and goes on.
     pub(in crate::net) watched: bool,
-    /// The read loop reads no more until less than `outbound_soft` is queued; then it is to be woken.
+    /// The read loop stopped reading until less than `outbound_soft` is queued; it must be woken then.
     pub(in crate::net) paused: bool,
-    /// The read loop reads no more until other shards have caught up; then it is to be woken.
+    /// The read loop stopped reading until other shards have caught up; it must be woken then.
     pub(in crate::net) held: bool,
-    /// The close frame is out and the write side is shut.
+    /// The close frame is written and the write side is shut down.
     finished: bool,
 }
 
@@ -111,7 +127,7 @@ impl WebSocketTransport {
         }
     }
 
-    /// The close frame is out: ends the write side, so that the peer sees the end of the stream after it.
+    /// The close frame is written: ends the write side, so that the peer sees the end of the stream after it.
     pub(in crate::net) fn finish(&mut self) {
         if !std::mem::replace(&mut self.finished, true) {
             self.stream.shut_down_write();
@@ -119,7 +135,7 @@ impl WebSocketTransport {
         }
     }
 
-    /// Whether the stream may take more after it had blocked; registers `cx` otherwise.
+    /// Whether the stream may accept more after a write has blocked; registers `cx` otherwise.
     pub(in crate::net) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_unblocked(cx)
     }

@@ -1,4 +1,4 @@
-//! [`ShardRef`]: a shard as its tasks hold it, and the turn in which they touch it.
+//! [`ShardRef`]: the reference to a shard that its tasks hold, and the turn, in which they use it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -26,20 +26,20 @@ use super::{
 };
 use crate::{Config, Handler};
 
-/// See the module.
+/// A reference to a shard. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct ShardRef<H>(Rc<Shared<H>>);
 
 #[derive(Debug)]
 struct Shared<H> {
     shard: RefCell<Shard<H>>,
-    /// A turn panicked: nobody knows what state the shard is in, so there is no other turn.
+    /// A turn panicked. The shard's state is unknown, so no other turn may run.
     broken: Cell<bool>,
-    /// Told when that happens.
+    /// Notified when that happens.
     breaks: Notify,
 }
 
-/// What a turn of a broken shard unwinds with; its task ends.
+/// The payload with which a turn of a broken shard unwinds; its task ends.
 struct Broken;
 
 impl<H> Clone for ShardRef<H> {
@@ -61,9 +61,9 @@ impl<H: Handler> ShardRef<H> {
         Self(Rc::new(Shared { shard, broken: Cell::new(false), breaks: Notify::new() }))
     }
 
-    /// One synchronous pass. Afterwards every close is reported and the driver knows what is to be flushed.
+    /// Runs one synchronous pass. After it, every close is reported to the handler, and the driver knows what to flush.
     ///
-    /// The handler's panics are caught closer to it. One that gets here leaves the shard in a state nobody knows: it is
+    /// The handler's panics are caught closer to it. A panic that gets here leaves the shard in an unknown state: it is
     /// broken, its tasks end, and [`ShardRef::breaks`] ends its thread.
     pub(in crate::net) fn turn<R>(&self, pass: impl FnOnce(&mut Shard<H>) -> R) -> R {
         if self.0.broken.get() {
@@ -74,7 +74,7 @@ impl<H: Handler> ShardRef<H> {
             shard.io.now = Instant::now();
             let result = pass(&mut shard);
             shard.report_closed();
-            if shard.has_heard_enough() {
+            if shard.has_received_enough() {
                 shard.end_turn();
             }
             if shard.needs_driver()
@@ -94,21 +94,23 @@ impl<H: Handler> ShardRef<H> {
         }
     }
 
-    /// Like [`ShardRef::turn`], for whoever cleans up: a broken shard is left alone.
+    /// Like [`ShardRef::turn`], for clean-up in `Drop`: leaves a broken shard alone, and does not unwind if the shard
+    /// breaks here. (The task may be unwinding already, and a second panic would end the process.)
     pub(in crate::net) fn turn_unless_broken(&self, pass: impl FnOnce(&mut Shard<H>)) {
         if !self.0.broken.get() {
-            self.turn(pass);
+            // The turn has marked the shard as broken, which ends its thread.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.turn(pass)));
         }
     }
 
-    /// Ends when the shard is broken.
+    /// Completes when the shard is broken.
     pub(in crate::net) async fn breaks(&self) {
         while !self.0.broken.get() {
             self.0.breaks.notified().await;
         }
     }
 
-    /// Waits as long as sockets are to stay unread.
+    /// Waits until sockets may be read.
     pub(in crate::net) async fn uncongested(&self) {
         let wait = || self.turn(|shard| shard.io.is_congested().then(|| shard.io.congestion_over()));
         while let Some(over) = wait() {
@@ -116,7 +118,7 @@ impl<H: Handler> ShardRef<H> {
         }
     }
 
-    /// Gives a connection to another shard. `early` was read of it already.
+    /// Passes a connection to another shard. `early` holds the bytes that were read from it already.
     pub(in crate::net) fn pass_stream(
         &self,
         stream: PeerStream,

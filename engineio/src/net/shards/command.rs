@@ -1,4 +1,4 @@
-//! [`Command`]: one thing for a shard to deal with, from another shard or another thread.
+//! [`Command`]: one thing for a shard to do, sent by another shard or another thread.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -11,33 +11,33 @@ use super::{
 };
 use crate::{JobId, ShardMessage, job::JobPanicked};
 
-/// What a command costs beside its weight: 1,024 that weigh nothing are as much as 4 MiB.
+/// What a command costs in addition to its weight, in bytes: 1,024 commands of weight 0 count as 4 MiB.
 pub(in crate::net) const COMMAND_COST: usize = 4096;
 
-/// See the module.
+/// A command for a shard. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum Command {
     /// A message for the handler.
     Message(ShardMessage),
     /// The result of a job that the handler started.
     JobDone(JobId, Result<ShardMessage, JobPanicked>),
-    /// A connection to go on with.
+    /// A connection that this shard serves from now on.
     Stream(Box<PassedStream>),
-    /// A question about a session of this shard.
+    /// A request for a session of this shard.
     Session(SessionRequest),
     /// A body that was posted to a session of this shard.
     Packets(Box<PostedPackets>),
     /// A request that another server passes on.
     #[cfg(feature = "tower")]
     Request(Box<PassedRequest>),
-    /// Every session of a server that shuts down is gone.
+    /// A server that shuts down has no session left.
     Drained,
-    /// End every session at its transport; stop once all are gone, or after this time.
+    /// End every session and its transport; stop once all are gone, or after this time.
     Shutdown { within: Duration },
 }
 
 impl Command {
-    /// What it counts for among what lies in front of a shard.
+    /// How much it counts towards the limit of a mailbox, in bytes.
     pub(in crate::net) fn cost(&self) -> usize {
         COMMAND_COST
             + match self {
@@ -52,23 +52,23 @@ impl Command {
     }
 }
 
-/// A connection on its way from one shard to another.
+/// A connection that moves from one shard to another.
 #[derive(Debug)]
 pub(in crate::net) struct PassedStream {
     pub(in crate::net) stream: DetachedStream,
     pub(in crate::net) remote: SocketAddr,
-    /// What was read of it already.
+    /// The bytes that were read from it already.
     pub(in crate::net) early: Bytes,
     pub(in crate::net) counted: ConnectionGuard,
     pub(in crate::net) purpose: StreamPurpose,
 }
 
-/// What a connection that is passed on is for.
+/// What the other shard does with the connection.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::net) enum StreamPurpose {
-    /// It is to be served from its first byte.
+    /// Serve it from its first byte.
     Serve,
-    /// It is a WebSocket that probes a session, and was answered 101.
+    /// It is a WebSocket that probes a session and was answered 101.
     Probe(ProbeKey, WireFormat),
 }
 
@@ -97,7 +97,7 @@ mod passed_request {
         pub(in crate::net) answer: oneshot::Sender<PassedAnswer>,
     }
 
-    /// The answer to it, and where the stream of a WebSocket is to be sent.
+    /// The answer to it, and where to send the stream if it becomes a WebSocket.
     #[derive(Debug)]
     pub(in crate::net) struct PassedAnswer {
         pub(in crate::net) response: Response<Bytes>,

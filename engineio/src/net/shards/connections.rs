@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A count that no shard reaches: for one that has ended, so that it gets no more connections.
+/// A count that no shard reaches. It marks a shard that has ended, so that it gets no more connections.
 const ENDED: usize = usize::MAX / 2;
 
-/// The count of each shard.
+/// The number of connections of each shard.
 #[derive(Debug)]
 pub(in crate::net) struct Connections(Box<[Arc<AtomicUsize>]>);
 
@@ -17,12 +17,12 @@ impl Connections {
         Self((0..shards).map(|_| Arc::default()).collect())
     }
 
-    /// The shard that serves the fewest; of several the next after `last`, so that all get their turn.
+    /// The shard that serves the fewest; among equals the next one after `last`, so that they take turns.
     pub(in crate::net) fn least_loaded(&self, last: u16) -> u16 {
-        // There are as many as a u16 counts.
+        // The number of shards fits a u16.
         let shards = self.0.len() as u16;
         let load = |shard: &u16| self.0.get(usize::from(*shard)).map(|count| count.load(Ordering::Relaxed));
-        // `min_by_key` takes the first of equals.
+        // `min_by_key` returns the first of equal items.
         (1..=shards)
             .map(|step| ((u32::from(last) + u32::from(step)) % u32::from(shards)) as u16)
             .min_by_key(load)
@@ -31,13 +31,18 @@ impl Connections {
 
     /// Counts a connection of this shard.
     pub(in crate::net) fn count(&self, shard: u16) -> ConnectionGuard {
-        // The number has been checked by whoever got it from outside.
+        // The caller has checked the number if it came from outside.
         let count = self.0.get(usize::from(shard)).map(Arc::clone).unwrap_or_default();
         count.fetch_add(1, Ordering::Relaxed);
         ConnectionGuard(count)
     }
 
-    /// This shard serves no more.
+    /// Whether this shard exists and has not ended.
+    pub(in crate::net) fn serves(&self, shard: u16) -> bool {
+        self.0.get(usize::from(shard)).is_some_and(|count| count.load(Ordering::Relaxed) < ENDED)
+    }
+
+    /// The shard has ended: it gets no more connections.
     pub(in crate::net) fn end(&self, shard: u16) {
         if let Some(count) = self.0.get(usize::from(shard)) {
             count.fetch_add(ENDED, Ordering::Relaxed);
@@ -45,7 +50,7 @@ impl Connections {
     }
 }
 
-/// A TCP connection, counted for the shard that serves it.
+/// One TCP connection in the count of the shard that serves it.
 #[derive(Debug)]
 pub(in crate::net) struct ConnectionGuard(Arc<AtomicUsize>);
 
@@ -73,5 +78,6 @@ mod tests {
         assert_eq!((connections.least_loaded(1), connections.least_loaded(0)), (1, 1));
         connections.end(1);
         assert_eq!(connections.least_loaded(0), 2);
+        assert_eq!([0, 1, 2, 3].map(|shard| connections.serves(shard)), [true, false, true, false]);
     }
 }

@@ -14,15 +14,16 @@ use tokio::sync::oneshot;
 use super::{command::Command, mailbox::PutError, registry::Registry};
 use crate::ShardMessage;
 
-/// A way into a running server from any thread: a background task, a thread of a store, an HTTP handler. Clones are the
+/// Reaches a running server from any thread: a background task, a store's thread, an HTTP handler. All clones reach the
 /// same server.
 ///
-/// A message goes to the handler of one shard, which gets it as [`Handler::on_shard_message`](crate::Handler::on_shard_message) in a
-/// turn of its own. Messages that one thread sends to one shard keep their order.
+/// A message goes to the handler of one shard, which gets it as
+/// [`Handler::on_shard_message`](crate::Handler::on_shard_message) in its own turn. Messages that one thread sends to
+/// one shard stay in order.
 ///
-/// What may lie in front of a shard is bounded (4 MiB, where each message counts 4 KiB and its
-/// [weight](ShardMessage::with_weight)). When a shard has that much to do, [`Handle::send`] waits, [`Handle::try_send`] refuses. A
-/// shard that has ended, because the server was shut down or because the shard broke, is told at once: [`ShardGone`].
+/// The queue in front of a shard is bounded (4 MiB, in which each message counts 4 KiB plus its
+/// [weight](ShardMessage::with_weight)). When it is full, [`Handle::send`] waits and [`Handle::try_send`] refuses. If
+/// the shard has ended, because the server was shut down or the shard broke, the error is [`ShardGone`].
 ///
 /// ```
 /// use engineio::{ConnKey, CloseReason, Config, Handler, Handshake, Message, Outbox, ShardMessage, net::{Reply, Server}};
@@ -75,16 +76,16 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// The shard has ended, or there is none of this number: the message reached nobody.
+/// The shard has ended, or no shard has this number: the message was not delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("shard {0} is gone")]
 pub struct ShardGone(pub u16);
 
-/// Why a message was not taken by [`Handle::try_send`].
+/// Why [`Handle::try_send`] did not send a message.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrySendError {
-    /// The shard has too much to do; try again later. This is the message.
+    /// The shard has too much to do; try again later. Holds the message.
     #[error("the shard has too much to do")]
     Full(ShardMessage),
     /// The shard has ended.
@@ -92,12 +93,12 @@ pub enum TrySendError {
     Gone(#[from] ShardGone),
 }
 
-/// Where the answer to [`Handle::ask`] goes. Dropped without an answer, whoever asked hears [`ShardGone`].
+/// Sends the answer to [`Handle::ask`]. If it is dropped without an answer, the asking side gets [`ShardGone`].
 #[derive(Debug)]
 pub struct Reply<R>(oneshot::Sender<R>);
 
 impl<R> Reply<R> {
-    /// Answers. Whoever asked may be gone by now; then the answer is dropped.
+    /// Sends the answer. If the asking side is gone, the answer is dropped.
     pub fn send(self, answer: R) {
         let _ = self.0.send(answer);
     }
@@ -114,7 +115,13 @@ impl Handle {
         self.registry.shards()
     }
 
-    /// Sends a message to a shard's handler. Waits while the shard has too much to do.
+    /// Whether this shard has not ended.
+    #[cfg(feature = "tower")]
+    pub(in crate::net) fn serves(&self, shard: u16) -> bool {
+        self.registry.connections.serves(shard)
+    }
+
+    /// Sends a message to a shard's handler. Waits while the shard's queue is full.
     ///
     /// # Errors
     /// [`ShardGone`].
@@ -137,7 +144,7 @@ impl Handle {
         }
     }
 
-    /// Sends a message to a shard's handler if the shard has not too much to do.
+    /// Sends a message to a shard's handler unless the shard's queue is full.
     ///
     /// # Errors
     /// [`TrySendError`] when it was not sent.
@@ -150,10 +157,10 @@ impl Handle {
         }
     }
 
-    /// Sends every shard the message that `make` makes for it. Waits where a shard has too much to do.
+    /// Sends every shard the message that `make` makes for it. Waits while a shard's queue is full.
     ///
     /// # Errors
-    /// [`ShardGone`] of the first shard that has ended; the others have been sent theirs.
+    /// [`ShardGone`] with the first shard that has ended. The other shards have been sent their messages.
     pub async fn send_all(&self, mut make: impl FnMut(u16) -> ShardMessage) -> Result<(), ShardGone> {
         let mut result = Ok(());
         for shard in 0..self.shards() {
@@ -162,7 +169,7 @@ impl Handle {
         result
     }
 
-    /// Sends a shard's handler a message that asks for an answer, and waits for that.
+    /// Sends a shard's handler a message that asks for an answer, and waits for the answer.
     ///
     /// # Errors
     /// [`ShardGone`] when the shard has ended, or its handler dropped the [`Reply`].
@@ -172,18 +179,18 @@ impl Handle {
         answer.await.map_err(|_| ShardGone(shard))
     }
 
-    /// Stops accepting, ends every session at its transport (so that clients come back by themselves), and stops every
-    /// shard once all sessions are gone or `within` is over.
+    /// Stops accepting connections and ends every session by closing its transport, so that clients reconnect by
+    /// themselves. Each shard stops once all sessions are gone or `within` has passed.
     pub fn shutdown(&self, within: Duration) {
         self.registry.shut_down(within);
     }
 
-    /// Puts a command in front of a shard. Waits while that has too much to do.
+    /// Puts a command into a shard's mailbox. Waits while that is full.
     pub(in crate::net) async fn put(&self, shard: u16, mut command: Command) -> Result<(), ShardGone> {
         let mailbox = self.registry.mailbox(shard).ok_or(ShardGone(shard))?;
         loop {
             let mut room = pin!(mailbox.room());
-            // Before the attempt: room that is made right behind it is not missed.
+            // Registered before the attempt, so that a notification right after it is not missed.
             room.as_mut().enable();
             match mailbox.try_put(command) {
                 Ok(()) => return Ok(()),
@@ -195,7 +202,7 @@ impl Handle {
     }
 }
 
-/// Wakes a thread that waits by parking.
+/// Wakes a parked thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {

@@ -1,12 +1,12 @@
-//! [`Mailbox`]: what lies in front of a shard, from other shards and other threads.
+//! [`Mailbox`]: the commands for one shard, from other shards and other threads.
 //!
-//! A shard collects its commands per target ([`Outgoing`]) and puts them into the mailboxes at the end of its turn; the target's
-//! driver takes all that lies there at once. So a turn costs one lock and at most one wake per target, however many commands
-//! it brought, and commands of one sender keep their order.
+//! During its turn a shard collects its commands for each target ([`Outgoing`]), and puts them into the mailboxes at
+//! the end. The target's driver takes everything from its mailbox at once. So a turn costs one lock and at most one
+//! wake for each target, however many commands it produced, and the commands of one sender stay in order.
 //!
-//! Shards never wait for each other here: putting always succeeds, and tells whether the target has too much to do. Then the
-//! *sender* reads no sockets until the target is below half of [`FULL`] (`shard/congestion.rs`). Other threads do wait, or
-//! are refused, while a mailbox is full ([`super::handle::Handle`]).
+//! Shards never wait for each other here: putting a command always succeeds, and tells whether the target has too much
+//! to do. If it has, the *sender* reads no sockets until the target's load is below half of [`FULL`]
+//! (`shard/congestion.rs`). Other threads do wait, or are refused, while a mailbox is full ([`super::handle::Handle`]).
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -17,10 +17,10 @@ use tokio::sync::{Notify, futures::Notified};
 
 use super::command::Command;
 
-/// What may lie in front of a shard, in bytes as [`Command::cost`] counts them.
+/// The most that a mailbox holds, in bytes as [`Command::cost`] counts them.
 const FULL: usize = 4 << 20;
 
-/// Commands in order, and what they cost together.
+/// Commands in order, and their total cost.
 #[derive(Debug, Default)]
 struct Bundle {
     commands: Vec<Command>,
@@ -34,19 +34,19 @@ impl Bundle {
     }
 }
 
-/// The commands in front of one shard.
+/// The commands for one shard that it has not run yet.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Mailbox {
     queue: Mutex<Queue>,
-    /// Told when there is room again for threads that wait.
+    /// Notified when there is room again for waiting threads.
     room: Notify,
 }
 
-/// The shard has ended: nobody deals with commands.
+/// The shard has ended: it runs no more commands.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::net) struct Closed;
 
-/// Why a mailbox did not take a command.
+/// Why a mailbox did not accept a command.
 #[derive(Debug)]
 pub(in crate::net) enum PutError {
     /// The shard has too much to do.
@@ -57,23 +57,23 @@ pub(in crate::net) enum PutError {
 #[derive(Debug, Default)]
 struct Queue {
     commands: Vec<Command>,
-    /// The cost of all commands that are not dealt with: these, and those that the driver has taken and is busy with.
+    /// The cost of all commands that have not been run: those in the queue, and those that the driver has taken.
     load: usize,
     /// The driver of the shard.
     driver: Option<Waker>,
-    /// Shards that do not read until the load is below half of [`FULL`], and their drivers.
+    /// Shards that read no sockets until the load is below half of [`FULL`], with their drivers.
     waiting: Vec<(u16, Waker)>,
-    /// The shard has ended: nobody will deal with anything.
+    /// The shard has ended: it runs no more commands.
     closed: bool,
 }
 
 impl Mailbox {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing in here panics half way.
+        // No code that holds this lock panics half way.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts one command in, from whatever thread, however much lies there.
+    /// Puts one command in, from any thread, even if the mailbox is full.
     ///
     /// # Errors
     /// The shard has ended.
@@ -84,7 +84,7 @@ impl Mailbox {
         }
     }
 
-    /// Puts one command in unless the shard has too much to do.
+    /// Puts one command in, unless the mailbox is full.
     ///
     /// # Errors
     /// The mailbox is full, or the shard has ended.
@@ -92,7 +92,7 @@ impl Mailbox {
         self.insert(command, FULL)
     }
 
-    /// Ends when it is worth trying again after [`PutError::Full`]. To be made before the attempt, and enabled.
+    /// Completes when it is worth trying again after [`PutError::Full`]. Create and enable it before the attempt.
     pub(in crate::net) fn room(&self) -> Notified<'_> {
         self.room.notified()
     }
@@ -116,7 +116,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Puts all of `bundle` in, and leaves it empty; whether the shard has too much to do.
+    /// Moves all of `bundle` in. Returns whether the shard has too much to do.
     fn put_all(&self, bundle: &mut Bundle) -> bool {
         let Bundle { commands, cost } = bundle;
         let cost = std::mem::take(cost);
@@ -142,7 +142,7 @@ impl Mailbox {
         full
     }
 
-    /// Takes all commands into `taken`, which is empty; `driver` is woken when there are new ones.
+    /// Takes all commands into `taken`, which must be empty. `driver` is woken when there are new ones.
     pub(in crate::net) fn take(&self, taken: &mut Vec<Command>, driver: &Waker) {
         let mut queue = self.lock();
         if !queue.driver.as_ref().is_some_and(|known| known.will_wake(driver)) {
@@ -151,7 +151,7 @@ impl Mailbox {
         std::mem::swap(&mut queue.commands, taken);
     }
 
-    /// Commands of this cost are dealt with.
+    /// Commands of this total cost have been run.
     fn done(&self, cost: usize) {
         let mut queue = self.lock();
         queue.load = queue.load.saturating_sub(cost);
@@ -164,7 +164,7 @@ impl Mailbox {
         self.room.notify_waiters();
     }
 
-    /// Whether a sender that found the shard full may go on. If not, `driver` is woken when it is worth asking again.
+    /// Whether a sender that found the shard full may go on. If not, `driver` is woken when it should ask again.
     pub(in crate::net) fn has_room_for(&self, sender: u16, driver: &Waker) -> bool {
         let mut queue = self.lock();
         if queue.load < FULL / 2 {
@@ -183,14 +183,14 @@ impl Mailbox {
         let (commands, waiting) = (std::mem::take(&mut queue.commands), std::mem::take(&mut queue.waiting));
         queue.driver = None;
         drop(queue);
-        // Whoever waits for an answer to one of them learns that there will be none.
+        // Senders that wait for an answer to one of them learn that none will come.
         drop(commands);
         waiting.into_iter().for_each(|(_, driver)| driver.wake());
         self.room.notify_waiters();
     }
 }
 
-/// Tells the mailbox what was dealt with: not every command for itself, but not only at the end of a long queue either.
+/// Tells the mailbox how much was run: in portions, so not for every command, and not only after all of them.
 pub(in crate::net) struct Progress<'a> {
     mailbox: &'a Mailbox,
     cost: usize,
@@ -201,7 +201,7 @@ impl<'a> Progress<'a> {
         Self { mailbox, cost: 0 }
     }
 
-    /// A command of this cost is dealt with.
+    /// A command of this cost has been run.
     pub(in crate::net) fn add(&mut self, cost: usize) {
         self.cost += cost;
         if self.cost > FULL / 16 {
@@ -218,11 +218,11 @@ impl Drop for Progress<'_> {
     }
 }
 
-/// The commands that a shard has written in this turn.
+/// The commands that a shard has produced in this turn, for each target.
 #[derive(Debug)]
 pub(in crate::net) struct Outgoing {
     by_target: Vec<Bundle>,
-    /// Targets with commands.
+    /// Targets that have commands.
     targets: Vec<u16>,
     cost: usize,
 }
@@ -232,7 +232,7 @@ impl Outgoing {
         Self { by_target: (0..shards).map(|_| Bundle::default()).collect(), targets: Vec::new(), cost: 0 }
     }
 
-    /// Keeps a command until the end of the turn; `false` when there is no such shard, and the command is dropped.
+    /// Keeps a command until the end of the turn. Returns `false` and drops the command when there is no such shard.
     pub(in crate::net) fn push(&mut self, target: u16, command: Command) -> bool {
         let Some(bundle) = self.by_target.get_mut(usize::from(target)) else { return false };
         if bundle.commands.is_empty() {
@@ -243,7 +243,7 @@ impl Outgoing {
         true
     }
 
-    /// Whether so much was written in this turn already that nothing should be read that leads to more.
+    /// Whether this turn has produced so much already that the shard should read nothing that leads to more.
     pub(in crate::net) const fn is_too_much(&self) -> bool {
         self.cost > FULL / 2
     }
@@ -252,7 +252,7 @@ impl Outgoing {
         self.targets.is_empty()
     }
 
-    /// Puts all commands into their mailboxes, and calls `full` with each target that has too much to do.
+    /// Moves all commands into their mailboxes, and calls `full` with each target that has too much to do.
     pub(in crate::net) fn flush_to_mailboxes(&mut self, mailboxes: &[Mailbox], mut full: impl FnMut(u16)) {
         self.cost = 0;
         for target in self.targets.drain(..) {
@@ -324,7 +324,7 @@ mod tests {
             outgoing.flush_to_mailboxes(&mailboxes, |_| panic!("not full"));
             assert!(outgoing.is_empty());
         }
-        assert_eq!((drivers[0].get(), drivers[1].get()), (0, 1), "nothing was taken in between");
+        assert_eq!((drivers[0].get(), drivers[1].get()), (0, 1), "commands already wait, so no second wake");
         mailboxes[1].take(&mut taken, &Arc::clone(&drivers[1]).into());
         assert_eq!(numbers(&mut taken), (0..300).collect::<Vec<_>>());
         post(&mut outgoing, 1, 0, 0);
@@ -347,11 +347,11 @@ mod tests {
                 outgoing.flush_to_mailboxes(&mailboxes, |_| full += 1);
             }
             assert_eq!(full, 1);
-            // Asked twice, woken once.
+            // It asks twice, and is woken once.
             assert!(!mailboxes[0].has_room_for(7, &waker) && !mailboxes[0].has_room_for(7, &waker));
             let mut taken = Vec::new();
             mailboxes[0].take(&mut taken, &driver.into());
-            assert!(!mailboxes[0].has_room_for(7, &waker), "taken is not dealt with");
+            assert!(!mailboxes[0].has_room_for(7, &waker), "a command that is taken has not been run");
             let mut progress = Progress::new(&mailboxes[0]);
             taken.drain(..).for_each(|command| progress.add(command.cost()));
             drop(progress);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_that_has_ended_swallows_commands_and_holds_nobody() {
+    fn a_shard_that_has_ended_drops_commands_and_holds_no_sender() {
         let mailboxes = [Mailbox::default()];
         let mut outgoing = Outgoing::new(1);
         let sender = Arc::<Count>::default();

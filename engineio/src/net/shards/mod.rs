@@ -1,6 +1,7 @@
-//! What shards and other threads share: a mailbox in front of each shard, a few counters, and the handle that reaches them.
+//! What shards and other threads share: a mailbox in front of each shard, a few counters, and the handle that reaches
+//! them.
 //!
-//! What lies in a mailbox is data ([`command::Command`]). The shard that takes it out decides what to do with it.
+//! A mailbox holds data ([`command::Command`]). The shard that takes a command out decides what to do with it.
 
 pub(in crate::net) mod command;
 pub(in crate::net) mod connections;

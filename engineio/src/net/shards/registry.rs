@@ -1,4 +1,4 @@
-//! [`Registry`]: what all shards of a server share. Their mailboxes, and what is counted over all of them.
+//! [`Registry`]: what all shards of a server share: their mailboxes and their counters.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use super::{command::Command, connections::Connections, mailbox::Mailbox};
 pub(in crate::net) struct Registry {
     pub(in crate::net) mailboxes: Box<[Mailbox]>,
     pub(in crate::net) connections: Connections,
-    /// Sessions, and handshakes that were admitted and may still become one.
+    /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     closing: AtomicBool,
 }
@@ -32,7 +32,7 @@ impl Registry {
 
     /// How many shards the server has.
     pub(in crate::net) const fn shards(&self) -> u16 {
-        // There were that many when it was made.
+        // It was made with a u16 as its length.
         self.mailboxes.len() as u16
     }
 
@@ -41,30 +41,31 @@ impl Registry {
         self.mailboxes.get(usize::from(shard))
     }
 
-    /// A permit for one more session, if there are less than `limit` (0: no limit) and the server is not shutting down.
+    /// A permit for one more session, if there are fewer than `limit` (0: no limit) and the server is not shutting
+    /// down.
     pub(in crate::net) fn permit(self: &Arc<Self>, limit: usize) -> Option<SessionPermit> {
         let before = self.sessions.fetch_add(1, Ordering::SeqCst);
-        // From here on it is given back when it is not used.
+        // From here on an unused permit is returned by `Drop`.
         let permit = SessionPermit(Arc::clone(self));
         let full = limit > 0 && before >= limit;
         (!full && !self.closing.load(Ordering::SeqCst)).then_some(permit)
     }
 
-    /// Ends every session at its transport; every shard stops once all are gone, or `within` is over.
+    /// Ends every session and its transport. Each shard stops once all sessions are gone, or `within` has passed.
     pub(in crate::net) fn shut_down(&self, within: Duration) {
         self.closing.store(true, Ordering::SeqCst);
         for mailbox in &self.mailboxes {
-            // A shard that has ended has nothing left to end.
+            // A shard that has ended has nothing to shut down.
             let _ = mailbox.put(Command::Shutdown { within });
         }
     }
 
-    /// Whether no session is left, nor any to come.
+    /// Whether the server is shutting down and no session is left or being admitted.
     pub(in crate::net) fn is_drained(&self) -> bool {
         self.closing.load(Ordering::SeqCst) && self.sessions.load(Ordering::SeqCst) == 0
     }
 
-    /// A shard has ended: nobody deals with what lies in front of it, and it gets no more connections.
+    /// A shard has ended: its mailbox is closed, and it gets no more connections.
     pub(in crate::net) fn end(&self, shard: u16) {
         self.connections.end(shard);
         if let Some(mailbox) = self.mailbox(shard) {
@@ -73,7 +74,7 @@ impl Registry {
     }
 }
 
-/// The right to be one session.
+/// Permission to be one session; it is counted until dropped.
 #[derive(Debug)]
 pub(in crate::net) struct SessionPermit(Arc<Registry>);
 

@@ -1,5 +1,5 @@
-//! [`SessionRequest`]: what a shard asks of a session that lives on another shard. Data, answered through the channel it
-//! carries; dropped unanswered when the session's shard has ended.
+//! [`SessionRequest`]: what a shard asks of a session that is on another shard. It is data, and is answered through the
+//! channel in it. If the session's shard has ended, the request is dropped without an answer.
 
 use bytes::Bytes;
 use tokio::sync::oneshot::{Receiver, Sender};
@@ -11,45 +11,45 @@ use crate::{
     payload::Form,
 };
 
-/// The session that a request names, and what the request wants of it.
+/// The session that a request names, and what the request wants to do with it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::net) struct SessionQuery {
     pub(in crate::net) sid: Sid,
     pub(in crate::net) action: Action,
-    /// The revision that the request speaks.
+    /// The protocol revision of the request.
     pub(in crate::net) protocol: Protocol,
 }
 
-/// One probing WebSocket of a session: it tells a probe from an earlier one of the same session.
+/// One probing WebSocket of a session. It tells a probe from an earlier one of the same session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::net) struct ProbeKey {
     pub(in crate::net) conn: ConnKey,
     pub(in crate::net) number: u64,
 }
 
-/// See the module.
+/// A request for a session. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum SessionRequest {
-    /// Whether the request has a place in its session.
+    /// Find the session, and check that the request fits it.
     Find { query: SessionQuery, answer: Sender<Result<ConnKey, Refused>> },
-    /// A GET waits for packets; the body of its answer comes through the receiver.
+    /// A GET waits for packets. The receiver gets the body of its answer.
     BeginPoll { query: SessionQuery, answer: Sender<Result<Receiver<PollBody>, Refused>> },
-    /// A POST brings packets. `form` says how its body is to be read (`None`: it has no place in the session), `declared` how
-    /// many bytes the body has at least.
+    /// A POST brings packets. `form` says how to read its body (`None`: its content type does not fit the session),
+    /// `declared` how many bytes the body has at least.
     BeginPost {
         query: SessionQuery,
         form: Option<PostBody>,
         declared: u64,
         answer: Sender<Result<(ConnKey, PostBody), Refused>>,
     },
-    /// The POST is over, without packets.
+    /// The POST has ended, without packets.
     EndPost { conn: ConnKey, answer: Sender<()> },
-    /// The POST's body is not what it has to be.
+    /// The body of the POST is invalid.
     FailPost { conn: ConnKey, answer: Sender<()> },
-    /// A request of this session was dropped half way.
+    /// A request of this session was dropped before it was complete.
     AbortPolling { sid: Sid },
-    /// A WebSocket wants to take the session over. `valid`: its handshake is correct, so the session is to be reserved for it.
-    /// The answer has no probe when the session has a WebSocket already.
+    /// A WebSocket wants to upgrade the session. `valid` says that its handshake is correct; then the session is
+    /// reserved for it. The answer has no probe if the session has a WebSocket already.
     BeginProbe { query: SessionQuery, valid: bool, answer: Sender<Result<Option<ProbeKey>, Refused>> },
 }
 

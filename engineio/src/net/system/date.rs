@@ -1,8 +1,8 @@
-//! The `Date` of responses that hyper does not write (RFC 9110, 6.6.1), formatted once a second.
+//! The `Date` header of responses that hyper does not write (RFC 9110, 6.6.1), formatted at most once a second.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// See the module.
+/// The formatted date, cached. See the module.
 #[derive(Debug, Default)]
 pub(in crate::net) struct Date {
     second: u64,
@@ -15,7 +15,7 @@ impl Date {
     }
 
     fn at(&mut self, time: SystemTime) -> &str {
-        // A clock that stands before 1970 is wrong anyway.
+        // A clock before 1970 is wrong anyway.
         let second = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         if self.text.is_empty() || second != self.second {
             self.second = second;

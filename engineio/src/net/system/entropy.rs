@@ -11,15 +11,15 @@ impl Entropy {
         Self { pool: [0; 512], used: 512 }
     }
 
-    /// Fills `out`; no byte is handed out twice, and what was handed out is wiped from the pool.
+    /// Fills `out`. No byte is given out twice, and bytes that were given out are wiped from the pool.
     ///
     /// # Panics
-    /// When the operating system has no entropy: ids that can be guessed would be worse.
+    /// When the operating system provides no entropy: guessable ids would be worse.
     pub(in crate::net) fn fill(&mut self, out: &mut [u8]) {
         for chunk in out.chunks_mut(64) {
             if self.used + chunk.len() > self.pool.len() {
                 #[expect(clippy::expect_used, reason = "see # Panics")]
-                getrandom::fill(&mut self.pool).expect("the operating system gives random bytes");
+                getrandom::fill(&mut self.pool).expect("the operating system provides random bytes");
                 self.used = 0;
             }
             let end = self.used + chunk.len();

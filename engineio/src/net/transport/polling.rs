@@ -1,8 +1,8 @@
-//! The two requests of HTTP long-polling: GET waits for packets, POST brings some.
+//! The two requests of HTTP long-polling: a GET waits for packets, a POST brings some.
 //! Engine.IO protocol v4, "HTTP long-polling".
 //!
-//! The session may be another shard's than the connection's. What concerns the session runs on its own shard
-//! ([`SessionShard`]); the body of a POST is read here; a GET waits here for what the session's shard sends it.
+//! The session may be on a different shard than the connection. What concerns the session runs on the session's shard
+//! ([`SessionShard`]). The body of a POST is read here, and a GET waits here for what the session's shard sends.
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -19,13 +19,13 @@ use super::{
 use crate::{
     Config, ConnKey, Handler, Sid,
     http::{PostBody, Refused, jsonp},
-    payload::Form,
+    payload::{self, AnyPackets, Form},
 };
 
-/// How many packets of one body are handed on before the others have their turn.
+/// How many packets of one body are passed on in one turn, before other tasks run.
 const BUDGET: usize = 64;
 
-/// Waits for packets: the body of the answer.
+/// Waits for packets and returns the body of the answer.
 pub(in crate::net) async fn poll<H: Handler>(
     session: &SessionShard<'_, H>,
     query: SessionQuery,
@@ -39,7 +39,8 @@ pub(in crate::net) async fn poll<H: Handler>(
     result
 }
 
-/// Takes the packets of a body in. `form` says how it is to be read; `None`: it has no place in this session.
+/// Reads a body and passes its packets on. `form` says how to read it; `None`: its content type does not fit this
+/// session.
 pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     session: &SessionShard<'_, H>,
     query: SessionQuery,
@@ -62,7 +63,7 @@ pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
             session.end_post(conn).await;
             Err(Refused::TooLarge)
         }
-        // Truncated, or not coming: dropping the guard closes the session.
+        // Truncated or timed out: dropping the guard closes the session.
         Err(refused) => return Err(refused),
     };
     guard.disarm();
@@ -84,7 +85,7 @@ async fn read(mut body: impl Body<Data = Bytes> + Unpin, max: usize) -> Result<B
     Ok(whole.freeze())
 }
 
-/// Gives the body of a POST that has begun to the session's shard; the POST is over when that has dealt with it.
+/// Sends the body of a POST that has begun to the session's shard. The POST ends when that shard has handled it.
 pub(in crate::net) async fn deliver_body<H: Handler>(
     session: &SessionShard<'_, H>,
     conn: ConnKey,
@@ -110,13 +111,13 @@ pub(in crate::net) async fn deliver_body<H: Handler>(
 /// [`deliver`], for a connection on another shard.
 pub(in crate::net) async fn deliver_posted<H: Handler>(shard: ShardRef<H>, packets: Box<PostedPackets>) {
     let PostedPackets { conn, form, body, answer } = *packets;
-    // Whoever posted it may be gone; then a request follows that ends the session.
+    // The asking side may be gone; then a request follows that ends the session.
     let _ = answer.send(deliver(&shard, conn, form, &body).await);
 }
 
-/// Hands the packets on in turns of at most [`BUDGET`]. A fault ends the session after the packets before it.
+/// Passes the packets on, at most [`BUDGET`] in a turn. A faulty packet ends the session after the packets before it.
 async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body: &[u8]) -> Result<(), Refused> {
-    // Over since the POST began: its packets reach nobody, and it is not told that they did.
+    // The session has ended since the POST began: its packets cannot be delivered, so the client must not be told `ok`.
     if !shard.turn(|shard| shard.io.is_open(key)) {
         return Err(Refused::BadRequest);
     }
@@ -126,34 +127,59 @@ async fn deliver<H: Handler>(shard: &ShardRef<H>, key: ConnKey, form: Form, body
     };
     loop {
         shard.uncongested().await;
-        let done = shard.turn(|shard: &mut Shard<H>| {
-            for _ in 0..BUDGET {
-                // After a close packet nothing is processed.
-                if !shard.io.is_open(key) {
-                    return Some(Ok(()));
-                }
-                match packets.next() {
-                    Some(Ok(packet)) => shard.receive(key, packet),
-                    Some(Err(_)) => {
-                        shard.io.fail_post(key);
-                        return Some(Err(Refused::BadRequest));
-                    }
-                    None => {
-                        shard.io.end_post(key);
-                        return Some(Ok(()));
-                    }
-                }
-            }
-            None
-        });
-        if let Some(result) = done {
+        if let Some(result) = shard.turn(|shard| deliver_some(shard, key, &mut packets)) {
             return result;
         }
         tokio::task::yield_now().await;
     }
 }
 
-/// Ends the session when its request is dropped half way: the client went away.
+/// Passes on all packets of a POST that has begun, in this turn. The body must be short ([`is_short`]).
+pub(in crate::net) fn deliver_short<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    form: Form,
+    body: &[u8],
+) -> Result<(), Refused> {
+    let Ok(mut packets) = form.decode(body) else {
+        shard.io.fail_post(key);
+        return Err(Refused::BadRequest);
+    };
+    deliver_some(shard, key, &mut packets).unwrap_or(Err(Refused::BadRequest))
+}
+
+/// Whether a body has so few packets that one turn can pass them all on.
+pub(in crate::net) fn is_short(form: Form, body: &[u8]) -> bool {
+    form == Form::V4 && body.iter().filter(|byte| **byte == payload::SEPARATOR).count() < BUDGET - 1
+}
+
+/// Passes on at most [`BUDGET`] packets; `None` when there may be more.
+fn deliver_some<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    packets: &mut AnyPackets<'_>,
+) -> Option<Result<(), Refused>> {
+    for _ in 0..BUDGET {
+        // Nothing is processed after a close packet.
+        if !shard.io.is_open(key) {
+            return Some(Ok(()));
+        }
+        match packets.next() {
+            Some(Ok(packet)) => shard.receive(key, packet),
+            Some(Err(_)) => {
+                shard.io.fail_post(key);
+                return Some(Err(Refused::BadRequest));
+            }
+            None => {
+                shard.io.end_post(key);
+                return Some(Ok(()));
+            }
+        }
+    }
+    None
+}
+
+/// Ends the session if its request is dropped before it is complete, because the client disconnected.
 struct AbortGuard<'a, H: Handler> {
     session: &'a SessionShard<'a, H>,
     sid: Sid,

@@ -1,5 +1,5 @@
-//! [`SessionShard`]: the shard that owns a session, as a request that came in on any shard reaches it. At once where both are
-//! the same, by mailbox otherwise.
+//! [`SessionShard`]: reaches the shard that owns a session, from the shard where a request came in. If both are the
+//! same the call is direct, otherwise it goes through the mailbox.
 
 use bytes::Bytes;
 use tokio::sync::oneshot::{self, Receiver, Sender};
@@ -18,7 +18,7 @@ use crate::{
     payload::Form,
 };
 
-/// See the module.
+/// The shard of a session, seen from another or the same shard. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct SessionShard<'a, H> {
     here: &'a ShardRef<H>,
@@ -34,7 +34,7 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         (named < shards).then_some(Self { here, id: named, is_here: named == id })
     }
 
-    /// The shard, if it is this very one.
+    /// This shard, if the session is on it.
     pub(in crate::net) const fn here(&self) -> Option<&'a ShardRef<H>> {
         if self.is_here { Some(self.here) } else { None }
     }
@@ -43,10 +43,10 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         self.id
     }
 
-    /// Whether the request has a place in its session.
+    /// Checks that the request fits its session.
     ///
     /// # Errors
-    /// The refusal; an ended shard knows no session.
+    /// The refusal; sessions of an ended shard are unknown.
     pub(in crate::net) async fn find(&self, query: SessionQuery) -> Result<ConnKey, Refused> {
         let found = self.ask(|io| io.find_session(query), |answer| SessionRequest::Find { query, answer });
         found.await.unwrap_or(Err(Refused::UNKNOWN))
@@ -85,14 +85,14 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         let _ = failed.await;
     }
 
-    /// Has another shard take the packets of a POST in that has begun there.
+    /// Sends the body of a POST that has begun to the session's shard, which handles its packets.
     pub(in crate::net) async fn post_packets(&self, conn: ConnKey, form: Form, body: Bytes) -> Result<(), Refused> {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Packets(Box::new(PostedPackets { conn, form, body, answer })));
         answered.await.unwrap_or(Err(Refused::BadRequest))
     }
 
-    /// See [`ShardIo::abort_polling`]. Nobody waits for it.
+    /// See [`ShardIo::abort_polling`]. Does not wait.
     pub(in crate::net) fn abort_polling(&self, sid: Sid) {
         self.here.turn_unless_broken(|shard| {
             if self.is_here {
@@ -114,8 +114,8 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         begun.await.unwrap_or(Err(Refused::UNKNOWN))
     }
 
-    /// Calls `here` on the session's shard, if that is this one, and sends it the request that `there` makes otherwise. `None`
-    /// when that shard has ended.
+    /// Calls `here` if the session is on this shard, otherwise sends its shard the request that `there` makes. `None`
+    /// if that shard has ended.
     async fn ask<R>(
         &self,
         here: impl FnOnce(&mut ShardIo) -> R,

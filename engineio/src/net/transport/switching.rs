@@ -1,4 +1,4 @@
-//! [`SwitchProtocol`]: what follows on a connection whose handshake was answered 101.
+//! [`SwitchProtocol`]: what a connection becomes after its handshake was answered 101.
 
 use std::net::SocketAddr;
 
@@ -19,20 +19,20 @@ use super::{
 };
 use crate::{Handler, Handshake, OpenPacket, session::Transport};
 
-/// See the module.
+/// What a connection becomes. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum SwitchProtocol {
-    /// A new session, and the request that opened it.
+    /// A new session, with the request that opened it.
     Open { admitted: Admitted, wire: WireFormat, opening: Box<(Uri, HeaderMap)> },
     /// The probe of an upgrade, on the shard that owns the session.
     Probe { shard: u16, probe: ProbeKey, wire: WireFormat },
-    /// A WebSocket too many: closed at once.
+    /// The session has a WebSocket already: close this one at once.
     Refuse,
 }
 
 impl SwitchProtocol {
-    /// Goes on with a connection whose 101 is out, and of which `early` was read beyond the handshake. What comes of it is the
-    /// read loop of a session, or the connection's end.
+    /// Continues with a connection whose answer 101 has been sent. `early` holds the bytes that were read after the
+    /// handshake. The result is the read loop of a session, or `None` if the connection is over.
     pub(in crate::net) async fn run<H: Handler>(
         self,
         shard: ShardRef<H>,
@@ -63,7 +63,7 @@ impl SwitchProtocol {
     }
 }
 
-/// The first WebSocket of a new session: OPEN packet, then the handler.
+/// The first transport of a new session is a WebSocket: sends the OPEN packet, then calls the handler.
 fn open<H: Handler>(
     shard: ShardRef<H>,
     admitted: Admitted,
@@ -74,13 +74,13 @@ fn open<H: Handler>(
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
         let handshake = Handshake { transport: Transport::WebSocket, uri, headers, remote };
-        // It was admitted before the 101; the server may have begun to drain since.
+        // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {
             return None;
         }
         let decoder = websocket.wire.decoder(&shard.io.config);
         let (key, _) = shard.open(admitted, ActiveTransport::WebSocket(websocket), &handshake);
-        // At once: nothing can come that it could be sent together with.
+        // At once: nothing else will come that could share the write.
         shard.io.flush_conn(key);
         Some((key, decoder))
     })?;

@@ -1,4 +1,4 @@
-//! A WebSocket that wants to take a polling session over: from its handshake to packet `5`.
+//! A WebSocket that upgrades a polling session: from its handshake to packet `5`.
 
 use std::{
     io,
@@ -50,7 +50,7 @@ impl<H: Handler> Probing<H> {
         Self { shard, probe, stream, wire, decoder, pending }
     }
 
-    /// Runs the probe; after an upgrade, the session's read loop is to be run.
+    /// Runs the probe. After an upgrade, the caller must run the returned read loop of the session.
     pub(in crate::net) async fn run(mut self) -> Option<ReadLoop<H>> {
         let code = loop {
             match self.next().await {
@@ -72,7 +72,8 @@ impl<H: Handler> Probing<H> {
         None
     }
 
-    /// The next step of the upgrade. `Err`: it failed, expired, or the session is over; the code for the close frame.
+    /// The next step of the upgrade. `Err` has the code of the close frame: the upgrade failed or expired, or the
+    /// session is over.
     async fn next(&mut self) -> Result<ProbeStep, Option<u16>> {
         loop {
             let Some(mut unread) = self.pending.take() else {
@@ -80,7 +81,7 @@ impl<H: Handler> Probing<H> {
                 continue;
             };
             let mut bytes = unread.rest();
-            // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
+            // An invalid WebSocket frame: fail the connection (RFC 6455, 7.1.7).
             let item = self.decoder.decode(&mut bytes).map_err(|error| Some(error.close_code()))?;
             let left = bytes.len();
             let (mut step, mut pong) = (None, None);
@@ -90,12 +91,12 @@ impl<H: Handler> Probing<H> {
                     let handled = self.shard.turn(|shard| shard.io.handle_probe(self.probe, &packet));
                     step = Some(handled.ok_or(None)?);
                 }
-                // RFC 6455, 5.5.2: a ping must be answered, here too.
+                // RFC 6455, 5.5.2: a ping must be answered, also during a probe.
                 Some(Item::Ping(payload)) => pong = Some(SharedFrame::websocket_pong(&payload)),
                 Some(Item::Pong) => {}
                 Some(Item::Binary(_)) => return Err(None),
                 Some(Item::Close(frame)) => return Err(frame.map(|(code, _)| code)),
-                // All bytes are taken; the decoder keeps what a frame lacks.
+                // All bytes are consumed; the decoder keeps an incomplete frame.
                 None => continue,
             }
             self.pending = unread.keep_last(left);
@@ -108,7 +109,7 @@ impl<H: Handler> Probing<H> {
         }
     }
 
-    /// Writes a frame. A peer that does not take it has as long as the session holds this probe.
+    /// Writes a frame. A slow peer has as long as the session holds this probe.
     async fn write(&mut self, frame: &SharedFrame) -> Result<(), Option<u16>> {
         let mut bytes = frame.websocket();
         std::future::poll_fn(|cx| {
@@ -144,15 +145,16 @@ impl<H: Handler> Probing<H> {
     }
 }
 
-/// Closes a WebSocket that got its 101 but has no session: a close frame, then the peer's end of stream or the time-out.
+/// Closes a WebSocket that got its 101 but has no session: sends a close frame, then waits for the peer's end of
+/// stream, at most [`REFUSED_LINGER`].
 pub(in crate::net) async fn refuse(mut stream: PeerStream, code: Option<u16>) {
-    let goodbye = async {
+    let closing = async {
         stream.write_all(SharedFrame::close(code).websocket()).await?;
         stream.shutdown().await?;
         let mut sink = [0; 512];
         while stream.read(&mut sink).await? > 0 {}
         io::Result::Ok(())
     };
-    // The peer may be gone, or stay: either way there is nothing left to tell it.
-    let _ = tokio::time::timeout(REFUSED_LINGER, goodbye).await;
+    // Whether the peer has gone or not, there is nothing left to tell it.
+    let _ = tokio::time::timeout(REFUSED_LINGER, closing).await;
 }

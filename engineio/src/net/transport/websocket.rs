@@ -1,4 +1,4 @@
-//! The read loop of one WebSocket: the only task a connection has.
+//! The read loop of one WebSocket, which is the connection's only task.
 
 use std::{
     pin::Pin,
@@ -22,19 +22,19 @@ use crate::{
     ws::{Decoder, Item},
 };
 
-/// How many packets one socket may bring in one turn, before the others have their turn.
+/// How many packets one socket may bring in one turn, before other tasks run.
 const BUDGET: usize = 64;
 
-/// How often its socket is read in one turn, at most 64 KiB each.
+/// How often a socket is read in one turn, at most 64 KiB each time.
 const READS: usize = 2;
 
-/// See the module.
+/// The task of one WebSocket. See the module.
 #[derive(Debug)]
 pub(in crate::net) struct ReadLoop<H> {
     shard: ShardRef<H>,
     key: ConnKey,
     decoder: Decoder,
-    /// Bytes that were read before this loop began, or beyond the budget of the last turn.
+    /// Bytes that were read before this loop began, or that were beyond the last turn's budget.
     pending: Option<Box<Unread>>,
 }
 
@@ -48,14 +48,14 @@ impl<H: Handler> ReadLoop<H> {
         Self { shard, key, decoder, pending }
     }
 
-    /// Runs until the connection is gone from the shard.
+    /// Runs until the shard has removed the connection.
     pub(in crate::net) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Self { shard, key, decoder, pending } = self;
         shard.turn(|shard| read_in_turn(shard, *key, decoder, pending, cx))
     }
 }
 
-/// One turn: write what had blocked, then read and hand on what is there, within the budget.
+/// One turn: continues a blocked write, then reads and passes on what is there, within the budget.
 fn read_in_turn<H: Handler>(
     shard: &mut Shard<H>,
     key: ConnKey,
@@ -83,29 +83,29 @@ fn read_in_turn<H: Handler>(
             Poll::Ready(None) => return Poll::Ready(()),
             Poll::Ready(Some(count)) => count,
         };
-        // Lent out, so that the handler may be called while the bytes are borrowed.
+        // Taken out of the shard, so that the handler can be called while the bytes are borrowed.
         let mut scratch = std::mem::take(&mut shard.scratch);
         let bytes = scratch.get_mut(..count).unwrap_or_default();
         let left = take_in(shard, key, decoder, bytes, &mut budget);
         if left > 0 {
-            // Nothing is pending: what was, has been taken in, or nothing more would have been read.
+            // Nothing is pending: earlier pending bytes were consumed, or nothing more would have been read.
             *pending = Unread::new(scratch.get(count.saturating_sub(left)..count).unwrap_or_default().to_vec());
         }
         shard.scratch = scratch;
     }
-    // The others first; there may be more here.
+    // Other tasks first; there may be more to read here.
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// Registers the task, and writes what had blocked; `false` when the connection is gone.
+/// Registers the task, and continues a blocked write; `false` when the connection is gone.
 fn write_on<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_>) -> bool {
     loop {
         let Some(ws) = shard.io.websocket_mut(key) else { return false };
         if !ws.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
             ws.task = Some(cx.waker().clone());
         }
-        // Until it blocks again, and `cx` is registered for that, or all is written.
+        // Until it blocks again and `cx` is registered for that, or everything is written.
         if ws.blocked.is_none() || ws.poll_unblocked(cx).is_pending() {
             return true;
         }
@@ -134,8 +134,8 @@ fn poll_read<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_
     Poll::Ready(None)
 }
 
-/// Decodes `bytes` and hands on what they hold. How many are left at their end: what exceeds the budget, or comes while the
-/// connection pauses. The bytes of a closed connection are discarded.
+/// Decodes `bytes` and passes on the items. Returns how many bytes at the end are left: those beyond the budget, or
+/// those that came while the connection pauses. The bytes of a closed connection are discarded.
 fn take_in<H: Handler>(
     shard: &mut Shard<H>,
     key: ConnKey,
@@ -151,7 +151,7 @@ fn take_in<H: Handler>(
         match decoder.decode(&mut bytes) {
             Ok(Some(item)) => on_item(shard, key, protocol, item),
             Ok(None) => return 0,
-            // Not a WebSocket frame: fail the connection (RFC 6455, 7.1.7).
+            // An invalid WebSocket frame: fail the connection (RFC 6455, 7.1.7).
             Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
         }
     }
@@ -180,7 +180,7 @@ fn on_item<H: Handler>(shard: &mut Shard<H>, key: ConnKey, protocol: Protocol, i
 fn on_packet<H: Handler>(shard: &mut Shard<H>, key: ConnKey, packet: Result<Inbound<'_>, DecodeError>) {
     match packet {
         Ok(packet) => shard.receive(key, packet),
-        // Not an Engine.IO packet: the reference closes without a code.
+        // Not an Engine.IO packet: Node closes without a code.
         Err(_) => shard.io.end(key, CloseReason::ParseError, End::Fault(None)),
     }
 }

@@ -23,7 +23,7 @@ fn walk_binary(body: &[u8]) -> Vec<Item<'_>> {
 }
 
 #[test]
-fn walks_a_text_body_up_to_its_first_fault() {
+fn reads_a_text_body_up_to_its_first_fault() {
     let length = || Err(DecodeError::Length);
     let table: &[(&str, Vec<Item<'_>>)] = &[
         ("2:4a", vec![text("a")]),
@@ -40,10 +40,10 @@ fn walks_a_text_body_up_to_its_first_fault() {
         ("10:b4AQIDBA==2:4a", vec![bytes(&[1, 2, 3, 4]), text("a")]),
         ("4:b4!!", vec![Err(DecodeError::Base64)]),
         ("02:4a", vec![text("a")]),
-        // Nothing to say.
+        // Empty records.
         ("0:", vec![]),
         ("0:2:4a0:", vec![text("a")]),
-        // Faults; what came before counts.
+        // Faults; the packets before them count.
         ("", vec![length()]),
         (":", vec![length()]),
         (":4a", vec![length()]),
@@ -55,7 +55,7 @@ fn walks_a_text_body_up_to_its_first_fault() {
         ("1:9", vec![Err(DecodeError::UnknownType)]),
         ("2:4a1:x2:4b", vec![text("a"), Err(DecodeError::UnknownType)]),
         ("1:12:4a", vec![Ok(Inbound::Close)]),
-        // What JavaScript reads as a number and we do not.
+        // JavaScript reads these as numbers; we do not.
         ("1e0:4", vec![length()]),
         ("0x2:4a", vec![length()]),
         ("+2:4a", vec![length()]),
@@ -63,7 +63,7 @@ fn walks_a_text_body_up_to_its_first_fault() {
         ("2.0:4a", vec![length()]),
         ("-1:4a", vec![length()]),
         ("٢:4a", vec![length()]),
-        // Too much.
+        // Lengths beyond the body.
         ("99999991:4222", vec![length()]),
         ("9999999999:4", vec![length()]),
         ("99999999999999999999999999:4", vec![length()]),
@@ -75,13 +75,13 @@ fn walks_a_text_body_up_to_its_first_fault() {
 }
 
 #[test]
-fn walks_a_binary_body_up_to_its_first_fault() {
+fn reads_a_binary_body_up_to_its_first_fault() {
     let length = || Err(DecodeError::Length);
     let table: &[(&[u8], Vec<Item<'_>>)] = &[
         (b"\x00\x02\xff4a", vec![text("a")]),
         (b"\x01\x04\xff\x04\x01\x02\x03", vec![bytes(&[1, 2, 3])]),
         (b"\x00\x02\xff4a\x01\x02\xff\x04\xff\x00\x01\xff2", vec![text("a"), bytes(b"\xff"), Ok(Inbound::Ping(""))]),
-        // Strings count bytes here.
+        // The length of a string counts bytes here.
         (
             "\0\x04".as_bytes().iter().chain(b"\xff").chain("4€".as_bytes()).copied().collect::<Vec<_>>().leak(),
             vec![text("€")],
@@ -150,7 +150,7 @@ fn a_body_is_binary_when_a_packet_is_and_the_peer_takes_it() {
     assert!(!body.binary);
     assert_eq!(String::from_utf8(body.bytes).unwrap(), "4:4€𝄞6:451-[]10:b4AQIDBA==1:2");
     let body = encode(frames.iter().take(1), true, usize::MAX);
-    assert_eq!((body.binary, body.taken), (false, 1), "without binary it is text");
+    assert_eq!((body.binary, body.taken), (false, 1), "without binary it has the text form");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_body_keeps_to_its_limit_but_takes_one_frame() {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(
+    fn encoded_messages_are_decoded(
         packets in proptest::collection::vec(
             prop_oneof![
                 ".{0,20}".prop_map(|text| Message::Text(text.into())),
@@ -182,7 +182,7 @@ proptest! {
     }
 
     #[test]
-    fn no_body_panics_and_every_walk_ends(
+    fn no_body_panics_and_every_iteration_ends(
         body in proptest::collection::vec(prop_oneof![Just(b':'), b'0'..=b'9', 0..=10_u8, Just(0xff), any::<u8>()], 0..200),
     ) {
         for packets in [decode_text(&body), decode_binary(&body)].into_iter().flatten() {

@@ -7,7 +7,7 @@ const TEXT: u8 = 0x81;
 const RSV1: u8 = 0x40;
 const ALL: Deflate = Deflate { window_bits: 15, threshold: 0, level: 6 };
 
-/// "Hello" of RFC 7692, 7.2.3.1.
+/// "Hello", from RFC 7692, 7.2.3.1.
 const HELLO: &[u8] = &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 
 fn inflating(bytes: &[u8], cut: usize) -> (Vec<Item<'static>>, Option<ProtocolError>) {
@@ -27,7 +27,7 @@ fn a_compressed_message_comes_out_inflated_however_it_is_cut() {
         (frame(0x82 | RSV1, HELLO), vec![binary(b"Hello")]),
         (frame(TEXT | RSV1, &long), vec![text(&text_of_500)]),
         (frame(TEXT | RSV1, &[0]), vec![text("")]),
-        // Uncompressed ones may stand between (RFC 7692, 6).
+        // Uncompressed messages may come between compressed ones (RFC 7692, 6).
         (frames(&[(TEXT, b"plain"), (TEXT | RSV1, HELLO), (TEXT, b"")]), vec![text("plain"), text("Hello"), text("")]),
         // RSV1 on the first fragment only, and control frames between them.
         (frames(&[(0x41, first), (0x89, b"p"), (0x80, second)]), vec![ping(b"p"), text("Hello")]),
@@ -56,7 +56,7 @@ fn the_rules_of_rsv1_and_of_the_format_are_kept() {
         (frame(TEXT | RSV1, &compress(&[0xff; 100], ALL).unwrap()), E::InvalidUtf8, 1007),
         (frame(0x82 | RSV1, &bomb), E::MessageTooBig, 1009),
         (frames(&[(0x42, &bomb[..4]), (0x80, &bomb[4..])]), E::MessageTooBig, 1009),
-        // By the header, before it is gathered.
+        // Refused at the header, before it is collected.
         (frame(0x82 | RSV1, &[0; MAX + 1]), E::MessageTooBig, 1009),
     ];
     for (bytes, error, code) in table {

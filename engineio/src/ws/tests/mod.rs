@@ -1,4 +1,4 @@
-//! The decoder against scripts of frames, hostile bytes and every way of cutting them.
+//! The decoder against scripts of frames and hostile bytes, cut at every position.
 
 mod deflate;
 
@@ -176,7 +176,7 @@ fn refuses_illegal_streams_after_what_was_legal() {
         (&[(0x01, b"a"), (0x80, b"b"), (0x80, b"c")], E::UnexpectedContinuation, 1002),
         (&[(0x01, b"a"), (0x81, b"b")], E::ExpectedContinuation, 1002),
         (&[(0x02, b""), (0x01, b"b")], E::ExpectedContinuation, 1002),
-        // Too long as well: the same fault wherever the header is cut.
+        // Also too long: the same error wherever the header is cut.
         (&[(0x80, &long)], E::UnexpectedContinuation, 1002),
         (&[(0x01, b"a"), (0x81, &long)], E::ExpectedContinuation, 1002),
         (&[(0x88, b"\x03")], E::TruncatedCloseCode, 1002),
@@ -223,7 +223,7 @@ fn fails_fast_on_text_within_a_frame_that_has_not_ended() {
 }
 
 #[test]
-fn refuses_a_length_at_the_header_and_never_allocates_by_it() {
+fn refuses_a_length_at_the_header_and_never_allocates_it() {
     use ProtocolError as E;
     let table: &[(&[u8], E)] = &[
         (b"\x82\xff\x40\0\0\0\0\0\0\0", E::MessageTooBig),
@@ -273,7 +273,7 @@ fn bounds_the_number_of_fragments_even_of_empty_ones() {
     assert_eq!((items, error), (vec![], Some(ProtocolError::TooManyFragments)));
     assert_eq!(ProtocolError::TooManyFragments.close_code(), 1009);
 
-    // One fewer passes, and the count starts anew with each message.
+    // One fewer is accepted, and the count starts again with each message.
     let mut decoder = Decoder::new(MAX);
     let message = [frame(0x01, b""), frame(0x00, b"").repeat(limit - 2), frame(0x80, b"")].concat();
     assert_eq!(feed(&mut decoder, [&message[..], &message[..]]), (vec![text(""), text("")], None));
@@ -287,7 +287,7 @@ fn a_flood_of_empty_messages_leaves_nothing_behind() {
     assert_eq!(decoder.buffered(), 0);
 }
 
-/// A frame of a random stream: mostly legal, now and then not.
+/// A frame of a random stream: usually legal, sometimes not.
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let first = prop_oneof![
         8 => prop::sample::select(vec![0x81, 0x82]),
@@ -305,7 +305,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     (first, payload).prop_map(|(first, payload)| frame(first, &payload))
 }
 
-/// A legal message: its frames with a ping between them, and the item it must become.
+/// A legal message: its frames with a ping between them, and the expected item.
 fn any_message() -> impl Strategy<Value = (Vec<u8>, Item<'static>)> {
     let item = prop_oneof![
         ".{0,60}".prop_map(|data| text(&data)),
@@ -344,7 +344,7 @@ fn pieces<'a>(mut bytes: &'a [u8], sizes: &[usize]) -> Vec<&'a [u8]> {
     pieces
 }
 
-/// Where a tungstenite reads from; what it answers is dropped.
+/// The input of a tungstenite WebSocket; its answers are dropped.
 struct Wire<'a>(&'a [u8]);
 
 impl Read for Wire<'_> {
@@ -400,7 +400,7 @@ fn tungstenite(bytes: &[u8]) -> (Vec<Item<'static>>, Option<u16>) {
 proptest! {
     #[test]
     fn agrees_with_another_implementation(
-        // It judges close frames otherwise, and answers where we refuse; `close` has a table of its own.
+        // It judges close frames differently and answers where we refuse; `close` has its own table.
         frames in proptest::collection::vec(any_frame(), 0..12)
             .prop_map(|mut frames| { frames.retain(|frame| frame[0] & 0x0f != 0x08); frames.concat() }),
     ) {
@@ -409,7 +409,7 @@ proptest! {
     }
 
     #[test]
-    fn messages_come_out_as_they_went_in(
+    fn messages_are_decoded_as_they_were_sent(
         messages in proptest::collection::vec(any_message(), 0..6),
         sizes in proptest::collection::vec(1..40_usize, 1..8),
     ) {

@@ -163,6 +163,11 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     if let Some(key) = short_secret(config) {
         doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
     }
+    if config.auth.max_token_bytes >= config.engine.max_payload {
+        let doubt =
+            "auth.max_token_bytes is not below engine.max_payload, which ends a connection that sends so long a token";
+        doubts.push(doubt.to_owned());
+    }
     if config.http.cors_credentials && config.http.allow_origin.iter().any(|origin| origin == "null") {
         let doubt = "http.allow_origin lists null, which a page of any site can be: with http.cors_credentials each may use the \
                      cookies of its visitors";

@@ -350,6 +350,19 @@ fn credentials_need_origins_that_are_named() {
 }
 
 #[test]
+fn a_token_longer_than_a_packet_may_be_deserves_a_warning() {
+    for (token, payload, doubts) in [("65536", "1000000", 0), ("999", "1000", 0), ("1000", "1000", 1)] {
+        let config = load_set(&[("auth.max_token_bytes", token), ("engine.max_payload", payload)]).unwrap();
+        let warnings = config.warnings;
+        assert_eq!(
+            warnings.iter().filter(|warning| warning.contains("auth.max_token_bytes")).count(),
+            doubts,
+            "{token}"
+        );
+    }
+}
+
+#[test]
 fn what_this_version_lacks_is_refused_by_name() {
     for (key, text) in [
         ("tls.cert", "cert.pem"),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
-use super::secret::Secret;
+use super::secret::{Secret, without_line_break};
 use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
@@ -50,6 +50,18 @@ impl Raw {
         let text = self.as_str()?;
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Some(parts.collect())
+    }
+
+    /// Takes a line break from the end of a text; whether there was one.
+    pub(super) fn cut_line_break(&mut self) -> bool {
+        if let Some(text) = self.text.as_deref().and_then(without_line_break) {
+            *self = Self::from_text(text);
+        } else if let Some(text) = self.value.as_str().and_then(without_line_break) {
+            self.value = toml::Value::String(text.to_owned());
+        } else {
+            return false;
+        }
+        true
     }
 
     /// The value itself.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::super::peer::stream::PeerStream;
 use crate::{
@@ -28,8 +28,8 @@ pub(in crate::net) struct PlainConns {
     /// When to check which of them, at the latest.
     deadlines: Heap<Key>,
     /// The answers that do not depend on their requests.
-    pub(super) poll: Template,
-    pub(super) posted: Template,
+    pub(super) poll: Templates,
+    pub(super) posted: Templates,
 }
 
 /// One connection. See the module.
@@ -83,19 +83,35 @@ pub(in crate::net) enum Sent {
     Broken,
 }
 
+/// The heads of one answer.
+#[derive(Debug)]
+pub(super) struct Templates {
+    keeps: Template,
+    /// On a connection that ends with it.
+    closes: Template,
+}
+
+impl Templates {
+    pub(super) const fn of(&self, last: bool) -> &Template {
+        if last { &self.closes } else { &self.keeps }
+    }
+}
+
 impl PlainConns {
     pub(in crate::net) fn new(config: &Config) -> Self {
         let none = HeaderMap::new();
-        let template = |mut response: Response<Bytes>| {
+        let templates = |mut response: Response<Bytes>| {
             answer::finish(&mut response, &none, config);
-            Template::of(&response)
+            let keeps = Template::of(&response);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Templates { keeps, closes: Template::of(&response) }
         };
         let empty = answer::Poll { body: Vec::new(), binary: false, compress: false, jsonp: None };
         Self {
             conns: Slab::default(),
             deadlines: Heap::default(),
-            poll: template(empty.answer(&none, config)),
-            posted: template(answer::posted(&none)),
+            poll: templates(empty.answer(&none, config)),
+            posted: templates(answer::posted(&none)),
         }
     }
 

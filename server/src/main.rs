@@ -10,6 +10,7 @@ mod dev;
 mod http;
 mod limits;
 mod logging;
+mod rate;
 mod room;
 mod serve;
 mod store;

@@ -51,7 +51,10 @@ fn a_token_that_is_right_in_every_way() {
     let claims =
         verify_payload(&auth(), &payload_with(r#""sub":"alice","name":"Alice","rooms":["a","b","a"],"#)).unwrap();
     let rooms = Some(Rooms { any: false, ids: vec!["a".to_owned(), "b".to_owned()] });
-    assert_eq!(claims, Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(NOW + 60), rooms });
+    assert_eq!(
+        claims,
+        Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(NOW + 60), iat: None, rooms }
+    );
 }
 
 #[test]
@@ -458,7 +461,10 @@ fn the_server_takes_what_it_signs() {
         let token = sign(&auth, &request, now()).unwrap();
         let claims = Verifier::new(&auth).verify(&token, now()).unwrap();
         let rooms = Some(Rooms { any: true, ids: vec!["a".to_owned()] });
-        assert_eq!(claims, Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(NOW + 3600), rooms });
+        assert_eq!(
+            claims,
+            Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(NOW + 3600), iat: Some(NOW), rooms }
+        );
         let later = now() + Duration::from_secs(3605);
         assert_eq!(Verifier::new(&auth).verify(&token, later), Err(AuthError::Expired));
     }

@@ -26,7 +26,7 @@ impl Sockets {
         args: &Args<'_>,
     ) -> Result<Reply, ChatError> {
         if let Some(member) = self.members.get(socket) {
-            member.account.typing(&self.config.limits).take().map_err(ChatError::rate_limited)?;
+            member.account.take_typing(self.accounts.rates(), io.now()).map_err(ChatError::rate_limited)?;
         }
         let request = request::typing(args)?;
         let room = match request.room {

@@ -162,15 +162,27 @@ impl Member {
         self.snapshot.take_if(|snapshot| snapshot.awaited == 0);
     }
 
-    /// A home has answered an entry. Gives `tell` the users of whom the socket is to be told there.
-    pub(super) fn tell_present(&mut self, entry: u32, present: &[Arc<Account>], mut tell: impl FnMut(String)) {
+    /// Whether this entry is one of those that the token brought.
+    pub(super) fn is_listed(&self, entry: u32) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| entry <= snapshot.until)
+    }
+
+    /// A home has answered an entry. Gives `tell` the users of whom the socket is to be told there, of at most so many bytes.
+    pub(super) fn tell_present(
+        &mut self,
+        entry: u32,
+        present: &[Arc<Account>],
+        max_bytes: usize,
+        mut tell: impl FnMut(String),
+    ) {
         let mut own = Snapshot::default();
         let listed = self.snapshot.as_deref_mut().filter(|snapshot| entry <= snapshot.until);
         let snapshot = listed.unwrap_or(&mut own);
+        let max_bytes = SNAPSHOT_BYTES.min(snapshot.bytes.saturating_add(max_bytes));
         for account in present {
             let status = account.online();
             let bytes = snapshot.bytes + status.len() + STATUS_COST;
-            if bytes > SNAPSHOT_BYTES || !snapshot.told.insert(Arc::clone(account)) {
+            if bytes > max_bytes || !snapshot.told.insert(Arc::clone(account)) {
                 continue;
             }
             snapshot.bytes = bytes;

@@ -103,11 +103,19 @@ impl Sockets {
         entry: u32,
         present: &[Arc<Account>],
     ) {
+        let listed = self.members.get(socket).is_some_and(|member| member.is_listed(entry));
+        // A client that joins many rooms at once is not to be cut for what it is told there: half of the queue is left to the rest.
+        // What it is told at CONNECT is bounded as it is, and goes out in one write with the rest.
+        let max_bytes = if listed || present.is_empty() {
+            usize::MAX
+        } else {
+            io.send_room(socket).saturating_sub(self.config.limits.outbound_hard / 2)
+        };
         let Some(member) = self.members.get_mut(socket) else { return };
         // It may have left meanwhile.
         if member.has_entered(room, entry) {
             io.join(socket, room.name());
-            member.tell_present(entry, present, |status| {
+            member.tell_present(entry, present, max_bytes, |status| {
                 // A newcomer that is gone already needs no snapshot.
                 let _ = io.emit(socket, "userStatus", &status, &[]);
             });

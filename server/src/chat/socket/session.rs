@@ -84,36 +84,40 @@ impl Sockets {
         self.free_a_socket(io, &account);
     }
 
-    /// If the user has more sockets than it may, asks that which was heard of longest ago to make room.
+    /// As long as the user has more sockets than it may, asks that which was heard of longest ago to make room.
     fn free_a_socket(&mut self, io: &mut Io<'_>, account: &Arc<Account>) {
-        let Some(Slot { shard, index }) = self.accounts.longest_unheard(account) else { return };
-        if shard == io.shard() {
-            self.make_room(io, account, index);
-        } else {
-            io.send_to_shard(shard, ToSocket::MakeRoom { account: Arc::clone(account), index }.into());
+        while let Some(slot) = self.accounts.longest_unheard(account) {
+            if slot.shard != io.shard() {
+                // Its shard goes on from there.
+                let message = ToSocket::MakeRoom { account: Arc::clone(account), index: slot.index };
+                return io.send_to_shard(slot.shard, message.into());
+            }
+            self.ask_for_room(io, account, slot);
         }
     }
 
-    /// Disconnects a socket, so that its user may have another, unless it was heard of later than another one. A client that
-    /// changed its network left sockets behind which look alive until the heartbeat ends them.
+    /// Another shard asks for the room of a socket of this one.
     pub(super) fn make_room(&mut self, io: &mut Io<'_>, account: &Arc<Account>, index: u32) {
-        let socket = self.members.at(index);
-        let member = socket.and_then(|socket| self.members.get(socket)).filter(|member| member.account == *account);
-        let slot = Slot { shard: io.shard(), index };
-        if let Some(member) = member {
-            let (socket, event) = (member.key, member.last_event);
-            let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
-            if self.accounts.make_room(account, slot, heard) {
-                tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
-                expel(
-                    io,
-                    socket,
-                    ChatError::new(Code::Replaced, "the user has too many sockets; a newer one took this place"),
-                );
-            }
-        }
-        // Another one was heard of longer ago, or there are still too many.
+        self.ask_for_room(io, account, Slot { shard: io.shard(), index });
         self.free_a_socket(io, account);
+    }
+
+    /// Disconnects a socket of this shard, so that its user may have another, unless it was heard of later than another one. A
+    /// client that changed its network left sockets behind which look alive until the heartbeat ends them.
+    fn ask_for_room(&mut self, io: &mut Io<'_>, account: &Account, slot: Slot) {
+        let socket = self.members.at(slot.index);
+        let member = socket.and_then(|socket| self.members.get(socket)).filter(|member| *member.account == *account);
+        let Some(member) = member else { return self.accounts.remove_slot(account, slot) };
+        let (socket, event) = (member.key, member.last_event);
+        let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
+        if self.accounts.make_room(account, slot, heard) {
+            tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
+            expel(
+                io,
+                socket,
+                ChatError::new(Code::Replaced, "the user has too many sockets; a newer one took this place"),
+            );
+        }
     }
 
     /// An event of the socket arrived; `false` when there is no such socket.
@@ -131,6 +135,11 @@ impl Sockets {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Reply, ChatError> {
+        if let Some(member) = self.members.get(socket) {
+            // It costs what a CONNECT costs.
+            let taken = member.account.take_connect(self.accounts.rates(), io.now());
+            taken.map_err(ChatError::rate_limited)?;
+        }
         let token = request::refresh(args)?;
         let claims = self.verifier.verify(&token, wall_clock()).map_err(|error| match error {
             AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),

@@ -348,6 +348,43 @@ fn what_a_newcomer_is_told_at_connect_is_bounded_in_bytes() {
 }
 
 #[test]
+fn whoever_joins_many_rooms_at_once_is_not_cut_for_what_it_is_told_of_users() {
+    with(&[("rooms.lobby", "false")], |mut bench| {
+        let names: Vec<String> = (0..100).map(|room| room.to_string()).collect();
+        let rooms: Vec<&str> = names.iter().map(String::as_str).collect();
+        for n in 0..50 {
+            let sub = format!("{n}{}", "\\".repeat(120));
+            let token = bench.token_for(&sub, Some(&rooms), 1000, 0);
+            bench.join_with(&token);
+        }
+        let alice = bench.join("alice");
+        bench.set_reading(alice, false);
+        for room in rooms {
+            bench.text(alice, &format!(r#"2["join",{{"roomId":"{room}"}}]"#));
+        }
+        let bytes: usize = bench.sent(alice).iter().map(String::len).sum();
+        assert!(bench.is_open(alice) && bytes <= 1 << 19, "{bytes} bytes");
+    });
+}
+
+#[test]
+fn refresh_has_the_rate_of_connect() {
+    with(&[("limits.connect_user_rate", "1")], |mut bench| {
+        let [wide, narrow] = [&["a", "b", "c"][..], &[]].map(|rooms| bench.token_for("alice", Some(rooms), 1000, 0));
+        let (alice, _) = bench.join_with(&wide);
+        for _ in 0..50 {
+            for token in [&narrow, &wide] {
+                bench.text(alice, &format!(r#"27["refresh",{{"token":"{token}"}}]"#));
+            }
+        }
+        assert_eq!(with_code(&bench.sent(alice), "rate_limited"), 100 - 19);
+        bench.advance(1000);
+        bench.text(alice, &format!(r#"27["refresh",{{"token":"{wide}"}}]"#));
+        assert!(bench.sent(alice).join("").contains(r#""ok":true"#));
+    });
+}
+
+#[test]
 fn refresh_takes_away_the_rooms_that_the_new_token_does_not_open() {
     with(&[], |mut bench| {
         let token = bench.token_for("alice", Some(&["a", "b", "c"]), 1000, 10);

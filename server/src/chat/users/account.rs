@@ -83,11 +83,11 @@ impl Account {
         self.spent.get_or_init(Box::default)
     }
 
-    /// Counts a CONNECT.
+    /// Counts a CONNECT, or a `refresh`.
     ///
     /// # Errors
     /// When there may be another.
-    pub(super) fn take_connect(&self, rates: &Rates, now: Instant) -> Result<(), Duration> {
+    pub(in crate::chat) fn take_connect(&self, rates: &Rates, now: Instant) -> Result<(), Duration> {
         self.connects.take(&rates.connects, now, 1)
     }
 

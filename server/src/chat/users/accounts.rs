@@ -221,6 +221,13 @@ impl Accounts {
         chosen
     }
 
+    /// There is no such socket.
+    pub(in crate::chat) fn remove_slot(&self, account: &Account, slot: Slot) {
+        if let Some(entry) = self.stripe(&account.id).present.get_mut(&*account.id) {
+            entry.slots.remove(slot);
+        }
+    }
+
     fn is_over(&self, entry: &Entry) -> bool {
         self.policy == SocketsPolicy::Replace && self.limit > 0 && entry.slots.len() > self.limit
     }
@@ -439,5 +446,25 @@ mod tests {
         assert_eq!(accounts.depart(&one, slot(0), [].into_iter(), now).look_at, Some(now + GRACE));
         drop(reservation);
         assert!(matches!(accounts.check_gone("a", now + GRACE), Gone::Ended { .. }));
+    }
+
+    #[test]
+    fn those_who_are_gone_are_remembered_until_they_have_their_rates_back_and_not_without_bound() {
+        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
+        let mut stripe = Stripe::default();
+        let spent = |id: usize| {
+            let account = Arc::new(Account::new(&id.to_string()));
+            account.take_typing(accounts.rates(), now).unwrap();
+            account
+        };
+        let remembered = (0..2 * REMEMBERED_USERS).filter(|id| stripe.remember(&spent(*id), now).is_some()).count();
+        assert_eq!((remembered, stripe.absent.len()), (REMEMBERED_USERS, REMEMBERED_USERS));
+        let rested = Arc::new(Account::new("rested"));
+        assert_eq!(stripe.remember(&rested, now), None);
+        // When the others have theirs back, there is room again.
+        let later = now + Duration::from_secs(60);
+        let account = spent(0);
+        account.take_typing(accounts.rates(), later).unwrap();
+        assert!(stripe.remember(&account, later).is_some() && stripe.absent.len() == 1);
     }
 }

@@ -48,7 +48,7 @@ impl Homes {
         let log = home.as_deref_mut().map_or(&mut unknown, |home| &mut home.location.log);
         // Stored first: what nobody can find again later is not delivered either.
         let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
-        store.append(now, room, log, &asker.account.id, stored);
+        store.append(now, room, log, asker.account.id_hash, stored);
         if let Some(client_id) = &request.client_id {
             store.remember(now, room, &asker.account.id, client_id, receipt);
         }

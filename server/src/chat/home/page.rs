@@ -104,7 +104,7 @@ mod tests {
         for (n, (json, attachments)) in (1..).zip(messages) {
             let attachments = vec![Bytes::from_static(b"x"); *attachments].into();
             let stored = Stored { id: Uuid::from_u128(n), json: (*json).into(), attachments };
-            store.append(Instant::now(), &room, &mut None, "alice", stored);
+            store.append(Instant::now(), &room, &mut None, 1, stored);
         }
         store
     }

@@ -48,8 +48,10 @@ impl LocalSockets for Sockets {
             ToSocket::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
             ToSocket::Answer { socket, event, ack, outcome, expected } => {
                 self.answer(io, socket, event, Some(ack), &outcome);
-                self.count_answer(socket, expected);
-                self.ask_waiting(io, socket);
+                if expected > 0 {
+                    self.count_answer(socket, expected);
+                    self.ask_waiting(io, socket);
+                }
             }
             ToSocket::MakeRoom { account, index } => self.make_room(io, &account, index),
         }

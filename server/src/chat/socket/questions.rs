@@ -65,6 +65,9 @@ impl Sockets {
     /// enters the room. So it is shorter when much is under way: a client that joins many rooms at once gets something of each,
     /// and sees by `more` where it has to ask.
     pub(super) fn reserve_answer(&mut self, io: &mut Io<'_>, socket: SocketKey, query: &mut RoomQuery) {
+        if query.max_bytes() == 0 {
+            return;
+        }
         let room = self.answer_room(io, socket);
         let Some(member) = self.members.get_mut(socket) else { return };
         let questions = member.questions.get_or_insert_default();
@@ -84,12 +87,14 @@ impl Sockets {
 
     /// Asks homes what the socket can take the answers of.
     pub(super) fn ask_waiting(&mut self, io: &mut Io<'_>, socket: SocketKey) {
-        loop {
+        let next = |sockets: &Self| {
+            let questions = sockets.members.get(socket)?.questions.as_ref()?;
+            questions.waiting.front().map(|next| next.query.max_bytes())
+        };
+        while let Some(weight) = next(self) {
             let room = self.answer_room(io, socket);
             let Some(member) = self.members.get_mut(socket) else { return };
             let Some(questions) = &mut member.questions else { return };
-            let Some(next) = questions.waiting.front() else { break };
-            let weight = next.query.max_bytes();
             if weight > room {
                 if questions.under_way == 0 {
                     self.unasked.set(socket.index(), io.now() + LOOK_AGAIN);

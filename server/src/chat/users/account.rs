@@ -1,8 +1,8 @@
 //! [`Account`]: one user, however many sockets on whatever shards.
 
 use std::{
-    hash::{Hash, Hasher},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    hash::{BuildHasher as _, Hash, Hasher, RandomState},
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -17,6 +17,9 @@ use crate::{limits::Strikes, rate::Bucket};
 pub(in crate::chat) struct Account {
     /// The `sub` of its tokens.
     pub(in crate::chat) id: Arc<str>,
+    /// The hash of `id`, by keys that each process draws anew: where a user is looked up for each message, its id need not be
+    /// hashed again.
+    pub(in crate::chat) id_hash: u64,
     /// `"userId":...,"username":...`, the way every event carries them, by the newest token.
     fields: ArcSwap<String>,
     connects: Bucket,
@@ -52,7 +55,14 @@ impl Hash for Account {
 impl Account {
     /// A user of this id, without a name yet.
     pub(in crate::chat) fn new(id: &str) -> Self {
-        Self { id: id.into(), fields: ArcSwap::default(), connects: Bucket::default(), spent: OnceLock::new() }
+        static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self {
+            id: id.into(),
+            id_hash: KEYS.hash_one(id),
+            fields: ArcSwap::default(),
+            connects: Bucket::default(),
+            spent: OnceLock::new(),
+        }
     }
 
     /// Takes the display name of the newest token.

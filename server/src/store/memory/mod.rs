@@ -8,7 +8,7 @@ mod shares;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,6 +53,26 @@ struct Kept {
     stored: Option<Stored>,
 }
 
+/// For keys that are hashes already.
+#[derive(Debug, Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 /// A room's messages, oldest first. One without any does not exist.
 #[derive(Debug)]
 struct Log {
@@ -61,7 +81,7 @@ struct Log {
     messages: VecDeque<Kept>,
     gaps: usize,
     /// The shares of this room's users, by the hash of the user's id.
-    shares: HashMap<u64, Key>,
+    shares: HashMap<u64, Key, BuildHasherDefault<Hashed>>,
     /// When its first message is too old.
     due: Option<Instant>,
 }
@@ -81,7 +101,6 @@ pub(crate) struct MemoryStore {
     max_count: usize,
     max_bytes: usize,
     receipts: Receipts,
-    hasher: RandomState,
 }
 
 impl MemoryStore {
@@ -99,16 +118,14 @@ impl MemoryStore {
             max_count: max_count.div_ceil(shards.max(1)),
             max_bytes: MAX_BYTES / shards.max(1),
             receipts: Receipts::default(),
-            hasher: RandomState::new(),
         }
     }
 
-    /// Keeps a message of this user as the newest of its room. `log` belongs to this room and is kept by the caller: it saves the
+    /// Keeps a message as the newest of its room. `user` is the hash of its user's id, by keys that nobody else knows. `log` belongs to this room and is kept by the caller: it saves the
     /// look-up of the room's name.
-    pub(crate) fn append(&mut self, now: Instant, room: &Room, log: &mut Option<LogKey>, user: &str, stored: Stored) {
+    pub(crate) fn append(&mut self, now: Instant, room: &Room, log: &mut Option<LogKey>, user: u64, stored: Stored) {
         let key = log.filter(|key| self.logs.get(key.0).is_some()).unwrap_or_else(|| self.log_of(room));
         *log = Some(key);
-        let user = self.hasher.hash_one(user);
         let (id, bytes) = (stored.id, cost(&stored));
         let Some(log) = self.logs.get_mut(key.0) else { return };
         let share = *log.shares.entry(user).or_insert_with(|| self.shares.insert(key.0, user));
@@ -124,7 +141,8 @@ impl MemoryStore {
     }
 
     fn log_of(&mut self, room: &Room) -> LogKey {
-        let make = || Log { room: room.clone(), messages: VecDeque::new(), gaps: 0, shares: HashMap::new(), due: None };
+        let make =
+            || Log { room: room.clone(), messages: VecDeque::new(), gaps: 0, shares: HashMap::default(), due: None };
         *self.rooms.entry(room.clone()).or_insert_with(|| LogKey(self.logs.insert(make())))
     }
 
@@ -244,7 +262,7 @@ mod tests {
 
     fn append(store: &mut MemoryStore, now: Instant, room: &Room, text: &str, attachments: &[Bytes]) {
         let id = Uuid::from_u128(text.parse().unwrap());
-        store.append(now, room, &mut None, "alice", Stored { id, json: text.into(), attachments: attachments.into() });
+        store.append(now, room, &mut None, 1, Stored { id, json: text.into(), attachments: attachments.into() });
     }
 
     #[test]
@@ -301,12 +319,12 @@ mod tests {
         let mut store = MemoryStore::new(Duration::from_secs(10), 100, 1);
         let stored = |id| Stored { id: Uuid::from_u128(id), json: id.to_string().into(), attachments: Box::default() };
         let mut log = None;
-        store.append(now, &a, &mut log, "alice", stored(1));
-        store.append(now, &a, &mut log, "alice", stored(2));
+        store.append(now, &a, &mut log, 1, stored(1));
+        store.append(now, &a, &mut log, 1, stored(2));
         store.expire(now + Duration::from_secs(11));
         // Another room has the slot now.
-        store.append(now + Duration::from_secs(11), &b, &mut None, "bob", stored(3));
-        store.append(now + Duration::from_secs(11), &a, &mut log, "alice", stored(4));
+        store.append(now + Duration::from_secs(11), &b, &mut None, 2, stored(3));
+        store.append(now + Duration::from_secs(11), &a, &mut log, 1, stored(4));
         assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".to_owned()], vec!["3".to_owned()]));
     }
 
@@ -329,7 +347,7 @@ mod tests {
     }
 
     /// Fills a store with `text`, as this user, in this room.
-    fn fill(store: &mut MemoryStore, now: Instant, room: &Room, user: &str, ids: std::ops::Range<u128>, len: usize) {
+    fn fill(store: &mut MemoryStore, now: Instant, room: &Room, user: u64, ids: std::ops::Range<u128>, len: usize) {
         for id in ids {
             let stored = Stored { id: Uuid::from_u128(id), json: "x".repeat(len).into(), attachments: Box::default() };
             store.append(now, room, &mut None, user, stored);
@@ -343,14 +361,14 @@ mod tests {
         let mut store = MemoryStore::new(Duration::from_secs(3600), 1_000_000, 1);
         store.max_bytes = 10_000_000;
         for n in 0..50 {
-            fill(&mut store, now, &lobby, &format!("user {n}"), n * 10..n * 10 + 10, 300);
-            fill(&mut store, now, &quiet, &format!("user {n}"), n * 10..n * 10 + 10, 300);
+            fill(&mut store, now, &lobby, n as u64, n * 10..n * 10 + 10, 300);
+            fill(&mut store, now, &quiet, n as u64, n * 10..n * 10 + 10, 300);
         }
         // Nine of them, forty times as much as there is room for.
         for n in 0..160 {
             for greedy in 0..9 {
                 let id = 1000 + n * 9 + greedy;
-                fill(&mut store, now, &lobby, &format!("greedy {greedy}"), id..id + 1, 262_144);
+                fill(&mut store, now, &lobby, 1000 + greedy as u64, id..id + 1, 262_144);
             }
         }
         let of_others = |room| store.between(room, None, None).filter(|stored| stored.json.len() == 300).count();
@@ -369,8 +387,8 @@ mod tests {
         let now = Instant::now();
         let room = Room::new("a");
         let mut store = MemoryStore::new(Duration::ZERO, 100, 1);
-        fill(&mut store, now, &room, "alice", 0..20, 100);
-        fill(&mut store, now, &room, "greedy", 20..500, 100);
+        fill(&mut store, now, &room, 1, 0..20, 100);
+        fill(&mut store, now, &room, 2, 20..500, 100);
         let left: Vec<u128> = store.between(&room, None, None).map(|stored| stored.id.as_u128()).collect();
         assert_eq!(left, (0..20).chain(420..500).collect::<Vec<_>>());
         assert_eq!((store.count, store.due.len()), (100, 0));
@@ -382,7 +400,7 @@ mod tests {
         let room = Room::new("a");
         let mut store = MemoryStore::new(Duration::ZERO, 1_000_000, 1);
         store.max_bytes = 100_000;
-        fill(&mut store, now, &room, "alice", 0..100, 100);
+        fill(&mut store, now, &room, 1, 0..100, 100);
         let alice: Arc<str> = "alice".into();
         for n in 0..300 {
             store.remember(now, &room, &alice, &n.to_string(), Receipt { id: Uuid::nil(), millis: 0 });

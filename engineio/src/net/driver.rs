@@ -97,7 +97,8 @@ impl<H: Handler + 'static> Driver<H> {
     fn run_commands(&mut self, cx: &mut Context<'_>) {
         let registry = Arc::clone(&self.registry);
         let Some(mailbox) = registry.mailbox(self.id) else { return };
-        if self.commands.is_empty() {
+        let takes = self.commands.is_empty();
+        if takes {
             mailbox.take(&mut self.taken, cx.waker());
             self.commands.extend(self.taken.drain(..));
         }
@@ -110,7 +111,8 @@ impl<H: Handler + 'static> Driver<H> {
             progress.add(cost);
             done += cost;
         }
-        if !self.commands.is_empty() {
+        // A mailbox that was not empty wakes nobody: what came while these were dealt with is looked for.
+        if !self.commands.is_empty() || !takes {
             // A plain wake would come before the runtime asks the operating system which sockets are readable; this one comes
             // after that.
             let _ = pin!(tokio::task::yield_now()).poll(cx);

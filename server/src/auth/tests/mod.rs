@@ -55,7 +55,13 @@ fn a_token_that_is_right_in_every_way() {
     let rooms = Some(Rooms { any: false, ids: vec!["a".to_owned(), "b".to_owned()] });
     assert_eq!(
         claims,
-        Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(Duration::from_secs(NOW + 60)), iat: None, rooms }
+        Claims {
+            sub: "alice".to_owned(),
+            name: "Alice".to_owned(),
+            exp: Some(Duration::from_secs(NOW + 60)),
+            iat: None,
+            rooms
+        }
     );
 }
 

@@ -141,10 +141,7 @@ impl Member {
     pub(super) fn has_newer_than(&self, claims: &Claims, leeway: Duration) -> bool {
         match (self.issued, claims.iat) {
             (Some(issued), Some(other)) => other < issued,
-            _ => {
-                claims.exp.map(|exp| exp.saturating_add(leeway)) < self.expires
-                    && claims.exp.is_some()
-            }
+            _ => claims.exp.map(|exp| exp.saturating_add(leeway)) < self.expires && claims.exp.is_some(),
         }
     }
 

@@ -45,9 +45,14 @@ pub struct Config {
     pub outbound_hard: usize,
     /// How long a closed connection may take to read what is queued for it and to close its side. Default 5 s.
     pub close_timeout: Duration,
-    /// How long a request head may take (408 if one has begun), and therefore how long a connection may be idle between
-    /// requests. Default 10 s.
+    /// How long a request head may take from its first byte (408 if it takes longer), and how long a new connection may
+    /// take to send its first byte. Default 10 s.
     pub head_timeout: Duration,
+    /// How long a connection may be idle between requests. It should be longer than the same time of a proxy in front of
+    /// the server: otherwise the proxy may send a request just when the connection is closed, and answers 502. When the
+    /// descriptors run short, idle connections are closed earlier, the one that has been idle for the longest time first.
+    /// Default 75 s. (Node's is 5 s.)
+    pub keep_alive: Duration,
     /// How long a request body may take. Default 30 s.
     pub body_timeout: Duration,
     /// Which origins may talk to this server; enforced on every request and upgrade. Default: every origin.
@@ -157,6 +162,7 @@ impl Config {
             ("ping_timeout", heartbeat && self.ping_timeout.is_zero()),
             ("upgrade_timeout", self.upgrade_timeout.is_zero()),
             ("head_timeout", self.head_timeout.is_zero()),
+            ("keep_alive", self.keep_alive.is_zero()),
             ("body_timeout", self.body_timeout.is_zero()),
             ("max_payload", self.max_payload == 0),
             ("outbound_hard", self.outbound_hard == 0),
@@ -171,6 +177,7 @@ impl Config {
             ("upgrade_timeout", self.upgrade_timeout),
             ("close_timeout", self.close_timeout),
             ("head_timeout", self.head_timeout),
+            ("keep_alive", self.keep_alive),
         ] {
             if time > LONGEST {
                 return Err(ConfigError::TooLong(name));
@@ -205,6 +212,7 @@ impl Default for Config {
             outbound_hard: 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             origins: Origins::Any,
             cors: None,

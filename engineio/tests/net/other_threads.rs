@@ -496,7 +496,7 @@ async fn many_senders_that_wait_all_get_in_and_each_in_its_order() {
     let mut next = [0; 6];
     for _ in 0..6 * EACH {
         let heard = tokio::time::timeout(Duration::from_secs(20), hears.recv()).await.expect("the next message");
-        let Some(Heard::Count(count)) = heard else { panic!("{heard:?}") };
+        let Some(Received::Count(count)) = heard else { panic!("{heard:?}") };
         assert_eq!(count % EACH, next[count / EACH]);
         next[count / EACH] += 1;
     }

@@ -3,7 +3,11 @@
 //! The acceptor is on the first shard. A connection for another shard is sent there as a command, and was never
 //! registered with this shard's reactor.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use mio::net::TcpListener;
@@ -21,6 +25,12 @@ use crate::Handler;
 
 /// How long to wait before the next attempt when the process or the machine has no descriptor left.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How many idle connections are closed when there is no descriptor left.
+const CLOSED_AT_ONCE: usize = 16;
+
+/// How long to wait until their shards have closed them.
+const SHORT_BACK_OFF: Duration = Duration::from_millis(2);
 
 /// A socket that this thread waits on. (It is mio's: its `accept` returns a non-blocking stream with one system call.)
 pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<AsyncFd<TcpListener>> {
@@ -51,6 +61,7 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                     remote,
                     early: Bytes::new(),
                     counted,
+                    http: registry.http.add(Instant::now()),
                     purpose: StreamPurpose::Serve,
                 };
                 if last == id {
@@ -65,7 +76,9 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                 if !std::mem::replace(&mut starved, true) {
                     tracing::error!(%error, "cannot accept; connections wait");
                 }
-                tokio::time::sleep(BACK_OFF).await;
+                let closed = registry.http.close_idle(CLOSED_AT_ONCE);
+                tracing::debug!(closed, "closed idle connections");
+                tokio::time::sleep(if closed > 0 { SHORT_BACK_OFF } else { BACK_OFF }).await;
             }
         }
     }

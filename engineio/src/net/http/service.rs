@@ -16,7 +16,7 @@ use super::{
             transport::{ActiveTransport, PollingTransport},
             turn::ShardRef,
         },
-        shards::{handle::Handle, session_request::SessionQuery},
+        shards::{handle::Handle, peer::Peer, session_request::SessionQuery},
         transport::{polling, session_shard::SessionShard, switching::SwitchProtocol},
     },
     hooks,
@@ -38,7 +38,7 @@ use crate::{
 pub(in crate::net) struct EngineHttp<H> {
     pub(super) shard: ShardRef<H>,
     pub(super) config: Rc<Config>,
-    remote: SocketAddr,
+    pub(super) peer: Peer,
     switch: Rc<RefCell<Option<SwitchProtocol>>>,
 }
 
@@ -47,7 +47,7 @@ impl<H> Clone for EngineHttp<H> {
         Self {
             shard: self.shard.clone(),
             config: Rc::clone(&self.config),
-            remote: self.remote,
+            peer: self.peer.clone(),
             switch: Rc::clone(&self.switch),
         }
     }
@@ -98,10 +98,10 @@ impl<H: Handler + 'static> EngineHttp<H> {
     pub(in crate::net) const fn new(
         shard: ShardRef<H>,
         config: Rc<Config>,
-        remote: SocketAddr,
+        peer: Peer,
         switch: Rc<RefCell<Option<SwitchProtocol>>>,
     ) -> Self {
-        Self { shard, config, remote, switch }
+        Self { shard, config, peer, switch }
     }
 
     /// `parts` is borrowed, because a future keeps its arguments in addition to what it makes of them.
@@ -116,7 +116,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
             return self.answer_other(parts).await;
         }
         let query = Query::parse(&parts.uri);
-        let asked = Asked { parts, query: &query, remote: self.remote };
+        let asked = Asked { parts, query: &query, remote: self.peer.remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
             Ok(Served::First(response)) => (response, Some(true)),
             Ok(Served::More(response)) => (response, Some(false)),
@@ -135,7 +135,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
     async fn answer_other(&self, parts: &Parts) -> Response<Bytes> {
         let (fallback, handle) =
             self.shard.turn(|shard| (shard.fallback.clone(), Handle::new(Arc::clone(&shard.io.registry))));
-        match fallback.answer(&OtherRequest { parts, remote: self.remote, handle: &handle }) {
+        match fallback.answer(&OtherRequest { parts, remote: self.peer.remote, handle: &handle }) {
             Outcome::Ready(response) => response,
             Outcome::Pending(response) => response.await,
         }

@@ -1,6 +1,6 @@
 //! The answers on connections with plain requests: the flush itself answers a waiting GET, in one write.
 
-use std::{task::Context, time::Instant};
+use std::task::Context;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use super::{
     super::{
         peer::{send_queue::PollBody, stream::PeerStream},
-        shards::session_request::SessionQuery,
+        shards::{peer::Peer, session_request::SessionQuery},
     },
     io::ShardIo,
-    plain_conn::{Doing, Sent},
+    plain_conn::{Doing, HeadWait, Sent},
     transport::Waiting,
 };
 use crate::{
@@ -26,10 +26,9 @@ use crate::{
 const SMALL: usize = 16 * 1024;
 
 impl ShardIo {
-    /// Keeps a connection. `unread` holds the bytes that were read already; its head has been due since `since`.
-    pub(in crate::net) fn add_plain(&mut self, stream: PeerStream, unread: Vec<u8>, since: Instant) -> Key {
-        let deadline = since + self.config.head_timeout;
-        self.plain.insert(stream, unread, deadline)
+    /// Keeps a connection. `unread` holds the bytes that were read already.
+    pub(in crate::net) fn add_plain(&mut self, stream: PeerStream, unread: Vec<u8>, waiting: HeadWait, peer: Peer) -> Key {
+        self.plain.insert((stream, peer), unread, waiting, &self.config)
     }
 
     /// A GET waits for packets, or is refused.

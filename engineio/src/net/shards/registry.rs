@@ -8,13 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::{command::Command, connections::Connections, mailbox::Mailbox};
+use super::{command::Command, connections::Connections, http_connections::HttpConnections, mailbox::Mailbox};
 
 /// What the shards of a server share.
 #[derive(Debug)]
 pub(in crate::net) struct Registry {
     pub(in crate::net) mailboxes: Box<[Mailbox]>,
     pub(in crate::net) connections: Connections,
+    pub(in crate::net) http: Arc<HttpConnections>,
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     closing: AtomicBool,
@@ -25,6 +26,7 @@ impl Registry {
         Self {
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             connections: Connections::new(shards),
+            http: Arc::new(HttpConnections::new()),
             sessions: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         }

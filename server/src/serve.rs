@@ -118,6 +118,7 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.max_payload = config.engine.max_payload;
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
+    engine.keep_alive = config.http.keep_alive;
     engine.max_sessions = config.limits.connections;
     engine.open_packet = OpenPacket::WithAnswer;
     if config.http.allow_origin.iter().any(|origin| origin == "*") {

@@ -99,6 +99,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("engine.ping_interval", config.engine.ping_interval),
         ("engine.ping_timeout", config.engine.ping_timeout),
         ("engine.upgrade_timeout", config.engine.upgrade_timeout),
+        ("http.keep_alive", config.http.keep_alive),
     ];
     // The handshake carries milliseconds: what is shorter would appear there as 0.
     if let Some((key, _)) = durations.into_iter().find(|(_, duration)| *duration < Duration::from_millis(1)) {

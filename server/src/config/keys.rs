@@ -88,6 +88,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.allow_origin", |c| &mut c.http.allow_origin),
     key("http.api_key", |c| &mut c.http.api_key),
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),
+    key("http.keep_alive", |c| &mut c.http.keep_alive),
     key("http.admin_listen", |c| &mut c.http.admin_listen),
     key("shutdown.timeout", |c| &mut c.shutdown.timeout),
     key("shutdown.drain", |c| &mut c.shutdown.drain),

@@ -175,7 +175,7 @@ pub(crate) struct Engine {
 }
 
 /// `http.`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Http {
     /// Origins allowed beside the server's own; `*`: any.
     pub(crate) allow_origin: Vec<String>,
@@ -183,6 +183,8 @@ pub(crate) struct Http {
     pub(crate) api_key: Option<Secret>,
     /// Proxies whose forwarding headers are believed.
     pub(crate) trusted_proxies: Vec<String>,
+    /// Time a connection may be idle between two requests. Never zero.
+    pub(crate) keep_alive: Duration,
     /// Address of its own for metrics and the API.
     pub(crate) admin_listen: Option<SocketAddr>,
 }
@@ -284,6 +286,19 @@ impl Default for Config {
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             development: true,
             warnings: Vec::new(),
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            allow_origin: Vec::new(),
+            api_key: None,
+            trusted_proxies: Vec::new(),
+            // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.
+            keep_alive: Duration::from_secs(75),
+            admin_listen: None,
         }
     }
 }

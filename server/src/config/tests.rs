@@ -46,7 +46,7 @@ fn the_keys_are_those_of_the_documentation() {
         presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_previous_secret auth.jwt_public_key \
         auth.jwks auth.algorithms auth.issuer auth.audience auth.leeway auth.require_exp store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.api_key http.trusted_proxies http.admin_listen shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.api_key http.trusted_proxies http.keep_alive http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -75,7 +75,7 @@ fn the_defaults_are_those_of_the_documentation() {
         algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] trusted_proxies = [] timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] trusted_proxies = [] keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -123,6 +123,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.upgrade_timeout", "3s"),
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
+    ("http.keep_alive", "90s"),
     ("shutdown.timeout", "4s"),
     ("shutdown.drain", "2500ms"),
     ("log.format", "json"),
@@ -286,6 +287,7 @@ fn values_that_do_not_fit() {
         ("engine.ping_timeout", &["0s"]),
         ("engine.upgrade_timeout", &["0s", "999us"]),
         ("engine.max_payload", &["0"]),
+        ("http.keep_alive", &["0s", "75"]),
         ("engine.allow_eio3", &["1"]),
         (
             "http.allow_origin",

@@ -1,3 +1,4 @@
+#![expect(dead_code, reason = "no test program uses everything")]
 //! The real binary on a free port, and clients of it that speak the wire protocol themselves.
 
 use std::io::{BufRead as _, BufReader};
@@ -47,7 +48,18 @@ impl Server {
 
     /// Starts a server with these keys on an address.
     pub(crate) fn start_at(address: &str, keys: &[&str]) -> Self {
-        let mut command = binary();
+        Self::spawn(binary(), address, keys)
+    }
+
+    /// Starts a server that may have this many descriptors.
+    pub(crate) fn start_with_descriptors(count: u32, keys: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string(), env!("CARGO_BIN_EXE_chat-server")]);
+        command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
+        Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
+    fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
         command.args(["--listen", address, "--jwt-secret", SECRET, "--log-level", "off"]);
         command.args(keys.iter().flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();

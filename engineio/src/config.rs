@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     Message, SharedFrame,
-    http::{Cookie, Cors, HttpCompression, Origins, cookie::InvalidCookie},
+    http::{Cookie, Cors, Hosts, HttpCompression, Origins, TrustedProxies, cookie::InvalidCookie},
     packet::Outbound,
     session::{Intervals, Transport},
     ws::deflate::PerMessageDeflate,
@@ -57,6 +57,17 @@ pub struct Config {
     pub body_timeout: Duration,
     /// Which origins may talk to this server; enforced on every request and upgrade. Default: every origin.
     pub origins: Origins,
+    /// For which hosts requests on the engine's path are answered. Default: every host.
+    pub hosts: Hosts,
+    /// The proxies whose word counts about the client's address ([`Handshake::client`](crate::Handshake::client)) and the
+    /// host that it asked for. Default: none.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether connections from trusted proxies begin with a header of the PROXY protocol ([`crate::proxy_protocol`]). One
+    /// without a header is closed. Default false.
+    pub proxy_protocol: bool,
+    /// What the log calls the setting that allows a refused origin, and the one that allows a refused host. For
+    /// applications with settings of their own. Default `Config::origins` and `Config::hosts`.
+    pub setting_names: SettingNames,
     /// The CORS headers, which tell browsers whose pages may read the answers; with them, preflights are answered too.
     /// Default `None`.
     pub cors: Option<Cors>,
@@ -82,6 +93,21 @@ pub struct Config {
     /// a protocol of their own, and for test suites that know only WebSocket. Messages must be made with
     /// [`SharedFrame::websocket_message`]. Excludes `allow_eio3`, and polling among `transports`. Default false.
     pub plain_websockets: bool,
+}
+
+/// What the log calls some settings ([`Config::setting_names`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingNames {
+    /// [`Config::origins`].
+    pub origins: &'static str,
+    /// [`Config::hosts`].
+    pub hosts: &'static str,
+}
+
+impl Default for SettingNames {
+    fn default() -> Self {
+        Self { origins: "Config::origins", hosts: "Config::hosts" }
+    }
 }
 
 /// When the OPEN packet of a session that begins on WebSocket is sent, relative to the answer 101.
@@ -215,6 +241,10 @@ impl Default for Config {
             keep_alive: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             origins: Origins::Any,
+            hosts: Hosts::Any,
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            setting_names: SettingNames::default(),
             cors: None,
             cookie: None,
             initial_packet: None,

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
-    OpenPacket,
-    http::{Cors, CorsOrigins, Origins},
+    OpenPacket, SettingNames,
+    http::{Cors, CorsOrigins, Hosts, Origins},
     net::{Running, Server},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -118,6 +118,14 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.max_payload = config.engine.max_payload;
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
+    engine.hosts = match config.http.hosts.as_slice() {
+        [] if config.development => Hosts::Listed { hosts: Vec::new(), loopback: true },
+        [] => Hosts::Any,
+        hosts => Hosts::Listed { hosts: hosts.to_vec(), loopback: config.development },
+    };
+    engine.setting_names = SettingNames { origins: "http.allow_origin", hosts: "http.hosts" };
+    engine.trusted_proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
+    engine.proxy_protocol = config.http.proxy_protocol;
     engine.keep_alive = config.http.keep_alive;
     engine.max_sessions = config.limits.connections;
     engine.open_packet = OpenPacket::WithAnswer;

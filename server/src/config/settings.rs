@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
+use super::proxies::Proxy;
 use super::secret::Secret;
 
 /// The effective configuration. [`Config::default`] holds the documented defaults.
@@ -179,10 +180,14 @@ pub(crate) struct Engine {
 pub(crate) struct Http {
     /// Origins allowed beside the server's own; `*`: any.
     pub(crate) allow_origin: Vec<String>,
+    /// Hosts that requests may name, without ports; empty: any, but in development mode loopback names only.
+    pub(crate) hosts: Vec<String>,
     /// Key of the HTTP API.
     pub(crate) api_key: Option<Secret>,
-    /// Proxies whose forwarding headers are believed.
-    pub(crate) trusted_proxies: Vec<String>,
+    /// Proxies whose forwarding headers are believed, and which have no limits of their own.
+    pub(crate) trusted_proxies: Vec<Proxy>,
+    /// Whether trusted proxies put a header of the PROXY protocol in front of each connection.
+    pub(crate) proxy_protocol: bool,
     /// Time a connection may be idle between two requests. Never zero.
     pub(crate) keep_alive: Duration,
     /// Address of its own for metrics and the API.
@@ -294,8 +299,10 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             allow_origin: Vec::new(),
+            hosts: Vec::new(),
             api_key: None,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: vec![Proxy::Loopback],
+            proxy_protocol: false,
             // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.
             keep_alive: Duration::from_secs(75),
             admin_listen: None,

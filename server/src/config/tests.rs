@@ -46,7 +46,7 @@ fn the_keys_are_those_of_the_documentation() {
         presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_previous_secret auth.jwt_public_key \
         auth.jwks auth.algorithms auth.issuer auth.audience auth.leeway auth.require_exp store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.api_key http.trusted_proxies http.keep_alive http.admin_listen shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.hosts http.api_key http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -75,7 +75,7 @@ fn the_defaults_are_those_of_the_documentation() {
         algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] trusted_proxies = [] keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -123,6 +123,9 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.upgrade_timeout", "3s"),
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
+    ("http.hosts", "chat.example,[::1]"),
+    ("http.trusted_proxies", "loopback, 10.0.0.0/8, 2001:db8::1"),
+    ("http.proxy_protocol", "true"),
     ("http.keep_alive", "90s"),
     ("shutdown.timeout", "4s"),
     ("shutdown.drain", "2500ms"),
@@ -288,6 +291,8 @@ fn values_that_do_not_fit() {
         ("engine.upgrade_timeout", &["0s", "999us"]),
         ("engine.max_payload", &["0"]),
         ("http.keep_alive", &["0s", "75"]),
+        ("http.hosts", &["chat.example:3000", "http://a", "a b", "[", "::1", "[1]", "[\"\"]"]),
+        ("http.trusted_proxies", &["localhost", "10.0.0.0/33", "[1]", "10.0.0.1,x"]),
         ("engine.allow_eio3", &["1"]),
         (
             "http.allow_origin",
@@ -326,19 +331,13 @@ fn what_this_version_lacks_is_refused_by_name() {
         ("store.durability", "os"),
         ("engine.allow_eio3", "true"),
         ("http.api_key", "hunter2"),
-        ("http.trusted_proxies", "127.0.0.1"),
         ("http.admin_listen", "127.0.0.1:9000"),
     ] {
         let error = error_of(load_set(&[(key, text)]));
         assert!(error.starts_with(&format!("{key} (--set): not available in this version yet; ")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
-    let asking_for_nothing = [
-        ("store.kind", "memory"),
-        ("store.durability", "none"),
-        ("engine.allow_eio3", "false"),
-        ("http.trusted_proxies", "[]"),
-    ];
+    let asking_for_nothing = [("store.kind", "memory"), ("store.durability", "none"), ("engine.allow_eio3", "false")];
     assert!(load_set(&asking_for_nothing).is_ok());
 }
 

@@ -5,7 +5,10 @@ mod page;
 mod response;
 
 use bytes::Bytes;
-use engineio::{hooks::Outcome, net::{Handle, OtherRequest}};
+use engineio::{
+    hooks::Outcome,
+    net::{Handle, OtherRequest},
+};
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(crate) use health::Readiness;

@@ -12,6 +12,9 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const SECRET: &str = "a secret of thirty-two bytes, at least";
 
+/// Instead of a key: no secret is set.
+pub(crate) const DEVELOPMENT: &str = "development mode";
+
 /// The longest that anything in these tests may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -59,9 +62,23 @@ impl Server {
         Self::spawn(command, "127.0.0.1:0", keys)
     }
 
+    /// Starts a server whose standard error is read by the test.
+    pub(crate) fn start_logging(keys: &[&str]) -> Self {
+        let mut command = binary();
+        command.stderr(Stdio::piped());
+        Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
     fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
-        command.args(["--listen", address, "--jwt-secret", SECRET, "--log-level", "off"]);
-        command.args(keys.iter().flat_map(|key| ["--set", key]));
+        if !keys.iter().any(|key| key.starts_with("log.level")) {
+            command.args(["--log-level", "off"]);
+        }
+        command.args(["--listen", address]);
+        // Without a secret it is in development mode.
+        if !keys.contains(&DEVELOPMENT) {
+            command.args(["--jwt-secret", SECRET]);
+        }
+        command.args(keys.iter().filter(|key| **key != DEVELOPMENT).flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 
 use super::{
     super::{
@@ -28,7 +28,7 @@ use super::{
     },
     first_request::{self, Answer, First},
 };
-use crate::{Handler, slab::Key};
+use crate::{Handler, proxy_protocol, slab::Key};
 
 /// The task of one TCP connection. The state before a WebSocket is on the heap and is freed when the WebSocket begins,
 /// so an idle connection has only its read loop.
@@ -101,6 +101,11 @@ async fn begin<H: Handler + 'static>(
     peer: Peer,
     early: Bytes,
 ) -> Option<ReadLoop<H>> {
+    let (mut peer, mut early) = (peer, early);
+    if early.is_empty() && expects_proxy_header(&shard, &peer) {
+        // Rare and long futures are boxed, so that they cost the other connections no memory.
+        early = Box::pin(read_proxy_header(&shard, &mut stream, &mut peer)).await?;
+    }
     shard.uncongested().await;
     let first = if early.is_empty() {
         let mut waiting = WaitingForFirst(&shard, None);
@@ -109,7 +114,6 @@ async fn begin<H: Handler + 'static>(
     } else {
         shard.turn(|shard| first_request::look(shard, &early, &peer))
     };
-    // Rare and long futures are boxed, so that they cost the other connections no memory.
     match first {
         First::Elsewhere(target, early) => {
             shard.pass_stream(stream, early, &peer, target, StreamPurpose::Serve);
@@ -131,6 +135,39 @@ async fn begin<H: Handler + 'static>(
             }
         }
     }
+}
+
+fn expects_proxy_header<H: Handler>(shard: &ShardRef<H>, peer: &Peer) -> bool {
+    shard.turn(|shard| {
+        let config = &shard.io.config;
+        config.proxy_protocol && config.trusted_proxies.trusts(peer.remote.ip())
+    })
+}
+
+/// Reads the header of the PROXY protocol, and notes the client that it names. Returns the bytes behind it. `None`: there
+/// is no header within `head_timeout`, and the connection is to be closed.
+async fn read_proxy_header<H: Handler>(shard: &ShardRef<H>, stream: &mut PeerStream, peer: &mut Peer) -> Option<Bytes> {
+    let timeout = shard.turn(|shard| shard.io.config.head_timeout);
+    let mut bytes = Vec::new();
+    let reading = async {
+        loop {
+            match proxy_protocol::read(&bytes) {
+                Ok(Some(header)) => return Some(header),
+                Ok(None) => {}
+                Err(error) => {
+                    // It says more than a refusal would: what the proxy sends is not what the operator has configured.
+                    tracing::warn!(proxy = %peer.remote.ip(), %error);
+                    return None;
+                }
+            }
+            let mut buffer = [0; 512];
+            let count = stream.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
+            bytes.extend_from_slice(buffer.get(..count)?);
+        }
+    };
+    let header = tokio::time::timeout(timeout, reading).await.ok()??;
+    peer.remote = header.client.unwrap_or(peer.remote);
+    Some(Bytes::from(bytes).slice(header.len..))
 }
 
 /// The first bytes and what they are; `None` when the peer disconnected or sent nothing for `head_timeout`.

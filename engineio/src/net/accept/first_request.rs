@@ -113,11 +113,14 @@ fn answer<H: Handler>(
 ) -> Option<Answer> {
     let config = Rc::clone(&shard.io.config);
     check_head(uri, &headers, Version::HTTP_11).ok()?;
-    let route = route_query(query, &Method::GET, &headers, &config).ok()?;
+    let judged = config.trusted_proxies.judged_headers(peer.remote.ip(), &headers, &config);
+    let route = route_query(query, &Method::GET, &judged, &config).ok()?;
     let accept = check_websocket(&Method::GET, &headers, Version::HTTP_11, false).ok()?;
     let (mut response, switch) = match route {
         Route::Open(Transport::WebSocket) => {
-            let handshake = Handshake { transport: Transport::WebSocket, uri, headers: &headers, remote: peer.remote };
+            let client = config.trusted_proxies.client(peer.remote.ip(), &headers);
+            let (transport, remote) = (Transport::WebSocket, peer.remote);
+            let handshake = Handshake { transport, uri, headers: &headers, remote, client };
             let mut admitting = Admitting::default();
             // Without hooks nothing is awaited: one call answers all questions.
             let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));
@@ -140,7 +143,8 @@ fn answer<H: Handler>(
         }
         _ => return None,
     };
-    answer::finish(&mut response, &headers, &config);
+    answer::finish(&mut response, &judged, &config);
+    drop(judged);
     let mut response = encode(&response, shard.io.date.now());
     let switch = match switch {
         Ok((mut admitted, wire)) => {

@@ -262,6 +262,7 @@ enum Begun {
 /// Handles the request at the front of `bytes`.
 fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     let config = Rc::clone(&shard.io.config);
+    let Some(remote) = shard.io.plain.conns.get(key).map(|conn| conn.peer.remote) else { return Begun::Unusual };
     let request = match plain::read(bytes, &config) {
         Head::Plain(request) => request,
         Head::Partial => return Begun::Partial,
@@ -270,7 +271,7 @@ fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     let query = Query::of(request.query);
     let head_len = request.head.len();
     let body = bytes.get(head_len..).and_then(|rest| rest.get(..request.body_len));
-    let relevant = request.relevant_headers(&config);
+    let relevant = request.relevant_headers(&config, remote.ip());
     if let Ok(Route::Session(sid, action)) = route_query(&query, &request.method, &relevant, &config)
         && sid.shard() == shard.io.id
         // The answer to a JSONP request is a script.

@@ -27,7 +27,13 @@ const SMALL: usize = 16 * 1024;
 
 impl ShardIo {
     /// Keeps a connection. `unread` holds the bytes that were read already.
-    pub(in crate::net) fn add_plain(&mut self, stream: PeerStream, unread: Vec<u8>, waiting: HeadWait, peer: Peer) -> Key {
+    pub(in crate::net) fn add_plain(
+        &mut self,
+        stream: PeerStream,
+        unread: Vec<u8>,
+        waiting: HeadWait,
+        peer: Peer,
+    ) -> Key {
         self.plain.insert((stream, peer), unread, waiting, &self.config)
     }
 

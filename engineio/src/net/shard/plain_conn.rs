@@ -48,7 +48,7 @@ pub(in crate::net) struct PlainConn {
     deadline: Option<Instant>,
     /// The deadline is that of a connection that is kept open although no head has begun.
     kept: bool,
-    peer: Peer,
+    pub(in crate::net) peer: Peer,
     /// The earliest entry of this connection among the deadlines.
     armed: Option<Instant>,
     /// The current or last answer is the final one.

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use super::{command::Command, connections::Connections, http_connections::HttpConnections, mailbox::Mailbox};
+use crate::http::refusal_log::RefusalLog;
 
 /// What the shards of a server share.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub(in crate::net) struct Registry {
     pub(in crate::net) mailboxes: Box<[Mailbox]>,
     pub(in crate::net) connections: Connections,
     pub(in crate::net) http: Arc<HttpConnections>,
+    pub(in crate::net) refusals: Mutex<RefusalLog>,
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     closing: AtomicBool,
@@ -27,6 +29,7 @@ impl Registry {
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             connections: Connections::new(shards),
             http: Arc::new(HttpConnections::new()),
+            refusals: Mutex::default(),
             sessions: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         }

@@ -73,7 +73,9 @@ fn open<H: Handler>(
     peer: &Peer,
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
-        let handshake = Handshake { transport: Transport::WebSocket, uri, headers, remote: peer.remote };
+        let (transport, remote) = (Transport::WebSocket, peer.remote);
+        let client = shard.io.config.trusted_proxies.client(remote.ip(), headers);
+        let handshake = Handshake { transport, uri, headers, remote, client };
         // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {
             return None;

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
-import { epoch, sign, unsigned } from './harness/token.mjs';
+import { epoch, sign, signText, unsigned } from './harness/token.mjs';
 import { TRANSPORTS } from './harness/transports.mjs';
 
 const good = () => ({ sub: 'mallory', exp: epoch(600) });
@@ -23,7 +23,25 @@ const REFUSED = [
   ['an expired token', () => sign({ ...good(), exp: epoch(-3600) }), 'token_expired'],
   ['a token for later', () => sign({ ...good(), nbf: epoch(3600), exp: epoch(7200) }), 'token_not_yet_valid'],
   ['no expiry', () => sign({ sub: 'mallory' }), 'claims_invalid'],
+  ['an end that is no number', () => sign({ ...good(), exp: `${epoch(600)}` }), 'claims_invalid'],
   ['no user', () => sign({ exp: epoch(600) }), 'claims_invalid'],
+  ['an expired token whose end has a fraction', () => sign({ ...good(), exp: epoch(-3600) + 0.5 }), 'token_expired'],
+  ['an expired token whose end has an exponent', () => signText(`{"sub":"mallory","exp":1.7e9}`), 'token_expired'],
+  ['a token for later, with a fraction', () => sign({ ...good(), nbf: epoch(3600) + 0.5 }), 'token_not_yet_valid'],
+  ['a token above auth.max_token_bytes', () => sign({ ...good(), roles: 'x'.repeat(65_536) }), 'token_invalid'],
+];
+
+/** Claims as other people's issuers write them, as JSON without `sub`, and the user's id and name where they say so. */
+const WELCOME = [
+  ['an end with a fraction', () => `"exp":${epoch(600)}.5`],
+  ['an end with a point', () => `"exp":${epoch(600)}.0`],
+  ['an end with an exponent', () => '"exp":4.1e9'],
+  ['an end beyond any calendar', () => '"exp":1e400'],
+  ['a beginning before 1970', () => `"exp":${epoch(600)},"nbf":-1.5`],
+  ['issued by a clock that is ahead', () => `"exp":${epoch(600)},"iat":${epoch(3600)}`],
+  ['claims that are null', () => `"exp":${epoch(600)},"name":null,"username":null,"rooms":null,"nbf":null,"iat":null,"iss":null,"aud":null`],
+  ['many roles', () => `"exp":${epoch(600)},"roles":["${'organisation/role,'.repeat(600)}"]`],
+  ['almost auth.max_token_bytes', () => `"exp":${epoch(600)},"roles":"${'x'.repeat(48_000)}"`],
 ];
 
 withServer('connect', {}, (server) => {
@@ -48,7 +66,28 @@ withServer('connect', {}, (server) => {
     });
   }
 
-  for (const token of [5, {}, [], true, '']) {
+  for (const [what, claims] of WELCOME) {
+    overEachTransport(`welcome: ${what}`, async (t, transport) => {
+      const sub = fresh('alice');
+      const peer = await Peer.open(t, server.url, signText(`{"sub":"${sub}",${claims()}}`), { transport });
+      await peer.connected();
+      await peer.ok('message', { message: 'hello' });
+      assert.equal((await peer.next('message', ({ userId }) => userId === sub)).username, sub);
+    });
+  }
+
+  test('a user\'s id that is a whole number is its digits', { timeout: 20_000 }, async (t) => {
+    for (const [sub, user] of [['42', '42'], ['42.0', '42'], ['4.2e1', '42'], ['9007199254740993', '9007199254740993']]) {
+      const peer = await Peer.open(t, server.url, signText(`{"sub":${sub},"exp":${epoch(600)}}`));
+      await peer.connected();
+      await peer.ok('message', { message: sub });
+      const { userId, username } = await peer.next('message', ({ message }) => message === sub);
+      assert.deepEqual([userId, username], [user, user]);
+      peer.chat.disconnect();
+    }
+  });
+
+  for (const token of [5, {}, [], true, '', null]) {
     test(`refused: the token ${JSON.stringify(token)}`, { timeout: 10_000 }, async (t) => {
       const peer = await Peer.open(t, server.url, token);
       const error = await peer.next('connect_error');

@@ -28,12 +28,14 @@ const REFUSED = {
     message({ message: { text: 'x' } }),
     message({ message: 'bell \u0007' }),
     message({ message: 'nul \u0000' }),
-    message({ message: 'carriage return \r\n' }),
+    message({ message: 'carriage return \r alone' }),
+    message({ message: 'carriage return at the end \r' }),
+    message({ message: 'carriage return twice \r\r\n' }),
     message({ message: 'escape \u001b[31m' }),
     message({ message: 'delete \u007f' }),
     message({ message: 'next line \u0085' }),
     message({ message: 'lone surrogate \ud800' }),
-    message({ message: 'x', context: null }),
+    message({ message: 'x', context: [] }),
     message({ message: 'x', context: 'room' }),
     message({ message: 'x', context: ['room'] }),
     message({ message: 'x', context: 5 }),
@@ -49,7 +51,12 @@ const REFUSED = {
     ['leave'],
     ['leave', 'room'],
     ['history', 'room'],
+    ['history', 5],
+    ['history', { limit: 1.5 }],
+    ['history', { limit: -1 }],
+    ['history', { before: 'no id' }],
     ['presence', 'room'],
+    ['presence', ['room']],
     ['refresh'],
     ['refresh', {}],
   ],
@@ -58,6 +65,13 @@ const REFUSED = {
     message({ message: ' ' }),
     message({ message: ' \n\t \n' }),
     message({ message: '\u2003\u00a0\u3000' }),
+    message({ message: '\r\n' }),
+    message({ message: '\u200b\u200d\u2060\ufeff' }),
+    message({ message: '\u2800' }),
+    message({ message: '\u3164\u115f\u1160\uffa0' }),
+    message({ message: '\ufe0f\u{e0100}' }),
+    message({ message: '\u{e0041}\u{e007f}' }),
+    message({ message: '\u00ad\u034f\u061c\u17b4\u180e\u202e' }),
   ],
   message_too_long: [message({ message: 'x'.repeat(4_097) }), message({ message: '🙂'.repeat(4_097) })],
   context_too_large: [message({ message: 'x', context: { pad: 'x'.repeat(4_096) } })],
@@ -68,11 +82,11 @@ const REFUSED = {
     inRoom('tab\t'),
     inRoom('nul\u0000'),
     inRoom(5),
-    inRoom(null),
     inRoom(true),
     inRoom(['room']),
     inRoom({ id: 'room' }),
     ['join', { roomId: '' }],
+    ['join', { roomId: null }],
     ['join', { roomId: 5 }],
     ['join', { roomId: 'x'.repeat(129) }],
     ['join', { roomId: 'line\nbreak' }],
@@ -87,6 +101,27 @@ const REFUSED = {
   ],
   unknown_event: [['nope'], ['nope', { a: 1 }], ['userTyping', {}], ['userStatus', {}], ['error', { message: 'x' }], [''], ['__proto__'], ['toString']],
 };
+
+/** What serialisers write where an object has nothing: no fault, and certainly no strike. */
+const TAKEN = [
+  message({ message: 'x', context: null }),
+  inRoom(null),
+  message({ message: 'x', context: { roomId: null, replyTo: null, clientId: null } }),
+  message({ message: 'x', context: { replyTo: null } }),
+  message({ message: 'x', context: { clientId: '' } }),
+  ['typing', true, null],
+  ['typing', false, { roomId: null }],
+  ['join', { roomId: 'lobby', history: null }],
+  ['history'],
+  ['history', null],
+  ['history', []],
+  ['history', { roomId: null, before: null, after: null, limit: null }],
+  ['history', { before: '', after: '' }],
+  ['presence'],
+  ['presence', null],
+  ['presence', []],
+  ['presence', { roomId: null }],
+];
 
 const shown = (args) => {
   const text = JSON.stringify(args);
@@ -121,6 +156,38 @@ withServer('errors', FREE, (server) => {
       assert.deepEqual(alice.seen('disconnect'), []);
     });
   }
+
+  overEachTransport('null, where a member is optional, is the same as absent', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    for (const args of TAKEN) {
+      await alice.ok(...args);
+      alice.socket.emit(...args);
+    }
+    await fence(alice, [alice]);
+    assert.deepEqual(alice.seen('error'), []);
+    const messages = alice.seen('message', ({ message: text }) => text === 'x');
+    assert.equal(messages.length, 10);
+    assert.ok(messages.slice(0, 2).every((sent) => !('context' in sent)), 'no context is delivered where it was null');
+    assert.deepEqual(messages[2].context, { roomId: null }, 'the rest is delivered as it was sent');
+    // No id of a message, so none of them is another's repetition.
+    assert.equal(new Set(messages.map(({ id }) => id)).size, 10);
+  });
+
+  test('a whole number is one however it is written', { timeout: 20_000 }, async (t) => {
+    const raw = await RawWebSocket.open(t, server);
+    await raw.connect(await server.token(fresh('alice')));
+    const roomId = fresh('room');
+    for (let n = 0; n < 4; n += 1) {
+      raw.send(`420["message",{"message":"x","context":{"roomId":"${roomId}"}}]`);
+      await raw.packet('430');
+    }
+    for (const [written, count] of [['2', 2], ['2.0', 2], ['2e0', 2], ['0.3E1', 3], ['0', 0], ['-0.0', 0], ['1e300', 4], ['9223372036854775807', 4]]) {
+      raw.send(`421["history",{"roomId":"${roomId}","limit":${written}}]`);
+      assert.equal(JSON.parse((await raw.packet('431')).slice(3))[0].messages?.length, count, written);
+      raw.send(`422["join",{"roomId":"${roomId}","history":${written}}]`);
+      assert.equal(JSON.parse((await raw.packet('432')).slice(3))[0].messages?.length, count, written);
+    }
+  });
 
   test('the largest room id is 128 bytes', { timeout: 20_000 }, async (t) => {
     const alice = await Peer.connect(t, server, fresh('alice'));

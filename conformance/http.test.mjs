@@ -109,6 +109,55 @@ withServer('allowed origins', { settings: { 'http.allow_origin': 'https://app.ex
   });
 });
 
+for (const credentials of [true, false]) {
+  const settings = { 'http.allow_origin': 'https://app.example,null,file://', 'http.cors_credentials': credentials };
+  withServer(`http.cors_credentials = ${credentials}`, { settings }, (server) => {
+    const told = credentials ? 'true' : undefined;
+
+    for (const origin of ['https://app.example', 'null', 'file://']) {
+      test(`${origin}: polling, WebSocket, preflight and refusals name it`, { timeout: 10_000 }, async (t) => {
+        const headers = { origin };
+        const asking = { ...headers, 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-mine' };
+        const session = await PollingSession.open(server, { headers });
+        for (const response of [
+          session.response,
+          await http(server, session.path, { method: 'POST', body: `40${JSON.stringify({ token: await server.token(fresh('alice')) })}`, headers }),
+          await http(server, HANDSHAKE, { method: 'OPTIONS', headers: asking }),
+          await http(server, `${HANDSHAKE}&sid=unknown`, { headers }),
+        ]) {
+          assert.equal(response.headers['access-control-allow-origin'], origin);
+          assert.equal(response.headers['access-control-allow-credentials'], told);
+          assert.match(response.headers.vary ?? '', /\borigin\b/i);
+        }
+        const raw = await RawWebSocket.open(t, server, { headers });
+        await raw.connect(await server.token(fresh('bob')));
+      });
+    }
+
+    test('its own origin too', { timeout: 10_000 }, async () => {
+      const { response } = await PollingSession.open(server, { headers: { origin: server.url } });
+      assert.equal(response.headers['access-control-allow-origin'], server.url);
+      assert.equal(response.headers['access-control-allow-credentials'], told);
+    });
+
+    test('an origin that is not allowed is told nothing', { timeout: 10_000 }, async () => {
+      const headers = { origin: 'https://evil.example', 'access-control-request-method': 'POST' };
+      for (const method of ['GET', 'OPTIONS']) {
+        const response = await http(server, HANDSHAKE, { method, headers });
+        assert.equal(response.status, 403);
+        assert.equal(response.headers['access-control-allow-origin'], undefined);
+        assert.equal(response.headers['access-control-allow-credentials'], undefined);
+      }
+    });
+  });
+}
+
+test('"*" with http.cors_credentials is refused at the start', { timeout: 20_000 }, async (t) => {
+  const server = new Server({ settings: { 'http.allow_origin': '*', 'http.cors_credentials': true } });
+  t.after(() => server.remove());
+  await assert.rejects(server.launch(), /http\.cors_credentials .*list the origins/s);
+});
+
 test('"*" allows every origin', { timeout: 20_000 }, async (t) => {
   const server = await Server.start(t, { settings: { 'http.allow_origin': '*' } });
   const response = await http(server, HANDSHAKE, { headers: { origin: 'https://any.example' } });

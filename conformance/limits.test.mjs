@@ -72,6 +72,19 @@ withServer('rates', { settings: { 'limits.message_rate': 1, 'limits.message_burs
 });
 
 withServer('strikes', { settings: { 'limits.strikes': 3 } }, (server) => {
+  overEachTransport('what serialisers write for nothing is no strike', async (t, transport) => {
+    const alice = await Peer.connect(t, server, fresh('alice'), { transport });
+    for (let n = 0; n < 10; n += 1) {
+      alice.socket.emit('message', { message: 'x', context: { replyTo: null } });
+      alice.socket.emit('presence', null);
+      // An empty object, as PHP writes it: refused, but no strike.
+      alice.socket.emit('message', { message: 'x', context: [] });
+      assert.equal((await alice.next('error')).code, 'invalid_payload');
+    }
+    await alice.ok('presence', {});
+    assert.deepEqual(alice.seen('disconnect'), []);
+  });
+
   for (const [what, args] of [
     ['invalid_payload', ['message', {}]],
     ['unknown_event', ['nope']],

@@ -131,6 +131,16 @@ withServer('message', FREE, (server) => {
     });
   }
 
+  overEachTransport('line breaks arrive as they were typed', async (t, transport) => {
+    const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
+    for (const text of ['a\r\nb', 'a\nb', '\r\n\r\nlast\r\n', 'tab\tand \u200b joiner']) {
+      const { id } = await alice.ok('message', { message: text });
+      assert.equal((await bob.next('message', (data) => data.id === id)).message, text);
+      const { messages } = await bob.ok('history', { limit: 1 });
+      assert.equal(messages[0].message, text);
+    }
+  });
+
   overEachTransport('4,096 characters of four bytes each are a message, 4,097 are not', async (t, transport) => {
     const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
     const largest = '🦀'.repeat(4_096);

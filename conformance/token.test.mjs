@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
-import { epoch, sign } from './harness/token.mjs';
+import { epoch, sign, signText } from './harness/token.mjs';
 
 withServer('token', { settings: { 'auth.leeway': '0s' } }, (server) => {
   overEachTransport('expires while connected: error token_expired, then disconnect', async (t, transport) => {
@@ -29,6 +29,18 @@ withServer('token', { settings: { 'auth.leeway': '0s' } }, (server) => {
     await fence(refreshed, [refreshed]);
     assert.deepEqual(refreshed.seen('disconnect'), []);
     assert.deepEqual(refreshed.seen('error'), []);
+  });
+
+  test('a refresh says the end as the token has it', { timeout: 20_000 }, async (t) => {
+    const user = fresh('alice');
+    const alice = await Peer.connect(t, server, user);
+    const exp = epoch(600);
+    for (const [written, expected] of [[`${exp}`, exp], [`${exp}.5`, exp + 0.5], [`${exp}.0`, exp]]) {
+      const answer = await alice.ok('refresh', { token: signText(`{"sub":"${user}","exp":${written}}`) });
+      assert.equal(answer.exp, expected);
+    }
+    const error = await alice.refused('refresh', { token: signText(`{"sub":"${user}","exp":1.7e9}`) });
+    assert.equal(error.code, 'token_expired');
   });
 
   overEachTransport('a refresh with a bad, expired or foreign token fails, and the connection keeps its token', async (t, transport) => {

@@ -81,6 +81,35 @@ withServer('typing', { settings: FREE }, (server) => {
   });
 });
 
+withServer('held key', {}, (server) => {
+  overEachTransport('a key held for a second: one beginning, one end, no error', async (t, transport) => {
+    const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
+    for (let n = 0; n < 40; n += 1) {
+      alice.chat.setTyping(true);
+    }
+    alice.chat.setTyping(false);
+    await fence(alice, [alice, bob]);
+    assert.deepEqual(bob.seen('userTyping', of(alice)).map(({ isTyping }) => isTyping), [true, false]);
+    assert.deepEqual(alice.seen('error'), []);
+  });
+
+  overEachTransport('beginnings over the rate: one error a second, and the end is never refused', async (t, transport) => {
+    const [alice, bob] = [await Peer.connect(t, server, fresh('alice'), { transport }), await Peer.connect(t, server, fresh('bob'), { transport })];
+    const begin = performance.now();
+    for (let n = 0; n < 100; n += 1) {
+      alice.chat.setTyping(true);
+      alice.chat.setTyping(false);
+    }
+    await alice.ok('typing', false);
+    await fence(alice, [alice, bob]);
+    const errors = alice.seen('error');
+    const seconds = Math.ceil((performance.now() - begin) / 1_000);
+    assert.ok(errors.length >= 1 && errors.length <= seconds, `${errors.length} errors in ${seconds} s`);
+    assert.ok(errors.every(({ code, event }) => code === 'rate_limited' && event === 'typing'), JSON.stringify(errors));
+    assert.equal(bob.seen('userTyping', of(alice)).at(-1).isTyping, false);
+  });
+});
+
 test('ends by itself after typing.timeout', { timeout: 30_000 }, async (t) => {
   const server = await Server.start(t, { settings: { ...FREE, 'typing.timeout': '400ms' } });
   const [alice, bob] = [await Peer.connect(t, server, 'alice'), await Peer.connect(t, server, 'bob')];

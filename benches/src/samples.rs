@@ -1,4 +1,5 @@
-//! Inputs of the micro benchmarks and of the instruction guard: fixed bytes, the same in every run and on every machine.
+//! Inputs of the micro benchmarks and of the instruction guard: fixed bytes, the same in every run and on every
+//! machine.
 //!
 //! The messages have the shape that the chat's clients send. `benches/benches` and the binary `instructions` use them.
 

@@ -9,11 +9,17 @@ export function epoch(offset = 0) {
   return Math.floor(Date.now() / 1000) + offset;
 }
 
-const encode = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+const encodeText = (text) => Buffer.from(text).toString('base64url');
+const encode = (value) => encodeText(JSON.stringify(value));
 
 /** A compact JWS with exactly these claims. */
-export function sign(claims, { secret = SECRET, header = { alg: 'HS256', typ: 'JWT' }, hash = 'sha256' } = {}) {
-  const input = `${encode(header)}.${encode(claims)}`;
+export function sign(claims, options) {
+  return signText(JSON.stringify(claims), options);
+}
+
+/** A compact JWS with exactly this payload. */
+export function signText(payload, { secret = SECRET, header = { alg: 'HS256', typ: 'JWT' }, hash = 'sha256' } = {}) {
+  const input = `${encode(header)}.${encodeText(payload)}`;
   return `${input}.${createHmac(hash, secret).update(input).digest('base64url')}`;
 }
 

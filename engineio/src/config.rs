@@ -183,13 +183,15 @@ impl Config {
         }
         // A plain WebSocket has no heartbeat.
         let heartbeat = !self.plain_websockets;
+        // Only polling has upgrades and bodies.
+        let polling = self.transports.contains(&Transport::Polling);
         for (name, is_zero) in [
             ("ping_interval", heartbeat && self.ping_interval.is_zero()),
             ("ping_timeout", heartbeat && self.ping_timeout.is_zero()),
-            ("upgrade_timeout", self.upgrade_timeout.is_zero()),
+            ("upgrade_timeout", polling && self.upgrade_timeout.is_zero()),
             ("head_timeout", self.head_timeout.is_zero()),
             ("keep_alive", self.keep_alive.is_zero()),
-            ("body_timeout", self.body_timeout.is_zero()),
+            ("body_timeout", polling && self.body_timeout.is_zero()),
             ("max_payload", self.max_payload == 0),
             ("outbound_hard", self.outbound_hard == 0),
         ] {

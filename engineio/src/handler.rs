@@ -82,7 +82,9 @@ pub enum SendError {
 /// calls to it never overlap. Handlers of different shards share nothing, but may [send](Outbox::send_to_shard) each
 /// other messages.
 ///
-/// A panic in any method ends the connection it was called for, not the shard.
+/// A panic in a method that is called for a connection ends that connection, not the shard. A panic in [`Handler::on_flush`],
+/// [`Handler::on_timeout`], [`Handler::wants_flush`] or [`Handler::poll_timeout`] breaks the shard, because nobody knows what state
+/// the handler is in: the shard ends, and `net::Running::join` returns that.
 pub trait Handler {
     /// Whether this handshake may become a session. Called before anything is stored for it.
     ///

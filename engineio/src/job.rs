@@ -12,7 +12,8 @@ use crate::ShardMessage;
 pub enum Work {
     /// A call that may block or compute: it runs on a thread that serves no connections.
     Blocking(Box<dyn FnOnce() -> ShardMessage + Send>),
-    /// A future that waits, for a network service for example. It is polled on the shard's own thread and must not block.
+    /// A future that waits, for a network service for example. It is polled on the shard's own thread and must not
+    /// block.
     Future(Pin<Box<dyn Future<Output = ShardMessage> + Send>>),
 }
 

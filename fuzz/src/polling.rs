@@ -138,6 +138,10 @@ fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<S
             answers.extend(answer_plain(&request, config, choice));
             let http::request::Parts { method, uri, version, headers, .. } = parts;
             seen.push(Seen { method, uri, version, headers, body: Bytes::copy_from_slice(body) });
+            if request.closes {
+                // RFC 9112, 9.6: nothing behind it is a request.
+                return (seen, answers);
+            }
             unread.drain(..end);
             partial = 0;
         }
@@ -169,13 +173,21 @@ fn consistent(request: &Plain<'_>, all: &HeaderMap, config: &Config, choice: u8)
 fn answer_plain(request: &Plain<'_>, config: &Config, choice: u8) -> Vec<u8> {
     let relevant = request.relevant_headers(config, std::net::Ipv4Addr::LOCALHOST.into());
     let poll = payload(choice);
+    let close = |answer: &mut Response<Bytes>| {
+        if request.closes {
+            answer.headers_mut().insert(header::CONNECTION, http::HeaderValue::from_static("close"));
+        }
+    };
     if request.method != Method::GET || !fits_template(&poll, &relevant, config) {
-        return encode(&answer_to(&request.method, &relevant, config, choice), DATE);
+        let mut answer = answer_to(&request.method, &relevant, config, choice);
+        close(&mut answer);
+        return encode(&answer, DATE);
     }
     let none = HeaderMap::new();
     let empty = answer::Poll { body: Vec::new(), binary: false, compress: false, jsonp: None };
     let mut model = empty.answer(&none, config);
     answer::finish(&mut model, &none, config);
+    close(&mut model);
     let mut out = Vec::new();
     Template::of(&model).push(&mut out, &poll.body, DATE);
     out

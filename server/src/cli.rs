@@ -16,7 +16,7 @@ Without a subcommand it serves. Every key can be set in a TOML file, by a variab
 `__`: CHAT_LIMITS__MESSAGE_RATE) or by --set. Flags and --set beat variables, variables beat the file.
 `chat-server config` prints every key with its value.
 
-Without auth.jwt_secret it starts in development mode, on a loopback address only, and prints ready tokens.")]
+Without a secret it starts in development mode, on a loopback address only, and prints ready tokens.")]
 pub(crate) struct Cli {
     #[command(flatten)]
     config: ConfigArgs,
@@ -64,7 +64,10 @@ struct ConfigArgs {
     /// Address to listen on; port 0 takes a free one [default: 127.0.0.1:3000]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
-    /// Secret that checks and signs tokens (HS256, HS384, HS512)
+    /// File with the secret that checks and signs tokens (HS256, HS384, HS512)
+    #[arg(long, value_name = "FILE")]
+    jwt_secret_file: Option<String>,
+    /// The secret itself, which every user of the machine can then see: better --jwt-secret-file
     // A random secret may begin with a hyphen, and an "unexpected argument" would repeat it.
     #[arg(long, value_name = "SECRET", allow_hyphen_values = true)]
     jwt_secret: Option<String>,
@@ -189,6 +192,7 @@ impl ConfigArgs {
             ("workers", "--workers", self.workers),
             ("tls.cert", "--tls-cert", self.tls_cert),
             ("tls.key", "--tls-key", self.tls_key),
+            ("auth.jwt_secret_file", "--jwt-secret-file", self.jwt_secret_file),
             ("auth.jwt_secret", "--jwt-secret", self.jwt_secret),
             ("auth.jwt_public_key", "--jwt-public-key", self.jwt_public_key),
             ("auth.jwks", "--jwks", self.jwks),
@@ -262,6 +266,7 @@ mod tests {
             ("--workers", "workers"),
             ("--tls-cert", "tls.cert"),
             ("--tls-key", "tls.key"),
+            ("--jwt-secret-file", "auth.jwt_secret_file"),
             ("--jwt-secret", "auth.jwt_secret"),
             ("--jwt-public-key", "auth.jwt_public_key"),
             ("--jwks", "auth.jwks"),

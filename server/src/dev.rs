@@ -1,9 +1,9 @@
 //! Development mode: a secret of its own, kept in the data directory, and tokens ready to use. That it serves loopback
 //! only is checked by `config`.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,13 +25,14 @@ const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 /// The development secret of this data directory, made on first use, readable by its owner only.
 ///
 /// # Errors
-/// Names `data_dir` when the directory or the file cannot be made or read, or the file holds no secret.
+/// Names `data_dir` when the directory or the file cannot be made or read, the file holds no secret, or others than its owner may
+/// know it.
 pub(crate) fn secret(data_dir: &Path) -> Result<Secret, ConfigError> {
     let path = data_dir.join(FILE);
     let fail = |error: io::Error| {
         ConfigError::new("data_dir", format!("cannot keep the development secret in {}: {error}", path.display()))
     };
-    let text = match fs::read_to_string(&path) {
+    let text = match read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => create(data_dir, &path).map_err(fail)?,
         Err(error) => return Err(fail(error)),
@@ -43,6 +44,30 @@ pub(crate) fn secret(data_dir: &Path) -> Result<Secret, ConfigError> {
     } else {
         Err(ConfigError::new("data_dir", format!("{} holds no secret; remove it to get a new one", path.display())))
     }
+}
+
+/// The content of the file, if nobody but its owner can have put it there or read it.
+fn read(path: &Path) -> io::Result<String> {
+    // Of the name itself: a link may lead to a file of somebody else's choice.
+    let named = fs::symlink_metadata(path)?;
+    let mut file =
+        if named.is_file() { File::open(path)? } else { return Err(refused("it is a link or no file at all")) };
+    let opened = file.metadata()?;
+    if (opened.dev(), opened.ino()) != (named.dev(), named.ino()) {
+        return Err(refused("it was replaced while it was opened"));
+    }
+    if opened.mode() & 0o077 != 0 {
+        return Err(refused(
+            "others than its owner can read or change it; remove it to get a new one, or chmod 600 it",
+        ));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn refused(reason: &'static str) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, reason)
 }
 
 /// Makes the file whole or not at all, and never over another one: of two processes that start together, both get the
@@ -62,7 +87,7 @@ fn create(data_dir: &Path, path: &Path) -> io::Result<String> {
     let linked = fs::hard_link(&unfinished, path);
     fs::remove_file(&unfinished)?;
     match linked {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::read_to_string(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => read(path),
         Err(error) => Err(error),
         Ok(()) => Ok(text),
     }
@@ -119,9 +144,41 @@ mod tests {
     fn a_file_without_a_secret_is_refused() {
         for text in ["", "\n", "short", "not base64 but long enough to hold thirty-two bytes"] {
             let directory = tempfile::tempdir().unwrap();
-            fs::write(directory.path().join(FILE), text).unwrap();
+            write(directory.path(), text, 0o600);
             let error = secret(directory.path()).unwrap_err().to_string();
-            assert!(error.starts_with("data_dir: "), "{text:?}: {error}");
+            assert!(error.starts_with("data_dir: ") && error.contains("holds no secret"), "{text:?}: {error}");
+        }
+    }
+
+    /// A file of this name, with these permissions whatever the process's mask.
+    fn write(directory: &Path, text: &str, mode: u32) {
+        fs::write(directory.join(FILE), text).unwrap();
+        fs::set_permissions(directory.join(FILE), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_others_may_know_is_refused() {
+        let text = "A".repeat(43);
+        let text = text.as_str();
+        for (mode, taken) in [(0o600, true), (0o400, true), (0o604, false), (0o640, false), (0o620, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            write(directory.path(), text, mode);
+            let secret = secret(directory.path());
+            assert_eq!(secret.as_ref().map_err(ToString::to_string).is_ok(), taken, "{mode:o}: {secret:?}");
+            if let Err(error) = secret {
+                assert!(error.to_string().contains("others than its owner"), "{error}");
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let elsewhere = directory.path().join("elsewhere");
+        fs::create_dir(&elsewhere).unwrap();
+        write(&elsewhere, text, 0o600);
+        for target in [elsewhere.join(FILE), elsewhere.clone(), elsewhere.join("nowhere")] {
+            let link = directory.path().join(FILE);
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            let error = secret(directory.path()).unwrap_err().to_string();
+            assert!(error.contains("it is a link"), "{target:?}: {error}");
+            fs::remove_file(link).unwrap();
         }
     }
 

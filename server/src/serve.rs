@@ -136,7 +136,9 @@ fn engine_config(config: &Config) -> engineio::Config {
         engine.origins =
             Origins::Listed { origins: config.http.allow_origin.clone(), own: true, loopback: config.development };
         // Who may talk to the server may read its answers.
-        engine.cors = Some(Cors::with_origins(CorsOrigins::Reflect));
+        let mut cors = Cors::with_origins(CorsOrigins::Reflect);
+        cors.credentials = config.http.cors_credentials;
+        engine.cors = Some(cors);
     }
     engine
 }

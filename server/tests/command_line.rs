@@ -89,6 +89,9 @@ fn faults_are_one_line_and_code_2() {
         (&["--log", "xml"], "log.format (--log): "),
         (&["--log-level", "loud"], "log.level (--log-level): "),
         (&["--listen", "0.0.0.0:0"], "auth.jwt_secret: not set"),
+        (&["--listen", "0.0.0.0:0", "--jwt-secret", "short"], "auth.jwt_secret: shorter than 32 bytes"),
+        (&["--jwt-secret-file", "nowhere"], "auth.jwt_secret_file (--jwt-secret-file): cannot read nowhere: "),
+        (&["--jwt-secret-file", "a", "--jwt-secret", "b"], "auth.jwt_secret_file (--jwt-secret-file): given beside"),
         (&["--data-dir", "/dev/null/data"], "data_dir: "),
     ] {
         let output = run(arguments);
@@ -187,6 +190,38 @@ fn token_uses_the_development_secret() {
     let (message, signature) = made.rsplit_once('.').unwrap();
     let expected = jsonwebtoken::crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
     assert_eq!(signature, expected, "the second token is signed with the secret of the first");
+}
+
+#[test]
+fn token_takes_the_secret_from_a_file() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("secret"), "from a file\n").unwrap();
+    let token = |arguments: &[&str]| {
+        let output = binary(directory.path()).args(["token", "--sub", "a"]).args(arguments).output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
+        text(&output.stdout).trim_end().to_owned()
+    };
+    let made = token(&["--jwt-secret-file", "secret"]);
+    let (message, signature) = made.rsplit_once('.').unwrap();
+    let key = jsonwebtoken::EncodingKey::from_secret(b"from a file");
+    let expected = jsonwebtoken::crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
+    assert_eq!(signature, expected, "signed without the line break");
+}
+
+#[test]
+fn development_mode_refuses_a_secret_that_others_can_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = || binary(directory.path()).args(["token", "--sub", "a", "--data-dir", "here"]).output().unwrap();
+    assert!(run().status.success());
+    let file = directory.path().join("here/development.secret");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(one_line(&run(), 2).contains("others than its owner"));
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(run().status.success());
+    let moved = directory.path().join("moved");
+    std::fs::rename(&file, &moved).unwrap();
+    std::os::unix::fs::symlink(&moved, &file).unwrap();
+    assert!(one_line(&run(), 2).contains("it is a link"));
 }
 
 #[test]

@@ -73,7 +73,7 @@ impl Row for Connect {
         }
         let meter = Meter::start(&running)?;
         drop(clients);
-        // The server has seen all closes when it stops working, that is when two readings of its CPU time in a row are equal.
+        // The server has handled all closes when it stops working: when two readings in a row of its CPU time are equal.
         let (mut cpu, start) = (None, Instant::now());
         while cpu != Some(meter.server_cpu()?) && start.elapsed() < TIME_LIMIT {
             cpu = Some(meter.server_cpu()?);

@@ -73,7 +73,7 @@ pub enum CorsOrigins {
     Test(OriginTest),
 }
 
-/// A test for an origin: a regular expression or a function in Node. No origin passes when it panics.
+/// A test for an origin: a regular expression or a function in Node. If the test panics, the origin does not pass.
 #[derive(Clone)]
 pub struct OriginTest(Arc<dyn Fn(&HeaderValue) -> bool + Send + Sync>);
 
@@ -84,7 +84,7 @@ impl OriginTest {
         Self(Arc::new(test))
     }
 
-    /// Whether the origin passes. After a panic nobody knows, and it does not: it costs the browser its answer, not the shard.
+    /// Whether the origin passes. After a panic it does not: that costs the browser its answer, but not the shard.
     fn passes(&self, origin: &HeaderValue) -> bool {
         catch_unwind(AssertUnwindSafe(|| (self.0)(origin))).unwrap_or(false)
     }
@@ -116,13 +116,14 @@ impl Cors {
             CorsOrigins::Reflect => asking.cloned(),
             CorsOrigins::Test(test) => asking.filter(|asking| test.passes(asking)).cloned(),
         };
-        if let Some(origin) = named.filter(|_| rule.allow(request)) {
+        let allowed = rule.allow(request);
+        if let Some(origin) = named.filter(|_| allowed) {
             answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
         if self.origins != CorsOrigins::Any {
             add_vary(answer, "Origin");
         }
-        if self.credentials {
+        if self.credentials && allowed {
             answer.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
         if let Some(exposed) = &self.exposed_headers {
@@ -207,13 +208,16 @@ mod tests {
         let rule = Origins::Listed { origins: vec![GOOD.into()], own: false, loopback: false };
         for origins in [CorsOrigins::Any, CorsOrigins::Reflect, CorsOrigins::Fixed(HeaderValue::from_static(GOOD))] {
             let cors = Cors::with_origins(origins);
-            let named = |origin| applied(&cors, &rule, Some(origin)).contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN);
-            assert!(named(GOOD) && !named(EVIL), "{cors:?}");
+            let cors = Cors { credentials: true, ..cors };
+            for name in [header::ACCESS_CONTROL_ALLOW_ORIGIN, header::ACCESS_CONTROL_ALLOW_CREDENTIALS] {
+                let told = |origin| applied(&cors, &rule, Some(origin)).contains_key(&name);
+                assert!(told(GOOD) && !told(EVIL), "{name} {cors:?}");
+            }
         }
     }
 
     #[test]
-    fn credentials_and_exposed_headers_are_on_every_answer() {
+    fn credentials_and_exposed_headers_are_on_every_answer_to_an_allowed_origin() {
         let cors =
             Cors { credentials: true, exposed_headers: Some(HeaderValue::from_static("X-A,X-B")), ..Cors::default() };
         let answer = applied(&cors, &Origins::Any, None);

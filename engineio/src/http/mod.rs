@@ -1,7 +1,7 @@
 //! Decides what to do with a request, and makes the answer from the result.
 //!
-//! Only decisions, and the bytes of what is plain: HTTP in general belongs to the layer that owns sockets. Engine.IO protocol v4 and v3, "HTTP
-//! long-polling" and "WebSocket".
+//! Only decisions, and the bytes of plain requests and their answers ([`mod@plain`]). The layer that owns sockets does
+//! all other HTTP. Engine.IO protocol v4 and v3, "HTTP long-polling" and "WebSocket".
 //!
 //! | module | what it holds |
 //! |---|---|

@@ -14,7 +14,8 @@ pub enum Origins {
     Any,
     /// Requests without `Origin`, and those that a rule below names.
     Listed {
-        /// Exact origins, such as `https://chat.example.com`, compared without regard to case.
+        /// Exact origins, such as `https://chat.example.com`, compared without regard to case. `null` and `file://` too, which
+        /// pages without a server of their own send.
         origins: Vec<String>,
         /// The server's own origin: the one whose host is the request's `Host`, or of which the browser says
         /// `Sec-Fetch-Site: same-origin`. See also [`Hosts`](super::Hosts).
@@ -86,6 +87,23 @@ fn is_loopback(origin: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pages_without_a_server_are_welcome_where_they_are_listed() {
+        let rule = |origins: &[&str]| Origins::Listed {
+            origins: origins.iter().map(|origin| (*origin).to_owned()).collect(),
+            own: true,
+            loopback: true,
+        };
+        for origin in ["null", "file://", "capacitor://localhost", "app://."] {
+            let map = HeaderMap::from_iter([
+                (header::ORIGIN, HeaderValue::from_static(origin)),
+                (header::HOST, HeaderValue::from_static("")),
+            ]);
+            assert!(rule(&[origin]).allow(&map), "{origin}");
+            assert!(!rule(&["https://good.example"]).allow(&map), "{origin} is nobody's own origin");
+        }
+    }
 
     #[test]
     fn origins_are_compared_whole() {

@@ -1,9 +1,9 @@
 //! Reads the usual requests of long-polling without an HTTP library, which made up nine tenths of a poll's cost.
 //!
 //! A request is *plain* when its head can be read in only one way: HTTP/1.1, GET or POST on the engine's path, one
-//! valid `Host`, no framing except a single `Content-Length` of a POST, and no request for another protocol or for the
-//! end of the connection. Any other head goes to the library, from its first byte, so that unusual heads always get the
-//! same answer.
+//! valid `Host`, no framing except a single `Content-Length` of a POST, `Connection` absent, `keep-alive` or `close`, and no
+//! request for another protocol. Any other head goes to the library, from its first byte, so that unusual heads always get
+//! the same answer.
 
 use std::{mem::MaybeUninit, net::IpAddr};
 
@@ -23,7 +23,10 @@ use crate::Config;
 
 /// What the bytes at the front of a connection are.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "it lives for one call, and a box would be an allocation for each request")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call, and a box would be an allocation for each request"
+)]
 pub enum Head<'a> {
     /// The head of a plain request.
     Plain(Plain<'a>),
@@ -44,6 +47,8 @@ pub struct Plain<'a> {
     pub head: &'a [u8],
     /// The number of bytes of its body.
     pub body_len: usize,
+    /// The client wants the connection to end after the answer (RFC 9112, 9.6), as the official client on Node does.
+    pub closes: bool,
     fields: Fields<'a>,
 }
 
@@ -92,8 +97,13 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: &'a [u8], config: &Confi
     if !request.headers.iter().all(|field| fields.take(field)) {
         return None;
     }
-    let keeps_alive = fields.connection.is_none_or(|value| value.eq_ignore_ascii_case(b"keep-alive"));
-    if !keeps_alive || !fields.host.is_some_and(host::is_valid) {
+    let closes = match fields.connection {
+        None => false,
+        Some(value) if value.eq_ignore_ascii_case(b"keep-alive") => false,
+        Some(value) if value.eq_ignore_ascii_case(b"close") => true,
+        Some(_) => return None,
+    };
+    if !fields.host.is_some_and(host::is_valid) {
         return None;
     }
     let body_len = match (&method, fields.content_length) {
@@ -101,7 +111,7 @@ fn plain<'a>(request: &httparse::Request<'_, 'a>, head: &'a [u8], config: &Confi
         (&Method::POST, Some(digits)) => length(digits)?,
         _ => return None,
     };
-    Some(Plain { method, query, head, body_len, fields })
+    Some(Plain { method, query, head, body_len, closes, fields })
 }
 
 /// Whether a target begins with its path (RFC 9112, 3.2.1), and has no byte that some parsers escape, cut at or refuse.
@@ -221,8 +231,8 @@ pub(crate) fn all_headers(request: &httparse::Request<'_, '_>, bytes: &Bytes) ->
     Some(headers)
 }
 
-/// Whether new bytes may have completed a partial head: an empty line ends at or after `seen`. That is cheaper than to read
-/// the head again for each byte of a peer that sends single bytes.
+/// Whether new bytes may have completed a partial head: an empty line ends at or after `seen`. That is cheaper than to
+/// read the head again for each byte of a peer that sends single bytes.
 #[must_use]
 pub fn may_be_whole(bytes: &[u8], seen: usize) -> bool {
     let tail = bytes.get(seen.saturating_sub(3)..).unwrap_or_default();
@@ -258,6 +268,7 @@ mod tests {
         for head in [
             get(""),
             get("Accept: */*\r\nConnection: keep-alive\r\nUser-Agent: node-XMLHttpRequest\r\n"),
+            get("Connection: Close\r\n"),
             get("connection: Keep-Alive\r\nte: trailers\r\nx-more: \u{e9}\r\n"),
             get(
                 "Accept-Encoding: gzip, deflate, br\r\nOrigin: https://a.b\r\nCookie: io=x\r\nSec-Fetch-Mode: cors\r\n",
@@ -288,7 +299,7 @@ mod tests {
             swap("Host: localhost:3000\r\n", ""),
             swap("localhost", "local host"),
             get("Host: localhost:3000\r\n"),
-            get("Connection: close\r\n"),
+            get("Connection: close, x\r\n"),
             get("Connection: keep-alive, x\r\n"),
             get("Connection: keep-alive\r\nConnection: keep-alive\r\n"),
             get("Upgrade: websocket\r\n"),

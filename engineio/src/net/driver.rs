@@ -25,7 +25,7 @@ use super::{
 };
 use crate::Handler;
 
-/// Longer than any process lives, and far from overflowing the clock.
+/// Longer than any process runs, and too short to overflow the clock.
 const LONGEST_DRAIN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The driver's task. See the module.

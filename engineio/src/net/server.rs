@@ -282,14 +282,15 @@ impl Running {
     /// Waits until every shard has stopped, or one is broken.
     ///
     /// # Errors
-    /// The first shard that broke. The others are still running then; a [`Handle`] can shut them down.
+    /// The first shard that broke. The others are still running then, but nobody can wait for them any more: a [`Handle`] can shut
+    /// them down. If it was shard 0, which accepts, no new connection is accepted.
     pub fn join(self) -> Result<(), BrokenShard> {
         let ends = self.ends.into_inner().unwrap_or_else(PoisonError::into_inner);
         // Each thread sends one result.
         for _ in &self.threads {
             ends.recv().unwrap_or(Ok(()))?;
         }
-        // All are about to end. Afterwards nothing of theirs is left, such as what the factory holds.
+        // All threads are about to end. After this none of their values is left, such as those that the factory holds.
         self.threads.into_iter().for_each(|thread| drop(thread.join()));
         Ok(())
     }

@@ -23,7 +23,7 @@ use super::support::request;
 
 #[derive(Default)]
 struct Echo {
-    /// The next flush panics.
+    /// Makes the next flush panic.
     breaks: bool,
 }
 
@@ -48,7 +48,7 @@ impl Handler for Echo {
     fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
 }
 
-/// Takes all it is given, and sends nothing before it is flushed.
+/// A stream that accepts all bytes, and sends nothing until it is flushed.
 struct Buffered {
     stream: DuplexStream,
     unsent: Vec<u8>,
@@ -88,7 +88,7 @@ fn connect(service: &EngineService, buffer: usize) -> DuplexStream {
     ours
 }
 
-/// Likewise; the server's end is [`Buffered`].
+/// As [`connect`], but the server's end is [`Buffered`].
 fn connect_buffered(service: &EngineService, buffer: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(buffer);
     serve(service, Buffered { stream: theirs, unsent: Vec::new() });
@@ -112,7 +112,7 @@ async fn handshake(stream: DuplexStream, query: &str) -> WebSocketStream<DuplexS
     client_async(url, stream).await.unwrap().0
 }
 
-/// The next message, which comes at once or never: there is no heartbeat meanwhile.
+/// The next message. It comes at once or never, because there is no heartbeat meanwhile.
 async fn next(ws: &mut WebSocketStream<DuplexStream>) -> Option<tungstenite::Message> {
     let next = tokio::time::timeout(Duration::from_secs(10), ws.next()).await;
     next.expect("the server sends what it has").and_then(Result::ok)
@@ -204,7 +204,7 @@ async fn a_stream_that_keeps_bytes_until_it_is_flushed_is_flushed_to_the_end() {
             ws.send(text(format!("4{}", "x".repeat(1000)))).await.unwrap();
             assert_eq!(next(&mut ws).await.unwrap().len(), 1001, "{buffer}");
         }
-        // The close frame, and the end of the stream, are still to be sent when it has blocked.
+        // When it has blocked, the close frame and the end of the stream must still be sent.
         let last = format!("4last{}", "x".repeat(10_000));
         ws.send(text(last.clone())).await.unwrap();
         assert_eq!(next(&mut ws).await, Some(text(last)), "{buffer}");
@@ -240,7 +240,7 @@ async fn new_sessions_go_to_the_shards_that_are_left() {
     handle.send(1, ShardMessage::new("break")).await.unwrap();
     tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap_err();
     for _ in 0..6 {
-        // It has a sid.
+        // The answer must have a sid.
         open_polling(&service).await;
     }
     handle.shutdown(Duration::ZERO);

@@ -364,11 +364,16 @@ impl Drop for Tells {
     }
 }
 
-/// A server whose answers outside the engine's path come when they are let go, one after the other: each request says that it
-/// waits, and gives what lets it go and what tells that it is over.
-fn waiting(
-    shards: u16,
-) -> (Running, channel::UnboundedReceiver<(oneshot::Sender<&'static str>, oneshot::Receiver<()>)>) {
+/// A request outside the engine's path whose answer is still to come.
+struct Waits {
+    /// Lets the answer go.
+    go_on: oneshot::Sender<&'static str>,
+    /// Tells that the request is over.
+    ends: oneshot::Receiver<()>,
+}
+
+/// A server whose answers outside the engine's path wait until they are let go.
+fn waiting(shards: u16) -> (Running, channel::UnboundedReceiver<Waits>) {
     let (waits, waiting) = channel::unbounded_channel();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let told = Arc::default();
@@ -376,7 +381,7 @@ fn waiting(
         .shards(shards)
         .fallback(move |_| {
             let ((go_on, goes_on), (ended, ends)) = (oneshot::channel::<&str>(), oneshot::channel());
-            waits.send((go_on, ends)).unwrap();
+            assert!(waits.send(Waits { go_on, ends }).is_ok());
             let tells = Tells(Some(ended));
             Outcome::pending(async move {
                 let _tells = tells;
@@ -395,7 +400,7 @@ async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
     for _ in 0..3 {
         let mut http = TcpStream::connect(running.local_addr()).await.unwrap();
         http.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        let (_go_on, ends) = waits.recv().await.unwrap();
+        let Waits { go_on: _go_on, ends } = waits.recv().await.unwrap();
         drop(http);
         ends.await.unwrap();
     }
@@ -403,9 +408,9 @@ async fn an_answer_that_nobody_waits_for_any_more_is_dropped() {
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     let mut other = TcpStream::connect(running.local_addr()).await.unwrap();
     http.send(b"HEAD /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (go_on, _ends) = waits.recv().await.unwrap();
+    let Waits { go_on, ends: _ends } = waits.recv().await.unwrap();
     other.write_all(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let (panics, ends) = waits.recv().await.unwrap();
+    let Waits { go_on: panics, ends } = waits.recv().await.unwrap();
     drop(panics);
     ends.await.unwrap();
     assert_eq!(other.read(&mut [0; 10]).await.unwrap(), 0);
@@ -423,7 +428,7 @@ async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
     let (running, mut waits) = waiting(2);
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (go_on, _ends) = waits.recv().await.unwrap();
+    let Waits { go_on, ends: _ends } = waits.recv().await.unwrap();
     running.shutdown(Duration::from_secs(3600));
     let joined = tokio::task::spawn_blocking(|| running.join());
     go_on.send("late").unwrap();
@@ -433,7 +438,7 @@ async fn a_shutdown_waits_for_an_answer_as_long_as_it_may() {
     let (running, mut waits) = waiting(2);
     let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
     http.send(b"GET /other HTTP/1.1\r\nhost: a\r\n\r\n").await;
-    let (_go_on, ends) = waits.recv().await.unwrap();
+    let Waits { go_on: _go_on, ends } = waits.recv().await.unwrap();
     running.shutdown(Duration::from_millis(1));
     assert_eq!(tokio::task::spawn_blocking(|| running.join()).await.unwrap(), Ok(()));
     ends.await.unwrap();

@@ -13,7 +13,7 @@ pub(crate) enum AuthError {
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
-    /// `nbf` or `iat` has not come.
+    /// `nbf` has not come.
     #[error("the token is not valid yet")]
     NotYetValid,
     /// It is signed, but its claims are not what they must be.

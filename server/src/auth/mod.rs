@@ -24,24 +24,24 @@ pub(crate) use claims::{Claims, Rooms};
 pub(crate) use error::AuthError;
 pub(crate) use sign::{SignError, TokenRequest, sign};
 
-/// Bytes of the longest token that is looked at.
-const MAX_TOKEN: usize = 8 * 1024;
-
 /// What a token is checked against.
 #[derive(Clone)]
 pub(crate) struct Verifier {
     keys: Vec<DecodingKey>,
     algorithms: Vec<Algorithm>,
+    /// Bytes of the longest token that is looked at.
+    max_bytes: usize,
     rules: claims::Rules,
 }
 
 impl fmt::Debug for Verifier {
     /// Without the keys.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, algorithms, rules } = self;
+        let Self { keys, algorithms, max_bytes, rules } = self;
         f.debug_struct("Verifier")
             .field("keys", &keys.len())
             .field("algorithms", algorithms)
+            .field("max_bytes", max_bytes)
             .field("rules", rules)
             .finish()
     }
@@ -54,6 +54,7 @@ impl Verifier {
         Self {
             keys: secrets.into_iter().flatten().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
             algorithms: auth.algorithms.clone(),
+            max_bytes: auth.max_token_bytes,
             rules: claims::Rules {
                 issuer: auth.issuer.clone(),
                 audience: auth.audience.clone(),
@@ -71,8 +72,8 @@ impl Verifier {
         if token.is_empty() {
             return Err(AuthError::Missing);
         }
-        if token.len() > MAX_TOKEN {
-            return Err(AuthError::Invalid("longer than 8 KiB"));
+        if token.len() > self.max_bytes {
+            return Err(AuthError::Invalid("longer than auth.max_token_bytes"));
         }
         // RFC 7515 section 7.1: three parts, not fewer (an unsecured token) and not more (an encrypted one).
         let parts = token.rsplit_once('.').and_then(|(message, signature)| {
@@ -98,7 +99,8 @@ impl Verifier {
         // RFC 7515 section 4.1.11: an extension that is not understood must be refused, and none is understood here.
         // A key, or where to find one, is never taken from the token; one that brings it is an attack or for another
         // kind of server (RFC 8725 section 3.10).
-        if ["crit", "jwk", "jku", "x5u"].iter().any(|name| members.contains_key(*name)) {
+        let names_key = |name: &&str| members.get(*name).is_some_and(|value| value.get() != "null");
+        if members.contains_key("crit") || ["jwk", "jku", "x5u"].iter().any(names_key) {
             return Err(AuthError::Invalid("header holds crit, jwk, jku or x5u"));
         }
         let name = members.get("alg").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());

@@ -37,8 +37,8 @@ impl Code {
         }
     }
 
-    /// Whether it counts towards `limits.strikes`.
-    pub(crate) const fn is_strike(self) -> bool {
+    /// Whether it counts towards `limits.strikes`, as a rule.
+    const fn is_strike(self) -> bool {
         matches!(self, Self::InvalidPayload | Self::UnknownEvent | Self::RoomForbidden)
     }
 }
@@ -49,15 +49,23 @@ pub(crate) struct ChatError {
     pub(crate) code: Code,
     pub(crate) message: &'static str,
     pub(crate) retry_after: Option<Duration>,
+    /// Whether it counts towards `limits.strikes`.
+    pub(crate) strike: bool,
 }
 
 impl ChatError {
     pub(crate) const fn new(code: Code, message: &'static str) -> Self {
-        Self { code, message, retry_after: None }
+        Self { code, message, retry_after: None, strike: code.is_strike() }
+    }
+
+    /// The same for what a serialiser writes by itself: a fault that its user may never have seen.
+    pub(crate) const fn without_strike(self) -> Self {
+        Self { strike: false, ..self }
     }
 
     pub(crate) const fn rate_limited(retry_after: Duration) -> Self {
-        Self { code: Code::RateLimited, message: "too many events; try again later", retry_after: Some(retry_after) }
+        let error = Self::new(Code::RateLimited, "too many events; try again later");
+        Self { retry_after: Some(retry_after), ..error }
     }
 
     /// As the JSON object of an `error` event, or of an acknowledgement (without `event`).

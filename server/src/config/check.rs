@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::ConfigError;
+use super::secret::Secret;
 use super::settings::Config;
 use super::value::Raw;
 
@@ -69,13 +70,23 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
         );
         return Err(Wrong { key: "limits.outbound_hard", reason });
     }
-    for origin in &config.http.allow_origin {
-        if !is_origin(origin) {
-            let reason = format!(
-                "{origin:?} is no origin; write scheme, host and port without a path, such as \"https://chat.example\", or \"*\""
-            );
-            return Err(Wrong { key: "http.allow_origin", reason });
-        }
+    origins(config)
+}
+
+fn origins(config: &Config) -> Result<(), Wrong> {
+    let http = &config.http;
+    if let Some(origin) = http.allow_origin.iter().find(|origin| !is_origin(origin)) {
+        let reason = format!(
+            "{origin:?} is no origin; write scheme, host and port without a path, such as \"https://chat.example\", or \"null\", \
+             \"file://\" or \"*\""
+        );
+        return Err(Wrong { key: "http.allow_origin", reason });
+    }
+    // Browsers refuse `*` together with credentials; to name whoever asks instead would lend every site the user's cookies.
+    if http.cors_credentials && http.allow_origin.iter().any(|origin| origin == "*") {
+        let reason =
+            "cannot go with \"*\" in http.allow_origin; list the origins of your pages there, or set this to false";
+        return Err(Wrong { key: "http.cors_credentials", reason: reason.to_owned() });
     }
     for host in &config.http.hosts {
         if !is_host(host) {
@@ -102,6 +113,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("limits.outbound_hard", config.limits.outbound_hard),
         ("store.max_count", config.store.max_count),
         ("engine.max_payload", config.engine.max_payload),
+        ("auth.max_token_bytes", config.auth.max_token_bytes),
     ];
     if let Some((key, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
         return Err(Wrong { key, reason: "0 is not allowed: nothing may grow without bound".to_owned() });
@@ -136,7 +148,8 @@ fn secrets(config: &Config) -> Result<(), Wrong> {
 }
 
 fn is_origin(text: &str) -> bool {
-    if text == "*" {
+    // What pages send that have no server of their own: opened from a file, in a frame without rights, in a device.
+    if ["*", "null", "file://"].contains(&text) {
         return true;
     }
     let Some((scheme, host)) = text.split_once("://") else { return false };
@@ -146,12 +159,32 @@ fn is_origin(text: &str) -> bool {
     scheme_fits && host_fits
 }
 
+/// RFC 7518 section 3.2: a secret as long as the hash at least, which is 32 bytes for HS256.
+const SECRET_BYTES: usize = 32;
+
+/// The first secret that is so short that it may be guessed.
+fn short_secret(config: &Config) -> Option<&'static str> {
+    let auth = &config.auth;
+    let keys = [("auth.jwt_secret", &auth.jwt_secret), ("auth.jwt_previous_secret", &auth.jwt_previous_secret)];
+    let short = |secret: &Secret| secret.expose().len() < SECRET_BYTES;
+    keys.into_iter().find(|(_, secret)| secret.as_ref().is_some_and(short)).map(|(key, _)| key)
+}
+
 /// What holds but deserves a warning.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
-    // RFC 7518 section 3.2: a key as long as the hash, which is 32 bytes for HS256.
-    if config.auth.jwt_secret.as_ref().is_some_and(|secret| secret.expose().len() < 32) {
-        doubts.push("auth.jwt_secret is shorter than 32 bytes and may be guessed".to_owned());
+    if let Some(key) = short_secret(config) {
+        doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
+    }
+    if config.auth.max_token_bytes >= config.engine.max_payload {
+        let doubt =
+            "auth.max_token_bytes is not below engine.max_payload, which ends a connection that sends so long a token";
+        doubts.push(doubt.to_owned());
+    }
+    if config.http.cors_credentials && config.http.allow_origin.iter().any(|origin| origin == "null") {
+        let doubt = "http.allow_origin lists null, which a page of any site can be: with http.cors_credentials each may use the \
+                     cookies of its visitors";
+        doubts.push(doubt.to_owned());
     }
     if let Err(refusal) = config.check_serving() {
         doubts.push(refusal.to_string());
@@ -160,18 +193,31 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
 }
 
 impl Config {
-    /// Refuses what may not be served: development tokens on an address that others can reach.
+    /// Refuses what may not be served: tokens that anybody can make, on an address that others can reach.
     ///
     /// # Errors
-    /// Names `auth.jwt_secret` when no key is configured and `listen` is no loopback address.
+    /// `listen` is no loopback address, and no key is configured, or a secret that may be guessed.
     pub(crate) fn check_serving(&self) -> Result<(), ConfigError> {
-        if self.development && !self.listen.ip().to_canonical().is_loopback() {
+        if self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        if self.development {
             let reason = format!(
                 "not set: without a key the server runs in development mode, only on a loopback address, not on {}",
                 self.listen
             );
             return Err(ConfigError::new("auth.jwt_secret", reason));
         }
-        Ok(())
+        match short_secret(self).filter(|_| !self.auth.allow_short_secret) {
+            Some(key) => {
+                let reason = format!(
+                    "shorter than {SECRET_BYTES} bytes: whoever guesses it makes tokens of any user; take a longer one to \
+                     listen on {}, or set auth.allow_short_secret = true",
+                    self.listen
+                );
+                Err(ConfigError::new(key, reason))
+            }
+            None => Ok(()),
+        }
     }
 }

@@ -16,7 +16,15 @@ impl Key {
     pub(super) fn variable(&self) -> String {
         format!("CHAT_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
+
+    /// Whether its value is never printed.
+    pub(super) fn is_secret(&self) -> bool {
+        SECRETS.contains(&self.name)
+    }
 }
+
+/// The keys whose values are never printed.
+const SECRETS: [&str; 3] = ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key"];
 
 /// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
@@ -68,7 +76,10 @@ pub(super) static KEYS: &[Key] = &[
     key("presence.max_room", |c| &mut c.presence.max_room),
     key("typing.timeout", |c| &mut c.typing.timeout),
     key("auth.jwt_secret", |c| &mut c.auth.jwt_secret),
+    key("auth.jwt_secret_file", |c| &mut c.auth.jwt_secret_file),
     key("auth.jwt_previous_secret", |c| &mut c.auth.jwt_previous_secret),
+    key("auth.jwt_previous_secret_file", |c| &mut c.auth.jwt_previous_secret_file),
+    key("auth.allow_short_secret", |c| &mut c.auth.allow_short_secret),
     key("auth.jwt_public_key", |c| &mut c.auth.jwt_public_key),
     key("auth.jwks", |c| &mut c.auth.jwks),
     key("auth.algorithms", |c| &mut c.auth.algorithms),
@@ -76,6 +87,7 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.audience", |c| &mut c.auth.audience),
     key("auth.leeway", |c| &mut c.auth.leeway),
     key("auth.require_exp", |c| &mut c.auth.require_exp),
+    key("auth.max_token_bytes", |c| &mut c.auth.max_token_bytes),
     key("store.kind", |c| &mut c.store.kind),
     key("store.durability", |c| &mut c.store.durability),
     key("store.max_age", |c| &mut c.store.max_age),
@@ -86,6 +98,7 @@ pub(super) static KEYS: &[Key] = &[
     key("engine.max_payload", |c| &mut c.engine.max_payload),
     key("engine.allow_eio3", |c| &mut c.engine.allow_eio3),
     key("http.allow_origin", |c| &mut c.http.allow_origin),
+    key("http.cors_credentials", |c| &mut c.http.cors_credentials),
     key("http.hosts", |c| &mut c.http.hosts),
     key("http.api_key", |c| &mut c.http.api_key),
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),

@@ -8,7 +8,7 @@
 //! | `settings` | the typed settings and their defaults |
 //! | `keys` | the one table of all keys |
 //! | `sources` | gathers the values, and decides which one wins |
-//! | `value`, `secret` | reads and prints one value; a text that is never printed |
+//! | `value`, `secret` | reads and prints one value; bytes that are never printed, and their file |
 //! | `proxies` | trusted proxies |
 //! | `check` | judges values together |
 //! | `render` | prints the configuration as TOML |
@@ -28,6 +28,8 @@ mod value;
 
 use std::path::Path;
 
+use check::Wrong;
+
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
 pub(crate) use settings::{Auth, Config, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown};
@@ -42,19 +44,46 @@ pub(crate) fn load(
     arguments: Vec<Assignment>,
     environment: Environment,
 ) -> Result<Config, ConfigError> {
-    let gathered = sources::gather(file, arguments, environment)?;
-    let mut config = Config::default();
-    for (key, given) in &gathered.values {
+    let mut gathered = sources::gather(file, arguments, environment)?;
+    let mut config = Config { warnings: std::mem::take(&mut gathered.warnings), ..Config::default() };
+    for (key, given) in &mut gathered.values {
         let fail = |reason: String| ConfigError::at(key.name, &given.source, reason);
         check::available(key.name, &given.raw).map_err(fail)?;
+        // Nobody sees the line break that a file brought along, and every token would have a wrong signature.
+        let from_variable = matches!(given.source, Source::Variable(_));
+        if (from_variable || key.is_secret()) && given.raw.cut_line_break() {
+            let warning =
+                format!("{} ({}): the line break at its end is not taken for a part of it", key.name, given.source);
+            config.warnings.push(warning);
+        }
         (key.slot)(&mut config).set(&given.raw).map_err(fail)?;
     }
-    check::whole(&config).map_err(|wrong| match gathered.source_of(wrong.key) {
-        Some(source) => ConfigError::at(wrong.key, source, wrong.reason),
-        None => ConfigError::new(wrong.key, wrong.reason),
-    })?;
+    let wrong = |Wrong { key, reason }| match gathered.source_of(key) {
+        Some(source) => ConfigError::at(key, source, reason),
+        None => ConfigError::new(key, reason),
+    };
+    read_secret_files(&mut config).map_err(wrong)?;
+    check::whole(&config).map_err(wrong)?;
     config.development = config.auth.jwt_secret.is_none();
-    config.warnings = gathered.warnings;
-    config.warnings.extend(check::doubts(&config));
+    let doubts = check::doubts(&config);
+    config.warnings.extend(doubts);
     Ok(config)
+}
+
+/// Reads the secrets that are kept in files of their own.
+fn read_secret_files(config: &mut Config) -> Result<(), Wrong> {
+    let Auth { jwt_secret, jwt_secret_file, jwt_previous_secret, jwt_previous_secret_file, .. } = &mut config.auth;
+    for (key, instead_of, path, secret) in [
+        ("auth.jwt_secret_file", "auth.jwt_secret", jwt_secret_file, jwt_secret),
+        ("auth.jwt_previous_secret_file", "auth.jwt_previous_secret", jwt_previous_secret_file, jwt_previous_secret),
+    ] {
+        let Some(path) = path else { continue };
+        if secret.is_some() {
+            return Err(Wrong { key, reason: format!("given beside {instead_of}; one of them must go") });
+        }
+        let (read, warnings) = secret::read_file(path).map_err(|reason| Wrong { key, reason })?;
+        *secret = Some(read);
+        config.warnings.extend(warnings.into_iter().map(|warning| format!("{key}: {warning}")));
+    }
+    Ok(())
 }

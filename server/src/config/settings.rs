@@ -129,8 +129,14 @@ pub(crate) struct Typing {
 pub(crate) struct Auth {
     /// Secret that signs and checks tokens; in development mode the development secret, put there by `dev`.
     pub(crate) jwt_secret: Option<Secret>,
+    /// File whose content is `jwt_secret`: a command line can be read by every user of the machine.
+    pub(crate) jwt_secret_file: Option<PathBuf>,
     /// Secret that still checks tokens while they are replaced.
     pub(crate) jwt_previous_secret: Option<Secret>,
+    /// File whose content is `jwt_previous_secret`.
+    pub(crate) jwt_previous_secret_file: Option<PathBuf>,
+    /// Whether a secret of less than 32 bytes may be used on an address that others can reach.
+    pub(crate) allow_short_secret: bool,
     /// PEM file of a public key.
     pub(crate) jwt_public_key: Option<PathBuf>,
     /// File or URL of a JWKS.
@@ -141,10 +147,12 @@ pub(crate) struct Auth {
     pub(crate) issuer: Option<String>,
     /// A token's `aud` must hold one of these; empty: `aud` is not looked at.
     pub(crate) audience: Vec<String>,
-    /// Difference of clocks allowed on `exp`, `nbf` and `iat`.
+    /// Difference of clocks allowed on `exp` and `nbf`.
     pub(crate) leeway: Duration,
     /// Whether a token without `exp` is refused.
     pub(crate) require_exp: bool,
+    /// Bytes of the longest token that is looked at. Never 0; `engine.max_payload` holds too.
+    pub(crate) max_token_bytes: usize,
 }
 
 /// `store.`
@@ -180,6 +188,8 @@ pub(crate) struct Engine {
 pub(crate) struct Http {
     /// Origins allowed beside the server's own; `*`: any.
     pub(crate) allow_origin: Vec<String>,
+    /// Whether pages of other origins may send cookies along (`withCredentials`).
+    pub(crate) cors_credentials: bool,
     /// Hosts that requests may name, without ports; empty: any, but in development mode loopback names only.
     pub(crate) hosts: Vec<String>,
     /// Key of the HTTP API.
@@ -299,6 +309,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             allow_origin: Vec::new(),
+            cors_credentials: false,
             hosts: Vec::new(),
             api_key: None,
             trusted_proxies: vec![Proxy::Loopback],
@@ -339,7 +350,10 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             jwt_secret: None,
+            jwt_secret_file: None,
             jwt_previous_secret: None,
+            jwt_previous_secret_file: None,
+            allow_short_secret: false,
             jwt_public_key: None,
             jwks: None,
             algorithms: vec![Algorithm::HS256],
@@ -347,6 +361,7 @@ impl Default for Auth {
             audience: Vec::new(),
             leeway: Duration::from_secs(5),
             require_exp: true,
+            max_token_bytes: 65_536,
         }
     }
 }

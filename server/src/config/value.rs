@@ -9,7 +9,7 @@ use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
 use super::proxies::Proxy;
-use super::secret::Secret;
+use super::secret::{Secret, without_line_break};
 use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
@@ -51,6 +51,18 @@ impl Raw {
         let text = self.as_str()?;
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         Some(parts.collect())
+    }
+
+    /// Takes a line break from the end of a text; whether there was one.
+    pub(super) fn cut_line_break(&mut self) -> bool {
+        if let Some(text) = self.text.as_deref().and_then(without_line_break) {
+            *self = Self::from_text(text);
+        } else if let Some(text) = self.value.as_str().and_then(without_line_break) {
+            self.value = toml::Value::String(text.to_owned());
+        } else {
+            return false;
+        }
+        true
     }
 
     /// The value itself.

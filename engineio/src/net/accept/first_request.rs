@@ -69,7 +69,7 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], peer: &Peer) 
     }
     let query = Query::parse(&uri);
     let owner = query.named_sid().map(|sid| sid.shard()).filter(|owner| *owner != shard.io.id);
-    // One that has ended knows no session, which is for hyper to say.
+    // A shard that has ended has no sessions; hyper answers such a request.
     if let Some(owner) = owner.filter(|owner| shard.io.registry.connections.serves(*owner)) {
         return First::Elsewhere(owner, bytes);
     }

@@ -268,6 +268,9 @@ fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
         Head::Partial => return Begun::Partial,
         Head::Unusual => return Begun::Unusual,
     };
+    if let Some(conn) = shard.io.plain.conns.get_mut(key) {
+        conn.last |= request.closes;
+    }
     let query = Query::of(request.query);
     let head_len = request.head.len();
     let body = bytes.get(head_len..).and_then(|rest| rest.get(..request.body_len));

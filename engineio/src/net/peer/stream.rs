@@ -44,7 +44,7 @@ pub(in crate::net) struct OtherStream {
     writable: Arc<Writable>,
     /// The stream has buffered bytes that it could not send yet (TLS may do this).
     unflushed: bool,
-    /// The write side is to end, and that takes time.
+    /// The write side must end, but its end has blocked.
     ending: bool,
 }
 
@@ -126,7 +126,7 @@ impl PeerStream {
 
     /// Ends the write side. An error means that the peer closed first.
     pub(in crate::net) fn shut_down_write(&mut self) {
-        // `shutdown(2)` does not block. Another stream may need more than one call: it goes on when it is read.
+        // `shutdown(2)` does not block. Another stream may need more than one call: it continues when it is read.
         match self {
             Self::Tcp(stream) => {
                 let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
@@ -181,14 +181,15 @@ impl OtherStream {
         Ok(())
     }
 
-    /// Ends the write side, which includes what the stream keeps. Where that takes time it goes on as [`OtherStream::flush`] does.
+    /// Ends the write side, after the bytes that the stream has buffered. If that blocks it continues as
+    /// [`OtherStream::flush`] does.
     fn end(&mut self) {
         let waker = Arc::clone(&self.writable).into();
-        // An error means that the peer was faster.
+        // An error means that the peer closed first.
         self.ending = self.stream.as_mut().poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
     }
 
-    /// Has the task of `cx` woken by what a write, a flush or the end of the write side waits for.
+    /// Registers the task of `cx` to be woken when a blocked write, flush or end of the write side can continue.
     fn register(&self, cx: &Context<'_>) {
         let mut task = self.writable.task.lock().unwrap_or_else(PoisonError::into_inner);
         if !task.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
@@ -227,7 +228,7 @@ impl AsyncWrite for PeerStream {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Self::Other(other) => {
                 let written = other.stream.as_mut().poll_write(cx, bytes);
-                // Whoever writes frames one by one (a probe) does not flush; it reads next.
+                // A probe writes frames one by one and does not flush; it reads next.
                 other.unflushed |= written.is_ready();
                 written
             }

@@ -81,12 +81,12 @@ impl ShardIo {
         let last = self.plain.is_last(key);
         let PollBody { bytes, binary, compress } = body;
         let poll = answer::Poll { body: bytes, binary, compress, jsonp: None };
-        if last || !fits_template(&poll, &relevant, &self.config) {
+        if !fits_template(&poll, &relevant, &self.config) {
             let response = poll.answer(&relevant, &self.config);
             return self.answer_plain(key, response, &relevant);
         }
         let mut out = self.lend_gather(poll.body.len());
-        self.plain.poll.push(&mut out, &poll.body, self.date.now());
+        self.plain.poll.of(last).push(&mut out, &poll.body, self.date.now());
         self.send_plain(key, &out);
         self.take_back_gather(out);
     }
@@ -95,11 +95,11 @@ impl ShardIo {
     pub(in crate::net) fn answer_plain_post(&mut self, key: Key, relevant: &HeaderMap) {
         let last = self.plain.is_last(key);
         // Only polls are compressed.
-        if last || relevant.keys().any(|name| *name != header::ACCEPT_ENCODING) {
+        if relevant.keys().any(|name| *name != header::ACCEPT_ENCODING) {
             return self.answer_plain(key, answer::posted(relevant), relevant);
         }
         let mut out = self.lend_gather(0);
-        self.plain.posted.push(&mut out, b"ok", self.date.now());
+        self.plain.posted.of(last).push(&mut out, b"ok", self.date.now());
         self.send_plain(key, &out);
         self.take_back_gather(out);
     }

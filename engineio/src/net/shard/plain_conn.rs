@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use super::super::{peer::stream::PeerStream, shards::peer::Peer};
 use crate::{
@@ -28,8 +28,8 @@ pub(in crate::net) struct PlainConns {
     /// When to check which of them, at the latest.
     deadlines: Heap<Key>,
     /// The answers that do not depend on their requests.
-    pub(super) poll: Template,
-    pub(super) posted: Template,
+    pub(super) poll: Templates,
+    pub(super) posted: Templates,
 }
 
 /// One connection. See the module.
@@ -94,19 +94,35 @@ pub(in crate::net) enum Sent {
     Broken,
 }
 
+/// The heads of one answer.
+#[derive(Debug)]
+pub(super) struct Templates {
+    keeps: Template,
+    /// On a connection that ends with it.
+    closes: Template,
+}
+
+impl Templates {
+    pub(super) const fn of(&self, last: bool) -> &Template {
+        if last { &self.closes } else { &self.keeps }
+    }
+}
+
 impl PlainConns {
     pub(in crate::net) fn new(config: &Config) -> Self {
         let none = HeaderMap::new();
-        let template = |mut response: Response<Bytes>| {
+        let templates = |mut response: Response<Bytes>| {
             answer::finish(&mut response, &none, config);
-            Template::of(&response)
+            let keeps = Template::of(&response);
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Templates { keeps, closes: Template::of(&response) }
         };
         let empty = answer::Poll { body: Vec::new(), binary: false, compress: false, jsonp: None };
         Self {
             conns: Slab::default(),
             deadlines: Heap::default(),
-            poll: template(empty.answer(&none, config)),
-            posted: template(answer::posted(&none)),
+            poll: templates(empty.answer(&none, config)),
+            posted: templates(answer::posted(&none)),
         }
     }
 
@@ -236,7 +252,7 @@ impl PlainConns {
     pub(in crate::net) fn expire(&mut self, now: Instant) {
         while let Some(key) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(key) else { continue };
-            // Another entry stands for it, and comes in time.
+            // Another entry for this connection is due in time.
             if conn.armed.is_some_and(|armed| armed > now) {
                 continue;
             }
@@ -336,7 +352,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_deadline_that_moves_to_and_fro_is_one_entry_or_two() {
+    async fn a_deadline_that_moves_back_and_forth_is_at_most_two_entries() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut plain, second) = (PlainConns::new(&Config::default()), Duration::from_secs(1));
@@ -348,7 +364,7 @@ mod tests {
             &Config::default(),
         );
         for _ in 0..100 {
-            // An answer that its peer does not take at once, and then does.
+            // An answer that its peer does not read at once, but later.
             plain.set_deadline(key, now + 20 * second);
             now += 10 * second;
             plain.expire(now);

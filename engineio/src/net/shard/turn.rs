@@ -94,11 +94,11 @@ impl<H: Handler> ShardRef<H> {
         }
     }
 
-    /// Like [`ShardRef::turn`], for clean-up in `Drop`: leaves a broken shard alone, and does not unwind if the shard breaks here. (The
-    /// task may be unwinding already, and a second panic would end the process.)
+    /// Like [`ShardRef::turn`], for clean-up in `Drop`: leaves a broken shard alone, and does not unwind if the shard
+    /// breaks here. (The task may be unwinding already, and a second panic would end the process.)
     pub(in crate::net) fn turn_unless_broken(&self, pass: impl FnOnce(&mut Shard<H>)) {
         if !self.0.broken.get() {
-            // It is noted that the shard is broken, which ends its thread.
+            // The turn has marked the shard as broken, which ends its thread.
             let _ = catch_unwind(AssertUnwindSafe(|| self.turn(pass)));
         }
     }

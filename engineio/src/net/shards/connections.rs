@@ -37,7 +37,7 @@ impl Connections {
         ConnectionGuard(count)
     }
 
-    /// Whether there is a shard of this number that serves.
+    /// Whether this shard exists and has not ended.
     pub(in crate::net) fn serves(&self, shard: u16) -> bool {
         self.0.get(usize::from(shard)).is_some_and(|count| count.load(Ordering::Relaxed) < ENDED)
     }

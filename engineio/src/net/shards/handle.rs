@@ -129,7 +129,7 @@ impl Handle {
         self.put(shard, Command::Message(message)).await
     }
 
-    /// [`Handle::send`] for a thread that may block.
+    /// [`Handle::send`] for a thread that may block. Not for a handler: on the shard's own thread it would wait for itself.
     ///
     /// # Errors
     /// [`ShardGone`].

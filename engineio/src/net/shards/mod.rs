@@ -1,4 +1,5 @@
-//! What shards and other threads share: a mailbox in front of each shard, a few counters, and the handle that reaches them.
+//! What shards and other threads share: a mailbox in front of each shard, a few counters, and the handle that reaches
+//! them.
 //!
 //! A mailbox holds data ([`command::Command`]). The shard that takes a command out decides what to do with it.
 

@@ -1,8 +1,7 @@
 //! What runs on the home of a room: the shard that its name hashes to, which alone orders the room's messages, keeps them, and
 //! knows who is in the room.
 //!
-//! Its state is [`Homes`]. It knows sockets by key only, and tells them something by
-//! [`ToSocket`](super::shard_message::ToSocket) and [`ToAll`](super::shard_message::ToAll).
+//! Its state is [`Homes`]. It knows sockets by key only, and reaches them by `ToSocket` and `ToAll` of `shard_message`.
 //!
 //! | file | what it does |
 //! |---|---|

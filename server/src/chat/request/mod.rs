@@ -2,6 +2,9 @@
 //!
 //! Characters are Unicode scalar values, bytes are the raw JSON as sent (docs/chat-protocol.md, "Errors"). What is relayed
 //! stays raw, so that it arrives exactly as it was sent.
+//!
+//! Many serialisers write what an object does not have: `null` (Jackson, System.Text.Json), an empty string (Go), an empty array
+//! for an empty object (PHP), `50.0` for 50. Where a member is optional, these are no faults.
 
 use std::borrow::Cow;
 
@@ -14,7 +17,7 @@ use socketio::{
 use uuid::Uuid;
 
 use super::error::{ChatError, Code};
-use crate::config::Limits;
+use crate::{config::Limits, invisible::is_invisible, number};
 
 const INVALID: Code = Code::InvalidPayload;
 
@@ -115,7 +118,7 @@ pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageReq
         // Checked for form only: whether such a message exists is the clients' affair.
         text_of(reply_to).ok_or(ChatError::new(INVALID, "replyTo must be a string"))?;
     }
-    request.client_id = client_id.map(self::client_id).transpose()?;
+    request.client_id = client_id.map(self::client_id).transpose()?.flatten();
     Ok(request)
 }
 
@@ -124,15 +127,9 @@ pub(crate) fn typing<'a>(args: &Args<'a>) -> Result<TypingRequest<'a>, ChatError
     let Some(Kind::Bool(is_typing)) = args.get(0).map(json::kind) else {
         return Err(ChatError::new(INVALID, "typing takes true or false"));
     };
-    let room = match args.get(1) {
-        None => None,
-        Some(options) => {
-            let options = object(Some(options), "the second argument of typing is an object, { roomId }")?;
-            let [room] = fields(options, ["roomId"], "roomId may be given once")?;
-            room.map(room_id).transpose()?
-        }
-    };
-    Ok(TypingRequest { is_typing, room })
+    let options = optional_object(args.get(1), "the second argument of typing is an object, { roomId }")?;
+    let [room] = fields(options, ["roomId"], "roomId may be given once")?;
+    Ok(TypingRequest { is_typing, room: room.map(room_id).transpose()? })
 }
 
 /// Reads a `join`.
@@ -140,8 +137,7 @@ pub(crate) fn join<'a>(args: &Args<'a>) -> Result<JoinRequest<'a>, ChatError> {
     let payload = object(args.get(0), "join takes one object, { roomId, history? }")?;
     let [room, history] = fields(payload, ["roomId", "history"], "roomId and history may be given once")?;
     let room = room_id(room.ok_or(ChatError::new(Code::RoomInvalid, "roomId is missing"))?)?;
-    let history = history.map(count).transpose()?;
-    Ok(JoinRequest { room, history: history.map(|asked| asked.min(HISTORY_PAGE)) })
+    Ok(JoinRequest { room, history: history.map(count).transpose()? })
 }
 
 /// A checked `history`.
@@ -163,22 +159,22 @@ pub(crate) struct PageRequest {
 
 /// Reads a `history`.
 pub(crate) fn history<'a>(args: &Args<'a>) -> Result<HistoryRequest<'a>, ChatError> {
-    let payload = object(args.get(0), "history takes one object, { roomId?, before?, after?, limit? }")?;
+    let payload = optional_object(args.get(0), "history takes one object, { roomId?, before?, after?, limit? }")?;
     let names = ["roomId", "before", "after", "limit"];
     let [room, before, after, limit] = fields(payload, names, "a member of history may be given once")?;
     Ok(HistoryRequest {
         room: room.map(room_id).transpose()?,
         page: PageRequest {
-            before: before.map(message_id).transpose()?,
-            after: after.map(message_id).transpose()?,
-            limit: limit.map(count).transpose()?.unwrap_or(HISTORY_PAGE).min(HISTORY_PAGE),
+            before: before.map(message_id).transpose()?.flatten(),
+            after: after.map(message_id).transpose()?.flatten(),
+            limit: limit.map(count).transpose()?.unwrap_or(HISTORY_PAGE),
         },
     })
 }
 
 /// Reads a `presence`: the room, or none for the lobby.
 pub(crate) fn presence<'a>(args: &Args<'a>) -> Result<Option<Cow<'a, str>>, ChatError> {
-    let payload = object(args.get(0), "presence takes one object, { roomId? }")?;
+    let payload = optional_object(args.get(0), "presence takes one object, { roomId? }")?;
     let [room] = fields(payload, ["roomId"], "roomId may be given once")?;
     room.map(room_id).transpose()
 }
@@ -206,7 +202,22 @@ fn object<'a>(arg: Option<&'a str>, message: &'static str) -> Result<&'a str, Ch
     arg.filter(|arg| json::kind(arg) == Kind::Object).ok_or_else(|| ChatError::new(INVALID, message))
 }
 
-/// The values of the named members; a name given twice is refused, because readers disagree about which one counts.
+/// An argument that may be missing: then, and where something else stands for nothing, an object without members.
+fn optional_object<'a>(arg: Option<&'a str>, message: &'static str) -> Result<&'a str, ChatError> {
+    match arg {
+        Some(arg) if json::kind(arg) != Kind::Null && !is_empty_array(arg) => object(Some(arg), message),
+        _ => Ok("{}"),
+    }
+}
+
+/// What PHP makes of an object without members.
+fn is_empty_array(raw: &str) -> bool {
+    let inner = raw.strip_prefix('[').and_then(|raw| raw.strip_suffix(']'));
+    inner.is_some_and(|inner| inner.trim_ascii().is_empty())
+}
+
+/// The values of the named members, `None` for `null` too; a name given twice is refused, because readers disagree about which
+/// one counts.
 fn fields<'a, const N: usize>(
     object: &'a str,
     names: [&str; N],
@@ -221,7 +232,7 @@ fn fields<'a, const N: usize>(
             }
         }
     }
-    Ok(found)
+    Ok(found.map(|value| value.filter(|value| json::kind(value) != Kind::Null)))
 }
 
 /// A JSON string's text; `None` for other values, and for a lone surrogate, which is no text.
@@ -244,10 +255,10 @@ fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
         return Ok(());
     }
     let text = text_of(raw).ok_or(ChatError::new(INVALID, "message must be a string of whole characters"))?;
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
+    if has_control(&text) {
         return Err(ChatError::new(INVALID, "message must not hold control characters"));
     }
-    if text.chars().all(char::is_whitespace) {
+    if is_invisible(&text) {
         return Err(ChatError::new(Code::MessageEmpty, "message is empty"));
     }
     // Bytes first: no text has more characters than bytes.
@@ -257,9 +268,20 @@ fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
     Ok(())
 }
 
+/// Whether `text` holds a control character other than tab and the line breaks `\n` and `\r\n`. A lone `\r` would have what
+/// follows it drawn over what stands before it on a terminal.
+fn has_control(text: &str) -> bool {
+    text.char_indices().any(|(at, c)| match c {
+        '\n' | '\t' => false,
+        '\r' => !text.get(at + 1..).is_some_and(|rest| rest.starts_with('\n')),
+        c => c.is_control(),
+    })
+}
+
 fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<(), ChatError> {
     if json::kind(raw) != Kind::Object {
-        return Err(ChatError::new(INVALID, "context must be an object"));
+        let error = ChatError::new(INVALID, "context must be an object");
+        return Err(if is_empty_array(raw) { error.without_strike() } else { error });
     }
     let too_large = |limit: usize, actual: usize| limit > 0 && actual > limit;
     if too_large(limits.context_bytes, raw.len()) {
@@ -285,18 +307,23 @@ fn room_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
     Ok(room)
 }
 
-fn message_id(raw: &str) -> Result<Uuid, ChatError> {
-    let id = text_of(raw).and_then(|id| Uuid::parse_str(&id).ok());
+/// The id of a message; an empty string is none.
+fn message_id(raw: &str) -> Result<Option<Uuid>, ChatError> {
+    let id = text_of(raw).and_then(|id| if id.is_empty() { Some(None) } else { Uuid::parse_str(&id).ok().map(Some) });
     id.ok_or(ChatError::new(INVALID, "before and after must be ids of messages"))
 }
 
+/// How many messages are asked for, [`HISTORY_PAGE`] at most.
 fn count(raw: &str) -> Result<usize, ChatError> {
-    raw.parse().map_err(|_| ChatError::new(INVALID, "how many messages must be a whole number, not negative"))
+    let count = number::whole(raw).filter(|count| *count >= 0.0).map(|count| (count as usize).min(HISTORY_PAGE));
+    count.ok_or(ChatError::new(INVALID, "how many messages must be a whole number, not negative"))
 }
 
-fn client_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
-    let id = text_of(raw).filter(|id| !id.is_empty() && id.len() <= CLIENT_ID);
-    id.ok_or(ChatError::new(INVALID, "clientId must be a string of 1 to 64 bytes"))
+/// A `clientId`; an empty string is none, since all messages with it would be one.
+fn client_id(raw: &str) -> Result<Option<Cow<'_, str>>, ChatError> {
+    let id = text_of(raw).filter(|id| id.len() <= CLIENT_ID);
+    id.map(|id| Some(id).filter(|id| !id.is_empty()))
+        .ok_or(ChatError::new(INVALID, "clientId must be a string of at most 64 bytes"))
 }
 
 #[cfg(test)]

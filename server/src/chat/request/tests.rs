@@ -40,7 +40,17 @@ fn messages() {
         (text(r#"" \n\t\u3000""#), Err(MessageEmpty)),
         (text(r#""a\u0000""#), Err(InvalidPayload)),
         (text(r#""a\u007f""#), Err(InvalidPayload)),
+        (text(r#""a\r\nb""#), Ok(())),
+        (text(r#""\u000d\u000a\n\r\nb""#), Ok(())),
         (text(r#""\r""#), Err(InvalidPayload)),
+        (text(r#""a\rb""#), Err(InvalidPayload)),
+        (text(r#""a\r\r\nb""#), Err(InvalidPayload)),
+        (text(r#""a\n\r""#), Err(InvalidPayload)),
+        (text(r#""\r\n""#), Err(MessageEmpty)),
+        (text(r#""\u2800\u3164\u200b""#), Err(MessageEmpty)),
+        (text("\"\u{fe0f}\u{e0041} \""), Err(MessageEmpty)),
+        (text("\"\u{200b}x\""), Ok(())),
+        (text("\"❤\u{fe0f}\""), Ok(())),
         (text(r#""\ud800""#), Err(InvalidPayload)),
         (text("5"), Err(InvalidPayload)),
         (text("null"), Err(InvalidPayload)),
@@ -51,8 +61,9 @@ fn messages() {
         (r#"{"message":"a","mess\u0061ge":"b"}"#.into(), Err(InvalidPayload)),
         (r#"{"message":"a","other":1,"other":2}"#.into(), Ok(())),
         (r#"{"message":"a","context":{},"context":{}}"#.into(), Err(InvalidPayload)),
-        (context("null"), Err(InvalidPayload)),
+        (context("null"), Ok(())),
         (context("[]"), Err(InvalidPayload)),
+        (context("7"), Err(InvalidPayload)),
         (nested(8), Ok(())),
         (nested(9), Err(ContextTooLarge)),
         (context(r#"{"a":[[],{},[],{},[],{},[],{},[]],"b":"[[[[[[[[["}"#), Ok(())),
@@ -78,10 +89,10 @@ fn messages() {
 
 #[test]
 fn what_is_relayed_stays_as_it_was_sent() {
-    let packet = r#"2["message",{ "message" : "\u00e9", "context" : { "b" : 1.0, "a":[ ], "roomId":"\u0031" } }]"#;
+    let packet = r#"2["message",{ "message" : "\u00e9\r\n", "context" : { "b" : 1.0, "a":[ ], "roomId":"\u0031" } }]"#;
     with_args(packet, |args| {
         let request = message(args, &Limits::default()).unwrap();
-        assert_eq!(request.message, r#""\u00e9""#);
+        assert_eq!(request.message, r#""\u00e9\r\n""#);
         assert_eq!(request.context, Some(r#"{ "b" : 1.0, "a":[ ], "roomId":"\u0031" }"#));
         assert_eq!(request.room.as_deref(), Some("1"));
     });
@@ -109,7 +120,7 @@ fn typing_join_and_leave() {
     };
     assert_eq!(typing_of(",true"), Ok((true, None)));
     assert_eq!(typing_of(r#",false,{"roomId":"a"}"#), Ok((false, Some("a".to_owned()))));
-    for args in ["", ",1", r#","true""#, ",null", ",true,5", r#",true,{"roomId":"a","roomId":"a"}"#] {
+    for args in ["", ",1", r#","true""#, ",null", ",true,5", ",true,[5]", r#",true,{"roomId":"a","roomId":"a"}"#] {
         assert_eq!(typing_of(args), Err(Code::InvalidPayload), "{args}");
     }
     assert_eq!(typing_of(r#",true,{"roomId":5}"#), Err(Code::RoomInvalid));
@@ -157,5 +168,93 @@ fn attachments_belong_into_the_context() {
         let Packet::Event { event, .. } = whole.packet() else { panic!("{payload}") };
         let code = message(&event.args, &Limits::default()).map(drop).map_err(|error| error.code);
         assert_eq!(code, expected, "{payload}");
+    }
+}
+
+#[test]
+fn what_serialisers_write_for_nothing_is_nothing() {
+    let id = "01890a5d-ac96-774b-bcce-b302099a8057";
+    // An event's arguments after its name, and those that say the same without what stands for nothing.
+    for (event, sent, meant) in [
+        ("message", r#"{"message":"m","context":null}"#, r#"{"message":"m"}"#),
+        ("message", r#"{"message":"m","context":{"roomId":null}}"#, r#"{"message":"m","context":{}}"#),
+        ("message", r#"{"message":"m","context":{"replyTo":null}}"#, r#"{"message":"m","context":{}}"#),
+        ("message", r#"{"message":"m","context":{"replyTo":""}}"#, r#"{"message":"m","context":{}}"#),
+        ("message", r#"{"message":"m","context":{"clientId":null}}"#, r#"{"message":"m","context":{}}"#),
+        ("message", r#"{"message":"m","context":{"clientId":""}}"#, r#"{"message":"m","context":{}}"#),
+        ("typing", "true,null", "true"),
+        ("typing", "false,[]", "false"),
+        ("typing", r#"true,{"roomId":null}"#, "true"),
+        ("join", r#"{"roomId":"a","history":null}"#, r#"{"roomId":"a"}"#),
+        ("join", r#"{"roomId":"a","history":50.0}"#, r#"{"roomId":"a","history":50}"#),
+        ("join", r#"{"roomId":"a","history":5E1}"#, r#"{"roomId":"a","history":50}"#),
+        ("join", r#"{"roomId":"a","history":1e400}"#, r#"{"roomId":"a","history":200}"#),
+        ("history", "", "{}"),
+        ("history", "null", "{}"),
+        ("history", "[ ]", "{}"),
+        ("history", r#"{"roomId":null,"before":null,"after":null,"limit":null}"#, "{}"),
+        ("history", r#"{"before":"","after":""}"#, "{}"),
+        ("history", r#"{"limit":9223372036854775807}"#, "{}"),
+        ("history", r#"{"limit":50.0}"#, r#"{"limit":50}"#),
+        ("history", r#"{"limit":5e1}"#, r#"{"limit":50}"#),
+        ("history", r#"{"limit":-0.0}"#, r#"{"limit":0}"#),
+        (
+            "history",
+            &format!(r#"{{"roomId":"a","before":"{id}","after":null}}"#),
+            &format!(r#"{{"roomId":"a","before":"{id}"}}"#),
+        ),
+        ("presence", "", "{}"),
+        ("presence", "null", "{}"),
+        ("presence", "[]", "{}"),
+        ("presence", r#"{"roomId":null}"#, "{}"),
+    ] {
+        let read = |args: &str| {
+            let comma = if args.is_empty() { "" } else { "," };
+            with_args(&format!(r#"2["{event}"{comma}{args}]"#), |args| match event {
+                "message" => message(args, &Limits::default())
+                    .map(|read| format!("{:?}", MessageRequest { context: None, ..read })),
+                "typing" => typing(args).map(|read| format!("{read:?}")),
+                "join" => join(args).map(|read| format!("{read:?}")),
+                "history" => history(args).map(|read| format!("{read:?}")),
+                _ => presence(args).map(|read| format!("{read:?}")),
+            })
+        };
+        let (sent_as, meant_as) = (read(sent), read(meant));
+        assert!(sent_as.is_ok(), "{event} {sent}: {sent_as:?}");
+        assert_eq!(sent_as, meant_as, "{event} {sent}");
+    }
+    with_args(r#"2["message",{"message":"m","context":null}]"#, |args| {
+        assert_eq!(message(args, &Limits::default()).unwrap().context, None, "it is not delivered");
+    });
+}
+
+#[test]
+fn what_must_be_there_may_not_be_null() {
+    for (payload, expected) in [
+        (r#"{"message":null}"#, Err(Code::InvalidPayload)),
+        (r#"{"message":"m","context":{"roomId":null,"roomId":"a"}}"#, Err(Code::InvalidPayload)),
+        (r#"{"message":"m","context":null,"context":{}}"#, Err(Code::InvalidPayload)),
+    ] {
+        assert_eq!(message_code(payload), expected, "{payload}");
+    }
+    let join_code =
+        |payload: &str| with_args(&format!(r#"2["join",{payload}]"#), |args| join(args).map_err(|e| e.code).err());
+    assert_eq!(join_code(r#"{"roomId":null}"#), Some(Code::RoomInvalid));
+    assert_eq!(join_code("null"), Some(Code::InvalidPayload));
+    let history_code =
+        |args: &str| with_args(&format!(r#"2["history",{args}]"#), |args| history(args).map_err(|e| e.code).err());
+    for args in ["5", "[5]", "[[]]", "true", r#""room""#, r#"{"limit":1.5}"#, r#"{"limit":-1}"#, r#"{"before":"x"}"#] {
+        assert_eq!(history_code(args), Some(Code::InvalidPayload), "{args}");
+    }
+    assert_eq!(token(Some(r#"{"token":null}"#)), None);
+}
+
+#[test]
+fn what_php_makes_of_an_empty_context_is_no_strike() {
+    for (context, strike) in [("[]", false), ("[ ]", false), ("[1]", true), ("5", true)] {
+        with_args(&format!(r#"2["message",{{"message":"m","context":{context}}}]"#), |args| {
+            let error = message(args, &Limits::default()).unwrap_err();
+            assert_eq!((error.code, error.strike), (Code::InvalidPayload, strike), "{context}");
+        });
     }
 }

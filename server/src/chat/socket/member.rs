@@ -44,6 +44,17 @@ impl Access {
     }
 }
 
+/// How often a socket is told that it sent too many `typing`: a key that is held down repeats them.
+const TYPING_REFUSAL: Duration = Duration::from_secs(1);
+
+/// What is kept of a socket that has typed.
+#[derive(Debug, Default)]
+struct TypingState {
+    lasting: Vec<Typing>,
+    /// When the socket was last told that it sent too many `typing`.
+    refusal_told: Option<Instant>,
+}
+
 /// Where a socket's user is typing: in a room, or (without one) in every room of the socket.
 #[derive(Debug)]
 pub(super) struct Typing {
@@ -68,7 +79,8 @@ pub(super) struct Member {
     pub(super) rooms: SmallVec<[Joined; 2]>,
     /// How often it entered a room.
     entries: u32,
-    pub(super) typing: Vec<Typing>,
+    /// Made when first needed: most users only listen.
+    typing: Option<Box<TypingState>>,
     pub(super) last_event: Instant,
     pub(super) strikes: Option<Box<Strikes>>,
     /// When the token expires, as the time since the Unix epoch, leeway included.
@@ -84,7 +96,7 @@ impl Member {
             access: Access::Listed(Box::default()),
             rooms: SmallVec::new(),
             entries: 0,
-            typing: Vec::new(),
+            typing: None,
             last_event: now,
             strikes: None,
             expires: None,
@@ -95,7 +107,7 @@ impl Member {
     pub(super) fn renew(&mut self, claims: &Claims, default: RoomAccess, leeway: Duration) {
         self.account.rename(&claims.name);
         self.access = Access::of(claims.rooms.as_ref(), default);
-        self.expires = claims.exp.map(|exp| Duration::from_secs(exp).saturating_add(leeway));
+        self.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
     }
 
     /// The room with this id, if the socket is in it.
@@ -115,17 +127,42 @@ impl Member {
         self.rooms.iter().any(|joined| joined.entry == entry && joined.room == *room)
     }
 
+    /// Whether the user types, in this room or (without one) in all.
+    pub(super) fn is_typing(&self, room: Option<&Room>, now: Instant) -> bool {
+        self.typing().iter().any(|typing| typing.room.as_ref() == room && typing.until > now)
+    }
+
+    /// Where the user types.
+    pub(super) fn typing(&self) -> &[Typing] {
+        self.typing.as_ref().map_or(&[], |typing| &typing.lasting)
+    }
+
     /// Notes that the user types (until then) or does not type any more, in a room or in all.
     pub(super) fn set_typing(&mut self, room: Option<&Room>, until: Option<Instant>) {
-        self.typing.retain(|typing| typing.room.as_ref() != room);
-        self.typing.extend(until.map(|until| Typing { room: room.cloned(), until }));
+        if until.is_none() && self.typing.is_none() {
+            return;
+        }
+        let lasting = &mut self.typing.get_or_insert_default().lasting;
+        lasting.retain(|typing| typing.room.as_ref() != room);
+        lasting.extend(until.map(|until| Typing { room: room.cloned(), until }));
     }
 
     /// Ends the typing that `ends` selects, and returns it.
     pub(super) fn end_typing(&mut self, ends: impl Fn(&Typing) -> bool) -> Vec<Typing> {
-        let (ended, lasting) = std::mem::take(&mut self.typing).into_iter().partition(ends);
-        self.typing = lasting;
+        let Some(typing) = &mut self.typing else { return Vec::new() };
+        let (ended, lasting) = std::mem::take(&mut typing.lasting).into_iter().partition(ends);
+        typing.lasting = lasting;
         ended
+    }
+
+    /// Whether the socket is to be told that it sent too many `typing`: it was not told within the last second.
+    pub(super) fn tell_typing_refusal(&mut self, now: Instant) -> bool {
+        let told = &mut self.typing.get_or_insert_default().refusal_told;
+        if told.is_some_and(|told| now.duration_since(told) < TYPING_REFUSAL) {
+            return false;
+        }
+        *told = Some(now);
+        true
     }
 }
 

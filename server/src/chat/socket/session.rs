@@ -87,7 +87,8 @@ impl Sockets {
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         self.watch_expiry(io, socket);
         self.enter_listed(io, socket, claims.rooms);
-        Ok(Reply::from(claims.exp.map(|exp| format!(r#","exp":{exp}"#)).unwrap_or_default()))
+        // As the token says it: `1900000000`, or `1900000000.5`.
+        Ok(Reply::from(claims.exp.map(|exp| format!(r#","exp":{}"#, exp.as_secs_f64())).unwrap_or_default()))
     }
 
     /// Enters the rooms that a token names, until the socket has as many as it may have.
@@ -134,12 +135,13 @@ impl Sockets {
             (Err(error), Some(id)) => {
                 let _ = io.ack(socket, id, &format!(r#"{{"ok":false,"error":{}}}"#, error.to_json(None)), &[]);
             }
-            (Err(error), None) => {
+            (Err(error), None) if self.tells_refusal(io, socket, event, error) => {
                 let _ = io.emit(socket, "error", &error.to_json(Some(event)), &[]);
             }
+            (Err(_), None) => {}
         }
         if let Err(error) = outcome
-            && error.code.is_strike()
+            && error.strike
         {
             self.strike(io, socket);
         }

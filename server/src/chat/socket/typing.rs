@@ -18,16 +18,14 @@ use crate::{
 };
 
 impl Sockets {
-    /// `typing`.
+    /// `typing`. A key that is held down repeats `true`: that is free, tells nobody anything, and puts the end off. `false` is
+    /// never refused, so that the others do not go on reading that somebody types.
     pub(in crate::chat) fn on_typing(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
     ) -> Result<Reply, ChatError> {
-        if let Some(member) = self.members.get(socket) {
-            member.account.typing(&self.config.limits).take().map_err(ChatError::rate_limited)?;
-        }
         let request = request::typing(args)?;
         let room = match request.room {
             None => None,
@@ -36,15 +34,33 @@ impl Sockets {
                     .ok_or(ChatError::new(Code::RoomForbidden, "the socket is not in this room"))?,
             ),
         };
-        if let Some(member) = self.members.get_mut(socket) {
-            let until = request.is_typing.then(|| io.now() + self.config.typing.timeout);
-            member.set_typing(room.as_ref(), until);
-            if let Some(until) = until {
-                self.typing.set(socket.index(), until);
-            }
+        let (now, room) = (io.now(), room.as_ref());
+        let Some(member) = self.members.get_mut(socket) else { return Ok(Reply::default()) };
+        let was_typing = member.is_typing(room, now);
+        // An end needs none: there is at most one for each beginning. One that ends nothing is like a beginning.
+        let paid = if was_typing { Ok(()) } else { member.account.typing(&self.config.limits).take() };
+        if request.is_typing {
+            paid.map_err(ChatError::rate_limited)?;
+            let until = now + self.config.typing.timeout;
+            member.set_typing(room, Some(until));
+            self.typing.set(socket.index(), until);
+        } else {
+            member.set_typing(room, None);
         }
-        self.announce_typing(io, socket, room.as_ref(), request.is_typing);
+        let repeated = was_typing && request.is_typing;
+        if paid.is_ok() && !repeated {
+            self.announce_typing(io, socket, room, request.is_typing);
+        }
         Ok(Reply::default())
+    }
+
+    /// Whether a refusal is to be told by the event `error`. Of `typing` sent too often, one a second is enough.
+    pub(super) fn tells_refusal(&mut self, io: &Io<'_>, socket: SocketKey, event: &str, error: &ChatError) -> bool {
+        if event != "typing" || error.code != Code::RateLimited {
+            return true;
+        }
+        let now = io.now();
+        self.members.get_mut(socket).is_some_and(|member| member.tell_typing_refusal(now))
     }
 
     /// Tells the other users of a room, or of all rooms of the socket that are small enough.
@@ -84,7 +100,7 @@ impl Sockets {
     pub(super) fn end_typing_due(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let now = io.now();
         self.end_typing(io, socket, |typing| typing.until <= now);
-        let typing = self.members.get(socket).into_iter().flat_map(|member| &member.typing);
+        let typing = self.members.get(socket).into_iter().flat_map(|member| member.typing());
         if let Some(until) = typing.map(|typing| typing.until).min() {
             self.typing.set(socket.index(), until);
         }

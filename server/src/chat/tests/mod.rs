@@ -5,6 +5,7 @@ mod home;
 mod order;
 mod part;
 mod sockets;
+mod typing;
 
 use bench::{Bench, Conn, with};
 

@@ -1,5 +1,7 @@
 //! Sources, precedence, every key both ways, and what is refused with which words.
 
+mod secrets;
+
 use std::collections::BTreeSet;
 use std::fs;
 
@@ -43,10 +45,11 @@ fn the_keys_are_those_of_the_documentation() {
         limits.message_rate limits.message_burst limits.typing_rate limits.connect_rate limits.sockets_per_ip \
         limits.sockets_per_user limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
         limits.outbound_soft limits.outbound_hard limits.connections rooms.default_access rooms.lobby presence.grace \
-        presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_previous_secret auth.jwt_public_key \
-        auth.jwks auth.algorithms auth.issuer auth.audience auth.leeway auth.require_exp store.kind store.durability \
+        presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_secret_file auth.jwt_previous_secret \
+        auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
+        auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.hosts http.api_key http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -72,10 +75,11 @@ fn the_defaults_are_those_of_the_documentation() {
         sockets_per_user = 10 rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
         default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
-        algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
+        allow_short_secret = false algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
+        max_token_bytes = 65536
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] cors_credentials = false hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -116,6 +120,8 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.audience", "chat, talk"),
     ("auth.leeway", "0s"),
     ("auth.require_exp", "false"),
+    ("auth.max_token_bytes", "21"),
+    ("auth.allow_short_secret", "true"),
     ("store.max_age", "7d"),
     ("store.max_count", "19"),
     ("engine.ping_interval", "1s"),
@@ -123,6 +129,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.upgrade_timeout", "3s"),
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
+    ("http.cors_credentials", "true"),
     ("http.hosts", "chat.example,[::1]"),
     ("http.trusted_proxies", "loopback, 10.0.0.0/8, 2001:db8::1"),
     ("http.proxy_protocol", "true"),
@@ -285,6 +292,8 @@ fn values_that_do_not_fit() {
         ("auth.audience", &["[1]", "[\"\"]"]),
         ("store.kind", &["redis", "", "Memory"]),
         ("store.durability", &["fsync"]),
+        ("auth.max_token_bytes", &["0", "-1", "64K"]),
+        ("auth.jwt_secret_file", &["", "/nowhere/secret", "/", "/dev/null", "/dev/zero"]),
         ("store.max_count", &["0"]),
         ("engine.ping_interval", &["0s"]),
         ("engine.ping_timeout", &["0s"]),
@@ -296,7 +305,20 @@ fn values_that_do_not_fit() {
         ("engine.allow_eio3", &["1"]),
         (
             "http.allow_origin",
-            &["http://a/", "a.example", "http://", "://a", "http://a/x", "http://u@a", "ht tp://a", "[1]"],
+            &[
+                "http://a/",
+                "a.example",
+                "http://",
+                "://a",
+                "http://a/x",
+                "http://u@a",
+                "ht tp://a",
+                "[1]",
+                "NULL",
+                "null/",
+                "file:///",
+                "file:",
+            ],
         ),
         ("log.format", &["xml"]),
         ("log.level", &["verbose", "INFO"]),
@@ -315,6 +337,36 @@ fn values_that_do_not_fit() {
     assert_eq!(error, "auth.jwt_previous_secret (--set): needs auth.jwt_secret beside it");
     let error = error_of(load_set(&[("limits.idle_timeout", "5")]));
     assert_eq!(error, "limits.idle_timeout (--set): expected a duration such as \"5s\", \"250ms\" or \"30m\", got 5");
+}
+
+#[test]
+fn credentials_need_origins_that_are_named() {
+    for origins in ["*", r#"["https://a.example", "*"]"#] {
+        let error = error_of(load_set(&[("http.allow_origin", origins), ("http.cors_credentials", "true")]));
+        assert!(error.starts_with("http.cors_credentials (--set): cannot go with \"*\""), "{error}");
+        assert!(error.contains("list the origins"), "it says what to do: {error}");
+    }
+    for (origins, doubts) in [("", 0), ("https://a.example,file://", 0), ("https://a.example,null", 1)] {
+        let config = load_set(&[("http.allow_origin", origins), ("http.cors_credentials", "true")]).unwrap();
+        assert_eq!(config.warnings.len(), doubts, "{origins}: {:?}", config.warnings);
+    }
+    for origins in ["*", "null", "file://", "null,file://,https://a.example"] {
+        let config = load_set(&[("http.allow_origin", origins)]).unwrap();
+        assert_eq!((config.http.allow_origin.join(","), config.warnings.len()), (origins.to_owned(), 0));
+    }
+}
+
+#[test]
+fn a_token_longer_than_a_packet_may_be_deserves_a_warning() {
+    for (token, payload, doubts) in [("65536", "1000000", 0), ("999", "1000", 0), ("1000", "1000", 1)] {
+        let config = load_set(&[("auth.max_token_bytes", token), ("engine.max_payload", payload)]).unwrap();
+        let warnings = config.warnings;
+        assert_eq!(
+            warnings.iter().filter(|warning| warning.contains("auth.max_token_bytes")).count(),
+            doubts,
+            "{token}"
+        );
+    }
 }
 
 #[test]
@@ -352,41 +404,4 @@ fn files_that_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let error = error_of(load(Some(directory.path()), Vec::new(), Environment::default()));
     assert!(error.contains("named by --config"), "{error}");
-}
-
-#[test]
-fn secrets_are_never_printed() {
-    let config = load_set(&[("auth.jwt_secret", "hunter2"), ("auth.jwt_previous_secret", "hunter3")]).unwrap();
-    for text in [format!("{config:?}"), config.to_toml(), format!("{:?}", set(&[("auth.jwt_secret", "hunter2")]))] {
-        assert!(!text.contains("hunter"), "{text}");
-    }
-    let printed = config.to_toml();
-    assert!(printed.contains("# jwt_secret = \"(set, hidden)\"\n# jwt_previous_secret = \"(set, hidden)\"\n"));
-    assert!(load_file(&printed).unwrap().development, "a placeholder never becomes the secret");
-}
-
-#[test]
-fn development_mode_is_for_loopback_only() {
-    for (listen, serves) in [
-        ("127.0.0.1:0", true),
-        ("127.8.9.10:0", true),
-        ("[::1]:0", true),
-        ("[::ffff:127.0.0.1]:0", true),
-        ("0.0.0.0:0", false),
-        ("[::]:0", false),
-        ("192.0.2.1:0", false),
-        ("[::ffff:192.0.2.1]:0", false),
-    ] {
-        let config = load_set(&[("listen", listen)]).unwrap();
-        assert!(config.development);
-        assert_eq!(config.check_serving().is_ok(), serves, "{listen}");
-        assert_eq!(config.warnings.is_empty(), serves, "{listen}");
-        let config =
-            load_set(&[("listen", listen), ("auth.jwt_secret", "a secret that is long enough for anybody")]).unwrap();
-        assert!(!config.development && config.check_serving().is_ok() && config.warnings.is_empty(), "{listen}");
-    }
-    let error = load_set(&[("listen", "0.0.0.0:80")]).unwrap().check_serving().unwrap_err().to_string();
-    assert!(error.starts_with("auth.jwt_secret: not set: "), "{error}");
-    let short = load_set(&[("auth.jwt_secret", "short")]).unwrap();
-    assert_eq!(short.warnings, ["auth.jwt_secret is shorter than 32 bytes and may be guessed"]);
 }

@@ -111,7 +111,7 @@ ServerRoot ${folder}
 ServerName localhost
 PidFile ${folder}/pid
 DefaultRuntimeDir ${folder}
-ErrorLog /dev/stderr
+ErrorLog ${folder}/error.log
 Listen 127.0.0.1:${port}
 ${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
 RewriteEngine On

@@ -1,6 +1,8 @@
 //! [`Config`]: the options, limits and intervals of an Engine.IO server, with the names and defaults of Node's server.
 
-use std::time::Duration;
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     Message, SharedFrame,
@@ -129,6 +131,18 @@ impl Config {
     #[must_use]
     pub const fn intervals(&self) -> Intervals {
         Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
+    }
+
+    /// The headers by which the origin and the host of a request from `peer` are judged ([`Origins`], [`Hosts`]): where
+    /// trusted proxies name the host that the client asked for, `Host` is that one.
+    #[must_use]
+    pub fn judged_headers<'a>(&self, peer: IpAddr, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let judged = self.cors.is_some() || self.origins != Origins::Any || self.hosts != Hosts::Any;
+        let host = if judged { self.trusted_proxies.host(peer, headers) } else { None };
+        let Some(Ok(host)) = host.map(HeaderValue::from_str) else { return Cow::Borrowed(headers) };
+        let mut headers = headers.clone();
+        headers.insert(header::HOST, host);
+        Cow::Owned(headers)
     }
 
     /// `initial_packet` as a frame. Make it once, and send it after every OPEN packet.

@@ -6,16 +6,12 @@
 //! that is further to the left was sent by the client, which may have invented it.
 
 use std::{
-    borrow::Cow,
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-use super::{Hosts, Origins};
-use crate::Config;
+use http::{HeaderMap, HeaderName, header};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -117,18 +113,6 @@ impl TrustedProxies {
         hosts.get(at).copied()
     }
 
-    /// The headers by which the origin and the host of a request from `peer` are judged ([`Origins`], [`Hosts`]): where
-    /// trusted proxies name the host that the client asked for, `Host` is that one.
-    #[must_use]
-    pub fn judged_headers<'a>(&self, peer: IpAddr, headers: &'a HeaderMap, config: &Config) -> Cow<'a, HeaderMap> {
-        let judged = config.cors.is_some() || config.origins != Origins::Any || config.hosts != Hosts::Any;
-        let host = if judged { self.host(peer, headers) } else { None };
-        let Some(Ok(host)) = host.map(HeaderValue::from_str) else { return Cow::Borrowed(headers) };
-        let mut headers = headers.clone();
-        headers.insert(header::HOST, host);
-        Cow::Owned(headers)
-    }
-
     /// The client, and how many proxies were trusted on the way to it.
     fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> (Option<IpAddr>, usize) {
         let (mut address, mut steps) = (peer.to_canonical(), 0);
@@ -190,6 +174,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     fn trusted(networks: &[&str]) -> TrustedProxies {

@@ -23,7 +23,7 @@ pub enum Hosts {
 
 impl Hosts {
     /// Whether a request with these headers is answered. `Host` must be what the client sent:
-    /// [`TrustedProxies::judged_headers`](super::TrustedProxies::judged_headers).
+    /// [`Config::judged_headers`](crate::Config::judged_headers).
     #[must_use]
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Self::Listed { hosts, loopback } = self else { return true };

@@ -27,7 +27,7 @@ pub enum Origins {
 
 impl Origins {
     /// Whether a request with these headers is allowed. `Host` must be what the client sent:
-    /// [`TrustedProxies::judged_headers`](super::TrustedProxies::judged_headers).
+    /// [`Config::judged_headers`](crate::Config::judged_headers).
     #[must_use]
     pub fn allow(&self, headers: &HeaderMap) -> bool {
         let Self::Listed { origins, own, loopback } = self else { return true };

@@ -51,7 +51,7 @@ pub fn matches_path(config: &Config, path: &str) -> bool {
 }
 
 /// Finds out what a request for the engine's path asks for. `Host` must be what the client sent
-/// ([`TrustedProxies::judged_headers`](super::TrustedProxies::judged_headers)).
+/// ([`Config::judged_headers`](crate::Config::judged_headers)).
 ///
 /// # Errors
 /// An origin that is not allowed, and codes 0 to 3 if they can be found without the session. Whether `sid` is open is

@@ -113,7 +113,7 @@ fn answer<H: Handler>(
 ) -> Option<Answer> {
     let config = Rc::clone(&shard.io.config);
     check_head(uri, &headers, Version::HTTP_11).ok()?;
-    let judged = config.trusted_proxies.judged_headers(peer.remote.ip(), &headers, &config);
+    let judged = config.judged_headers(peer.remote.ip(), &headers);
     let route = route_query(query, &Method::GET, &judged, &config).ok()?;
     let accept = check_websocket(&Method::GET, &headers, Version::HTTP_11, false).ok()?;
     let (mut response, switch) = match route {

@@ -158,8 +158,8 @@ impl<H: Handler + 'static> EngineHttp<H> {
             return self.answer_other(parts).await;
         }
         let query = Query::parse(&parts.uri);
-        let (remote, trusted) = (self.peer.remote, &self.config.trusted_proxies);
-        let judged = trusted.judged_headers(remote.ip(), &parts.headers, &self.config);
+        let remote = self.peer.remote;
+        let judged = self.config.judged_headers(remote.ip(), &parts.headers);
         let asked = Asked { parts, judged: &judged, query: &query, remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
             Ok(Served::First(response)) => (response, Some(true)),

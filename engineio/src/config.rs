@@ -87,6 +87,14 @@ pub struct Config {
     pub open_packet: OpenPacket,
     /// The most sessions at one time; a handshake beyond it gets 503. 0 means no limit. Default 0.
     pub max_sessions: usize,
+    /// The most TCP connections at one time, for a reserve of file descriptors: when there are as many, those without a
+    /// request are closed, the one that has been idle for the longest time first. If there is none, a new connection is
+    /// closed at once. 0 means no limit. Default 0.
+    pub max_connections: usize,
+    /// The most TCP connections of one client address (in IPv6 of one /64) on which no request of a session has come.
+    /// When there are as many, the one that has been idle for the longest time is closed. Trusted proxies are not
+    /// counted. 0 means no limit. Default 0.
+    pub max_pending: usize,
     /// The most jobs that one shard may run at the same time ([`Outbox::start_job`](crate::Outbox::start_job)). Default
     /// 1,024.
     pub max_jobs: usize,
@@ -268,6 +276,8 @@ impl Default for Config {
             per_message_deflate: None,
             open_packet: OpenPacket::Apart,
             max_sessions: 0,
+            max_connections: 0,
+            max_pending: 0,
             max_jobs: 1024,
             plain_websockets: false,
         }

@@ -6,6 +6,7 @@ mod chat;
 mod cli;
 mod clock;
 mod config;
+mod descriptors;
 mod dev;
 mod http;
 mod invisible;

@@ -21,7 +21,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     chat::{Chat, Shared},
     config::{Config, Shutdown},
-    dev,
+    descriptors, dev,
     http::{self, Readiness},
     logging,
 };
@@ -103,7 +103,9 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
-    Server::new(engine_config(config))
+    let mut engine = engine_config(config);
+    engine.max_connections = descriptors::raise(config.workers).unwrap_or(0);
+    Server::new(engine)
         .shards(shards)
         .fallback(move |request| http::answer(request, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
@@ -128,6 +130,7 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.proxy_protocol = config.http.proxy_protocol;
     engine.keep_alive = config.http.keep_alive;
     engine.max_sessions = config.limits.connections;
+    engine.max_pending = config.limits.pending_per_ip;
     engine.open_packet = OpenPacket::WithAnswer;
     if config.http.allow_origin.iter().any(|origin| origin == "*") {
         engine.origins = Origins::Any;

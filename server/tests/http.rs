@@ -52,6 +52,29 @@ fn a_load_balancer_may_check_with_options_and_head() {
 }
 
 #[test]
+fn silent_connections_of_one_address_leave_room_for_others() {
+    run(async {
+        let server = Server::start(&["limits.pending_per_ip=8", "http.trusted_proxies=[]"]);
+        let mut member = server.connect("member").await;
+        let mut silent: Vec<_> = (0..50).map(|_| connect(&server)).collect();
+        assert!(ask(&mut connect(&server), HEALTH, "ok\n").starts_with("HTTP/1.1 200"), "the newest is served");
+        // All but the last few were closed, the oldest first.
+        for stream in silent.iter_mut().take(40) {
+            assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+        }
+        assert!(ask(silent.last_mut().unwrap(), HEALTH, "ok\n").starts_with("HTTP/1.1 200"));
+        // Others are not limited by them, and what has a session does not count.
+        for n in 0..20 {
+            let mut more = server.connect(&format!("user-{n}")).await;
+            more.send(r#"420["message",{"message":"x"}]"#).await;
+            more.until(r#"430[{"ok":true"#).await;
+        }
+        member.send(r#"420["message",{"message":"x"}]"#).await;
+        member.until(r#"430[{"ok":true"#).await;
+    });
+}
+
+#[test]
 fn idle_connections_make_room_when_descriptors_run_short() {
     run(async {
         let server = Server::start_with_descriptors(64, &[]);

@@ -61,6 +61,7 @@ pub(super) static KEYS: &[Key] = &[
     key("limits.typing_rate", |c| &mut c.limits.typing_rate),
     key("limits.connect_rate", |c| &mut c.limits.connect_rate),
     key("limits.sockets_per_ip", |c| &mut c.limits.sockets_per_ip),
+    key("limits.pending_per_ip", |c| &mut c.limits.pending_per_ip),
     key("limits.sockets_per_user", |c| &mut c.limits.sockets_per_user),
     key("limits.rooms_per_socket", |c| &mut c.limits.rooms_per_socket),
     key("limits.connect_timeout", |c| &mut c.limits.connect_timeout),

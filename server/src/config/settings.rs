@@ -79,6 +79,8 @@ pub(crate) struct Limits {
     pub(crate) connect_rate: f64,
     /// Sockets open at once from one address.
     pub(crate) sockets_per_ip: usize,
+    /// TCP connections of one address on which no request of a session has come.
+    pub(crate) pending_per_ip: usize,
     /// Sockets open at once of one user.
     pub(crate) sockets_per_user: usize,
     /// Rooms one socket may be in.
@@ -334,6 +336,8 @@ impl Default for Limits {
             typing_rate: 10.0,
             connect_rate: 100.0,
             sockets_per_ip: 1000,
+            // A WebSocket is one for a few milliseconds, a request without a session for as long as its answer takes.
+            pending_per_ip: 256,
             sockets_per_user: 10,
             rooms_per_socket: 100,
             connect_timeout: Duration::from_secs(5),

@@ -166,7 +166,12 @@ async fn read_proxy_header<H: Handler>(shard: &ShardRef<H>, stream: &mut PeerStr
         }
     };
     let header = tokio::time::timeout(timeout, reading).await.ok()??;
-    peer.remote = header.client.unwrap_or(peer.remote);
+    if let Some(client) = header.client {
+        peer.remote = client;
+        if !shard.turn(|shard| shard.io.config.trusted_proxies.trusts(client.ip())) && !peer.count() {
+            return None;
+        }
+    }
     Some(Bytes::from(bytes).slice(header.len..))
 }
 

@@ -313,7 +313,10 @@ fn deliver<H: Handler>(
     // A client that has read the answer can rely on the effects of its packets.
     shard.report_closed();
     match result {
-        Ok(()) => shard.io.answer_plain_post(key, relevant),
+        Ok(()) => {
+            shard.io.note_session(key);
+            shard.io.answer_plain_post(key, relevant);
+        }
         Err(refused) => shard.io.answer_plain(key, refused.answer(relevant), relevant),
     }
 }

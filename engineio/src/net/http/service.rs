@@ -162,8 +162,14 @@ impl<H: Handler + 'static> EngineHttp<H> {
         let judged = self.config.judged_headers(remote.ip(), &parts.headers);
         let asked = Asked { parts, judged: &judged, query: &query, remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
-            Ok(Served::First(response)) => (response, Some(true)),
-            Ok(Served::More(response)) => (response, Some(false)),
+            Ok(Served::First(response)) => {
+                self.peer.has_session();
+                (response, Some(true))
+            }
+            Ok(Served::More(response)) => {
+                self.peer.has_session();
+                (response, Some(false))
+            }
             Ok(Served::Apart(response)) => (response, None),
             Err(refused) => (self.refuse(asked, refused), None),
         };

@@ -44,11 +44,19 @@ impl ShardIo {
             .and_then(|session| self.wait_for_packets(session, Waiting::Plain(key)).map(|()| session));
         match (session, self.plain.conns.get_mut(key)) {
             (Ok(session), Some(conn)) => {
+                conn.peer.has_session();
                 let relevant = (!relevant.is_empty()).then(|| Box::new(relevant));
                 conn.begin(Doing::Polling { session, relevant });
             }
             (Err(refused), _) => self.answer_plain(key, refused.answer(&relevant), &relevant),
             (Ok(_), None) => {}
+        }
+    }
+
+    /// A request of a session came on this connection.
+    pub(in crate::net) fn note_session(&self, key: Key) {
+        if let Some(conn) = self.plain.conns.get(key) {
+            conn.peer.has_session();
         }
     }
 

@@ -131,6 +131,7 @@ impl<H: Handler> ShardRef<H> {
             Ok(stream) => self.turn(|shard| {
                 let counted = shard.io.registry.connections.count(target);
                 let http = shard.io.registry.http.add(shard.io.now);
+                peer.pass_count(&http.conn);
                 let passed = PassedStream { stream, remote: peer.remote, early, counted, http, purpose };
                 shard.io.outgoing.push(target, Command::Stream(Box::new(passed)));
             }),

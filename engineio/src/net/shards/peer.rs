@@ -24,6 +24,26 @@ impl Peer {
         }
     }
 
+    /// A request of a session came on its connection.
+    pub(in crate::net) fn has_session(&self) {
+        if let Some(http) = &self.http {
+            http.has_session();
+        }
+    }
+
+    /// `next` is the same connection on another shard: it counts as this one did.
+    pub(in crate::net) fn pass_count(&self, next: &HttpConnection) {
+        if self.http.as_ref().is_some_and(|http| http.is_counted()) {
+            // There may be too many for a moment: this one is still counted.
+            next.count_for(self.remote.ip());
+        }
+    }
+
+    /// Counts its connection for the client's address. `false`: the address has too many, so this one must be closed.
+    pub(in crate::net) fn count(&self) -> bool {
+        self.http.as_ref().is_none_or(|http| http.count_for(self.remote.ip()))
+    }
+
     /// No request has been served on its connection since `now`.
     pub(in crate::net) fn idle(&self, now: Instant) {
         if let Some(http) = &self.http {

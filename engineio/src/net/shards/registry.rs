@@ -24,11 +24,11 @@ pub(in crate::net) struct Registry {
 }
 
 impl Registry {
-    pub(in crate::net) fn new(shards: u16) -> Self {
+    pub(in crate::net) fn new(shards: u16, max_pending: usize) -> Self {
         Self {
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             connections: Connections::new(shards),
-            http: Arc::new(HttpConnections::new()),
+            http: Arc::new(HttpConnections::new(max_pending)),
             refusals: Mutex::default(),
             sessions: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_permit_lasts_as_long_as_it_is_held() {
-        let registry = Arc::new(Registry::new(1));
+        let registry = Arc::new(Registry::new(1, 0));
         let first = registry.permit(2).unwrap();
         let second = registry.permit(2).unwrap();
         assert!(registry.permit(2).is_none());

@@ -39,6 +39,10 @@ pub struct Config {
     /// The largest HTTP body and the largest WebSocket message that is accepted, in bytes (`maxHttpBufferSize`). A
     /// compressed message must fit both before and after it is inflated. Default 1,000,000.
     pub max_payload: usize,
+    /// The largest message and HTTP body that is accepted of a session until the application accepts it
+    /// ([`Outbox::accept`](crate::Outbox::accept)), in bytes. So a client that nobody knows cannot fill the memory with
+    /// unfinished messages. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
+    pub max_unaccepted: usize,
     /// Soft limit of a connection's queue, in bytes. Each frame counts 32 bytes more than its length, because it costs
     /// more. Above the limit volatile packets are dropped and the peer is no longer read from. At or above
     /// `outbound_hard` there is no soft limit. Default 64 KiB.
@@ -139,6 +143,12 @@ impl Config {
     #[must_use]
     pub const fn intervals(&self) -> Intervals {
         Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
+    }
+
+    /// The largest message of a session that the application has accepted, or has not.
+    #[must_use]
+    pub(crate) fn max_message(&self, accepted: bool) -> usize {
+        if accepted { self.max_payload } else { self.max_payload.min(self.max_unaccepted) }
     }
 
     /// The headers by which the origin and the host of a request from `peer` are judged ([`Origins`], [`Hosts`]): where
@@ -258,6 +268,7 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             max_payload: 1_000_000,
+            max_unaccepted: usize::MAX,
             outbound_soft: 64 * 1024,
             outbound_hard: 1024 * 1024,
             close_timeout: Duration::from_secs(5),

@@ -190,6 +190,12 @@ pub trait Outbox {
     /// Whether a volatile frame may be sent: the session is open, and less than `outbound_soft` bytes are queued.
     fn is_writable(&self, conn: ConnKey) -> bool;
 
+    /// The application knows who the client is: from now on its messages may have `max_payload` bytes
+    /// ([`Config::max_unaccepted`](crate::Config::max_unaccepted)).
+    fn accept(&mut self, conn: ConnKey) {
+        let _ = conn;
+    }
+
     /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop
     /// the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
     fn close(&mut self, conn: ConnKey, reason: CloseReason);

@@ -26,6 +26,12 @@ use crate::{
     logging,
 };
 
+/// The largest message of a client whose token was not accepted yet, unless tokens may be longer.
+const MAX_UNACCEPTED: usize = 64 * 1024;
+
+/// What a CONNECT has apart from its token.
+const CONNECT: usize = 1024;
+
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
@@ -118,6 +124,7 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.ping_timeout = config.engine.ping_timeout;
     engine.upgrade_timeout = config.engine.upgrade_timeout;
     engine.max_payload = config.engine.max_payload;
+    engine.max_unaccepted = MAX_UNACCEPTED.max(config.auth.max_token_bytes.saturating_add(CONNECT));
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
     engine.hosts = match config.http.hosts.as_slice() {

@@ -86,12 +86,17 @@ impl Server {
         Self { process, address }
     }
 
+    /// A client that has not sent CONNECT.
+    pub(crate) async fn open(&self) -> Client {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", self.address);
+        let (socket, _) = tokio::time::timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
+        Client(socket)
+    }
+
     /// A user's connected socket.
     pub(crate) async fn connect(&self, sub: &str) -> Client {
         let token = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap().stdout;
-        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", self.address);
-        let (socket, _) = tokio::time::timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
-        let mut client = Client(socket);
+        let mut client = self.open().await;
         client.send(&format!(r#"40{{"token":"{}"}}"#, String::from_utf8(token).unwrap().trim_end())).await;
         client.until("40").await;
         client
@@ -121,6 +126,13 @@ impl Client {
         })
         .await
         .unwrap_or_else(|_| panic!("no packet {start}"))
+    }
+
+    /// Sends bytes that need not be a whole frame.
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
+        use tokio::io::AsyncWriteExt as _;
+        let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
+        stream.write_all(bytes).await.unwrap();
     }
 
     /// Reads whatever comes until the connection ends.

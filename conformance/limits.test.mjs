@@ -276,7 +276,7 @@ for (const limit of ['limits.sockets_per_ip', 'limits.connections']) {
 }
 
 test('connect_rate: more new connections a second get HTTP 503 with Retry-After', { timeout: 30_000 }, async (t) => {
-  const server = await Server.start(t, { settings: { 'limits.connect_rate': 2 } });
+  const server = await Server.start(t, { settings: { 'limits.connect_rate': 2, 'http.trusted_proxies': '[]' } });
   assert.equal((await http(server, HANDSHAKE)).status, 200);
   const responses = await Promise.all(Array.from({ length: 20 }, () => http(server, HANDSHAKE)));
   const refused = responses.filter(({ status }) => status !== 200);

@@ -141,7 +141,13 @@ impl MemoryServer {
         }
         let (uri, headers) = (http::Uri::from_static("/socket.io/?EIO=4"), http::HeaderMap::new());
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
-        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+        let handshake = Handshake {
+            transport: Transport::WebSocket,
+            uri: &uri,
+            headers: &headers,
+            remote,
+            client: Some(remote.ip()),
+        };
         self.server.on_open(&mut self.outbox, conn, &handshake);
         self.server.on_message(&mut self.outbox, conn, Message::Text("0".into()));
         conn

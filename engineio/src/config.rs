@@ -1,10 +1,12 @@
 //! [`Config`]: the options, limits and intervals of an Engine.IO server, with the names and defaults of Node's server.
 
-use std::time::Duration;
+use std::{borrow::Cow, net::IpAddr, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     Message, SharedFrame,
-    http::{Cookie, Cors, HttpCompression, Origins, cookie::InvalidCookie},
+    http::{Cookie, Cors, Hosts, HttpCompression, Origins, TrustedProxies, cookie::InvalidCookie},
     packet::Outbound,
     session::{Intervals, Transport},
     ws::deflate::PerMessageDeflate,
@@ -37,6 +39,10 @@ pub struct Config {
     /// The largest HTTP body and the largest WebSocket message that is accepted, in bytes (`maxHttpBufferSize`). A
     /// compressed message must fit both before and after it is inflated. Default 1,000,000.
     pub max_payload: usize,
+    /// The largest message and HTTP body that is accepted of a session until the application accepts it
+    /// ([`Outbox::accept`](crate::Outbox::accept)), in bytes. So a client that nobody knows cannot fill the memory with
+    /// unfinished messages. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
+    pub max_unaccepted: usize,
     /// Soft limit of a connection's queue, in bytes. Each frame counts 32 bytes more than its length, because it costs
     /// more. Above the limit volatile packets are dropped and the peer is no longer read from. At or above
     /// `outbound_hard` there is no soft limit. Default 64 KiB.
@@ -45,13 +51,29 @@ pub struct Config {
     pub outbound_hard: usize,
     /// How long a closed connection may take to read what is queued for it and to close its side. Default 5 s.
     pub close_timeout: Duration,
-    /// How long a request head may take (408 if one has begun), and therefore how long a connection may be idle between
-    /// requests. Default 10 s.
+    /// How long a request head may take from its first byte (408 if it takes longer), and how long a new connection may
+    /// take to send its first byte. Default 10 s.
     pub head_timeout: Duration,
+    /// How long a connection may be idle between requests. It should be longer than the same time of a proxy in front of
+    /// the server: otherwise the proxy may send a request just when the connection is closed, and answers 502. When the
+    /// descriptors run short, idle connections are closed earlier, the one that has been idle for the longest time first.
+    /// Default 75 s. (Node's is 5 s.)
+    pub keep_alive: Duration,
     /// How long a request body may take. Default 30 s.
     pub body_timeout: Duration,
     /// Which origins may talk to this server; enforced on every request and upgrade. Default: every origin.
     pub origins: Origins,
+    /// For which hosts requests on the engine's path are answered. Default: every host.
+    pub hosts: Hosts,
+    /// The proxies whose word counts about the client's address ([`Handshake::client`](crate::Handshake::client)) and the
+    /// host that it asked for. Default: none.
+    pub trusted_proxies: TrustedProxies,
+    /// Whether connections from trusted proxies begin with a header of the PROXY protocol ([`crate::proxy_protocol`]). One
+    /// without a header is closed. Default false.
+    pub proxy_protocol: bool,
+    /// What the log calls the setting that allows a refused origin, and the one that allows a refused host. For
+    /// applications with settings of their own. Default `Config::origins` and `Config::hosts`.
+    pub setting_names: SettingNames,
     /// The CORS headers, which tell browsers whose pages may read the answers; with them, preflights are answered too.
     /// Default `None`.
     pub cors: Option<Cors>,
@@ -69,6 +91,14 @@ pub struct Config {
     pub open_packet: OpenPacket,
     /// The most sessions at one time; a handshake beyond it gets 503. 0 means no limit. Default 0.
     pub max_sessions: usize,
+    /// The most TCP connections at one time, for a reserve of file descriptors: when there are as many, those without a
+    /// request are closed, the one that has been idle for the longest time first. If there is none, a new connection is
+    /// closed at once. 0 means no limit. Default 0.
+    pub max_connections: usize,
+    /// The most TCP connections of one client address (in IPv6 of one /64) on which no request of a session has come.
+    /// When there are as many, the one that has been idle for the longest time is closed. Trusted proxies are not
+    /// counted. 0 means no limit. Default 0.
+    pub max_pending: usize,
     /// The most jobs that one shard may run at the same time ([`Outbox::start_job`](crate::Outbox::start_job)). Default
     /// 1,024.
     pub max_jobs: usize,
@@ -77,6 +107,21 @@ pub struct Config {
     /// a protocol of their own, and for test suites that know only WebSocket. Messages must be made with
     /// [`SharedFrame::websocket_message`]. Excludes `allow_eio3`, and polling among `transports`. Default false.
     pub plain_websockets: bool,
+}
+
+/// What the log calls some settings ([`Config::setting_names`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SettingNames {
+    /// [`Config::origins`].
+    pub origins: &'static str,
+    /// [`Config::hosts`].
+    pub hosts: &'static str,
+}
+
+impl Default for SettingNames {
+    fn default() -> Self {
+        Self { origins: "Config::origins", hosts: "Config::hosts" }
+    }
 }
 
 /// When the OPEN packet of a session that begins on WebSocket is sent, relative to the answer 101.
@@ -98,6 +143,24 @@ impl Config {
     #[must_use]
     pub const fn intervals(&self) -> Intervals {
         Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
+    }
+
+    /// The largest message of a session that the application has accepted, or has not.
+    #[must_use]
+    pub(crate) fn max_message(&self, accepted: bool) -> usize {
+        if accepted { self.max_payload } else { self.max_payload.min(self.max_unaccepted) }
+    }
+
+    /// The headers by which the origin and the host of a request from `peer` are judged ([`Origins`], [`Hosts`]): where
+    /// trusted proxies name the host that the client asked for, `Host` is that one.
+    #[must_use]
+    pub fn judged_headers<'a>(&self, peer: IpAddr, headers: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let judged = self.cors.is_some() || self.origins != Origins::Any || self.hosts != Hosts::Any;
+        let host = if judged { self.trusted_proxies.host(peer, headers) } else { None };
+        let Some(Ok(host)) = host.map(HeaderValue::from_str) else { return Cow::Borrowed(headers) };
+        let mut headers = headers.clone();
+        headers.insert(header::HOST, host);
+        Cow::Owned(headers)
     }
 
     /// `initial_packet` as a frame. Make it once, and send it after every OPEN packet.
@@ -159,6 +222,7 @@ impl Config {
             ("ping_timeout", heartbeat && self.ping_timeout.is_zero()),
             ("upgrade_timeout", polling && self.upgrade_timeout.is_zero()),
             ("head_timeout", self.head_timeout.is_zero()),
+            ("keep_alive", self.keep_alive.is_zero()),
             ("body_timeout", polling && self.body_timeout.is_zero()),
             ("max_payload", self.max_payload == 0),
             ("outbound_hard", self.outbound_hard == 0),
@@ -173,6 +237,7 @@ impl Config {
             ("upgrade_timeout", self.upgrade_timeout),
             ("close_timeout", self.close_timeout),
             ("head_timeout", self.head_timeout),
+            ("keep_alive", self.keep_alive),
         ] {
             if time > LONGEST {
                 return Err(ConfigError::TooLong(name));
@@ -203,12 +268,18 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),
             max_payload: 1_000_000,
+            max_unaccepted: usize::MAX,
             outbound_soft: 64 * 1024,
             outbound_hard: 1024 * 1024,
             close_timeout: Duration::from_secs(5),
             head_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(75),
             body_timeout: Duration::from_secs(30),
             origins: Origins::Any,
+            hosts: Hosts::Any,
+            trusted_proxies: TrustedProxies::default(),
+            proxy_protocol: false,
+            setting_names: SettingNames::default(),
             cors: None,
             cookie: None,
             initial_packet: None,
@@ -216,6 +287,8 @@ impl Default for Config {
             per_message_deflate: None,
             open_packet: OpenPacket::Apart,
             max_sessions: 0,
+            max_connections: 0,
+            max_pending: 0,
             max_jobs: 1024,
             plain_websockets: false,
         }

@@ -91,6 +91,8 @@ impl HandshakeError {
 pub enum ErrorContext {
     /// The `Origin` header is not allowed.
     InvalidOrigin,
+    /// The server does not answer for the `Host` of the request. (Not in Node.)
+    InvalidHost,
     /// The request's transport is not the session's.
     TransportMismatch,
     /// Transport `websocket` without an upgrade.
@@ -109,6 +111,7 @@ impl ErrorContext {
     pub const fn name(self) -> &'static str {
         match self {
             Self::InvalidOrigin => "INVALID_ORIGIN",
+            Self::InvalidHost => "INVALID_HOST",
             Self::TransportMismatch => "TRANSPORT_MISMATCH",
             Self::TransportHandshakeError => "TRANSPORT_HANDSHAKE_ERROR",
             Self::IdGenerationError => "ID_GENERATION_ERROR",

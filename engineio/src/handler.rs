@@ -3,7 +3,10 @@
 //! Everything happens inside one call on one thread: the engine calls the handler and lends it the outbox, and the
 //! handler answers through it. A handler keeps [`ConnKey`]s, never handles, so it needs no lock.
 
-use std::{net::SocketAddr, time::Duration, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, Uri};
 
@@ -42,8 +45,12 @@ pub struct Handshake<'a> {
     pub uri: &'a Uri,
     /// The request's headers.
     pub headers: &'a HeaderMap,
-    /// The peer of the TCP connection.
+    /// The peer of the TCP connection, which may be a proxy.
     pub remote: SocketAddr,
+    /// The client's address, for limits: that of the peer, or the one that trusted proxies name
+    /// ([`Config::trusted_proxies`](crate::Config::trusted_proxies)). `None` if only trusted proxies are known, whose
+    /// addresses are those of many clients.
+    pub client: Option<IpAddr>,
 }
 
 /// Why the application refuses a handshake ([`Handler::on_handshake`]).
@@ -194,6 +201,12 @@ pub trait Outbox {
     fn last_heartbeat(&self, conn: ConnKey) -> Option<Instant> {
         let _ = conn;
         None
+    }
+
+    /// The application knows who the client is: from now on its messages may have `max_payload` bytes
+    /// ([`Config::max_unaccepted`](crate::Config::max_unaccepted)).
+    fn accept(&mut self, conn: ConnKey) {
+        let _ = conn;
     }
 
     /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop

@@ -91,6 +91,7 @@ pub mod job;
 pub mod packet;
 pub mod payload;
 pub mod protocol;
+pub mod proxy_protocol;
 pub mod session;
 pub mod shard_message;
 pub mod shared_frame;
@@ -105,7 +106,7 @@ pub mod testing;
 
 pub use batch::Batch;
 pub use close::CloseReason;
-pub use config::{Config, ConfigError, OpenPacket};
+pub use config::{Config, ConfigError, OpenPacket, SettingNames};
 pub use handler::{ConnKey, Handler, Handshake, Outbox, Refusal, SendError};
 pub use job::{Job, JobId};
 pub use packet::Message;

@@ -151,7 +151,8 @@ fn without_library(bytes: &[u8], cut: u8, config: &Config, choice: u8) -> (Vec<S
 
 /// Checks that the relevant fields lead to the same result as all of them.
 fn consistent(request: &Plain<'_>, all: &HeaderMap, config: &Config, choice: u8) {
-    let (relevant, query) = (request.relevant_headers(config), Query::of(request.query));
+    let (relevant, query) =
+        (request.relevant_headers(config, std::net::Ipv4Addr::LOCALHOST.into()), Query::of(request.query));
     assert!(!is_upgrade(all));
     let hosts: Vec<_> = all.get_all(header::HOST).iter().collect();
     assert!(matches!(*hosts, [host] if host::is_valid(host.as_bytes())), "{hosts:?}");
@@ -170,7 +171,7 @@ fn consistent(request: &Plain<'_>, all: &HeaderMap, config: &Config, choice: u8)
 
 /// The answer without hyper, from a template if one fits.
 fn answer_plain(request: &Plain<'_>, config: &Config, choice: u8) -> Vec<u8> {
-    let relevant = request.relevant_headers(config);
+    let relevant = request.relevant_headers(config, std::net::Ipv4Addr::LOCALHOST.into());
     let poll = payload(choice);
     let close = |answer: &mut Response<Bytes>| {
         if request.closes {

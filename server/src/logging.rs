@@ -1,13 +1,98 @@
 //! Logs go to standard error, as text or as one JSON object a line, from a level up.
+//!
+//! A thread of its own writes them. If whoever reads standard error stops reading, only that thread waits: further lines
+//! are dropped and counted, and the number is said when there is room again.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _, Write},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    },
+    time::Duration,
+};
 
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// How many lines may wait for standard error.
+const WAITING: usize = 4096;
+
+/// How long the end of the process waits for the lines that are not written yet.
+const FLUSH: Duration = Duration::from_secs(1);
+
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// What the thread that writes does next.
+enum Order {
+    Write(Vec<u8>),
+    /// All lines before this one are written: say so.
+    Flushed(Sender<()>),
+}
+
+/// The way to the thread that writes. Never waits.
+#[derive(Clone)]
+struct Lines {
+    orders: SyncSender<Order>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Lines {
+    /// Starts the thread that writes to `output`.
+    fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+        let (orders, next) = sync_channel(WAITING);
+        let dropped = Arc::<AtomicU64>::default();
+        let lines = Self { orders, dropped: Arc::clone(&dropped) };
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&next, &dropped, output))?;
+        Ok(lines)
+    }
+
+    /// Waits until the lines so far are written, but not for long.
+    fn flush(&self, within: Duration) {
+        let (flushed, done) = channel();
+        // If the queue is full, standard error is blocked.
+        if self.orders.try_send(Order::Flushed(flushed)).is_ok() {
+            let _ = done.recv_timeout(within);
+        }
+    }
+}
+
+impl Write for Lines {
+    /// Takes one line; it is dropped if too many wait.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.orders.try_send(Order::Write(line.to_vec())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Writes lines until nobody can send one any more.
+fn write_all(orders: &Receiver<Order>, dropped: &AtomicU64, mut output: impl Write) {
+    for order in orders {
+        match order {
+            // If nobody can read it, there is nobody to tell.
+            Order::Write(line) => drop(output.write_all(&line)),
+            Order::Flushed(flushed) => drop(flushed.send(())),
+        }
+        let count = dropped.swap(0, Ordering::Relaxed);
+        if count > 0 {
+            let _ = writeln!(output, "{count} log lines were dropped: standard error took no more");
+        }
+    }
+}
+
 /// Installs the process's log. Later calls change nothing.
-pub(crate) fn install(log: &Log) {
+///
+/// # Errors
+/// The operating system gives no thread.
+pub(crate) fn install(log: &Log) -> io::Result<()> {
     let level = match log.level {
         LogLevel::Off => LevelFilter::OFF,
         LogLevel::Error => LevelFilter::ERROR,
@@ -16,18 +101,98 @@ pub(crate) fn install(log: &Log) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let builder =
-        tracing_subscriber::fmt().with_writer(io::stderr).with_max_level(level).with_ansi(io::stderr().is_terminal());
+    let lines = Lines::start(io::stderr())?;
+    if LINES.set(lines.clone()).is_err() {
+        return Ok(());
+    }
+    let panics = lines.clone();
+    // The default hook writes to standard error by itself, and would wait for it.
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        let line = format!("thread '{}' {panic}\n", thread.name().unwrap_or("without a name"));
+        let _ = panics.clone().write_all(line.as_bytes());
+    }));
+    let builder = tracing_subscriber::fmt()
+        .with_writer(move || lines.clone())
+        .with_max_level(level)
+        .with_ansi(io::stderr().is_terminal());
     // It fails only if a log is installed already.
     let _ = match log.format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().try_init(),
     };
+    Ok(())
+}
+
+/// Waits until the log is written, at most a second.
+pub(crate) fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(FLUSH);
+    }
 }
 
 /// Logs what was found before there was a log.
 pub(crate) fn warn(warnings: &[String]) {
     for warning in warnings {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Condvar, Mutex};
+
+    use super::*;
+
+    /// An output that takes nothing until it is opened.
+    #[derive(Clone, Default)]
+    struct Gate(Arc<Gated>);
+
+    #[derive(Default)]
+    struct Gated {
+        is_open: Mutex<bool>,
+        opened: Condvar,
+        written: Mutex<Vec<u8>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Gated { is_open, opened, written } = &*self.0;
+            drop(opened.wait_while(is_open.lock().unwrap(), |open| !*open).unwrap());
+            written.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_blocked_output_stops_nobody_and_what_is_dropped_is_counted() {
+        let gate = Gate::default();
+        let mut lines = Lines::start(gate.clone()).unwrap();
+        let sent = 2 * WAITING;
+        for n in 0..sent {
+            lines.write_all(format!("{n}\n").as_bytes()).unwrap();
+        }
+        // The end of the process does not wait for it either.
+        lines.flush(Duration::from_millis(1));
+        *gate.0.is_open.lock().unwrap() = true;
+        gate.0.opened.notify_all();
+        // The queue may be full for a moment yet.
+        while lines.orders.try_send(Order::Write(b"last\n".to_vec())).is_err() {
+            std::thread::yield_now();
+        }
+        lines.flush(Duration::from_secs(20));
+        let text = String::from_utf8(gate.0.written.lock().unwrap().clone()).unwrap();
+        let said: Vec<usize> = text
+            .lines()
+            .filter_map(|line| line.strip_suffix(" log lines were dropped: standard error took no more"))
+            .map(|count| count.parse().unwrap())
+            .collect();
+        let written = text.lines().filter(|line| line.parse::<usize>().is_ok()).count();
+        assert_eq!(written + said.iter().sum::<usize>(), sent);
+        assert!(written >= WAITING && text.contains("last\n"));
     }
 }

@@ -6,6 +6,7 @@ mod chat;
 mod cli;
 mod clock;
 mod config;
+mod descriptors;
 mod dev;
 mod http;
 mod invisible;
@@ -46,7 +47,9 @@ fn main() -> ExitCode {
             return fail(&format!("{line} (see chat-server --help)"), MISUSED);
         }
     };
-    match run(cli) {
+    let done = run(cli);
+    logging::flush();
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&format!("{error:#}"), exit_code(&error)),
     }
@@ -84,7 +87,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let mut config = config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
     match invocation.action {
         Action::Config => {
-            logging::install(&config.log);
+            logging::install(&config.log).context("the log")?;
             logging::warn(&config.warnings);
             print(&config.to_toml())
         }
@@ -96,7 +99,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Action::Serve => {
             config.check_serving()?;
             use_development_secret(&mut config)?;
-            logging::install(&config.log);
+            logging::install(&config.log).context("the log")?;
             serve::run(config)
         }
     }

@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
-    OpenPacket,
-    http::{Cors, CorsOrigins, Origins},
+    OpenPacket, SettingNames,
+    http::{Cors, CorsOrigins, Hosts, Origins},
     net::{Running, Server},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,10 +21,16 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::{
     chat::{Chat, Shared},
     config::{Config, Shutdown},
-    dev,
+    descriptors, dev,
     http::{self, Readiness},
     logging,
 };
+
+/// The largest message of a client whose token was not accepted yet, unless tokens may be longer.
+const MAX_UNACCEPTED: usize = 64 * 1024;
+
+/// What a CONNECT has apart from its token.
+const CONNECT: usize = 1024;
 
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
@@ -103,7 +109,9 @@ fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpLis
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
-    Server::new(engine_config(config))
+    let mut engine = engine_config(config);
+    engine.max_connections = descriptors::raise(config.workers).unwrap_or(0);
+    Server::new(engine)
         .shards(shards)
         .fallback(move |request| http::answer(request, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
@@ -116,9 +124,20 @@ fn engine_config(config: &Config) -> engineio::Config {
     engine.ping_timeout = config.engine.ping_timeout;
     engine.upgrade_timeout = config.engine.upgrade_timeout;
     engine.max_payload = config.engine.max_payload;
+    engine.max_unaccepted = MAX_UNACCEPTED.max(config.auth.max_token_bytes.saturating_add(CONNECT));
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;
+    engine.hosts = match config.http.hosts.as_slice() {
+        [] if config.development => Hosts::Listed { hosts: Vec::new(), loopback: true },
+        [] => Hosts::Any,
+        hosts => Hosts::Listed { hosts: hosts.to_vec(), loopback: config.development },
+    };
+    engine.setting_names = SettingNames { origins: "http.allow_origin", hosts: "http.hosts" };
+    engine.trusted_proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
+    engine.proxy_protocol = config.http.proxy_protocol;
+    engine.keep_alive = config.http.keep_alive;
     engine.max_sessions = config.limits.connections;
+    engine.max_pending = config.limits.pending_per_ip;
     engine.open_packet = OpenPacket::WithAnswer;
     if config.http.allow_origin.iter().any(|origin| origin == "*") {
         engine.origins = Origins::Any;

@@ -135,6 +135,7 @@ impl<H: Handler> Server<H> {
                 if outbox.send(conn, &encode::connect(name, &socket.id.to_string())).is_err() {
                     return Ok(());
                 }
+                outbox.accept(conn);
                 let socket = self.state.add_socket(socket).ok_or(Violation)?;
                 self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
             }

@@ -137,13 +137,14 @@ pub fn websocket_refusal(error: ws::handshake::HandshakeError) -> Response<Bytes
 /// asked to become a WebSocket ([`crate::ws::handshake::is_upgrade`]).
 ///
 /// As from Node, a request for a WebSocket gets only the message, as text, with status 400, and its connection is
-/// closed. Only refusals that Node does not have keep their own status (403 for an origin, 503).
+/// closed. Only refusals that Node does not have keep their own status (403 for an origin or a host, 503).
 #[must_use]
 pub fn refusal(error: ConnectionError, message: Option<&str>, upgrade: bool) -> Response<Bytes> {
     let ConnectionError { error, context } = error;
     let mut status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut answer = if upgrade {
-        if error == HandshakeError::Forbidden && context != Some(ErrorContext::InvalidOrigin) {
+        let ours = matches!(context, Some(ErrorContext::InvalidOrigin | ErrorContext::InvalidHost));
+        if error == HandshakeError::Forbidden && !ours {
             status = StatusCode::BAD_REQUEST;
         }
         let mut answer = with_type(status, "text/html", message.map_or_else(|| error.to_string(), str::to_owned));

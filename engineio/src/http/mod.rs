@@ -14,10 +14,12 @@
 //! | [`answer`] | status, headers and body of every answer |
 //! | [`mod@encode`] | the bytes of an answer |
 //! | [`origin`] | which web pages may talk to the server |
+//! | [`forwarded`] | what proxies say about the client |
+//! | [`refusal_log`] | which refusals are logged |
 //! | [`cors`] | what browsers are told about that |
 //! | [`cookie`] | the cookie of a polling handshake |
 //! | [`compression`] | gzip and deflate for poll bodies |
-//! | [`host`] | whether a request names its host |
+//! | [`host`] | whether a request names its host, and for which hosts the server answers |
 //! | [`jsonp`] | the script form of polling (v3) |
 
 pub mod admission;
@@ -26,6 +28,7 @@ pub mod compression;
 pub mod cookie;
 pub mod cors;
 pub mod encode;
+pub mod forwarded;
 pub mod head;
 pub mod host;
 pub mod jsonp;
@@ -33,6 +36,7 @@ pub mod origin;
 pub mod plain;
 pub mod query;
 pub mod refusal;
+pub mod refusal_log;
 pub mod route;
 
 pub(crate) mod json;
@@ -42,6 +46,8 @@ use std::fmt;
 pub use compression::HttpCompression;
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginTest};
+pub use forwarded::{Network, TrustedProxies};
+pub use host::Hosts;
 pub use origin::Origins;
 pub use query::Query;
 pub use refusal::Refused;

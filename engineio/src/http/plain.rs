@@ -5,22 +5,28 @@
 //! request for another protocol. Any other head goes to the library, from its first byte, so that unusual heads always get
 //! the same answer.
 
-use std::mem::MaybeUninit;
+use std::{mem::MaybeUninit, net::IpAddr};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, request::Parts};
 use httparse::Status;
 
 use super::{
-    Origins,
+    Hosts, Origins,
     answer::is_old_browser,
+    forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST},
     head::{MAX_HEAD, MAX_HEADERS, MAX_TARGET},
     host, matches_path,
+    origin::SEC_FETCH_SITE,
 };
 use crate::Config;
 
 /// What the bytes at the front of a connection are.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives for one call, and a box would be an allocation for each request"
+)]
 pub enum Head<'a> {
     /// The head of a plain request.
     Plain(Plain<'a>),
@@ -54,6 +60,10 @@ struct Fields<'a> {
     content_length: Option<&'a [u8]>,
     content_type: Option<&'a [u8]>,
     origin: Option<&'a [u8]>,
+    sec_fetch_site: Option<&'a [u8]>,
+    forwarded: Option<&'a [u8]>,
+    x_forwarded_for: Option<&'a [u8]>,
+    x_forwarded_host: Option<&'a [u8]>,
     user_agent: Option<&'a [u8]>,
     accept_encoding: Option<&'a [u8]>,
 }
@@ -140,11 +150,15 @@ impl<'a> Fields<'a> {
             6 if is("origin") => &mut self.origin,
             6 if is("expect") => return false,
             7 if is("upgrade") => return false,
+            9 if is("forwarded") => &mut self.forwarded,
             10 if is("connection") => &mut self.connection,
             10 if is("user-agent") => &mut self.user_agent,
             12 if is("content-type") => &mut self.content_type,
             14 if is("content-length") => &mut self.content_length,
+            14 if is("sec-fetch-site") => &mut self.sec_fetch_site,
+            15 if is("x-forwarded-for") => &mut self.x_forwarded_for,
             15 if is("accept-encoding") => &mut self.accept_encoding,
+            16 if is("x-forwarded-host") => &mut self.x_forwarded_host,
             17 if is("transfer-encoding") => return false,
             _ => return true,
         };
@@ -153,10 +167,10 @@ impl<'a> Fields<'a> {
 }
 
 impl Plain<'_> {
-    /// The fields that the engine's rules and answers depend on with this configuration. Usually there are none, and
-    /// nothing is allocated.
+    /// The fields that the engine's rules and answers depend on with this configuration, for a request from `peer`.
+    /// Usually there are none, and nothing is allocated. `Host` is the one that the client sent, if trusted proxies say so.
     #[must_use]
-    pub fn relevant_headers(&self, config: &Config) -> HeaderMap {
+    pub fn relevant_headers(&self, config: &Config, peer: IpAddr) -> HeaderMap {
         let Fields { host, content_type, origin, user_agent, accept_encoding, .. } = self.fields;
         let mut headers = HeaderMap::new();
         let mut add = |name: HeaderName, value: Option<&[u8]>| {
@@ -164,14 +178,31 @@ impl Plain<'_> {
                 headers.insert(name, value);
             }
         };
-        if origin.is_some() && (config.cors.is_some() || config.origins != Origins::Any) {
+        if config.hosts != Hosts::Any || (origin.is_some() && (config.cors.is_some() || config.origins != Origins::Any))
+        {
             add(header::ORIGIN, origin);
-            add(header::HOST, host);
+            add(SEC_FETCH_SITE, self.fields.sec_fetch_site.filter(|_| origin.is_some()));
+            match self.forwarded_host(config, peer) {
+                Some(forwarded) => add(header::HOST, Some(forwarded.as_bytes())),
+                None => add(header::HOST, host),
+            }
         }
         add(header::USER_AGENT, user_agent.filter(|agent| is_old_browser(agent)));
         add(header::ACCEPT_ENCODING, accept_encoding.filter(|_| config.http_compression.is_some()));
         add(header::CONTENT_TYPE, content_type.filter(|kind| *kind == b"application/octet-stream"));
         headers
+    }
+
+    fn forwarded_host(&self, config: &Config, peer: IpAddr) -> Option<HeaderValue> {
+        let Fields { forwarded, x_forwarded_for, x_forwarded_host, .. } = self.fields;
+        if x_forwarded_host.or(forwarded).is_none() || !config.trusted_proxies.trusts(peer) {
+            return None;
+        }
+        let fields =
+            [(header::FORWARDED, forwarded), (X_FORWARDED_FOR, x_forwarded_for), (X_FORWARDED_HOST, x_forwarded_host)];
+        let headers =
+            fields.into_iter().filter_map(|(name, value)| Some((name, HeaderValue::from_bytes(value?).ok()?)));
+        config.trusted_proxies.host(peer, &headers.collect()).and_then(|host| HeaderValue::from_str(host).ok())
     }
 
     /// The complete head, as an HTTP library returns it.
@@ -330,7 +361,11 @@ mod tests {
         );
         let names = |config: &Config, head: &str| {
             let Head::Plain(request) = read(head.as_bytes(), config) else { panic!("plain") };
-            let mut names: Vec<_> = request.relevant_headers(config).keys().map(ToString::to_string).collect();
+            let mut names: Vec<_> = request
+                .relevant_headers(config, std::net::Ipv4Addr::LOCALHOST.into())
+                .keys()
+                .map(ToString::to_string)
+                .collect();
             names.sort();
             names
         };

@@ -1,6 +1,6 @@
 //! What a request asks for, and which requests are refused.
 //!
-//! The order of the checks is Node's: origin, transport, session id, method, upgrade. The layers that have the session
+//! The order of the checks is Node's: (host, which Node does not check), origin, transport, session id, method, upgrade. The layers that have the session
 //! and the application then do [`check_session`], the application's own check, and [`Query::check_protocol`].
 
 use http::{HeaderMap, Method, Uri, Version, header};
@@ -50,7 +50,8 @@ pub fn matches_path(config: &Config, path: &str) -> bool {
     path.strip_prefix(own).is_some_and(|rest| !config.add_trailing_slash || rest.starts_with('/'))
 }
 
-/// Finds out what a request for the engine's path asks for.
+/// Finds out what a request for the engine's path asks for. `Host` must be what the client sent
+/// ([`Config::judged_headers`](crate::Config::judged_headers)).
 ///
 /// # Errors
 /// An origin that is not allowed, and codes 0 to 3 if they can be found without the session. Whether `sid` is open is
@@ -69,6 +70,9 @@ pub fn route_query(
     headers: &HeaderMap,
     config: &Config,
 ) -> Result<Route, ConnectionError> {
+    if !config.hosts.allow(headers) {
+        return Err(HandshakeError::Forbidden.within(ErrorContext::InvalidHost));
+    }
     if !config.origins.allow(headers) {
         return Err(HandshakeError::Forbidden.within(ErrorContext::InvalidOrigin));
     }

@@ -146,7 +146,7 @@ impl Server {
         factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
         self.config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let registry = Arc::new(Registry::new(self.shards));
+        let registry = Arc::new(Registry::new(self.shards, self.config.max_pending));
         let (ended, ends) = mpsc::channel();
         let mut running = Running { local_addr, registry, threads: Vec::new(), ends: Mutex::new(ends) };
         let (started, ready) = mpsc::channel();

@@ -61,7 +61,13 @@ impl<H: Handler> Shard<H> {
     pub fn open(&mut self) -> ConnKey {
         let (uri, headers) = (Uri::from_static("/engine.io/?EIO=4&transport=websocket"), HeaderMap::new());
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
-        let handshake = Handshake { transport: Transport::WebSocket, uri: &uri, headers: &headers, remote };
+        let handshake = Handshake {
+            transport: Transport::WebSocket,
+            uri: &uri,
+            headers: &headers,
+            remote,
+            client: Some(remote.ip()),
+        };
         match self.open_with(&handshake) {
             Ok(conn) => conn,
             Err(refusal) => panic!("the handler refuses the handshake: {refusal:?}"),

@@ -128,7 +128,13 @@ fn a_handshake_may_be_refused() {
     let mut shard = Shard::new(Puppet { refuses: true, ..Puppet::default() });
     let (uri, headers) = (http::Uri::from_static("/"), http::HeaderMap::new());
     let remote = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
-    let handshake = Handshake { transport: crate::session::Transport::Polling, uri: &uri, headers: &headers, remote };
+    let handshake = Handshake {
+        transport: crate::session::Transport::Polling,
+        uri: &uri,
+        headers: &headers,
+        remote,
+        client: Some(remote.ip()),
+    };
     assert_eq!(shard.open_with(&handshake), Err(Refusal::Forbidden));
     assert_eq!((calls(&mut shard), shard.engine.sessions()), (vec![], 0));
 }

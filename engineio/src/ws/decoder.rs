@@ -98,6 +98,17 @@ impl Decoder {
         Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS_DEFLATE }
     }
 
+    /// Changes the limit of messages, from the next header on.
+    pub const fn set_max_message(&mut self, max_message: usize) {
+        self.max_message = max_message;
+    }
+
+    /// Frees what was kept of an unfinished message. All further input is discarded.
+    pub fn end(&mut self) {
+        self.closed = true;
+        self.partial = None;
+    }
+
     /// Takes the next item from `input`, which is unmasked in place and left with what follows the item. `None` means
     /// that all input was consumed; an incomplete part is kept in the decoder.
     ///

@@ -3,7 +3,7 @@
 
 use engineio::{
     CloseReason,
-    http::{Cookie, Cors, CorsOrigins, Origins},
+    http::{Cookie, Cors, CorsOrigins, Network, Origins},
 };
 
 use super::support::{Event, Http, Response, TestServer, post_request, request, sid_of};
@@ -198,6 +198,10 @@ fn rows() -> Vec<Row> {
         row("post that closes", post("Connection: close\r\n", "4a"), 200),
         row("post of all that is taken", post("", &format!("4{}", "x".repeat(2999))), 200),
         row("post of a byte more", post("", &format!("4{}", "x".repeat(3000))), 413),
+        row("post, own origin", post("Origin: http://localhost:9\r\n", "4a"), 200),
+        alone("post, forwarded host", post("X-Forwarded-Host: a.example\r\nOrigin: http://a.example\r\n", "4a"), 200),
+        alone("post, other host", post("X-Forwarded-Host: b.example\r\nOrigin: http://a.example\r\n", "4a"), 403),
+        alone("post, same origin", post("Sec-Fetch-Site: same-origin\r\nOrigin: http://a.example\r\n", "4a"), 200),
         row("open", open("EIO=4&transport=polling", ""), 200),
         row("open, good origin", open("EIO=4&transport=polling", "Origin: https://good.example\r\n"), 200),
         row("open of v3", open("EIO=3&transport=polling", ""), 400),
@@ -220,6 +224,7 @@ async fn a_request_gets_the_same_answer_and_does_the_same_with_hyper_and_without
             config.cors = cors.then(|| Cors::with_origins(CorsOrigins::Reflect));
             config.cookie = cors.then(Cookie::default);
             config.max_payload = 3000;
+            config.trusted_proxies = ["127.0.0.1".parse::<Network>().unwrap()].into_iter().collect();
             config.origins =
                 Origins::Listed { origins: vec!["https://good.example".to_owned()], own: true, loopback: false };
         });

@@ -58,7 +58,7 @@ impl Stalling {
 
 #[tokio::test]
 async fn a_request_that_came_in_time_is_served() {
-    let mut stalling = Stalling::start(|config| config.head_timeout = LIMIT);
+    let mut stalling = Stalling::start(|config| (config.head_timeout, config.keep_alive) = (LIMIT, LIMIT));
     let whole = request("GET", OPEN, "", "");
     for sent_before in [0, 20] {
         let (early, late) = whole.split_at(sent_before);

@@ -127,6 +127,7 @@ impl World {
             uri: &Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
             headers: &HeaderMap::new(),
             remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
+            client: Some(Ipv4Addr::LOCALHOST.into()),
         };
         let conn = self.shard.call(|server, engine| {
             let conn = engine.open();

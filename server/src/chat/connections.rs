@@ -43,16 +43,17 @@ impl Connections {
         Self { addresses, connect_rate: Rate::new(connect_rate, CONNECT_BURST), peers: Vec::new() }
     }
 
-    /// May this address open a connection?
+    /// May this client open a connection? One that is known only by its trusted proxy always may.
     ///
     /// # Errors
     /// When to try again.
-    pub(super) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), Duration> {
-        self.addresses.admit(now, address)
+    pub(super) fn admit(&self, now: Instant, client: Option<IpAddr>) -> Result<(), Duration> {
+        client.map_or(Ok(()), |address| self.addresses.admit(now, address))
     }
 
     /// A session was opened.
-    pub(super) fn open(&mut self, now: Instant, conn: ConnKey, address: IpAddr) {
+    pub(super) fn open(&mut self, now: Instant, conn: ConnKey, client: Option<IpAddr>) {
+        let Some(address) = client else { return };
         let index = conn.index() as usize;
         if self.peers.len() <= index {
             self.peers.resize_with(index + 1, || None);
@@ -108,6 +109,7 @@ mod tests {
         let [mut one, mut other] = [(); 2].map(|()| Connections::new(Arc::clone(&addresses), 0.0));
         let mut slab = Slab::default();
         let [a, b] = [(); 2].map(|()| ConnKey::new(slab.insert(())));
+        let address = Some(address);
         one.open(now, a, address);
         assert!(other.admit(now, address).is_ok());
         other.open(now, b, address);
@@ -117,6 +119,7 @@ mod tests {
         assert!(one.admit(now, address).is_ok());
         assert_eq!((one.len(), other.len()), (1, 0));
         one.open(now, b, address);
+        assert!(one.admit(now, None).is_ok(), "a proxy has no limit");
         assert!(one.admit(now, address).is_err(), "the second close counted for nothing");
     }
 }

@@ -127,12 +127,12 @@ impl Handler for Chat {
     type Admission = Admission;
 
     fn on_handshake(&mut self, now: Instant, handshake: &Handshake<'_>) -> Result<(), Refusal> {
-        let admitted = self.connections.admit(now, handshake.remote.ip());
+        let admitted = self.connections.admit(now, handshake.client);
         admitted.map_err(|retry_after| Refusal::Unavailable { retry_after })
     }
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
-        self.connections.open(io.now(), conn, handshake.remote.ip());
+        self.connections.open(io.now(), conn, handshake.client);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {

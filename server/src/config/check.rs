@@ -14,8 +14,6 @@ enum Asks {
     Always,
     /// `true` asks for it.
     True,
-    /// A list with an element asks for it.
-    AnyElement,
     /// One of these words asks for it, alone or in a list.
     Word(&'static [&'static str]),
 }
@@ -31,7 +29,6 @@ static NOT_YET: &[(&str, Asks, &str)] = &[
     ("store.durability", Asks::Word(&["commit", "os"]), "they come with the sqlite store: use \"none\""),
     ("engine.allow_eio3", Asks::True, "use false"),
     ("http.api_key", Asks::Always, "there is no HTTP API yet"),
-    ("http.trusted_proxies", Asks::AnyElement, "the peer's own address counts"),
     ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
 ];
 
@@ -47,7 +44,6 @@ pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
     let asked = match asks {
         Asks::Always => true,
         Asks::True => raw.value().as_bool() == Some(true),
-        Asks::AnyElement => raw.as_list().is_none_or(|list| !list.is_empty()),
         Asks::Word(words) => raw.as_list().is_some_and(|list| list.iter().any(|item| words.contains(item))),
     };
     if asked { Err(format!("not available in this version yet; {instead}")) } else { Ok(()) }
@@ -92,7 +88,23 @@ fn origins(config: &Config) -> Result<(), Wrong> {
             "cannot go with \"*\" in http.allow_origin; list the origins of your pages there, or set this to false";
         return Err(Wrong { key: "http.cors_credentials", reason: reason.to_owned() });
     }
+    for host in &config.http.hosts {
+        if !is_host(host) {
+            let reason =
+                format!("{host:?} is no host; write a name or an address without a port, such as \"chat.example\"");
+            return Err(Wrong { key: "http.hosts", reason });
+        }
+    }
     Ok(())
+}
+
+/// Whether this is a name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(text: &str) -> bool {
+    let bracketed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => engineio::http::host::is_valid(text.as_bytes()) && !text.contains(':'),
+    }
 }
 
 fn not_zero(config: &Config) -> Result<(), Wrong> {
@@ -111,6 +123,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("engine.ping_interval", config.engine.ping_interval),
         ("engine.ping_timeout", config.engine.ping_timeout),
         ("engine.upgrade_timeout", config.engine.upgrade_timeout),
+        ("http.keep_alive", config.http.keep_alive),
     ];
     // The handshake carries milliseconds: what is shorter would appear there as 0.
     if let Some((key, _)) = durations.into_iter().find(|(_, duration)| *duration < Duration::from_millis(1)) {

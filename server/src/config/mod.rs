@@ -9,6 +9,7 @@
 //! | `keys` | the one table of all keys |
 //! | `sources` | gathers the values, and decides which one wins |
 //! | `value`, `secret` | reads and prints one value; bytes that are never printed, and their file |
+//! | `proxies` | trusted proxies |
 //! | `check` | judges values together |
 //! | `render` | prints the configuration as TOML |
 //! | `error` | faults, as one line |
@@ -16,6 +17,7 @@
 mod check;
 mod error;
 mod keys;
+mod proxies;
 mod render;
 mod secret;
 mod settings;

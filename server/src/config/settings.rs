@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
+use super::proxies::Proxy;
 use super::secret::Secret;
 
 /// The effective configuration. [`Config::default`] holds the documented defaults.
@@ -84,6 +85,8 @@ pub(crate) struct Limits {
     pub(crate) connect_rate: f64,
     /// Sockets open at once from one address.
     pub(crate) sockets_per_ip: usize,
+    /// TCP connections of one address on which no request of a session has come.
+    pub(crate) pending_per_ip: usize,
     /// Sockets open at once of one user.
     pub(crate) sockets_per_user: usize,
     /// What a CONNECT beyond [`Limits::sockets_per_user`] gets.
@@ -191,16 +194,22 @@ pub(crate) struct Engine {
 }
 
 /// `http.`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Http {
     /// Origins allowed beside the server's own; `*`: any.
     pub(crate) allow_origin: Vec<String>,
     /// Whether pages of other origins may send cookies along (`withCredentials`).
     pub(crate) cors_credentials: bool,
+    /// Hosts that requests may name, without ports; empty: any, but in development mode loopback names only.
+    pub(crate) hosts: Vec<String>,
     /// Key of the HTTP API.
     pub(crate) api_key: Option<Secret>,
-    /// Proxies whose forwarding headers are believed.
-    pub(crate) trusted_proxies: Vec<String>,
+    /// Proxies whose forwarding headers are believed, and which have no limits of their own.
+    pub(crate) trusted_proxies: Vec<Proxy>,
+    /// Whether trusted proxies put a header of the PROXY protocol in front of each connection.
+    pub(crate) proxy_protocol: bool,
+    /// Time a connection may be idle between two requests. Never zero.
+    pub(crate) keep_alive: Duration,
     /// Address of its own for metrics and the API.
     pub(crate) admin_listen: Option<SocketAddr>,
 }
@@ -315,6 +324,22 @@ impl Default for Config {
     }
 }
 
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            allow_origin: Vec::new(),
+            cors_credentials: false,
+            hosts: Vec::new(),
+            api_key: None,
+            trusted_proxies: vec![Proxy::Loopback],
+            proxy_protocol: false,
+            // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.
+            keep_alive: Duration::from_secs(75),
+            admin_listen: None,
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -331,6 +356,8 @@ impl Default for Limits {
             connect_user_rate: 1.0,
             connect_rate: 100.0,
             sockets_per_ip: 1000,
+            // A WebSocket is one for a few milliseconds, a request without a session for as long as its answer takes.
+            pending_per_ip: 256,
             sockets_per_user: 10,
             sockets_per_user_policy: SocketsPolicy::Replace,
             rooms_per_socket: 100,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
+use super::proxies::Proxy;
 use super::secret::{Secret, without_line_break};
 use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind};
 
@@ -270,6 +271,18 @@ impl Value for Vec<String> {
 
     fn show(&self) -> Shown {
         Shown::Value(toml::Value::Array(self.iter().cloned().map(toml::Value::String).collect()))
+    }
+}
+
+impl Value for Vec<Proxy> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let wanted = "a list of addresses, networks such as \"10.0.0.0/8\", or \"loopback\"";
+        let list = raw.as_list().ok_or_else(|| raw.expected(wanted))?;
+        list.into_iter().map(|item| item.parse().map_err(|_| raw.expected(wanted))).collect()
+    }
+
+    fn show(&self) -> Shown {
+        Shown::Value(toml::Value::Array(self.iter().map(|proxy| toml::Value::String(proxy.to_string())).collect()))
     }
 }
 

@@ -5,7 +5,10 @@ mod page;
 mod response;
 
 use bytes::Bytes;
-use engineio::{hooks::Outcome, net::OtherRequest};
+use engineio::{
+    hooks::Outcome,
+    net::{Handle, OtherRequest},
+};
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(crate) use health::Readiness;
@@ -14,14 +17,36 @@ use response::text;
 /// Answers a request for a path that is not the engine's.
 pub(crate) fn answer(request: &OtherRequest<'_>, readiness: &Readiness) -> Outcome<Response<Bytes>> {
     let Parts { method, uri, .. } = request.parts;
-    if method != Method::GET && method != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return Outcome::Ready(response);
+    match *method {
+        Method::GET | Method::HEAD => resource(uri.path(), request.handle, readiness),
+        // Some load balancers check a server with OPTIONS (HAProxy: `OPTIONS /`). They get the status that GET gets.
+        Method::OPTIONS => match resource(uri.path(), request.handle, readiness) {
+            Outcome::Ready(response) => Outcome::Ready(methods_of(&response)),
+            Outcome::Pending(response) => Outcome::pending(async { methods_of(&response.await) }),
+        },
+        _ => {
+            let refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS are answered here\n");
+            Outcome::Ready(with_methods(refusal))
+        }
     }
-    match uri.path() {
+}
+
+/// The answer to OPTIONS for a resource whose answer to GET is this one.
+fn methods_of(response: &Response<Bytes>) -> Response<Bytes> {
+    let status = response.status();
+    with_methods(text(if status == StatusCode::OK { StatusCode::NO_CONTENT } else { status }, ""))
+}
+
+fn with_methods(mut response: Response<Bytes>) -> Response<Bytes> {
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
+    response
+}
+
+/// The answer to GET.
+fn resource(path: &str, shards: &Handle, readiness: &Readiness) -> Outcome<Response<Bytes>> {
+    match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
-        "/readyz" => Outcome::pending(readiness.clone().check(request.handle.clone())),
+        "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
         path => Outcome::Ready(page::file(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
@@ -30,7 +55,7 @@ pub(crate) fn answer(request: &OtherRequest<'_>, readiness: &Readiness) -> Outco
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use engineio::net::{Handle, Running, Server};
+    use engineio::net::{Running, Server};
 
     use super::{page::FILES, *};
     use crate::{
@@ -83,8 +108,14 @@ mod tests {
         assert_eq!(server.get("GET", "/readyz"), (200, "ready\n".into()));
         assert_eq!(server.get("GET", "/../etc/passwd").0, 404);
         assert_eq!(server.get("POST", "/").0, 405);
+        for path in ["/", "/healthz", "/readyz"] {
+            assert_eq!(server.get("HEAD", path).0, 200, "{path}");
+            assert_eq!(server.get("OPTIONS", path), (204, String::new()), "{path}");
+        }
+        assert_eq!(server.get("OPTIONS", "/nothing").0, 404);
         server.end_shards();
         assert_eq!(server.get("GET", "/readyz"), (503, "shard 0 does not answer\n".into()));
+        assert_eq!(server.get("OPTIONS", "/readyz").0, 503);
         server.readiness.drain();
         assert_eq!(server.get("GET", "/readyz"), (503, "draining\n".into()));
         assert_eq!(server.get("GET", "/healthz").0, 200);

@@ -1,3 +1,4 @@
+#![expect(dead_code, reason = "no test program uses everything")]
 //! The real binary on a free port, and clients of it that speak the wire protocol themselves.
 
 use std::io::{BufRead as _, BufReader};
@@ -10,6 +11,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 const SECRET: &str = "a secret of thirty-two bytes, at least";
+
+/// Instead of a key: no secret is set.
+pub(crate) const DEVELOPMENT: &str = "development mode";
 
 /// The longest that anything in these tests may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,9 +51,34 @@ impl Server {
 
     /// Starts a server with these keys on an address.
     pub(crate) fn start_at(address: &str, keys: &[&str]) -> Self {
+        Self::spawn(binary(), address, keys)
+    }
+
+    /// Starts a server that may have this many descriptors.
+    pub(crate) fn start_with_descriptors(count: u32, keys: &[&str]) -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &count.to_string(), env!("CARGO_BIN_EXE_chat-server")]);
+        command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
+        Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
+    /// Starts a server whose standard error is read by the test.
+    pub(crate) fn start_logging(keys: &[&str]) -> Self {
         let mut command = binary();
-        command.args(["--listen", address, "--jwt-secret", SECRET, "--log-level", "off"]);
-        command.args(keys.iter().flat_map(|key| ["--set", key]));
+        command.stderr(Stdio::piped());
+        Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
+    fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
+        if !keys.iter().any(|key| key.starts_with("log.level")) {
+            command.args(["--log-level", "off"]);
+        }
+        command.args(["--listen", address]);
+        // Without a secret it is in development mode.
+        if !keys.contains(&DEVELOPMENT) {
+            command.args(["--jwt-secret", SECRET]);
+        }
+        command.args(keys.iter().filter(|key| **key != DEVELOPMENT).flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -57,12 +86,17 @@ impl Server {
         Self { process, address }
     }
 
+    /// A client that has not sent CONNECT.
+    pub(crate) async fn open(&self) -> Client {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", self.address);
+        let (socket, _) = tokio::time::timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
+        Client(socket)
+    }
+
     /// A user's connected socket.
     pub(crate) async fn connect(&self, sub: &str) -> Client {
         let token = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap().stdout;
-        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket", self.address);
-        let (socket, _) = tokio::time::timeout(PATIENCE, connect_async(url)).await.unwrap().unwrap();
-        let mut client = Client(socket);
+        let mut client = self.open().await;
         client.send(&format!(r#"40{{"token":"{}"}}"#, String::from_utf8(token).unwrap().trim_end())).await;
         client.until("40").await;
         client
@@ -92,6 +126,13 @@ impl Client {
         })
         .await
         .unwrap_or_else(|_| panic!("no packet {start}"))
+    }
+
+    /// Sends bytes that need not be a whole frame.
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
+        use tokio::io::AsyncWriteExt as _;
+        let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
+        stream.write_all(bytes).await.unwrap();
     }
 
     /// Reads whatever comes until the connection ends.

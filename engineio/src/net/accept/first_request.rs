@@ -5,7 +5,7 @@
 //! Everything else is passed to hyper from the first byte on, so that an unusual head gets the same answer however it
 //! is cut into segments. The checks are those of [`crate::http`], in the order of `http/service.rs`.
 
-use std::{mem::MaybeUninit, net::SocketAddr, rc::Rc};
+use std::{mem::MaybeUninit, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
@@ -14,7 +14,7 @@ use httparse::{Request, Status};
 use super::super::{
     peer::wire_format::WireFormat,
     shard::application::{Admitting, Shard},
-    shards::session_request::SessionQuery,
+    shards::{peer::Peer, session_request::SessionQuery},
     transport::switching::SwitchProtocol,
 };
 use crate::{
@@ -52,7 +52,7 @@ pub(super) struct Answer {
 }
 
 /// Looks at a connection's first bytes.
-pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: SocketAddr) -> First {
+pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], peer: &Peer) -> First {
     let bytes = Bytes::copy_from_slice(bytes);
     let mut fields = [const { MaybeUninit::uninit() }; MAX_HEADERS];
     let mut head = Request::new(&mut []);
@@ -78,7 +78,7 @@ pub(super) fn look<H: Handler>(shard: &mut Shard<H>, bytes: &[u8], remote: Socke
         return First::Http(bytes);
     }
     let early = bytes.get(len..).unwrap_or_default();
-    match headers(&head, &bytes).and_then(|headers| answer(shard, &uri, &query, headers, early, remote)) {
+    match headers(&head, &bytes).and_then(|headers| answer(shard, &uri, &query, headers, early, peer)) {
         Some(answer) => First::Answered(answer),
         None => First::Http(bytes),
     }
@@ -109,15 +109,18 @@ fn answer<H: Handler>(
     query: &Query<'_>,
     headers: HeaderMap,
     early: &[u8],
-    remote: SocketAddr,
+    peer: &Peer,
 ) -> Option<Answer> {
     let config = Rc::clone(&shard.io.config);
     check_head(uri, &headers, Version::HTTP_11).ok()?;
-    let route = route_query(query, &Method::GET, &headers, &config).ok()?;
+    let judged = config.judged_headers(peer.remote.ip(), &headers);
+    let route = route_query(query, &Method::GET, &judged, &config).ok()?;
     let accept = check_websocket(&Method::GET, &headers, Version::HTTP_11, false).ok()?;
     let (mut response, switch) = match route {
         Route::Open(Transport::WebSocket) => {
-            let handshake = Handshake { transport: Transport::WebSocket, uri, headers: &headers, remote };
+            let client = config.trusted_proxies.client(peer.remote.ip(), &headers);
+            let (transport, remote) = (Transport::WebSocket, peer.remote);
+            let handshake = Handshake { transport, uri, headers: &headers, remote, client };
             let mut admitting = Admitting::default();
             // Without hooks nothing is awaited: one call answers all questions.
             let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));
@@ -140,7 +143,8 @@ fn answer<H: Handler>(
         }
         _ => return None,
     };
-    answer::finish(&mut response, &headers, &config);
+    answer::finish(&mut response, &judged, &config);
+    drop(judged);
     let mut response = encode(&response, shard.io.date.now());
     let switch = match switch {
         Ok((mut admitted, wire)) => {

@@ -3,7 +3,13 @@
 //! The acceptor is on the first shard. A connection for another shard is sent there as a command, and was never
 //! registered with this shard's reactor.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use mio::net::TcpListener;
@@ -13,14 +19,21 @@ use super::{
     super::{
         peer::stream::DetachedStream,
         shard::turn::ShardRef,
-        shards::command::{Command, PassedStream, StreamPurpose},
+        shards::{
+            command::{Command, PassedStream, StreamPurpose},
+            http_connections::HttpConnectionGuard,
+            registry::Registry,
+        },
     },
     connection,
 };
-use crate::Handler;
+use crate::{Config, Handler};
 
 /// How long to wait before the next attempt when the process or the machine has no descriptor left.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// How long to wait until their shards have closed them.
+const SHORT_BACK_OFF: Duration = Duration::from_millis(2);
 
 /// A socket that this thread waits on. (It is mio's: its `accept` returns a non-blocking stream with one system call.)
 pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<AsyncFd<TcpListener>> {
@@ -33,7 +46,8 @@ pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<Asyn
 
 /// Accepts forever. Each connection becomes a task on its shard's thread.
 pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>, shard: ShardRef<H>) {
-    let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
+    let (id, registry, config) =
+        shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry), Rc::clone(&shard.io.config)));
     let (mut starved, mut last) = (false, id);
     loop {
         match listener.async_io(Interest::READABLE, TcpListener::accept).await {
@@ -44,6 +58,7 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                 if !cfg!(target_os = "linux") {
                     let _ = stream.set_nodelay(true);
                 }
+                let Some(http) = admit(&registry, &config, remote) else { continue };
                 last = registry.connections.least_loaded(last);
                 let counted = registry.connections.count(last);
                 let passed = PassedStream {
@@ -51,6 +66,7 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                     remote,
                     early: Bytes::new(),
                     counted,
+                    http,
                     purpose: StreamPurpose::Serve,
                 };
                 if last == id {
@@ -65,10 +81,24 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                 if !std::mem::replace(&mut starved, true) {
                     tracing::error!(%error, "cannot accept; connections wait");
                 }
-                tokio::time::sleep(BACK_OFF).await;
+                let closed = registry.http.close_idle(registry.http.share());
+                tracing::debug!(closed, "closed idle connections");
+                tokio::time::sleep(if closed > 0 { SHORT_BACK_OFF } else { BACK_OFF }).await;
             }
         }
     }
+}
+
+/// Counts a new connection. `None`: there are too many, and none that is idle could make room for it.
+fn admit(registry: &Registry, config: &Config, remote: SocketAddr) -> Option<HttpConnectionGuard> {
+    let max = config.max_connections;
+    if max > 0 && registry.connections.total() >= max && registry.http.close_idle(registry.http.share()) == 0 {
+        tracing::debug!(%remote, "closed at once: there are max_connections, and none is idle");
+        return None;
+    }
+    let http = registry.http.add(Instant::now());
+    let counts = !config.trusted_proxies.trusts(remote.ip());
+    (!counts || http.conn.count_for(remote.ip())).then_some(http)
 }
 
 fn is_peers_fault(error: &io::Error) -> bool {

@@ -36,6 +36,7 @@ use super::{
         shards::{
             command::{AnyBody, Command, PassedAnswer, PassedRequest},
             handle::{Handle, ShardGone},
+            peer::Peer,
         },
         transport::{switching::SwitchProtocol, websocket::ReadLoop},
     },
@@ -153,9 +154,10 @@ pub(in crate::net) fn serve<H: Handler + 'static>(shard: &ShardRef<H>, passed: P
 
 async fn answer<H: Handler + 'static>(shard: ShardRef<H>, passed: PassedRequest) -> Option<ReadLoop<H>> {
     let PassedRequest { request, remote, answer: mut asker } = passed;
+    let peer = Peer::new(remote, None);
     let (switch, in_flight) = (Rc::default(), InFlight::one(&shard));
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
-    let engine = EngineHttp::new(shard.clone(), config, remote, Rc::clone(&switch));
+    let engine = EngineHttp::new(shard.clone(), config, peer.clone(), Rc::clone(&switch));
     shard.uncongested().await;
     let response = {
         let (parts, body) = request.into_parts();
@@ -173,5 +175,5 @@ async fn answer<H: Handler + 'static>(shard: ShardRef<H>, passed: PassedRequest)
     asker.send(PassedAnswer { response, upgrade }).ok()?;
     drop(in_flight);
     let (stream, early) = upgraded?.await.ok()?;
-    switch?.run(shard, stream.attach().ok()?, early.into(), remote).await
+    switch?.run(shard, stream.attach().ok()?, early.into(), &peer).await
 }

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -24,9 +23,10 @@ use super::{
     super::{
         peer::stream::PeerStream,
         shard::turn::ShardRef,
+        shards::peer::Peer,
         transport::{switching::SwitchProtocol, websocket::ReadLoop},
     },
-    head_timeout::HeadTimeout,
+    head_timeout::{HeadTimeout, Limits},
     service::EngineHttp,
     write_timeout::WriteTimeout,
 };
@@ -39,19 +39,19 @@ use crate::{
     },
 };
 
-/// Serves a connection with hyper. `early` holds the bytes that were read already; the first head has been due since
-/// `since`.
+/// Serves a connection with hyper. `early` holds the bytes that were read already, which are not nothing; the head they
+/// begin has been due since `since`.
 pub(super) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
     early: Bytes,
-    remote: SocketAddr,
+    peer: Peer,
     (in_flight, since): (InFlight<H>, Instant),
 ) -> Spoken<H> {
     let config = shard.turn(|shard| Rc::clone(&shard.io.config));
     let switch = Rc::default();
     let timeout = config.close_timeout;
-    let edge = EngineHttp::new(shard.clone(), config, remote, Rc::clone(&switch));
+    let edge = EngineHttp::new(shard.clone(), config, peer.clone(), Rc::clone(&switch));
     let (stream, unread) = match serve_http(edge, stream, early, since).await {
         Left::Free { stream, unread, since } => return Spoken::Free { stream, unread, since, in_flight },
         Left::Closing { stream, unread } => (stream, unread),
@@ -60,7 +60,7 @@ pub(super) async fn serve<H: Handler + 'static>(
     drop(in_flight);
     let switch: Option<SwitchProtocol> = switch.take();
     Spoken::Over(match switch {
-        Some(switch) => switch.run(shard, stream, unread, remote).await,
+        Some(switch) => switch.run(shard, stream, unread, &peer).await,
         None => {
             stream.close_in_stages(timeout).await;
             None
@@ -70,7 +70,7 @@ pub(super) async fn serve<H: Handler + 'static>(
 
 /// What becomes of a connection after hyper served it.
 pub(super) enum Spoken<H: Handler> {
-    /// It is between two requests; a head has been due since `since`.
+    /// It is between two requests, and has been since `since`.
     Free { stream: PeerStream, unread: Vec<u8>, since: Instant, in_flight: InFlight<H> },
     /// It is a WebSocket, or over.
     Over(Option<ReadLoop<H>>),
@@ -114,8 +114,9 @@ async fn serve_http<H: Handler + 'static>(
     let shard = edge.shard.clone();
     let mut drained = pin!(drain.notified());
     let (mut told, mut done) = (false, false);
-    let head = Rc::new(HeadTimeout::since(since));
-    let mut overdue = pin!(head.exceeded(edge.config.head_timeout));
+    let limits = Limits { head: edge.config.head_timeout, keep_alive: edge.config.keep_alive };
+    let head = Rc::new(HeadTimeout::new(limits, since, edge.peer.clone()));
+    let mut overdue = pin!(tokio::time::sleep_until(head.deadline()));
     // The same rule as for a WebSocket: a peer that reads no byte for `ping_timeout` is gone.
     let stream = WriteTimeout::new(stream, early, edge.config.ping_timeout, Rc::clone(&head));
     let mut http = http1::Builder::new()
@@ -143,7 +144,7 @@ async fn serve_http<H: Handler + 'static>(
             return Poll::Ready(Ended::Free(since));
         }
         // After hyper: input that came in time may have been unread, because the process stalled.
-        overdue.as_mut().poll(cx).map(|()| Ended::Overdue)
+        head.poll_exceeded(overdue.as_mut(), cx).map(|()| Ended::Overdue)
     });
     let ended = speaking.await;
     send_final_answer(&shard, ended, http.into_parts()).await
@@ -173,7 +174,7 @@ async fn send_final_answer<H: Handler, S>(
             }
         }
         Ended::Overdue => {
-            tracing::debug!("connection ended: no request within head_timeout");
+            tracing::debug!("connection ended: no request in time");
             // RFC 9112, 2.2: empty lines do not begin a request. RFC 9110, 15.5.9: a request that has begun is
             // answered.
             let begun = parts.read_buf.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));

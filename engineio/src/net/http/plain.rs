@@ -14,7 +14,6 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -32,10 +31,10 @@ use super::{
         shard::{
             application::Shard,
             io::ShardIo,
-            plain_conn::{Doing, Sent},
+            plain_conn::{Doing, HeadWait, Sent},
             turn::ShardRef,
         },
-        shards::session_request::SessionQuery,
+        shards::{peer::Peer, session_request::SessionQuery},
         transport::{
             polling::{deliver_short, is_short},
             websocket::ReadLoop,
@@ -70,16 +69,16 @@ pub(in crate::net) async fn serve<H: Handler + 'static>(
     shard: ShardRef<H>,
     stream: PeerStream,
     early: Bytes,
-    remote: SocketAddr,
+    peer: Peer,
 ) -> Option<ReadLoop<H>> {
     let mut in_flight = InFlight::begin(&shard)?;
     // The application's hooks may take time and must see every request, so with hooks hyper serves them all.
     let (mut since, hooked) = shard.turn(|shard| (shard.io.now, shard.hooks.is_some()));
-    let (mut stream, mut unread) = (stream, Vec::from(early));
+    let (mut stream, mut unread, mut kept) = (stream, Vec::from(early), false);
     loop {
         if !hooked {
-            let key = shard.turn(|shard| shard.io.add_plain(stream, unread, since));
-            let mut requests = Requests { shard: shard.clone(), key, remote, serving: None };
+            let key = shard.turn(|shard| shard.io.add_plain(stream, unread, HeadWait { since, kept }, peer.clone()));
+            let mut requests = Requests { shard: shard.clone(), key, peer: peer.clone(), serving: None, ended: false };
             (stream, unread, since) = match std::future::poll_fn(|cx| requests.poll(cx)).await {
                 End::Unusual { stream, unread, since } => (stream, unread, since),
                 End::Polite(stream) => {
@@ -91,11 +90,11 @@ pub(in crate::net) async fn serve<H: Handler + 'static>(
                 End::Gone => return None,
             };
         }
-        let serving = connection::serve(shard.clone(), stream, unread.into(), remote, (in_flight, since));
+        let serving = connection::serve(shard.clone(), stream, unread.into(), peer.clone(), (in_flight, since));
         match Box::pin(serving).await {
             Spoken::Over(read_loop) => return read_loop,
             Spoken::Free { stream: free, unread: rest, since: from, in_flight: still } => {
-                (stream, unread, since, in_flight) = (free, rest, from, still);
+                (stream, unread, since, in_flight, kept) = (free, rest, from, still, true);
             }
         }
     }
@@ -127,15 +126,16 @@ enum Step {
 struct Requests<H: Handler> {
     shard: ShardRef<H>,
     key: Key,
-    remote: SocketAddr,
+    peer: Peer,
     serving: Option<Pin<Box<dyn Future<Output = Response<Bytes>>>>>,
+    ended: bool,
 }
 
 impl<H: Handler> Drop for Requests<H> {
-    /// After a panic in the request that it served. The stream is in the shard, so without this the peer would wait for
-    /// the answer forever.
+    /// The connection is closed while it is idle, or what it served has panicked: the shard has the stream, and a peer
+    /// would wait for ever.
     fn drop(&mut self) {
-        if self.serving.is_some() {
+        if !self.ended {
             self.shard.turn_unless_broken(|shard| drop(shard.io.plain.conns.remove(self.key)));
         }
     }
@@ -154,7 +154,10 @@ impl<H: Handler + 'static> Requests<H> {
                 Step::Wait => return Poll::Pending,
                 Step::Serve(parts) => self.serving = Some(self.answer(parts)),
                 Step::Body => {}
-                Step::End(end) => return Poll::Ready(end),
+                Step::End(end) => {
+                    self.ended = true;
+                    return Poll::Ready(end);
+                }
             }
         }
     }
@@ -169,7 +172,7 @@ impl<H: Handler + 'static> Requests<H> {
             (Rc::clone(&shard.io.config), left)
         });
         // A plain request does not ask for a WebSocket, so the connection stays HTTP.
-        let edge = EngineHttp::new(self.shard.clone(), config, self.remote, Rc::default());
+        let edge = EngineHttp::new(self.shard.clone(), config, self.peer.clone(), Rc::default());
         let body = RequestBody { shard: self.shard.clone(), key: self.key, left };
         Box::pin(async move { edge.answer(&parts, body).await })
     }
@@ -233,6 +236,8 @@ fn take_in<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Option<S
         return shard.io.note(key, bytes, begun);
     }
     conn.unread.extend_from_slice(bytes);
+    shard.io.plain.note_head(key, shard.io.now, &shard.io.config);
+    let conn = shard.io.plain.conns.get_mut(key)?;
     if conn.is_idle() && !plain::may_be_whole(&conn.unread, conn.partial) {
         // hyper has the same limit, and answers a head beyond it.
         conn.partial = if conn.unread.len() < MAX_HEAD { conn.unread.len() } else { 0 };
@@ -257,6 +262,7 @@ enum Begun {
 /// Handles the request at the front of `bytes`.
 fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     let config = Rc::clone(&shard.io.config);
+    let Some(remote) = shard.io.plain.conns.get(key).map(|conn| conn.peer.remote) else { return Begun::Unusual };
     let request = match plain::read(bytes, &config) {
         Head::Plain(request) => request,
         Head::Partial => return Begun::Partial,
@@ -268,7 +274,7 @@ fn begin<H: Handler>(shard: &mut Shard<H>, key: Key, bytes: &[u8]) -> Begun {
     let query = Query::of(request.query);
     let head_len = request.head.len();
     let body = bytes.get(head_len..).and_then(|rest| rest.get(..request.body_len));
-    let relevant = request.relevant_headers(&config);
+    let relevant = request.relevant_headers(&config, remote.ip());
     if let Ok(Route::Session(sid, action)) = route_query(&query, &request.method, &relevant, &config)
         && sid.shard() == shard.io.id
         // The answer to a JSONP request is a script.
@@ -303,11 +309,14 @@ fn deliver<H: Handler>(
     relevant: &HeaderMap,
 ) {
     let begun = shard.io.begin_post(session, Some(PostBody::Payload(form)), body.len() as u64);
-    let result = begun.and_then(|(conn, _)| deliver_short(shard, conn, form, body));
+    let result = begun.and_then(|begun| deliver_short(shard, begun.conn, form, body));
     // A client that has read the answer can rely on the effects of its packets.
     shard.report_closed();
     match result {
-        Ok(()) => shard.io.answer_plain_post(key, relevant),
+        Ok(()) => {
+            shard.io.note_session(key);
+            shard.io.answer_plain_post(key, relevant);
+        }
         Err(refused) => shard.io.answer_plain(key, refused.answer(relevant), relevant),
     }
 }
@@ -341,6 +350,7 @@ impl ShardIo {
             Begun::Partial => {
                 conn.partial = bytes.as_ref().len();
                 conn.unread = bytes.into();
+                self.plain.note_head(key, self.now, &self.config);
                 return None;
             }
             Begun::Unusual => {
@@ -374,7 +384,7 @@ impl ShardIo {
         if conn.overdue(self.now).is_none() {
             return Step::Wait;
         }
-        if conn.is_blocked() || conn.unread.is_empty() {
+        if conn.is_blocked() || !conn.has_begun_head() {
             return self.end_plain(key);
         }
         // A head has begun: hyper answers that.
@@ -401,7 +411,7 @@ impl ShardIo {
     }
 
     fn pass_to_hyper(&mut self, key: Key) -> Step {
-        let since = self.plain.conns.get(key).and_then(|conn| conn.idle_since(&self.config)).unwrap_or(self.now);
+        let since = self.plain.conns.get(key).and_then(|conn| conn.head_since(&self.config)).unwrap_or(self.now);
         self.plain.conns.remove(key).map_or(Step::End(End::Gone), |conn| {
             Step::End(End::Unusual { stream: conn.stream, unread: conn.unread, since })
         })

@@ -1,9 +1,14 @@
 //! [`EngineHttp`]: turns a request into its answer.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{Arc, PoisonError},
+};
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use hyper::body::Body;
 
 use super::{
@@ -12,17 +17,19 @@ use super::{
         shard::{
             application::Admitting,
             fallback::OtherRequest,
+            io::ShardIo,
             opening::Admitted,
             transport::{ActiveTransport, PollingTransport},
             turn::ShardRef,
         },
-        shards::{handle::Handle, session_request::SessionQuery},
+        shards::{handle::Handle, peer::Peer, session_request::SessionQuery},
         transport::{polling, session_shard::SessionShard, switching::SwitchProtocol},
     },
     hooks,
 };
 use crate::{
-    Config, Handler, Handshake, Protocol,
+    Config, Handler, Handshake, Protocol, SettingNames,
+    error::ErrorContext,
     hooks::{Outcome, Request},
     http::{
         self as engine, Action, Query, Refused, Route,
@@ -38,7 +45,7 @@ use crate::{
 pub(in crate::net) struct EngineHttp<H> {
     pub(super) shard: ShardRef<H>,
     pub(super) config: Rc<Config>,
-    remote: SocketAddr,
+    pub(super) peer: Peer,
     switch: Rc<RefCell<Option<SwitchProtocol>>>,
 }
 
@@ -47,7 +54,7 @@ impl<H> Clone for EngineHttp<H> {
         Self {
             shard: self.shard.clone(),
             config: Rc::clone(&self.config),
-            remote: self.remote,
+            peer: self.peer.clone(),
             switch: Rc::clone(&self.switch),
         }
     }
@@ -67,18 +74,22 @@ enum Served {
 #[derive(Clone, Copy)]
 struct Asked<'a> {
     parts: &'a Parts,
+    /// The headers, with the `Host` that the client sent.
+    judged: &'a HeaderMap,
     query: &'a Query<'a>,
     remote: SocketAddr,
 }
 
 impl<'a> Asked<'a> {
     const fn request(self) -> Request<'a> {
-        let Self { parts: Parts { method, uri, headers, .. }, query, remote } = self;
+        let Self { parts: Parts { method, uri, headers, .. }, query, remote, .. } = self;
         Request { method, uri, query, headers, remote }
     }
 
-    const fn handshake(self, transport: Transport) -> Handshake<'a> {
-        Handshake { transport, uri: &self.parts.uri, headers: &self.parts.headers, remote: self.remote }
+    fn handshake(self, transport: Transport, config: &Config) -> Handshake<'a> {
+        let Self { parts: Parts { uri, headers, .. }, remote, .. } = self;
+        let client = config.trusted_proxies.client(remote.ip(), headers);
+        Handshake { transport, uri, headers, remote, client }
     }
 
     /// The value of `Sec-WebSocket-Accept`, if this is a correct WebSocket handshake.
@@ -94,14 +105,45 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Logs a refusal that is probably a mistake in somebody's configuration, with what to do about it.
+fn log_refusal(io: &ShardIo, context: Option<ErrorContext>, headers: &HeaderMap) {
+    let SettingNames { origins, hosts } = io.config.setting_names;
+    let host = headers.get(header::HOST).map_or(&[][..], HeaderValue::as_bytes);
+    // Another shard may be logging; a panic under the lock leaves the log whole.
+    let mut refusals = io.registry.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+    match context {
+        Some(ErrorContext::InvalidOrigin) => {
+            let origin = headers.get(header::ORIGIN).map_or(&[][..], HeaderValue::as_bytes);
+            if let Some(origin) = refusals.take(origin, io.now) {
+                let host: String = String::from_utf8_lossy(host).chars().take(200).collect();
+                tracing::warn!(
+                    origin,
+                    host,
+                    "a page of another origin is refused. If it is yours, add the origin to {origins}, or let the proxy \
+                     pass on the Host that the browser sent"
+                );
+            }
+        }
+        Some(ErrorContext::InvalidHost) => {
+            if let Some(host) = refusals.take(host, io.now) {
+                tracing::warn!(
+                    host,
+                    "a request for a foreign host is refused. If the name is yours, add it to {hosts}"
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
 impl<H: Handler + 'static> EngineHttp<H> {
     pub(in crate::net) const fn new(
         shard: ShardRef<H>,
         config: Rc<Config>,
-        remote: SocketAddr,
+        peer: Peer,
         switch: Rc<RefCell<Option<SwitchProtocol>>>,
     ) -> Self {
-        Self { shard, config, remote, switch }
+        Self { shard, config, peer, switch }
     }
 
     /// `parts` is borrowed, because a future keeps its arguments in addition to what it makes of them.
@@ -116,14 +158,22 @@ impl<H: Handler + 'static> EngineHttp<H> {
             return self.answer_other(parts).await;
         }
         let query = Query::parse(&parts.uri);
-        let asked = Asked { parts, query: &query, remote: self.remote };
+        let remote = self.peer.remote;
+        let judged = self.config.judged_headers(remote.ip(), &parts.headers);
+        let asked = Asked { parts, judged: &judged, query: &query, remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
-            Ok(Served::First(response)) => (response, Some(true)),
-            Ok(Served::More(response)) => (response, Some(false)),
+            Ok(Served::First(response)) => {
+                self.peer.has_session();
+                (response, Some(true))
+            }
+            Ok(Served::More(response)) => {
+                self.peer.has_session();
+                (response, Some(false))
+            }
             Ok(Served::Apart(response)) => (response, None),
             Err(refused) => (self.refuse(asked, refused), None),
         };
-        answer::finish(&mut response, &parts.headers, &self.config);
+        answer::finish(&mut response, asked.judged, &self.config);
         if let Some(first) = hooked {
             let (headers, request) = (response.headers_mut(), asked.request());
             self.shard.turn(|shard| shard.hooks.change_headers(headers, &request, first));
@@ -135,7 +185,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
     async fn answer_other(&self, parts: &Parts) -> Response<Bytes> {
         let (fallback, handle) =
             self.shard.turn(|shard| (shard.fallback.clone(), Handle::new(Arc::clone(&shard.io.registry))));
-        match fallback.answer(&OtherRequest { parts, remote: self.remote, handle: &handle }) {
+        match fallback.answer(&OtherRequest { parts, remote: self.peer.remote, handle: &handle }) {
             Outcome::Ready(response) => response,
             Outcome::Pending(response) => response.await,
         }
@@ -144,7 +194,10 @@ impl<H: Handler + 'static> EngineHttp<H> {
     fn refuse(&self, asked: Asked<'_>, refused: Refused) -> Response<Bytes> {
         if let Refused::Coded(error, message) = &refused {
             let (message, request) = (message.as_deref(), asked.request());
-            self.shard.turn(|shard| shard.hooks.connection_error(*error, message, request));
+            self.shard.turn(|shard| {
+                log_refusal(&shard.io, error.context, asked.judged);
+                shard.hooks.connection_error(*error, message, request);
+            });
         }
         refused.answer(&asked.parts.headers)
     }
@@ -154,7 +207,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         B: Body<Data = Bytes> + Unpin,
     {
         let Parts { method, headers, .. } = asked.parts;
-        match engine::route::route_query(asked.query, method, headers, &self.config)? {
+        match engine::route::route_query(asked.query, method, asked.judged, &self.config)? {
             Route::Preflight => Ok(Served::Apart(answer::preflight(headers, &self.config))),
             Route::Open(Transport::Polling) => Box::pin(self.open_polling(asked)).await.map(Served::First),
             Route::Open(Transport::WebSocket) => Box::pin(self.open_websocket(asked, &body)).await.map(Served::First),
@@ -170,7 +223,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         let (shard, request) = (&self.shard, asked.request());
         let mut admitting = Admitting::default();
         loop {
-            shard.turn(|shard| shard.admit(&mut admitting, &asked.handshake(transport), asked.query))?;
+            shard.turn(|shard| shard.admit(&mut admitting, &asked.handshake(transport, &self.config), asked.query))?;
             if admitting.admission.question() == Question::SidPart {
                 return admitting.finish(hooks::generate_id(shard, &request).await);
             }
@@ -189,7 +242,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
             }
             let takes_binary = asked.query.takes_binary();
             let polling = ActiveTransport::Polling(PollingTransport { takes_binary, ..PollingTransport::default() });
-            let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling));
+            let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling, &self.config));
             let body = shard.io.take_body(key).ok_or(UNAVAILABLE)?;
             Ok((sid, body))
         })?;

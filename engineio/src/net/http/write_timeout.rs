@@ -75,6 +75,9 @@ impl AsyncRead for WriteTimeout {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if buffer.filled().len() > before {
+                self.head.on_read();
+            }
             return Poll::Ready(Ok(()));
         }
         let count = self.early.len().min(buffer.remaining());

@@ -54,7 +54,8 @@ impl WireFormat {
         Wire { protocol, base64, deflate }
     }
 
-    pub(in crate::net) const fn decoder(self, config: &Config) -> Decoder {
-        if self.window_bits > 0 { Decoder::with_deflate(config.max_payload) } else { Decoder::new(config.max_payload) }
+    pub(in crate::net) fn decoder(self, config: &Config) -> Decoder {
+        let max = config.max_message(false);
+        if self.window_bits > 0 { Decoder::with_deflate(max) } else { Decoder::new(max) }
     }
 }

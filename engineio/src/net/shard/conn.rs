@@ -26,6 +26,8 @@ pub(in crate::net) struct Conn {
     pub(in crate::net) dirty: bool,
     /// The WebSocket that is being probed for an upgrade.
     pub(in crate::net) probe: Option<Box<ProbeSlot>>,
+    /// The application knows who the client is.
+    pub(in crate::net) accepted: bool,
     /// Counts it as one of the server's sessions.
     pub(in crate::net) _permit: SessionPermit,
 }

@@ -107,9 +107,10 @@ impl ShardIo {
         self.conns.get(key.0).is_some_and(Conn::is_open)
     }
 
-    /// The protocol revision of an open session.
-    pub(in crate::net) fn open_protocol(&self, key: ConnKey) -> Option<Protocol> {
-        self.conns.get(key.0).filter(|conn| conn.is_open()).map(|conn| conn.session.protocol())
+    /// The protocol revision of an open session, and the largest message that it may send.
+    pub(in crate::net) fn open_protocol(&self, key: ConnKey) -> Option<(Protocol, usize)> {
+        let conn = self.conns.get(key.0).filter(|conn| conn.is_open())?;
+        Some((conn.session.protocol(), self.config.max_message(conn.accepted)))
     }
 
     /// The session that this sid names, if it is open. A closed session is found only by the poll that will be told of

@@ -44,6 +44,7 @@ impl ShardIo {
             look_at: None,
             dirty: false,
             probe: None,
+            accepted: false,
             _permit: permit,
         };
         let key = ConnKey(self.conns.insert(conn));

@@ -85,6 +85,12 @@ impl Outbox for ShardIo {
         }
     }
 
+    fn accept(&mut self, conn: ConnKey) {
+        if let Some(conn) = self.conn(conn) {
+            conn.accepted = true;
+        }
+    }
+
     fn is_writable(&self, key: ConnKey) -> bool {
         self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.cost() < self.config.outbound_soft)
     }

@@ -1,6 +1,6 @@
 //! The answers on connections with plain requests: the flush itself answers a waiting GET, in one write.
 
-use std::{task::Context, time::Instant};
+use std::task::Context;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use super::{
     super::{
         peer::{send_queue::PollBody, stream::PeerStream},
-        shards::session_request::SessionQuery,
+        shards::{peer::Peer, session_request::SessionQuery},
     },
     io::ShardIo,
-    plain_conn::{Doing, Sent},
+    plain_conn::{Doing, HeadWait, Sent},
     transport::Waiting,
 };
 use crate::{
@@ -26,10 +26,15 @@ use crate::{
 const SMALL: usize = 16 * 1024;
 
 impl ShardIo {
-    /// Keeps a connection. `unread` holds the bytes that were read already; its head has been due since `since`.
-    pub(in crate::net) fn add_plain(&mut self, stream: PeerStream, unread: Vec<u8>, since: Instant) -> Key {
-        let deadline = since + self.config.head_timeout;
-        self.plain.insert(stream, unread, deadline)
+    /// Keeps a connection. `unread` holds the bytes that were read already.
+    pub(in crate::net) fn add_plain(
+        &mut self,
+        stream: PeerStream,
+        unread: Vec<u8>,
+        waiting: HeadWait,
+        peer: Peer,
+    ) -> Key {
+        self.plain.insert((stream, peer), unread, waiting, &self.config)
     }
 
     /// A GET waits for packets, or is refused.
@@ -39,11 +44,19 @@ impl ShardIo {
             .and_then(|session| self.wait_for_packets(session, Waiting::Plain(key)).map(|()| session));
         match (session, self.plain.conns.get_mut(key)) {
             (Ok(session), Some(conn)) => {
+                conn.peer.has_session();
                 let relevant = (!relevant.is_empty()).then(|| Box::new(relevant));
                 conn.begin(Doing::Polling { session, relevant });
             }
             (Err(refused), _) => self.answer_plain(key, refused.answer(&relevant), &relevant),
             (Ok(_), None) => {}
+        }
+    }
+
+    /// A request of a session came on this connection.
+    pub(in crate::net) fn note_session(&self, key: Key) {
+        if let Some(conn) = self.plain.conns.get(key) {
+            conn.peer.has_session();
         }
     }
 

@@ -7,13 +7,13 @@
 use std::{
     io,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 
-use super::super::peer::stream::PeerStream;
+use super::super::{peer::stream::PeerStream, shards::peer::Peer};
 use crate::{
     Config, ConnKey,
     deadlines::Heap,
@@ -46,6 +46,9 @@ pub(in crate::net) struct PlainConn {
     unsent: Option<Box<Unsent>>,
     /// When the next head must have come, or the peer must have read a byte.
     deadline: Option<Instant>,
+    /// The deadline is that of a connection that is kept open although no head has begun.
+    kept: bool,
+    pub(in crate::net) peer: Peer,
     /// The earliest entry of this connection among the deadlines.
     armed: Option<Instant>,
     /// The current or last answer is the final one.
@@ -56,6 +59,14 @@ pub(in crate::net) struct PlainConn {
     pub(in crate::net) held_back: u8,
     /// The peer sends nothing more.
     pub(in crate::net) ended: bool,
+}
+
+/// How long a connection has waited for a head.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::net) struct HeadWait {
+    pub(in crate::net) since: Instant,
+    /// It has carried a request, and is kept open for another one.
+    pub(in crate::net) kept: bool,
 }
 
 #[derive(Debug)]
@@ -115,8 +126,16 @@ impl PlainConns {
         }
     }
 
-    /// Keeps a connection. `unread` holds the bytes that were read already; its head must come by `deadline`.
-    pub(super) fn insert(&mut self, stream: PeerStream, unread: Vec<u8>, deadline: Instant) -> Key {
+    /// Keeps a connection. `unread` holds the bytes that were read already.
+    pub(super) fn insert(
+        &mut self,
+        (stream, peer): (PeerStream, Peer),
+        unread: Vec<u8>,
+        HeadWait { since, kept }: HeadWait,
+        config: &Config,
+    ) -> Key {
+        let kept = kept && !is_head(&unread);
+        let timeout = if kept { config.keep_alive } else { config.head_timeout };
         let key = self.conns.insert(PlainConn {
             stream,
             task: None,
@@ -125,14 +144,25 @@ impl PlainConns {
             partial: 0,
             unsent: None,
             deadline: None,
+            kept,
+            peer,
             armed: None,
             last: false,
             broken: false,
             held_back: 0,
             ended: false,
         });
-        self.set_deadline(key, deadline);
+        self.set_deadline(key, since + timeout);
         key
+    }
+
+    /// Bytes have come while the connection waits for a head. If they begin it, the head is due from now on.
+    pub(in crate::net) fn note_head(&mut self, key: Key, now: Instant, config: &Config) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if conn.is_idle() && conn.kept && conn.has_begun_head() {
+            conn.kept = false;
+            self.set_deadline(key, now + config.head_timeout);
+        }
     }
 
     fn set_deadline(&mut self, key: Key, deadline: Instant) {
@@ -177,7 +207,8 @@ impl PlainConns {
         };
         let rest = bytes.get(written..).filter(|rest| !rest.is_empty());
         conn.unsent = rest.map(|rest| Box::new(Unsent { bytes: rest.to_vec(), written: 0 }));
-        let timeout = if rest.is_some() { config.ping_timeout } else { config.head_timeout };
+        let timeout = if rest.is_some() { config.ping_timeout } else { conn.wait(config) };
+        conn.peer.idle(now);
         // Otherwise the task has nothing to do until more bytes come, and it waits for those already.
         if conn.unsent.is_some() || conn.broken || conn.last || !conn.unread.is_empty() {
             conn.wake();
@@ -203,7 +234,8 @@ impl PlainConns {
             // There was progress; and the next head is due only after the answer before it is sent.
             let timeout = if unsent.written == unsent.bytes.len() {
                 conn.unsent = None;
-                config.head_timeout
+                conn.peer.idle(now);
+                conn.wait(config)
             } else {
                 config.ping_timeout
             };
@@ -245,6 +277,11 @@ impl PlainConns {
     }
 }
 
+/// Whether these bytes begin a head. RFC 9112, 2.2: empty lines before a request do not.
+fn is_head(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+}
+
 impl PlainConn {
     fn wake(&self) {
         if let Some(task) = &self.task {
@@ -269,9 +306,20 @@ impl PlainConn {
         self.deadline.filter(|deadline| *deadline <= now)
     }
 
-    /// Since when a head has been due.
-    pub(in crate::net) fn idle_since(&self, config: &Config) -> Option<Instant> {
-        self.deadline?.checked_sub(config.head_timeout)
+    /// Since when a head has been due; `None` if that is only now.
+    pub(in crate::net) fn head_since(&self, config: &Config) -> Option<Instant> {
+        self.deadline.filter(|_| !self.kept)?.checked_sub(config.head_timeout)
+    }
+
+    /// Whether the unread bytes begin a head.
+    pub(in crate::net) fn has_begun_head(&self) -> bool {
+        is_head(&self.unread)
+    }
+
+    /// The response is sent: how long to wait for the next head.
+    fn wait(&mut self, config: &Config) -> Duration {
+        self.kept = !self.has_begun_head();
+        if self.kept { config.keep_alive } else { config.head_timeout }
     }
 
     pub(in crate::net) const fn is_blocked(&self) -> bool {
@@ -282,6 +330,8 @@ impl PlainConn {
     pub(in crate::net) fn begin(&mut self, doing: Doing) {
         self.doing = doing;
         self.deadline = None;
+        self.kept = false;
+        self.peer.busy();
     }
 
     /// Whether to read its stream. Once the next request has begun to come, it waits until the current one is answered.
@@ -299,8 +349,6 @@ impl PlainConn {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]
@@ -309,7 +357,12 @@ mod tests {
         let stream = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut plain, second) = (PlainConns::new(&Config::default()), Duration::from_secs(1));
         let mut now = Instant::now();
-        let key = plain.insert(stream.into(), Vec::new(), now + 10 * second);
+        let key = plain.insert(
+            (stream.into(), Peer::new(([127, 0, 0, 1], 1).into(), None)),
+            Vec::new(),
+            HeadWait { since: now, kept: false },
+            &Config::default(),
+        );
         for _ in 0..100 {
             // An answer that its peer does not read at once, but later.
             plain.set_deadline(key, now + 20 * second);

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use super::{
     super::{
         peer::send_queue::PollBody,
-        shards::session_request::{SessionQuery, SessionRequest},
+        shards::session_request::{BegunPost, SessionQuery, SessionRequest},
     },
     conn::{End, Phase},
     io::ShardIo,
@@ -78,7 +78,7 @@ impl ShardIo {
         query: SessionQuery,
         form: Option<PostBody>,
         declared: u64,
-    ) -> Result<(ConnKey, PostBody), Refused> {
+    ) -> Result<BegunPost, Refused> {
         let key = self.find_session(query)?;
         // Bodies of Engine.IO v4 are text; like Node, this closes the session when it sees v3's binary content type.
         let Some(form) = form else {
@@ -86,7 +86,9 @@ impl ShardIo {
             return Err(Refused::BadRequest);
         };
         // The declared length is too large: refused before a byte is read, and the session lives on.
-        if declared > self.config.max_payload as u64 {
+        let accepted = self.conn(key).is_some_and(|conn| conn.accepted);
+        let max_body = self.config.max_message(accepted);
+        if declared > max_body as u64 {
             return Err(Refused::TooLarge);
         }
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(Refused::BadRequest)?;
@@ -94,7 +96,7 @@ impl ShardIo {
             self.end(key, reason, End::Fault(None));
             return Err(Refused::BadRequest);
         }
-        Ok((key, form))
+        Ok(BegunPost { conn: key, form, max_body })
     }
 
     /// The POST has ended.

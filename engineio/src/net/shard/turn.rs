@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
     sync::Arc,
@@ -17,6 +16,7 @@ use super::{
         peer::stream::PeerStream,
         shards::{
             command::{Command, PassedStream, StreamPurpose},
+            peer::Peer,
             registry::Registry,
         },
     },
@@ -123,14 +123,16 @@ impl<H: Handler> ShardRef<H> {
         &self,
         stream: PeerStream,
         early: Bytes,
-        remote: SocketAddr,
+        peer: &Peer,
         target: u16,
         purpose: StreamPurpose,
     ) {
         match stream.detach() {
             Ok(stream) => self.turn(|shard| {
                 let counted = shard.io.registry.connections.count(target);
-                let passed = PassedStream { stream, remote, early, counted, purpose };
+                let http = shard.io.registry.http.add(shard.io.now);
+                peer.pass_count(&http.conn);
+                let passed = PassedStream { stream, remote: peer.remote, early, counted, http, purpose };
                 shard.io.outgoing.push(target, Command::Stream(Box::new(passed)));
             }),
             Err(error) => tracing::debug!(%error, "a connection could not be passed to another shard"),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{
     super::peer::{stream::DetachedStream, wire_format::WireFormat},
     connections::ConnectionGuard,
+    http_connections::HttpConnectionGuard,
     session_request::{PostedPackets, ProbeKey, SessionRequest},
 };
 use crate::{JobId, ShardMessage, job::JobPanicked};
@@ -60,6 +61,7 @@ pub(in crate::net) struct PassedStream {
     /// The bytes that were read from it already.
     pub(in crate::net) early: Bytes,
     pub(in crate::net) counted: ConnectionGuard,
+    pub(in crate::net) http: HttpConnectionGuard,
     pub(in crate::net) purpose: StreamPurpose,
 }
 

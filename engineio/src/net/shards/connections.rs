@@ -37,6 +37,11 @@ impl Connections {
         ConnectionGuard(count)
     }
 
+    /// How many there are on all shards.
+    pub(in crate::net) fn total(&self) -> usize {
+        self.0.iter().map(|count| count.load(Ordering::Relaxed)).filter(|count| *count < ENDED).sum()
+    }
+
     /// Whether this shard exists and has not ended.
     pub(in crate::net) fn serves(&self, shard: u16) -> bool {
         self.0.get(usize::from(shard)).is_some_and(|count| count.load(Ordering::Relaxed) < ENDED)

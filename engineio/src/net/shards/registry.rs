@@ -2,29 +2,34 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use super::{command::Command, connections::Connections, mailbox::Mailbox};
+use super::{command::Command, connections::Connections, http_connections::HttpConnections, mailbox::Mailbox};
+use crate::http::refusal_log::RefusalLog;
 
 /// What the shards of a server share.
 #[derive(Debug)]
 pub(in crate::net) struct Registry {
     pub(in crate::net) mailboxes: Box<[Mailbox]>,
     pub(in crate::net) connections: Connections,
+    pub(in crate::net) http: Arc<HttpConnections>,
+    pub(in crate::net) refusals: Mutex<RefusalLog>,
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     closing: AtomicBool,
 }
 
 impl Registry {
-    pub(in crate::net) fn new(shards: u16) -> Self {
+    pub(in crate::net) fn new(shards: u16, max_pending: usize) -> Self {
         Self {
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             connections: Connections::new(shards),
+            http: Arc::new(HttpConnections::new(max_pending)),
+            refusals: Mutex::default(),
             sessions: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         }
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_permit_lasts_as_long_as_it_is_held() {
-        let registry = Arc::new(Registry::new(1));
+        let registry = Arc::new(Registry::new(1, 0));
         let first = registry.permit(2).unwrap();
         let second = registry.permit(2).unwrap();
         assert!(registry.permit(2).is_none());

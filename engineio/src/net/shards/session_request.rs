@@ -27,6 +27,16 @@ pub(in crate::net) struct ProbeKey {
     pub(in crate::net) number: u64,
 }
 
+/// A POST that has begun.
+#[derive(Debug)]
+pub(in crate::net) struct BegunPost {
+    pub(in crate::net) conn: ConnKey,
+    /// How to read its body.
+    pub(in crate::net) form: PostBody,
+    /// The most bytes that its body may have.
+    pub(in crate::net) max_body: usize,
+}
+
 /// A request for a session. See the module.
 #[derive(Debug)]
 pub(in crate::net) enum SessionRequest {
@@ -36,12 +46,7 @@ pub(in crate::net) enum SessionRequest {
     BeginPoll { query: SessionQuery, answer: Sender<Result<Receiver<PollBody>, Refused>> },
     /// A POST brings packets. `form` says how to read its body (`None`: its content type does not fit the session),
     /// `declared` how many bytes the body has at least.
-    BeginPost {
-        query: SessionQuery,
-        form: Option<PostBody>,
-        declared: u64,
-        answer: Sender<Result<(ConnKey, PostBody), Refused>>,
-    },
+    BeginPost { query: SessionQuery, form: Option<PostBody>, declared: u64, answer: Sender<Result<BegunPost, Refused>> },
     /// The POST has ended, without packets.
     EndPost { conn: ConnKey, answer: Sender<()> },
     /// The body of the POST is invalid.

@@ -12,7 +12,7 @@ use super::{
     super::{
         peer::send_queue::PollBody,
         shard::{application::Shard, turn::ShardRef},
-        shards::session_request::{PostedPackets, SessionQuery},
+        shards::session_request::{BegunPost, PostedPackets, SessionQuery},
     },
     session_shard::SessionShard,
 };
@@ -49,14 +49,14 @@ pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     config: &Config,
 ) -> Result<(), Refused> {
     let guard = AbortGuard { session, sid: query.sid, armed: true };
-    let (conn, form) = match session.begin_post(query, form, body.size_hint().lower()).await {
+    let BegunPost { conn, form, max_body } = match session.begin_post(query, form, body.size_hint().lower()).await {
         Ok(begun) => begun,
         Err(refused) => {
             guard.disarm();
             return Err(refused);
         }
     };
-    let body = tokio::time::timeout(config.body_timeout, read(body, config.max_payload)).await;
+    let body = tokio::time::timeout(config.body_timeout, read(body, max_body)).await;
     let result = match body.unwrap_or(Err(Refused::TimedOut)) {
         Ok(body) => deliver_body(session, conn, form, body).await,
         Err(Refused::TooLarge) => {

@@ -9,7 +9,7 @@ use super::super::{
     shard::{io::ShardIo, turn::ShardRef},
     shards::{
         command::Command,
-        session_request::{PostedPackets, ProbeKey, SessionQuery, SessionRequest},
+        session_request::{BegunPost, PostedPackets, ProbeKey, SessionQuery, SessionRequest},
     },
 };
 use crate::{
@@ -64,7 +64,7 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         query: SessionQuery,
         form: Option<PostBody>,
         declared: u64,
-    ) -> Result<(ConnKey, PostBody), Refused> {
+    ) -> Result<BegunPost, Refused> {
         let begun = self.ask(
             |io| io.begin_post(query, form, declared),
             |answer| SessionRequest::BeginPost { query, form, declared, answer },

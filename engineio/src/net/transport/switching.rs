@@ -1,7 +1,5 @@
 //! [`SwitchProtocol`]: what a connection becomes after its handshake was answered 101.
 
-use std::net::SocketAddr;
-
 use http::{HeaderMap, Uri};
 
 use super::{
@@ -12,7 +10,7 @@ use super::{
             transport::{ActiveTransport, WebSocketTransport},
             turn::ShardRef,
         },
-        shards::{command::StreamPurpose, session_request::ProbeKey},
+        shards::{command::StreamPurpose, peer::Peer, session_request::ProbeKey},
     },
     upgrade::{self, Probing},
     websocket::ReadLoop,
@@ -38,21 +36,23 @@ impl SwitchProtocol {
         shard: ShardRef<H>,
         stream: PeerStream,
         early: Vec<u8>,
-        remote: SocketAddr,
+        peer: &Peer,
     ) -> Option<ReadLoop<H>> {
+        // It is no HTTP connection that may be closed while it is idle.
+        peer.busy();
         match self {
             Self::Open { admitted, wire, opening } => {
                 if let OpenPacket::Delayed(delay) = shard.turn(|shard| shard.io.config.open_packet) {
                     Box::pin(tokio::time::sleep(delay)).await;
                 }
                 let websocket = WebSocketTransport::new(stream, wire);
-                open(shard, admitted, websocket, early, &opening, remote)
+                open(shard, admitted, websocket, early, &opening, peer)
             }
             Self::Probe { shard: target, probe, wire } => {
                 if target == shard.turn(|shard| shard.io.id) {
                     return Box::pin(Probing::new(shard, probe, wire, stream, Unread::new(early)).run()).await;
                 }
-                shard.pass_stream(stream, early.into(), remote, target, StreamPurpose::Probe(probe, wire));
+                shard.pass_stream(stream, early.into(), peer, target, StreamPurpose::Probe(probe, wire));
                 None
             }
             Self::Refuse => {
@@ -70,10 +70,12 @@ fn open<H: Handler>(
     websocket: WebSocketTransport,
     early: Vec<u8>,
     (uri, headers): &(Uri, HeaderMap),
-    remote: SocketAddr,
+    peer: &Peer,
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
-        let handshake = Handshake { transport: Transport::WebSocket, uri, headers, remote };
+        let (transport, remote) = (Transport::WebSocket, peer.remote);
+        let client = shard.io.config.trusted_proxies.client(remote.ip(), headers);
+        let handshake = Handshake { transport, uri, headers, remote, client };
         // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {
             return None;

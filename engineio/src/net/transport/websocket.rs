@@ -79,7 +79,13 @@ fn read_in_turn<H: Handler>(
             break;
         }
         let count = match poll_read(shard, key, cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                // The connection only lingers: nobody will read what is unfinished.
+                if !shard.io.is_open(key) {
+                    decoder.end();
+                }
+                return Poll::Pending;
+            }
             Poll::Ready(None) => return Poll::Ready(()),
             Poll::Ready(Some(count)) => count,
         };
@@ -143,7 +149,8 @@ fn take_in<H: Handler>(
     mut bytes: &mut [u8],
     budget: &mut usize,
 ) -> usize {
-    while let Some(protocol) = shard.io.open_protocol(key) {
+    while let Some((protocol, max_message)) = shard.io.open_protocol(key) {
+        decoder.set_max_message(max_message);
         if *budget == 0 || shard.io.pauses(key) {
             return bytes.len();
         }

@@ -461,3 +461,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_decoder_that_was_ended_keeps_nothing() {
+    let mut decoder = Decoder::new(1 << 20);
+    let mut begun = [&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4][..], &[0; 5000]].concat();
+    assert_eq!(decoder.decode(&mut &mut *begun), Ok(None));
+    assert!(decoder.buffered() >= 5000);
+    decoder.end();
+    assert_eq!(decoder.buffered(), 0);
+    assert_eq!(decoder.decode(&mut &mut *begun), Ok(None));
+    assert_eq!(decoder.buffered(), 0);
+}
+
+#[test]
+fn a_limit_that_changes_counts_from_the_next_header_on() {
+    let frame = |len: u8| [&[0x82, 0x80 | len, 0, 0, 0, 0][..], &vec![0; len.into()]].concat();
+    let mut decoder = Decoder::new(10);
+    assert!(decoder.decode(&mut &mut *frame(11)).is_err());
+    let mut decoder = Decoder::new(10);
+    decoder.set_max_message(11);
+    assert!(matches!(decoder.decode(&mut &mut *frame(11)), Ok(Some(Item::Binary(bytes))) if bytes.len() == 11));
+}

@@ -43,14 +43,15 @@ fn the_keys_are_those_of_the_documentation() {
     let documented = "listen data_dir workers tls.cert tls.key \
         limits.message_length limits.context_bytes limits.context_depth limits.attachments limits.attachment_bytes \
         limits.message_rate limits.message_burst limits.message_bytes_rate limits.typing_rate limits.question_rate \
-        limits.connect_user_rate limits.connect_rate limits.sockets_per_ip limits.sockets_per_user \
+        limits.connect_user_rate limits.connect_rate limits.sockets_per_ip limits.pending_per_ip \
+        limits.sockets_per_user \
         limits.sockets_per_user_policy limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
         limits.outbound_soft limits.outbound_hard limits.connections rooms.default_access rooms.lobby presence.grace \
         presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_secret_file auth.jwt_previous_secret \
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.cors_credentials http.api_key http.trusted_proxies http.admin_listen shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -73,7 +74,7 @@ fn the_defaults_are_those_of_the_documentation() {
         listen = "127.0.0.1:3000" data_dir = "./data" workers = CORES
         message_length = 4096 context_bytes = 4096 context_depth = 8 attachments = 4 attachment_bytes = 262144
         message_rate = 20 message_burst = 40 message_bytes_rate = 262144 typing_rate = 10 question_rate = 10
-        connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 sockets_per_user = 10
+        connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 pending_per_ip = 256 sockets_per_user = 10
         sockets_per_user_policy = "replace" rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
         default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
@@ -81,7 +82,7 @@ fn the_defaults_are_those_of_the_documentation() {
         max_token_bytes = 65536
         kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] cors_credentials = false trusted_proxies = [] timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] cors_credentials = false hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -106,6 +107,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("limits.connect_user_rate", "8.75"),
     ("limits.connect_rate", "9"),
     ("limits.sockets_per_ip", "10"),
+    ("limits.pending_per_ip", "27"),
     ("limits.sockets_per_user", "11"),
     ("limits.sockets_per_user_policy", "refuse"),
     ("limits.rooms_per_socket", "12"),
@@ -136,6 +138,10 @@ const OTHERS: &[(&str, &str)] = &[
     ("engine.max_payload", "20"),
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
     ("http.cors_credentials", "true"),
+    ("http.hosts", "chat.example,[::1]"),
+    ("http.trusted_proxies", "loopback, 10.0.0.0/8, 2001:db8::1"),
+    ("http.proxy_protocol", "true"),
+    ("http.keep_alive", "90s"),
     ("shutdown.timeout", "4s"),
     ("shutdown.drain", "2500ms"),
     ("log.format", "json"),
@@ -302,6 +308,9 @@ fn values_that_do_not_fit() {
         ("engine.ping_timeout", &["0s"]),
         ("engine.upgrade_timeout", &["0s", "999us"]),
         ("engine.max_payload", &["0"]),
+        ("http.keep_alive", &["0s", "75"]),
+        ("http.hosts", &["chat.example:3000", "http://a", "a b", "[", "::1", "[1]", "[\"\"]"]),
+        ("http.trusted_proxies", &["localhost", "10.0.0.0/33", "[1]", "10.0.0.1,x"]),
         ("engine.allow_eio3", &["1"]),
         (
             "http.allow_origin",
@@ -383,19 +392,13 @@ fn what_this_version_lacks_is_refused_by_name() {
         ("store.durability", "os"),
         ("engine.allow_eio3", "true"),
         ("http.api_key", "hunter2"),
-        ("http.trusted_proxies", "127.0.0.1"),
         ("http.admin_listen", "127.0.0.1:9000"),
     ] {
         let error = error_of(load_set(&[(key, text)]));
         assert!(error.starts_with(&format!("{key} (--set): not available in this version yet; ")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
-    let asking_for_nothing = [
-        ("store.kind", "memory"),
-        ("store.durability", "none"),
-        ("engine.allow_eio3", "false"),
-        ("http.trusted_proxies", "[]"),
-    ];
+    let asking_for_nothing = [("store.kind", "memory"), ("store.durability", "none"), ("engine.allow_eio3", "false")];
     assert!(load_set(&asking_for_nothing).is_ok());
 }
 

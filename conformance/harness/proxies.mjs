@@ -1,0 +1,186 @@
+// Real reverse proxies in front of a server: nginx, HAProxy and Apache, with the configurations that socket.io's
+// documentation gives for them ("Behind a reverse proxy").
+
+import { spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+
+import { DEADLINE, withDeadline } from './inbox.mjs';
+
+const alive = new Set();
+process.on('exit', () => {
+  for (const child of alive) {
+    child.kill('SIGKILL');
+  }
+});
+
+/** The path of a program, or undefined. Daemons are in directories that often only an administrator's PATH has. */
+function find(program) {
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
+  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
+}
+
+/** A port that nobody listens on now. */
+async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** Waits until somebody listens on a port. */
+async function listening(port, ended) {
+  for (;;) {
+    const open = await new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(Boolean(socket.destroy())));
+      socket.on('error', () => resolve(false));
+    });
+    if (open) return;
+    if (ended()) throw new Error('the proxy ended');
+  }
+}
+
+function nginx(port, upstream, folder) {
+  return `
+    daemon off;
+    master_process off;
+    pid ${folder}/pid;
+    error_log stderr;
+    events {}
+    http {
+      access_log off;
+      client_body_temp_path ${folder}/body;
+      proxy_temp_path ${folder}/proxy;
+      fastcgi_temp_path ${folder}/fastcgi;
+      uwsgi_temp_path ${folder}/uwsgi;
+      scgi_temp_path ${folder}/scgi;
+      server {
+        listen 127.0.0.1:${port};
+        location / {
+          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+          proxy_set_header Host $host;
+          proxy_pass http://127.0.0.1:${upstream};
+          proxy_http_version 1.1;
+          proxy_set_header Upgrade $http_upgrade;
+          proxy_set_header Connection "upgrade";
+        }
+      }
+    }`;
+}
+
+const HAPROXY = `
+global
+  log stdout format raw local0
+defaults
+  log global
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h`;
+
+function haproxy(port, upstream) {
+  return `${HAPROXY}
+  mode http
+  option forwardfor
+  option log-health-checks
+listen chat
+  bind 127.0.0.1:${port}
+  option httpchk
+  server app 127.0.0.1:${upstream} check inter 100ms
+`;
+}
+
+/** HAProxy passes on bytes, and says who the client is by the PROXY protocol. */
+function haproxyTcp(version) {
+  return (port, upstream) => `${HAPROXY}
+  mode tcp
+listen chat
+  bind 127.0.0.1:${port}
+  server app 127.0.0.1:${upstream} ${version}
+`;
+}
+
+/** Without ProxyPreserveHost, as in the documentation: Host is the server's own address. */
+function apache(port, upstream, folder) {
+  const modules = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite'];
+  return `
+ServerRoot ${folder}
+ServerName localhost
+PidFile ${folder}/pid
+DefaultRuntimeDir ${folder}
+ErrorLog ${folder}/error.log
+Listen 127.0.0.1:${port}
+${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
+RewriteEngine On
+RewriteCond %{HTTP:Upgrade} =websocket [NC]
+RewriteRule /(.*) ws://127.0.0.1:${upstream}/$1 [P,L]
+RewriteCond %{HTTP:Upgrade} !=websocket [NC]
+RewriteRule /(.*) http://127.0.0.1:${upstream}/$1 [P,L]
+`;
+}
+
+/** For each proxy: the program, its arguments for a configuration file, and the configuration. */
+export const PROXIES = {
+  nginx: { program: 'nginx', args: (file, folder) => ['-p', folder, '-c', file, '-e', 'stderr'], configuration: nginx },
+  haproxy: { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxy },
+  apache: { program: 'apache2', args: (file) => ['-DFOREGROUND', '-f', file], configuration: apache },
+  'haproxy with send-proxy': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy') },
+  'haproxy with send-proxy-v2': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy-v2') },
+};
+
+/** Why a proxy cannot be tested here, or false. */
+export function missing(name) {
+  const { program } = PROXIES[name];
+  return find(program) ? false : `${program} is not installed`;
+}
+
+/** Starts a proxy in front of a server; it ends with the test `t`. */
+export async function start(t, name, server) {
+  const { program, args, configuration } = PROXIES[name];
+  const folder = mkdtempSync(join(tmpdir(), 'chat-proxy-'));
+  const file = join(folder, 'configuration');
+  const port = await freePort();
+  writeFileSync(file, configuration(port, server.port, folder));
+  const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'] });
+  alive.add(child);
+  let output = '';
+  const waiting = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text) => {
+      output += text;
+      for (const check of waiting) check();
+    });
+  }
+  const exited = new Promise((resolve) => {
+    child.once('exit', () => {
+      alive.delete(child);
+      resolve();
+    });
+  });
+  t.after(async () => {
+    child.kill('SIGTERM');
+    await withDeadline(exited, `the end of ${program}`);
+    rmSync(folder, { recursive: true, force: true });
+  });
+  try {
+    await withDeadline(listening(port, () => child.exitCode !== null), `${program} to listen`);
+  } catch (error) {
+    throw new Error(`${error.message}: ${output}`);
+  }
+  return {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    /** Waits until the proxy has written a line that matches. */
+    says: (pattern) => {
+      const said = new Promise((resolve) => {
+        const check = () => pattern.test(output) && resolve();
+        waiting.push(check);
+        check();
+      });
+      return withDeadline(said, `${program} to write ${pattern}`, DEADLINE);
+    },
+  };
+}

@@ -1,0 +1,72 @@
+// Behind real proxies, with a page's Origin: official clients over each transport, pages of others, limits for each client,
+// and HAProxy's health check. A proxy that is not installed is skipped, with a line.
+
+import assert from 'node:assert/strict';
+import { request } from 'node:http';
+import { test } from 'node:test';
+
+import { fence, fresh, Peer } from './harness/peer.mjs';
+import { missing, PROXIES, start } from './harness/proxies.mjs';
+import { PATH } from './harness/raw.mjs';
+import { Server } from './harness/server.mjs';
+import { TRANSPORTS } from './harness/transports.mjs';
+
+const HANDSHAKE = `${PATH}?EIO=4&transport=polling`;
+const LIMIT = { timeout: 60_000 };
+
+/** The status of a request from a loopback address. */
+function status(proxy, path, { headers = {}, from = '127.0.0.1', method = 'GET' } = {}) {
+  return new Promise((resolve, reject) => {
+    const options = { host: '127.0.0.1', port: proxy.port, path, method, headers, localAddress: from, agent: false };
+    request(options, (response) => response.resume().on('end', () => resolve(response.statusCode))).on('error', reject).end();
+  });
+}
+
+for (const name of Object.keys(PROXIES)) {
+  const settings = name.includes('send-proxy') ? { 'http.proxy_protocol': true } : {};
+  const options = { ...LIMIT, skip: missing(name) };
+
+  test(`${name}: the page's own clients talk over each transport`, options, async (t) => {
+    const server = await Server.start(t, { settings });
+    const proxy = await start(t, name, server);
+    const peers = [];
+    for (const transport of Object.keys(TRANSPORTS)) {
+      const peer = await Peer.open(t, proxy.url, await server.token(fresh('alice')), {
+        transport,
+        options: { extraHeaders: { Origin: proxy.url } },
+      });
+      await peer.connected();
+      peers.push(peer);
+    }
+    for (const peer of peers) {
+      await fence(peer, peers);
+    }
+  });
+
+  test(`${name}: pages of others are refused`, options, async (t) => {
+    const server = await Server.start(t, { settings });
+    const proxy = await start(t, name, server);
+    for (const [origin, expected] of [[proxy.url, 200], ['https://evil.example', 403], ['http://localhost:1', 403]]) {
+      assert.equal(await status(proxy, HANDSHAKE, { headers: { origin } }), expected, origin);
+    }
+  });
+
+  test(`${name}: limits count each client, and nobody chooses his own address`, options, async (t) => {
+    const limits = { 'limits.sockets_per_ip': 1, 'http.trusted_proxies': '127.0.0.1' };
+    const server = await Server.start(t, { settings: { ...settings, ...limits } });
+    const proxy = await start(t, name, server);
+    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2' }), 200);
+    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.3' }), 200);
+    const headers = { 'x-forwarded-for': '192.0.2.1' };
+    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2' }), 503);
+    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2', headers }), 503);
+  });
+}
+
+test('haproxy: its default health check passes', { ...LIMIT, skip: missing('haproxy') }, async (t) => {
+  const server = await Server.start(t);
+  const proxy = await start(t, 'haproxy', server);
+  await proxy.says(/Health check for server chat\/app succeeded/);
+  assert.equal(await status(proxy, '/healthz'), 200);
+  assert.equal(await status(proxy, '/healthz', { method: 'HEAD' }), 200);
+});

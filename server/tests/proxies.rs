@@ -1,0 +1,119 @@
+//! Behind proxies: whose address counts, whose page may connect, for which host the server answers. The tests are the
+//! proxy themselves; conformance/proxies.test.mjs has real ones.
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+
+use support::{DEVELOPMENT, PATIENCE, Server};
+
+/// The status of a polling handshake with these header lines.
+fn handshake(server: &Server, headers: &str) -> u16 {
+    handshake_behind(server, b"", headers)
+}
+
+/// The same, with bytes in front of it; 0 if the connection is closed without an answer.
+fn handshake_behind(server: &Server, front: &[u8], headers: &str) -> u16 {
+    let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
+    stream.write_all(front).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let headers = headers.lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
+    write!(stream, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    if stream.read_to_string(&mut answer).is_err() || answer.is_empty() {
+        return 0;
+    }
+    answer.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
+}
+
+#[test]
+fn limits_count_the_client_that_a_trusted_proxy_names_and_never_the_proxy() {
+    let from = |server: &Server, clients: &str| handshake(server, &format!("Host: a\nX-Forwarded-For: {clients}"));
+    let server = Server::start(&["limits.sockets_per_ip=1"]);
+    assert_eq!(from(&server, "192.0.2.1"), 200);
+    assert_eq!(from(&server, "192.0.2.2"), 200);
+    assert_eq!(from(&server, "192.0.2.1"), 503, "its second session");
+    assert_eq!(from(&server, "203.0.113.9, 192.0.2.1"), 503, "it may not choose its address");
+    assert_eq!(handshake(&server, "Host: a\nForwarded: for=192.0.2.2"), 503);
+    for _ in 0..5 {
+        assert_eq!(handshake(&server, "Host: a"), 200, "a proxy that names nobody");
+    }
+    let alone = Server::start(&["limits.sockets_per_ip=1", "http.trusted_proxies=[]"]);
+    assert_eq!(from(&alone, "192.0.2.1"), 200);
+    assert_eq!(from(&alone, "192.0.2.2"), 503, "the peer is no trusted proxy, so it counts itself");
+}
+
+#[test]
+fn the_proxy_protocol_names_the_client_of_a_trusted_proxy() {
+    let keys = ["limits.sockets_per_ip=1", "http.proxy_protocol=true"];
+    let server = Server::start(&keys);
+    let first: &[u8] = b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n";
+    let second: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x02\x7f\0\0\x01\x12\x67\0\x50";
+    for header in [first, second] {
+        assert_eq!(handshake_behind(&server, header, "Host: a"), 200, "{}", header.escape_ascii());
+        assert_eq!(handshake_behind(&server, header, "Host: a"), 503, "its second session");
+        assert_eq!(handshake_behind(&server, header, "Host: a\nX-Forwarded-For: 192.0.2.9"), 503, "it is no proxy");
+    }
+    // The proxy's own health check.
+    assert_eq!(handshake_behind(&server, b"PROXY UNKNOWN\r\n", "Host: a"), 200);
+    assert_eq!(handshake(&server, "Host: a"), 0, "no header");
+    // Without trust, or without the key, such a header is no HTTP.
+    for keys in [&["http.trusted_proxies=[]", "http.proxy_protocol=true"][..], &[]] {
+        assert_eq!(handshake_behind(&Server::start(keys), first, "Host: a"), 400, "{keys:?}");
+    }
+}
+
+#[test]
+fn the_own_page_connects_whatever_a_proxy_does_to_the_host() {
+    let server = Server::start(&[]);
+    let alone = Server::start(&["http.trusted_proxies=[]"]);
+    for (headers, trusted, without) in [
+        // nginx: proxy_set_header Host $host, on a port of its own.
+        ("Host: chat.example\nOrigin: http://chat.example:8080", 200, 200),
+        // nginx: proxy_set_header Host $http_host; or HAProxy, which changes nothing.
+        ("Host: chat.example:8080\nOrigin: http://chat.example:8080", 200, 200),
+        ("Host: chat.example:443\nOrigin: https://chat.example", 200, 200),
+        // Apache without ProxyPreserveHost.
+        ("Host: 127.0.0.1:3000\nX-Forwarded-Host: chat.example:8080\nOrigin: http://chat.example:8080", 200, 403),
+        ("Host: 127.0.0.1:3000\nSec-Fetch-Site: same-origin\nOrigin: https://chat.example", 200, 200),
+        // Pages of others.
+        ("Host: chat.example\nOrigin: http://evil.example", 403, 403),
+        ("Host: 127.0.0.1:3000\nX-Forwarded-Host: chat.example\nOrigin: http://evil.example", 403, 403),
+        ("Host: chat.example\nSec-Fetch-Site: cross-site\nOrigin: http://evil.example", 403, 403),
+        ("Host: chat.example:8080\nOrigin: http://chat.example:9090", 403, 403),
+    ] {
+        assert_eq!(handshake(&server, headers), trusted, "{headers}");
+        assert_eq!(handshake(&alone, headers), without, "{headers}");
+    }
+}
+
+#[test]
+fn a_name_that_was_made_to_point_here_is_refused() {
+    let rebound = "Host: evil.example\nOrigin: http://evil.example\nSec-Fetch-Site: same-origin";
+    let data = tempfile::tempdir().unwrap();
+    let development = Server::start(&[DEVELOPMENT, &format!("data_dir={}", data.path().display())]);
+    assert_eq!(handshake(&development, rebound), 403);
+    for host in ["localhost:3000", "127.0.0.1", "[::1]:80"] {
+        assert_eq!(handshake(&development, &format!("Host: {host}")), 200, "{host}");
+    }
+    let listed = Server::start(&["http.hosts=chat.example"]);
+    assert_eq!(handshake(&listed, rebound), 403);
+    assert_eq!(handshake(&listed, "Host: localhost"), 403);
+    assert_eq!(handshake(&listed, "Host: chat.example:3000"), 200);
+    assert_eq!(handshake(&listed, "Host: 10.0.0.1\nX-Forwarded-Host: chat.example"), 200);
+    assert_eq!(handshake(&listed, "Host: chat.example\nX-Forwarded-Host: evil.example"), 403);
+}
+
+#[test]
+fn a_refused_origin_is_logged_once_with_what_to_set() {
+    let mut server = Server::start_logging(&["log.level=warn"]);
+    for origin in ["http://a.example", "http://a.example", "http://b.example"] {
+        assert_eq!(handshake(&server, &format!("Host: chat.example\nOrigin: {origin}")), 403);
+    }
+    let mut log = BufReader::new(server.process.stderr.take().unwrap()).lines();
+    let mut next = || log.next().unwrap().unwrap();
+    let lines = [next(), next()];
+    for (line, origin) in lines.iter().zip(["http://a.example", "http://b.example"]) {
+        assert!(line.contains("http.allow_origin") && line.contains(origin) && line.contains("chat.example"), "{line}");
+    }
+}

@@ -25,14 +25,15 @@ fn a_member_that_stops_reading_is_closed_and_the_room_goes_on() {
 #[test]
 fn an_unknown_client_may_send_64_kib_and_a_known_one_a_whole_payload() {
     run(async {
-        let server = Server::start(&[]);
+        // Without the time-out nothing else closes them.
+        let server = Server::start(&["limits.connect_timeout=0s"]);
         let long = format!(r#"420["message",{{"message":"{}"}}]"#, "x".repeat(100_000));
         let mut unknown = server.open().await;
         unknown.send(&long).await;
         unknown.until_closed().await;
         // The header alone says how long the message will be.
         let mut unknown = server.open().await;
-        unknown.send_raw(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 1, 7, 7, 7, 7]).await;
+        unknown.send_raw(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x11, 0x70, 7, 7, 7, 7]).await;
         unknown.until_closed().await;
         let mut known = server.connect("alice").await;
         known.send(&long).await;

@@ -152,8 +152,80 @@ withServer('connect timeout', { settings: { 'limits.connect_timeout': '500ms' } 
   });
 });
 
-test('sockets_per_user: the next is refused as too_many_connections', { timeout: 30_000 }, async (t) => {
+test('sockets_per_user: the socket that was heard of longest ago makes room', { timeout: 30_000 }, async (t) => {
   const server = await Server.start(t, { settings: { 'limits.sockets_per_user': 2 } });
+  const [first, second] = [await Peer.connect(t, server, 'alice'), await Peer.connect(t, server, 'alice', { transport: 'polling' })];
+  await first.ok('presence', {});
+  const third = await Peer.connect(t, server, 'alice');
+  const error = await second.next('error');
+  assert.equal(error.code, 'replaced');
+  await sentAway(second);
+  await third.ok('presence', {});
+  await first.ok('presence', {});
+  assert.deepEqual([...first.seen('disconnect'), ...third.seen('disconnect')], []);
+});
+
+test('connect_user_rate: a refused CONNECT ends the transport, and the client is back by itself', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.connect_user_rate': 1, 'limits.sockets_per_user': 5 } });
+  const alice = await Peer.connect(t, server, 'alice');
+  for (let n = 0; n < 13; n += 1) {
+    alice.socket.disconnect();
+    alice.socket.connect();
+    await alice.connected(20_000);
+  }
+  assert.deepEqual(alice.seen('connect_error'), []);
+  await alice.ok('message', { message: 'still here' });
+});
+
+withServer('questions', { settings: { 'limits.question_rate': 1 } }, (server) => {
+  for (const [event, payload] of [['history', {}], ['presence', {}], ['join', { roomId: 'r' }], ['leave', { roomId: 'lobby' }]]) {
+    test(`${event} over the rate is rate_limited, for this user and kind only`, { timeout: 20_000 }, async (t) => {
+      const [alice, bob] = [await Peer.connect(t, server, fresh('alice')), await Peer.connect(t, server, fresh('bob'))];
+      const answers = await Promise.all(Array.from({ length: 40 }, () => alice.request(event, payload)));
+      const limited = answers.filter(({ ok, error }) => !ok && error.code === 'rate_limited');
+      assert.ok(limited.length >= 15 && limited.every(({ error }) => error.retryAfter > 0), `${limited.length} of 40`);
+      await bob.ok(event, payload);
+      await alice.ok('message', { message: 'messages have a rate of their own' });
+      assert.deepEqual(alice.seen('disconnect'), []);
+    });
+  }
+});
+
+test('pages with large attachments, asked for at once, all come, and nobody is cut', { timeout: 60_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.message_rate': 0 } });
+  const [alice, bob] = [await Peer.connect(t, server, 'alice'), await Peer.connect(t, server, 'bob')];
+  for (let n = 0; n < 10; n += 1) {
+    await alice.ok('message', { message: `${n}`, context: { roomId: 'r', file: Buffer.alloc(200_000, n) } });
+  }
+  const pages = await Promise.all(Array.from({ length: 20 }, () => bob.ok('history', { roomId: 'r' })));
+  for (const { messages, more } of pages) {
+    assert.deepEqual([messages.map(({ message }) => message), more], [['9'], true]);
+    assert.ok(messages[0].context.file.equals(Buffer.alloc(200_000, 9)));
+  }
+  const { messages, more } = await bob.ok('join', { roomId: 'r', history: 10 });
+  assert.deepEqual([messages.length, more], [1, true]);
+  assert.deepEqual(bob.seen('disconnect'), []);
+});
+
+test('data that looks like a placeholder does not end a page beside attachments', { timeout: 30_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.message_rate': 0 } });
+  const alice = await Peer.connect(t, server, 'alice');
+  const fake = { _placeholder: true, num: 0 };
+  for (let n = 0; n < 35; n += 1) {
+    await alice.ok('message', { message: `${n}`, context: n % 5 === 0 ? { file: Buffer.from([n]) } : { fake } });
+  }
+  const { messages, more } = await alice.ok('history', { limit: 35 });
+  assert.deepEqual([messages.length, more], [35, false]);
+  for (const [n, { context }] of messages.entries()) {
+    if (n % 5 === 0) assert.ok(context.file.equals(Buffer.from([n])));
+    else assert.deepEqual(context, { fake: { _placeholder: 'true', num: 0 } });
+  }
+  const page = await alice.ok('history', { after: messages[30].id });
+  assert.ok(page.messages.length === 4 && page.messages.every(({ context }) => context.fake._placeholder === true));
+});
+
+test('sockets_per_user_policy = "refuse": the next is refused as too_many_connections', { timeout: 30_000 }, async (t) => {
+  const server = await Server.start(t, { settings: { 'limits.sockets_per_user': 2, 'limits.sockets_per_user_policy': 'refuse' } });
   const [first] = [await Peer.connect(t, server, 'alice'), await Peer.connect(t, server, 'alice', { transport: 'polling' })];
   const third = await Peer.open(t, server.url, await server.token('alice'));
   const error = await third.next('connect_error');

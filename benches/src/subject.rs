@@ -137,7 +137,7 @@ fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
     command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
     let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
     // What the peers do not do is turned off: limits per user and address, and presence sent to everyone.
-    for off in ["message_rate", "typing_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
+    for off in ["message_rate", "typing_rate", "question_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
         set(&format!("limits.{off}"), "0".into());
     }
     set("presence.max_room", "1".into());

@@ -196,6 +196,19 @@ pub trait Outbox {
         let _ = conn;
     }
 
+    /// How many more bytes may be queued for `conn` before it is closed as a slow consumer; 0 when the session is not open. The
+    /// peer is given first what it takes now.
+    fn send_room(&mut self, conn: ConnKey) -> usize {
+        if self.is_writable(conn) { usize::MAX } else { 0 }
+    }
+
+    /// When the peer was last heard of by the heartbeat, at the latest: it may have sent something else since. `None` when the
+    /// session is not open.
+    fn last_heartbeat(&self, conn: ConnKey) -> Option<Instant> {
+        let _ = conn;
+        None
+    }
+
     /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop
     /// the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
     fn close(&mut self, conn: ConnKey, reason: CloseReason);

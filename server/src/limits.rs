@@ -1,22 +1,15 @@
 //! Counters and rates that guard the server: per address before a session exists, per user and socket afterwards.
-//!
-//! The token buckets are the crate `governor`'s. This file says which ones there are, and that a rate of zero is no limit.
+//! A rate of zero is no limit.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
-    num::NonZeroU32,
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use governor::{
-    Quota, RateLimiter,
-    clock::{Clock, MonotonicClock},
-    middleware::NoOpMiddleware,
-    state::{InMemoryState, NotKeyed},
-};
+use crate::rate::{Bucket, Rate};
 
 /// How long strikes count.
 const STRIKE_WINDOW: Duration = Duration::from_secs(60);
@@ -24,30 +17,7 @@ const STRIKE_WINDOW: Duration = Duration::from_secs(60);
 /// How often addresses without a connection are looked through.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// A token bucket; without a rate it is always full.
-#[derive(Debug)]
-pub(crate) struct Bucket(Option<RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<Instant>>>);
-
-impl Bucket {
-    /// A full bucket of `burst` tokens that fills at `rate` a second; a rate of zero is no limit.
-    pub(crate) fn new(rate: f64, burst: u32) -> Self {
-        let period = (rate > 0.0).then(|| Duration::try_from_secs_f64(rate.recip()).ok()).flatten();
-        let quota = period.and_then(Quota::with_period);
-        let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
-        Self(quota.map(|quota| RateLimiter::direct_with_clock(quota.allow_burst(burst), MonotonicClock)))
-    }
-
-    /// Takes a token.
-    ///
-    /// # Errors
-    /// How long until there is one.
-    pub(crate) fn take(&self) -> Result<(), Duration> {
-        let Some(limiter) = &self.0 else { return Ok(()) };
-        limiter.check().map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
-    }
-}
-
-/// Refusals of one socket within the last minute.
+/// Refusals of one user within the last minute.
 #[derive(Debug, Default)]
 pub(crate) struct Strikes(VecDeque<Instant>);
 
@@ -61,7 +31,17 @@ impl Strikes {
             self.0.pop_front();
         }
         self.0.push_back(now);
-        self.0.len() > limit as usize
+        let over = self.0.len() > limit as usize;
+        if over {
+            // One more than the limit says all: sockets that go on are disconnected one by one, and nothing grows.
+            self.0.pop_front();
+        }
+        over
+    }
+
+    /// When the last one counts no more.
+    pub(crate) fn forgotten_at(&self) -> Option<Instant> {
+        self.0.back().map(|last| *last + STRIKE_WINDOW)
     }
 }
 
@@ -114,7 +94,7 @@ impl Addresses {
 /// Some of the addresses, by their [`network`].
 #[derive(Debug)]
 struct Stripe {
-    rate: f64,
+    rate: Rate,
     /// The most connections of one address; zero is no limit.
     limit: usize,
     known: HashMap<IpAddr, Address>,
@@ -133,7 +113,8 @@ struct Address {
 impl Stripe {
     fn new(rate: f64, limit: usize) -> Self {
         // A bucket holds what comes in one second, and one token at least.
-        let keep = Duration::try_from_secs_f64(rate.recip()).map_or(SWEEP, |fill| fill.max(SWEEP));
+        let rate = Rate::with_seconds(rate, 1.0);
+        let keep = rate.fill_time().max(SWEEP);
         Self { rate, limit, known: HashMap::new(), keep, sweep_at: None }
     }
 
@@ -141,12 +122,9 @@ impl Stripe {
         if self.sweep_at.is_none_or(|at| at <= now) {
             self.sweep(now);
         }
-        // A bucket holds one second's worth.
-        let rate = self.rate;
-        let burst = rate.ceil().clamp(1.0, f64::from(u32::MAX)) as u32;
         self.known.entry(address).or_insert_with(|| Address {
             connections: 0,
-            bucket: Bucket::new(rate, burst),
+            bucket: Bucket::default(),
             last_seen: now,
         })
     }
@@ -159,13 +137,13 @@ impl Stripe {
     }
 
     fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
-        let limit = self.limit;
+        let (limit, rate) = (self.limit, self.rate);
         let known = self.entry(now, address);
         known.last_seen = now;
         if limit > 0 && known.connections >= limit {
             return Err(Duration::from_secs(1));
         }
-        known.bucket.take()
+        known.bucket.take(&rate, now, 1)
     }
 
     fn add(&mut self, now: Instant, address: IpAddr) {
@@ -195,20 +173,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_gives_its_burst_and_says_when_there_is_more() {
-        let bucket = Bucket::new(0.5, 3);
-        assert_eq!((0..3).map(|_| bucket.take()).collect::<Vec<_>>(), [Ok(()); 3]);
-        let wait = bucket.take().unwrap_err();
-        assert!(wait > Duration::from_millis(1900) && wait <= Duration::from_secs(2), "{wait:?}");
-        let unlimited = Bucket::new(0.0, 1);
-        assert!((0..1000).all(|_| unlimited.take().is_ok()));
-    }
-
-    #[test]
     fn strikes_count_for_a_minute() {
         let now = Instant::now();
         let mut strikes = Strikes::default();
         assert_eq!((0..4).map(|_| strikes.add(now, 3)).collect::<Vec<_>>(), [false, false, false, true]);
+        assert!((0..1000).all(|_| strikes.add(now, 3)) && strikes.0.len() == 3);
+        assert_eq!(strikes.forgotten_at(), Some(now + STRIKE_WINDOW));
         assert!(!strikes.add(now + STRIKE_WINDOW, 3));
         assert!(!strikes.add(now, 0));
     }

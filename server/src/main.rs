@@ -13,6 +13,7 @@ mod invisible;
 mod limits;
 mod logging;
 mod number;
+mod rate;
 mod room;
 mod serve;
 mod store;

@@ -216,6 +216,25 @@ impl Io<'_> {
         Broadcast::new(self.state, self.outbox, nsp)
     }
 
+    /// How many more bytes may be queued for the socket's client before its session is closed as a slow consumer; 0 when the
+    /// socket is gone. The client is given first what it takes now.
+    pub fn send_room(&mut self, socket: SocketKey) -> usize {
+        self.flush_held_frames(socket);
+        self.conn(socket).map_or(0, |conn| self.outbox.send_room(conn))
+    }
+
+    /// When the socket's client was last heard of by the heartbeat, at the latest: it may have sent something else since.
+    #[must_use]
+    pub fn last_heartbeat(&self, socket: SocketKey) -> Option<Instant> {
+        self.outbox.last_heartbeat(self.conn(socket)?)
+    }
+
+    /// Ends an engine session after what is queued for it was delivered. The client gets no disconnect packet, so it comes back by
+    /// itself: see [`Io::disconnect`] for an end for good.
+    pub fn close(&mut self, conn: ConnKey) {
+        self.outbox.close(conn, CloseReason::ForcedClose);
+    }
+
     /// Makes the socket leave its namespace. The client gets a disconnect packet, after which it does not come back by itself.
     /// With `close`, all sockets of the client leave theirs, and then the engine session ends.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {

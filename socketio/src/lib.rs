@@ -1,7 +1,7 @@
 //! A Socket.IO server (protocol v5) on top of the Engine.IO server [`engineio`].
 //!
 //! You write a [`Handler`]: its methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
-//! By that the handler sends events, puts sockets into rooms, broadcasts, and disconnects.
+//! With it the handler sends events, puts sockets into rooms, broadcasts, and disconnects.
 //!
 //! # A first server
 //!

@@ -51,7 +51,7 @@ impl<H: Handler> Server<H> {
     }
 
     /// Calls the application about a session that the engine may not be serving just now. A panic is caught here and ends
-    /// that session: the engine would end the one that it is serving, or, in a timer, the process.
+    /// that session: the engine would end the one that it is serving, or, in a timer, the shard.
     fn call_about(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, call: impl FnOnce(&mut H, &mut Io<'_>)) {
         let Self { handler, state } = self;
         if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox }))).is_err() {

@@ -6,7 +6,8 @@
 //! turn, however many packets were queued for it, and each other shard gets its commands together.
 
 use std::{
-    pin::Pin,
+    collections::VecDeque,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -25,6 +26,10 @@ use super::{
 };
 use crate::Handler;
 
+/// How much is dealt with of what other shards and threads ask for before sockets have their turn, as [`Command::cost`] counts it:
+/// 256 messages that weigh nothing, or a few large ones.
+const COMMANDS_A_TURN: usize = 1 << 20;
+
 /// Longer than any process runs, and too short to overflow the clock.
 const LONGEST_DRAIN: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -34,8 +39,10 @@ pub(super) struct Driver<H> {
     shard: ShardRef<H>,
     id: u16,
     registry: Arc<Registry>,
-    /// Empty between calls; kept to reuse its memory.
-    commands: Vec<Command>,
+    /// Taken from the mailbox, and not dealt with.
+    commands: VecDeque<Command>,
+    /// Empty between calls; kept for its memory.
+    taken: Vec<Command>,
     sleep: Pin<Box<Sleep>>,
     /// While shutting down: the latest time at which the shard stops.
     drain: Option<Instant>,
@@ -47,7 +54,7 @@ impl<H: Handler + 'static> Driver<H> {
     pub(super) fn new(shard: ShardRef<H>, accepting: Option<AbortHandle>) -> Self {
         let sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
         let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
-        Self { shard, id, registry, commands: Vec::new(), sleep, drain: None, accepting }
+        Self { shard, id, registry, commands: VecDeque::new(), taken: Vec::new(), sleep, drain: None, accepting }
     }
 
     /// Runs until the shard has shut down.
@@ -85,19 +92,31 @@ impl<H: Handler + 'static> Driver<H> {
         Poll::Pending
     }
 
-    /// Runs all commands that are in the mailbox now.
-    fn run_commands(&mut self, cx: &Context<'_>) {
+    /// Deals with the commands that lie there now, or with as many as one turn may bring. Comes back for the others after all
+    /// sockets that have something to say.
+    fn run_commands(&mut self, cx: &mut Context<'_>) {
         let registry = Arc::clone(&self.registry);
         let Some(mailbox) = registry.mailbox(self.id) else { return };
-        let mut commands = std::mem::take(&mut self.commands);
-        mailbox.take(&mut commands, cx.waker());
-        let mut progress = Progress::new(mailbox);
-        for command in commands.drain(..) {
+        let takes = self.commands.is_empty();
+        if takes {
+            mailbox.take(&mut self.taken, cx.waker());
+            self.commands.extend(self.taken.drain(..));
+        }
+        let (mut progress, mut done) = (Progress::new(mailbox), 0);
+        while done < COMMANDS_A_TURN
+            && let Some(command) = self.commands.pop_front()
+        {
             let cost = command.cost();
             self.run_command(command);
             progress.add(cost);
+            done += cost;
         }
-        self.commands = commands;
+        // A mailbox that was not empty wakes nobody: what came while these were dealt with is looked for.
+        if !self.commands.is_empty() || !takes {
+            // A plain wake would come before the runtime asks the operating system which sockets are readable; this one comes
+            // after that.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
+        }
     }
 
     fn run_command(&mut self, command: Command) {

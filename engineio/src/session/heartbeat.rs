@@ -65,6 +65,19 @@ impl Heartbeat {
         }
     }
 
+    /// When the peer was last heard of by it: the handshake, a pong, or its ping (v3). A packet that stood in for a pong, or
+    /// time that the peer was given, counts too.
+    pub(super) fn last_heard(&self, intervals: Intervals) -> Instant {
+        let Intervals { ping_interval, ping_timeout } = intervals;
+        let ago = match self {
+            Self::Resting { .. } => ping_interval,
+            Self::Awaiting { refreshed: true, .. } => ping_timeout,
+            Self::Awaiting { .. } | Self::Listening { .. } => ping_interval + ping_timeout,
+        };
+        let deadline = self.deadline();
+        deadline.checked_sub(ago).unwrap_or(deadline)
+    }
+
     /// Whether this was the pong that was awaited. An unsolicited pong is legal and changes nothing: the next ping
     /// stays due.
     pub(super) fn on_pong(&mut self, now: Instant, intervals: Intervals) -> bool {

@@ -166,6 +166,12 @@ impl Session {
         })
     }
 
+    /// When the peer was last heard of by the heartbeat, at the latest: it may have sent something else since.
+    #[must_use]
+    pub fn last_heartbeat(&self) -> Instant {
+        self.heartbeat.last_heard(self.intervals)
+    }
+
     /// The caller does not read from the peer just now (back-pressure), so a missing pong, or ping, is not the peer's
     /// fault.
     pub fn excuse_pong(&mut self, now: Instant) {

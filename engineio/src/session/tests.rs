@@ -248,3 +248,25 @@ fn a_second_poll_or_an_overlapping_post_ends_the_session() {
     assert_eq!(bench.session.begin_post(), Ok(()));
     assert_eq!(bench.session.begin_post(), Err(CloseReason::TransportError));
 }
+
+#[test]
+fn the_heartbeat_says_when_the_peer_was_last_heard_of() {
+    let mut bench = Bench::new(Transport::WebSocket);
+    let start = bench.now;
+    bench.advance(300).timeout().unwrap();
+    assert_eq!(bench.session.last_heartbeat(), start, "the ping is out");
+    bench.advance(50).receive("3").unwrap();
+    let pong = bench.now;
+    assert_eq!(bench.session.last_heartbeat(), pong);
+    bench.advance(300).timeout().unwrap();
+    assert_eq!(bench.session.last_heartbeat(), pong);
+    // A message is a sign of life while a pong is awaited.
+    bench.advance(100).receive("4x").unwrap();
+    assert_eq!(bench.session.last_heartbeat(), bench.now);
+    let mut bench = Bench::v3(Transport::WebSocket);
+    let start = bench.now;
+    bench.advance(100);
+    assert_eq!(bench.session.last_heartbeat(), start);
+    bench.receive("2").unwrap();
+    assert_eq!(bench.session.last_heartbeat(), bench.now);
+}

@@ -34,8 +34,11 @@ struct Session {
     sent: Vec<SharedFrame>,
     /// The peer reads nothing: what is sent stays queued.
     stalled: bool,
-    /// Bytes of the queued frames.
+    /// Bytes of the queued frames, without `oversized`.
     queued: usize,
+    /// Bytes of the first frame, where that alone is more than may be queued.
+    oversized: usize,
+    last_heartbeat: Option<Instant>,
 }
 
 /// The [`Outbox`] of one shard, without sockets.
@@ -135,7 +138,7 @@ impl Engine {
     /// Adds a session. Calls no handler: see [`Shard::open`](super::Shard::open).
     pub fn open(&mut self) -> ConnKey {
         let conn = ConnKey::new(self.keys.insert(()));
-        self.sessions.insert(conn, Session::default());
+        self.sessions.insert(conn, Session { last_heartbeat: Some(self.now), ..Session::default() });
         conn
     }
 
@@ -158,7 +161,12 @@ impl Engine {
     /// The peer reads everything that is queued, and whatever is sent to it from now on.
     pub fn resume_reading(&mut self, conn: ConnKey) {
         let session = self.session(conn);
-        (session.stalled, session.queued) = (false, 0);
+        (session.stalled, session.queued, session.oversized) = (false, 0, 0);
+    }
+
+    /// The peer answers a ping now.
+    pub fn beat(&mut self, conn: ConnKey) {
+        self.session(conn).last_heartbeat = Some(self.now);
     }
 
     #[expect(clippy::expect_used, reason = "only a faulty test names a session that was never opened")]
@@ -281,20 +289,34 @@ impl Outbox for Engine {
         let session = self.sessions.get_mut(&conn).filter(|session| !session.closed).ok_or(SendError::Closed)?;
         let frame = frame.adapt(session.wire);
         let len = frame.websocket().len();
-        // One frame larger than the limit is accepted when the queue is empty.
-        if session.queued > 0 && session.queued + len > self.hard {
+        // One frame larger than the limit is taken when the queue is empty.
+        let is_first = session.queued + session.oversized == 0;
+        if !is_first && session.queued + len > self.hard {
             self.close(conn, CloseReason::SlowConsumer);
             return Err(SendError::Full);
         }
-        if session.stalled {
-            session.queued += len;
+        match session.stalled {
+            true if is_first && len > self.hard => session.oversized = len,
+            true => session.queued += len,
+            false => {}
         }
         session.sent.push(frame);
         Ok(())
     }
 
     fn is_writable(&self, conn: ConnKey) -> bool {
-        self.sessions.get(&conn).is_some_and(|session| !session.closed && session.queued < self.soft)
+        self.sessions
+            .get(&conn)
+            .is_some_and(|session| !session.closed && session.queued + session.oversized < self.soft)
+    }
+
+    fn send_room(&mut self, conn: ConnKey) -> usize {
+        let session = self.sessions.get(&conn).filter(|session| !session.closed);
+        session.map_or(0, |session| self.hard.saturating_sub(session.queued))
+    }
+
+    fn last_heartbeat(&self, conn: ConnKey) -> Option<Instant> {
+        self.sessions.get(&conn).filter(|session| !session.closed)?.last_heartbeat
     }
 
     fn close(&mut self, conn: ConnKey, reason: CloseReason) {

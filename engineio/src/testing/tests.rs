@@ -267,3 +267,18 @@ fn shards_share_a_clock_and_the_earliest_deadline_comes_first() {
     assert_eq!(calls(&mut shards[0]), ["timeout of 1", late, "timeout of 0"]);
     assert_eq!(calls(&mut shards[1]), [late]);
 }
+
+#[test]
+fn a_frame_larger_than_the_queue_does_not_count_against_the_next() {
+    let mut shard = Shard::new(Puppet::default());
+    let conn = shard.open();
+    let hard = shard.engine.send_room(conn);
+    shard.engine.stop_reading(conn);
+    let (large, small) = (frame(&"x".repeat(2 * hard)), frame(&"x".repeat(hard / 2)));
+    assert_eq!(shard.engine.send(conn, &large), Ok(()));
+    assert_eq!((shard.engine.send_room(conn), shard.engine.is_writable(conn)), (hard, false));
+    assert_eq!(shard.engine.send(conn, &small), Ok(()));
+    assert!(shard.engine.send_room(conn) < hard / 2);
+    assert_eq!(shard.engine.send(conn, &small), Err(SendError::Full), "the frames behind it count");
+    assert_eq!(shard.engine.send_room(conn), 0, "it is closed");
+}

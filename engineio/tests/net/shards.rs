@@ -362,3 +362,57 @@ async fn another_shard_has_its_messages_while_the_handler_still_flushes() {
     assert_eq!(http.post(&polling(&sid), "4a").await.status, 200);
     assert!(finds.recv().await.unwrap(), "other shards before sockets");
 }
+
+/// Sends itself messages when it is told to, and at the first of them waits until something lies unread on another session.
+struct Busy {
+    dealt_with: usize,
+    began: mpsc::Sender<()>,
+    go_on: Arc<Mutex<mpsc::Receiver<()>>>,
+    found: tokio::sync::mpsc::UnboundedSender<usize>,
+}
+
+/// Less than what stops a shard from reading, and more than one turn's worth.
+const HEAVY: (usize, usize) = (40, 64 * 1024);
+
+impl Handler for Busy {
+    fn on_open(&mut self, _: &mut dyn Outbox, _: ConnKey, _: &Handshake<'_>) {}
+
+    fn on_message(&mut self, outbox: &mut dyn Outbox, _: ConnKey, message: engineio::Message<'_>) {
+        if matches!(&message, engineio::Message::Text(text) if text == "work") {
+            let (count, weight) = HEAVY;
+            (0..count).for_each(|_| outbox.send_to_shard(0, ShardMessage::new(()).with_weight(weight)));
+        } else {
+            self.found.send(self.dealt_with).unwrap();
+        }
+    }
+
+    fn on_close(&mut self, _: &mut dyn Outbox, _: ConnKey, _: CloseReason) {}
+
+    fn on_shard_message(&mut self, _: &mut dyn Outbox, _: ShardMessage) {
+        if self.dealt_with == 0 {
+            self.began.send(()).unwrap();
+            self.go_on.lock().unwrap().recv_timeout(Duration::from_secs(5)).unwrap();
+        }
+        self.dealt_with += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_socket_has_its_turn_before_all_messages_of_other_shards_are_dealt_with() {
+    let ((began, begins), (go_on, goes_on)) = (mpsc::channel(), mpsc::channel());
+    let (found, mut finds) = tokio::sync::mpsc::unbounded_channel();
+    let goes_on = Arc::new(Mutex::new(goes_on));
+    let handler =
+        move || Busy { dealt_with: 0, began: began.clone(), go_on: Arc::clone(&goes_on), found: found.clone() };
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let running = Server::new(engineio::Config::default()).serve(listener, handler).unwrap();
+    let url = format!("ws://{}/engine.io/?EIO=4&transport=websocket", running.local_addr());
+    let (mut busy, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    let (mut other, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+    busy.send(Message::text("4work")).await.unwrap();
+    tokio::task::spawn_blocking(move || begins.recv_timeout(Duration::from_secs(5))).await.unwrap().unwrap();
+    other.send(Message::text("4hello")).await.unwrap();
+    go_on.send(()).unwrap();
+    let dealt_with = finds.recv().await.unwrap();
+    assert!(dealt_with < HEAVY.0, "all {dealt_with} came before the socket");
+}

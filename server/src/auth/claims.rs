@@ -32,6 +32,8 @@ pub(crate) struct Claims {
     pub(crate) name: String,
     /// When the token expires, as the time since the Unix epoch, without the leeway.
     pub(crate) exp: Option<Duration>,
+    /// When the token was issued, as the time since the Unix epoch, if it says so: tells which of two tokens is newer.
+    pub(crate) iat: Option<Duration>,
     /// The rooms the user may enter; `None`: the configuration's `rooms.default_access` decides.
     pub(crate) rooms: Option<Rooms>,
 }
@@ -61,6 +63,8 @@ pub(super) fn read(payload: &[u8], rules: &Rules, now: Duration) -> Result<Claim
         sub: read_sub(&members)?,
         name: String::new(),
         exp: date(&members, "exp", "exp is no date")?,
+        // Of any other type it is as good as absent.
+        iat: date(&members, "iat", "").unwrap_or_default(),
         rooms: read_rooms(&members)?,
     };
     let name = read_name(&members)?.unwrap_or_else(|| claims.sub.clone());
@@ -145,7 +149,7 @@ pub(super) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ID && !text.chars().any(char::is_control)
 }
 
-/// `iat` is not looked at: a token from an issuer whose clock is ahead is as good as any, until its `exp`.
+/// `iat` says nothing about this: a token from an issuer whose clock is ahead is as good as any, until its `exp`.
 fn check_time(
     exp: Option<Duration>,
     not_before: Option<Duration>,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use socketio::json;
 
+/// The longest name of an event that an `error` repeats, in bytes; of a longer one it repeats the beginning.
+const MAX_EVENT: usize = 64;
+
 /// A code of docs/chat-protocol.md, "Errors".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -18,6 +21,7 @@ pub(crate) enum Code {
     UnknownEvent,
     TokenExpired,
     IdleTimeout,
+    Replaced,
 }
 
 impl Code {
@@ -34,6 +38,7 @@ impl Code {
             Self::UnknownEvent => "unknown_event",
             Self::TokenExpired => "token_expired",
             Self::IdleTimeout => "idle_timeout",
+            Self::Replaced => "replaced",
         }
     }
 
@@ -74,12 +79,27 @@ impl ChatError {
         let mut text = format!(r#"{{"message":"{}","code":"{}""#, self.message, self.code.as_str()).into_bytes();
         if let Some(event) = event {
             text.extend_from_slice(br#","event":"#);
-            json::quote(event, &mut text);
+            json::quote(&event[..event.floor_char_boundary(MAX_EVENT)], &mut text);
         }
         if let Some(after) = self.retry_after {
             text.extend_from_slice(format!(r#","retryAfter":{}"#, after.as_millis().max(1)).as_bytes());
         }
         text.push(b'}');
         String::from_utf8(text).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_event_name_is_not_repeated_whole() {
+        let error = ChatError::new(Code::UnknownEvent, "no such event");
+        for name in ["é".repeat(400_000), "x".repeat(800_000)] {
+            let json = error.to_json(Some(&name));
+            assert!(json.len() < 200 && json.contains(&name[..64]), "{} bytes", json.len());
+        }
+        assert!(error.to_json(Some("nope")).contains(r#""event":"nope""#));
     }
 }

@@ -32,7 +32,7 @@ use error::{ChatError, Code};
 use home::Homes;
 use reply::Outcome;
 use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
-use socket::{Admission, CheckedMessage, Sockets};
+use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
@@ -65,7 +65,7 @@ impl Shared {
     /// For a chat of so many shards.
     pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
         Self {
-            accounts: Arc::new(Accounts::new(config.limits.sockets_per_user, config.presence.grace)),
+            accounts: Arc::new(Accounts::new(&config)),
             addresses: Arc::new(Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip)),
             homes: HomeShards::default(),
             shards: shards.max(1),
@@ -79,7 +79,7 @@ impl Chat {
     pub(crate) fn new(shared: &Shared) -> Self {
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         Self {
-            connections: Connections::new(Arc::clone(&shared.addresses)),
+            connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
             homes: Homes::new(Arc::clone(&config), shared.shards),
             sockets: Sockets::new(config, accounts, shared.homes.clone()),
         }
@@ -139,8 +139,31 @@ impl Handler for Chat {
         self.connections.close(io.now(), conn);
     }
 
-    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
-        self.sockets.authorize(request.auth)
+    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
+        let ConnectRequest { conn, auth, .. } = *request;
+        // Before the token is looked at, which costs most of it.
+        let refusal = if self.connections.take_connect(io.now(), conn) {
+            match self.sockets.authorize(io, auth) {
+                Ok(admission) => return Ok(admission),
+                Err(refusal) => refusal,
+            }
+        } else {
+            ConnectRefusal::TooOften
+        };
+        match refusal {
+            ConnectRefusal::TooMany(error) => Err(error),
+            ConnectRefusal::Token(error) => {
+                if self.connections.count_wrong_token(conn) {
+                    io.close(conn);
+                }
+                Err(error)
+            }
+            ConnectRefusal::TooOften => {
+                io.close(conn);
+                // Nobody gets it: the session is closing.
+                Err(ConnectError { message: "try again later".to_owned(), data: None })
+            }
+        }
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
@@ -158,7 +181,7 @@ impl Handler for Chat {
             "join" => self.sockets.on_join(io, socket, &event.args, ack),
             "history" => self.sockets.on_history(io, socket, &event.args, ack),
             "presence" => self.sockets.on_presence(io, socket, &event.args, ack),
-            "refresh" => self.sockets.on_refresh(io, socket, &event.args).map(Outcome::Done),
+            "refresh" => self.sockets.on_refresh(io, socket, &event.args, ack).map(Outcome::Done),
             "leave" => self.sockets.on_leave(io, socket, &event.args).map(Outcome::Done),
             _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
         };

@@ -2,6 +2,16 @@
 
 use bytes::Bytes;
 
+use crate::config::Limits;
+
+/// The longest answer to a question, in bytes of JSON and attachments. Only a page of one message may be longer.
+const ANSWER_BYTES: usize = 256 * 1024;
+
+/// The longest answer where queues may be as long as the configuration says: a few of them must fit.
+pub(super) fn longest_answer(limits: &Limits) -> usize {
+    ANSWER_BYTES.min(limits.outbound_hard / 4)
+}
+
 /// What became of an event.
 #[derive(Debug)]
 pub(super) enum Outcome {

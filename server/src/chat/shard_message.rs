@@ -79,20 +79,33 @@ pub(super) enum HomeRequest {
 #[derive(Debug)]
 pub(super) enum RoomQuery {
     /// What `join` is acknowledged with, and so many messages of the history.
-    Join { history: Option<usize> },
+    Join { history: Option<usize>, max_bytes: usize },
     /// A page of the history.
-    History(PageRequest),
+    History { page: PageRequest, max_bytes: usize },
     /// Who is there.
-    Presence,
+    Presence { max_bytes: usize },
+}
+
+impl RoomQuery {
+    /// What its answer may weigh, in bytes. So much it weighs itself: whoever asks faster than a home answers is to wait before
+    /// the answers fill memory.
+    pub(super) const fn max_bytes(&self) -> usize {
+        match self {
+            Self::Join { history: None, .. } => 0,
+            Self::Join { max_bytes, .. } | Self::History { max_bytes, .. } | Self::Presence { max_bytes } => *max_bytes,
+        }
+    }
 }
 
 /// To the shard of one socket.
 #[derive(Debug)]
 pub(super) enum ToSocket {
-    /// The socket is in the room from here on. `present` are `userStatus` payloads of users who are there.
-    Entered { socket: SocketKey, room: Room, entry: u32, present: Vec<String> },
-    /// The answer to an event.
-    Answer { socket: SocketKey, event: &'static str, ack: AckId, outcome: Result<Reply, ChatError> },
+    /// The socket is in the room from here on. `present` are users who are there.
+    Entered { socket: SocketKey, room: Room, entry: u32, present: Vec<Arc<Account>> },
+    /// The answer to an event. `expected` is what it might have weighed ([`RoomQuery::max_bytes`]).
+    Answer { socket: SocketKey, event: &'static str, ack: AckId, outcome: Result<Reply, ChatError>, expected: usize },
+    /// The user has more sockets than it may. That with this index is to make room, unless it was heard of since.
+    MakeRoom { account: Arc<Account>, index: u32 },
 }
 
 /// To all shards, or to all that have members of a room.
@@ -123,6 +136,7 @@ impl From<ToHome> for ShardMessage {
         let weight = match &message.request {
             HomeRequest::Publish { message, .. } => message.weight(),
             HomeRequest::Broadcast(broadcast) => broadcast.frame.websocket().len(),
+            HomeRequest::Query { query, .. } | HomeRequest::Enter { join: Some(query), .. } => query.max_bytes(),
             _ => 0,
         };
         Self::new(message).with_weight(weight)
@@ -132,9 +146,9 @@ impl From<ToHome> for ShardMessage {
 impl From<ToSocket> for ShardMessage {
     fn from(message: ToSocket) -> Self {
         let weight = match &message {
-            ToSocket::Entered { present, .. } => present.iter().map(String::len).sum(),
+            ToSocket::Entered { present, .. } => size_of_val(present.as_slice()),
             ToSocket::Answer { outcome: Ok(reply), .. } => reply.weight(),
-            ToSocket::Answer { outcome: Err(_), .. } => 0,
+            ToSocket::Answer { outcome: Err(_), .. } | ToSocket::MakeRoom { .. } => 0,
         };
         Self::new(message).with_weight(weight)
     }

@@ -32,7 +32,7 @@ use check::Wrong;
 
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
-pub(crate) use settings::{Auth, Config, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown};
+pub(crate) use settings::{Auth, Config, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown, SocketsPolicy};
 pub(crate) use sources::{Assignment, Environment};
 
 /// Gathers all sources and checks the result. `file` is the value of `--config`; `CHAT_CONFIG` stands in for it.

@@ -73,8 +73,14 @@ pub(crate) struct Limits {
     pub(crate) message_rate: f64,
     /// Messages a user may send at once before the rate holds.
     pub(crate) message_burst: u32,
+    /// Bytes of messages a second and user: `message`, `context` and attachments as sent. Without a `message_rate` there is none.
+    pub(crate) message_bytes_rate: f64,
     /// `typing` events a second and user.
     pub(crate) typing_rate: f64,
+    /// Events a second and user of each of these: `history`, `presence`, `join`, `leave`.
+    pub(crate) question_rate: f64,
+    /// CONNECT packets a second, of each user and within each connection. Without `sockets_per_user` users have none.
+    pub(crate) connect_user_rate: f64,
     /// New connections a second and address.
     pub(crate) connect_rate: f64,
     /// Sockets open at once from one address.
@@ -83,6 +89,8 @@ pub(crate) struct Limits {
     pub(crate) pending_per_ip: usize,
     /// Sockets open at once of one user.
     pub(crate) sockets_per_user: usize,
+    /// What a CONNECT beyond [`Limits::sockets_per_user`] gets.
+    pub(crate) sockets_per_user_policy: SocketsPolicy,
     /// Rooms one socket may be in.
     pub(crate) rooms_per_socket: usize,
     /// Time a connection has to send a valid CONNECT.
@@ -224,6 +232,15 @@ pub(crate) struct Log {
     pub(crate) level: LogLevel,
 }
 
+/// What a CONNECT gets whose user has as many sockets as one may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SocketsPolicy {
+    /// It is accepted, and the user's socket that was heard of longest ago is disconnected.
+    Replace,
+    /// It is refused.
+    Refuse,
+}
+
 /// What a token without a `rooms` claim may enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RoomAccess {
@@ -333,12 +350,16 @@ impl Default for Limits {
             attachment_bytes: 262_144,
             message_rate: 20.0,
             message_burst: 40,
+            message_bytes_rate: 262_144.0,
             typing_rate: 10.0,
+            question_rate: 10.0,
+            connect_user_rate: 1.0,
             connect_rate: 100.0,
             sockets_per_ip: 1000,
             // A WebSocket is one for a few milliseconds, a request without a session for as long as its answer takes.
             pending_per_ip: 256,
             sockets_per_user: 10,
+            sockets_per_user_policy: SocketsPolicy::Replace,
             rooms_per_socket: 100,
             connect_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30 * 60),

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::proxies::Proxy;
 use super::secret::{Secret, without_line_break};
-use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, StoreKind};
+use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind};
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -330,6 +330,10 @@ impl<T: Choice> Value for T {
 
 impl Choice for RoomAccess {
     const WORDS: &'static [(&'static str, Self)] = &[("open", Self::Open), ("none", Self::None)];
+}
+
+impl Choice for SocketsPolicy {
+    const WORDS: &'static [(&'static str, Self)] = &[("replace", Self::Replace), ("refuse", Self::Refuse)];
 }
 
 impl Choice for StoreKind {

@@ -1,4 +1,5 @@
-//! Message ids: UUIDv7 (RFC 9562, 5.7) that grow strictly, whatever the clock does.
+//! Message ids: UUIDv7 (RFC 9562, 5.7) that grow strictly, whatever the clock does; and the times beside them, which follow the
+//! clock.
 
 use std::time::Duration;
 
@@ -11,7 +12,13 @@ use super::types::Receipt;
 pub(crate) struct MessageIds {
     millis: u64,
     counter: u16,
+    /// The last time that was given out.
+    time: u64,
 }
+
+/// A clock that is set back by no more than this, in milliseconds, leaves the time where it was until it has caught up. By more,
+/// and the time goes back with it: it must not stand still for as long as the clock was wrong.
+const SMALL_STEP: u64 = 1000;
 
 /// Ids of one millisecond: the 12 bits of `rand_a`. Each starts in the lower half, so that half are left for growth.
 const COUNTER_MAX: u16 = 0x0fff;
@@ -34,7 +41,9 @@ impl MessageIds {
         let mut bytes = random;
         let [high, low, ..] = &mut bytes;
         [*high, *low] = self.counter.to_be_bytes();
-        Receipt { id: Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid(), millis: self.millis }
+        let is_small_step = self.time > now && self.time - now <= SMALL_STEP;
+        self.time = if is_small_step { self.time } else { now };
+        Receipt { id: Builder::from_unix_timestamp_millis(self.millis, &bytes).into_uuid(), millis: self.time }
     }
 }
 
@@ -56,5 +65,14 @@ mod tests {
             assert_eq!((id.get_version_num(), time >= millis), (7, true));
             last = text;
         }
+    }
+
+    #[test]
+    fn the_time_does_not_stand_still_after_the_clock_was_ahead_and_ids_grow() {
+        let (mut ids, hour) = (MessageIds::default(), 3_600_000);
+        let clock = [1000, 1000 + hour, 2000, 1500, 2500, 3000];
+        let receipts = clock.map(|millis| ids.next(Duration::from_millis(millis), [7; 10]));
+        assert_eq!(receipts.map(|receipt| receipt.millis), [1000, 1000 + hour, 2000, 2000, 2500, 3000]);
+        assert!(receipts.is_sorted_by(|a, b| a.id < b.id));
     }
 }

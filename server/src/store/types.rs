@@ -15,10 +15,9 @@ pub(crate) struct Stored {
 }
 
 impl Stored {
-    /// About how many bytes it takes in memory.
-    pub(super) fn bytes(&self) -> usize {
-        // The constant is what a message costs beside its bytes: allocations and queue entries.
-        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>() + 160
+    /// How many bytes of text and attachments it has.
+    pub(super) fn len(&self) -> usize {
+        self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 }
 

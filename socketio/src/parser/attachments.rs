@@ -1,6 +1,6 @@
 //! Placeholders: what stands in the JSON for an attachment, `{"_placeholder":true,"num":0}`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
@@ -28,7 +28,16 @@ pub const fn placeholder(num: usize) -> Placeholder {
 /// What is known of an open object.
 #[derive(Clone, Copy, Default)]
 struct Candidate {
-    placeholder: bool,
+    /// Where the `true` of its last `_placeholder` stands.
+    flag: Option<Span>,
+    num: Option<Num>,
+}
+
+/// A placeholder, or what a client takes for one.
+#[derive(Clone, Copy)]
+struct Found {
+    /// Where the `true` of its `_placeholder` stands.
+    flag: Span,
     num: Option<Num>,
 }
 
@@ -44,7 +53,7 @@ struct Num {
 ///
 /// As in JavaScript, keys may be escaped, the last of equal keys counts, further keys do not matter. The number must
 /// be written as plain digits: peers that took any JavaScript number read beside the array (CVE-2022-2421) or at 0.5.
-fn placeholders(valid: &str) -> SmallVec<[Option<Num>; 4]> {
+fn placeholders(valid: &str) -> SmallVec<[Found; 4]> {
     let mut found = SmallVec::new();
     // As deep as the text at most, whose depth is limited.
     let mut objects: SmallVec<[Candidate; 16]> = SmallVec::new();
@@ -60,20 +69,17 @@ fn placeholders(valid: &str) -> SmallVec<[Option<Num>; 4]> {
             Token::Open(_) => "",
             Token::Close(Container::Array) => continue,
             Token::Close(Container::Object) => {
-                if let Some(Candidate { placeholder: true, num }) = objects.pop() {
-                    found.push(num);
+                if let Some(Candidate { flag: Some(flag), num }) = objects.pop() {
+                    found.push(Found { flag, num });
                 }
                 continue;
             }
         };
         if let (Some(key), Some(object)) = (key.take(), objects.last_mut()) {
+            let place = || Span::new(tokens.position().saturating_sub(scalar.len()), tokens.position());
             match json::unquote(key).as_deref() {
-                Ok("_placeholder") => object.placeholder = scalar == "true",
-                Ok("num") => {
-                    let end = tokens.position();
-                    let place = Span::new(end.saturating_sub(scalar.len()), end);
-                    object.num = place.map(|place| Num { place, value: index(scalar) });
-                }
+                Ok("_placeholder") => object.flag = if scalar == "true" { place() } else { None },
+                Ok("num") => object.num = place().map(|place| Num { place, value: index(scalar) }),
                 _ => {}
             }
         }
@@ -86,7 +92,7 @@ fn placeholders(valid: &str) -> SmallVec<[Option<Num>; 4]> {
 
 /// Whether every placeholder in a checked text has the number of an attachment.
 pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> {
-    let good = |num: &Option<Num>| num.and_then(|num| num.value).is_some_and(|value| value < attachments);
+    let good = |found: &Found| found.num.and_then(|num| num.value).is_some_and(|value| value < attachments);
     if placeholders(valid).iter().all(good) { Ok(()) } else { Err(DecodeError::Placeholder) }
 }
 
@@ -104,14 +110,14 @@ pub fn all_placed(valid: &str, attachments: usize) -> bool {
         return true;
     }
     let found = placeholders(valid);
-    (0..attachments).all(|num| found.iter().flatten().any(|placed| placed.value == Some(num)))
+    (0..attachments).all(|num| found.iter().filter_map(|found| found.num).any(|placed| placed.value == Some(num)))
 }
 
 /// The text with every placeholder's number raised by `offset`: for joining packets, whose attachments then follow each
 /// other, into one.
 #[must_use]
 pub fn renumber(valid: &str, offset: usize) -> String {
-    let mut nums: SmallVec<[Num; 4]> = placeholders(valid).into_iter().flatten().collect();
+    let mut nums: SmallVec<[Num; 4]> = placeholders(valid).into_iter().filter_map(|found| found.num).collect();
     nums.sort_by_key(|num| num.place.start());
     let mut text = String::with_capacity(valid.len() + nums.len());
     let mut copied = 0;
@@ -123,6 +129,27 @@ pub fn renumber(valid: &str, offset: usize) -> String {
     }
     text.push_str(valid.get(copied..).unwrap_or_default());
     text
+}
+
+/// The text with the `_placeholder` of everything that a client would take for a placeholder turned from `true` into `"true"`:
+/// data that only looks like one may then stand beside attachments of other packets. A client would replace it by one of
+/// them, and no other spelling of the same value is safe from that.
+#[must_use]
+pub fn disguise(valid: &str) -> Cow<'_, str> {
+    let mut flags: SmallVec<[Span; 4]> = placeholders(valid).into_iter().map(|found| found.flag).collect();
+    if flags.is_empty() {
+        return Cow::Borrowed(valid);
+    }
+    flags.sort_by_key(|flag| flag.start());
+    let mut text = String::with_capacity(valid.len() + 2 * flags.len());
+    let mut copied = 0;
+    for flag in flags {
+        text.push_str(valid.get(copied..flag.start()).unwrap_or_default());
+        text.push_str("\"true\"");
+        copied = flag.end();
+    }
+    text.push_str(valid.get(copied..).unwrap_or_default());
+    Cow::Owned(text)
 }
 
 /// A JSON number of plain digits. JSON has no leading zeros or plus sign, and `-` is no digit.
@@ -202,6 +229,28 @@ mod tests {
         ] {
             assert_eq!(renumber(text, 10), expected);
             assert_eq!(has_placeholders(text), text != expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_disguised_is_no_placeholder_and_otherwise_as_it_was() {
+        for (text, expected) in [
+            (r#"{"_placeholder":true,"num":0}"#, r#"{"_placeholder":"true","num":0}"#),
+            (r#"[{"num":1, "_placeholder" : true },true]"#, r#"[{"num":1, "_placeholder" : "true" },true]"#),
+            (
+                r#"{"_placeholder":true,"a":{"\u005fplaceholder":true}}"#,
+                r#"{"_placeholder":"true","a":{"\u005fplaceholder":"true"}}"#,
+            ),
+            (r#"{"_placeholder":true,"_placeholder":false}"#, r#"{"_placeholder":true,"_placeholder":false}"#),
+            (r#"{"_placeholder":true,"_placeholder":true}"#, r#"{"_placeholder":true,"_placeholder":"true"}"#),
+            (
+                r#"{"_placeholder":1,"x":"{\"_placeholder\":true}"}"#,
+                r#"{"_placeholder":1,"x":"{\"_placeholder\":true}"}"#,
+            ),
+        ] {
+            json::check(text, &json::Limits::default()).expect(text);
+            assert_eq!(disguise(text), expected);
+            assert!(!has_placeholders(&disguise(text)), "{text}");
         }
     }
 

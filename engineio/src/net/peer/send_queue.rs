@@ -115,6 +115,14 @@ impl SendQueue {
         self.bytes + self.frames.len() * FRAME_COST
     }
 
+    /// What counts against a limit of `max`: the cost, without the first frame where that alone is larger. Such a frame is taken
+    /// when nothing else is queued, and those behind it are not to blame for it.
+    pub(in crate::net) fn counted_cost(&self, max: usize) -> usize {
+        let first = self.frames.first.as_ref().map_or(0, |frame| frame.websocket().len());
+        let excused = if first > max && self.preamble.is_none() { first - self.written.min(first) } else { 0 };
+        self.cost() - excused
+    }
+
     pub(in crate::net) fn is_empty(&self) -> bool {
         self.frames.first.is_none() && self.preamble.is_none()
     }
@@ -266,6 +274,19 @@ mod tests {
         queue.set_preamble(b"101".to_vec());
         frames.iter().for_each(|frame| queue.push(frame.clone()));
         assert_eq!(drain(&mut queue, 2, usize::MAX).1, expected);
+    }
+
+    #[test]
+    fn a_frame_larger_than_the_limit_counts_for_itself_alone() {
+        let mut queue = SendQueue::default();
+        queue.push(text(5000));
+        queue.push(text(70));
+        let behind = queue.cost() - text(5000).websocket().len();
+        assert_eq!((queue.counted_cost(1000), queue.counted_cost(6000)), (behind, queue.cost()));
+        drain(&mut queue, 100, 4000).0.unwrap();
+        assert_eq!(queue.counted_cost(1000), behind);
+        drain(&mut queue, 100, 2000).0.unwrap();
+        assert_eq!((queue.counted_cost(1000), queue.is_empty()), (0, true));
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::time::Instant;
 
-use super::{super::shards::command::Command, conn::End, io::ShardIo};
+use super::{
+    super::shards::command::Command,
+    conn::{Conn, End},
+    io::ShardIo,
+};
 use crate::{Batch, CloseReason, ConnKey, Job, JobId, Outbox, SendError, ShardMessage, SharedFrame, job::TooManyJobs};
 
 impl Outbox for ShardIo {
@@ -38,14 +42,14 @@ impl Outbox for ShardIo {
             return Err(SendError::Closed);
         };
         let frame = conn.transport.adapt(frame, &self.config);
-        let mut queued = conn.out.cost();
-        if queued > 0 && queued + frame.websocket().len() > hard {
+        let exceeds =
+            |conn: &Conn| !conn.out.is_empty() && conn.out.counted_cost(hard) + frame.websocket().len() > hard;
+        if exceeds(conn) {
             // One turn may bring more than the limit even to a peer that reads well: first write what it accepts now.
             self.flush_conn(key);
-            queued = self.conns.get(key.0).map_or(0, |conn| conn.out.cost());
         }
-        // One frame larger than the limit is accepted when the queue is empty.
-        if queued > 0 && queued + frame.websocket().len() > hard {
+        // One frame larger than the limit is taken when the queue is empty.
+        if self.conns.get(key.0).is_some_and(exceeds) {
             self.end(key, CloseReason::SlowConsumer, End::Abort);
             return Err(SendError::Full);
         }
@@ -89,6 +93,17 @@ impl Outbox for ShardIo {
 
     fn is_writable(&self, key: ConnKey) -> bool {
         self.conns.get(key.0).is_some_and(|conn| conn.is_open() && conn.out.cost() < self.config.outbound_soft)
+    }
+
+    fn send_room(&mut self, key: ConnKey) -> usize {
+        self.flush_conn(key);
+        let hard = self.config.outbound_hard;
+        let conn = self.conns.get(key.0).filter(|conn| conn.is_open());
+        conn.map_or(0, |conn| hard.saturating_sub(conn.out.counted_cost(hard)))
+    }
+
+    fn last_heartbeat(&self, key: ConnKey) -> Option<Instant> {
+        self.conns.get(key.0).filter(|conn| conn.is_open()).map(|conn| conn.session.last_heartbeat())
     }
 
     fn close(&mut self, key: ConnKey, reason: CloseReason) {

@@ -55,7 +55,13 @@ fn a_token_that_is_right_in_every_way() {
     let rooms = Some(Rooms { any: false, ids: vec!["a".to_owned(), "b".to_owned()] });
     assert_eq!(
         claims,
-        Claims { sub: "alice".to_owned(), name: "Alice".to_owned(), exp: Some(Duration::from_secs(NOW + 60)), rooms }
+        Claims {
+            sub: "alice".to_owned(),
+            name: "Alice".to_owned(),
+            exp: Some(Duration::from_secs(NOW + 60)),
+            iat: None,
+            rooms
+        }
     );
 }
 
@@ -274,6 +280,7 @@ fn the_server_takes_what_it_signs() {
                 sub: "alice".to_owned(),
                 name: "Alice".to_owned(),
                 exp: Some(Duration::from_secs(NOW + 3600)),
+                iat: Some(Duration::from_secs(NOW)),
                 rooms
             }
         );

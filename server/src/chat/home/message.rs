@@ -48,7 +48,7 @@ impl Homes {
         let log = home.as_deref_mut().map_or(&mut unknown, |home| &mut home.location.log);
         // Stored first: what nobody can find again later is not delivered either.
         let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
-        store.append(now, room, log, stored);
+        store.append(now, room, log, asker.account.id_hash, stored);
         if let Some(client_id) = &request.client_id {
             store.remember(now, room, &asker.account.id, client_id, receipt);
         }
@@ -99,7 +99,7 @@ fn deliver(
 fn acknowledge(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, stamps: &mut Stamps, asker: &Asker, receipt: Receipt) {
     let Some(ack) = asker.ack else { return };
     let reply = Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, stamps.timestamp(receipt)));
-    let answer = ToSocket::Answer { socket: asker.socket, event: "message", ack, outcome: Ok(reply) };
+    let answer = ToSocket::Answer { socket: asker.socket, event: "message", ack, outcome: Ok(reply), expected: 0 };
     send_to_socket(io, sockets, asker.shard, answer);
 }
 

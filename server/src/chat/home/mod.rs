@@ -63,12 +63,13 @@ impl Homes {
     ) {
         let Some(ack) = asker.ack else { return };
         let (event, reply) = match query {
-            RoomQuery::Join { history } => ("join", self.joined(io.now(), room, *history)),
-            RoomQuery::History(page) => ("history", self.page(io.now(), room, page)),
-            RoomQuery::Presence => ("presence", self.present(room)),
+            RoomQuery::Join { history, max_bytes } => ("join", self.joined(io.now(), room, *history, *max_bytes)),
+            RoomQuery::History { page, max_bytes } => ("history", self.page(io.now(), room, page, *max_bytes)),
+            RoomQuery::Presence { max_bytes } => ("presence", self.present(room, *max_bytes)),
         };
         let answer: Result<Reply, _> = Ok(reply);
-        let answer = ToSocket::Answer { socket: asker.socket, event, ack, outcome: answer };
+        let answer =
+            ToSocket::Answer { socket: asker.socket, event, ack, outcome: answer, expected: query.max_bytes() };
         send_to_socket(io, sockets, asker.shard, answer);
     }
 }

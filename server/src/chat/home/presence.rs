@@ -34,8 +34,8 @@ impl Homes {
         let is_new = home.occupants.enter(asker.shard, &asker.account, io.now(), presence.grace);
         watch_size(io, sockets, home, room, presence.max_room);
         // Users who were disconnected and may still come back are among them: coming back is not announced.
-        let others = home.occupants.taken_for_online().filter(|user| !home.quiet && **user != *asker.account);
-        let present = others.take(presence.snapshot).map(Account::online).collect();
+        let others = home.occupants.taken_for_online().filter(|user| !home.quiet && **user != asker.account);
+        let present = others.take(presence.snapshot).map(Arc::clone).collect();
         let entered = ToSocket::Entered { socket: asker.socket, room: room.clone(), entry, present };
         send_to_socket(io, sockets, asker.shard, entered);
         if is_new && !home.quiet {
@@ -87,13 +87,22 @@ impl Homes {
         }
     }
 
-    /// What `presence` is answered.
-    pub(super) fn present(&self, room: &Room) -> Reply {
+    /// What `presence` is answered: as many users as fit, and how many there are.
+    pub(super) fn present(&self, room: &Room, max_bytes: usize) -> Reply {
         let occupants = self.rooms.get(room).map(|home| &home.occupants);
-        let users = occupants.into_iter().flat_map(|occupants| occupants.users());
-        let users: Vec<String> = users.take(USERS).map(Account::online).collect();
+        let mut users = String::new();
+        for user in occupants.into_iter().flat_map(|occupants| occupants.users()).take(USERS) {
+            let user = user.online();
+            if users.len() + ",".len() + user.len() > max_bytes {
+                break;
+            }
+            if !users.is_empty() {
+                users.push(',');
+            }
+            users.push_str(&user);
+        }
         let total = occupants.map_or(0, |occupants| occupants.present());
-        Reply::from(format!(r#","users":[{}],"total":{total}"#, users.join(",")))
+        Reply::from(format!(r#","users":[{users}],"total":{total}"#))
     }
 
     /// Passes a broadcast about a user on: of one room that was named, to the shards that have members; of several to all.

@@ -1,7 +1,7 @@
 //! [`Member`]: one socket as the chat sees it, and [`Members`]: all of this shard.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,11 +9,11 @@ use std::{
 use smallvec::SmallVec;
 use socketio::SocketKey;
 
+use super::question_queue::Questions;
 use crate::{
     auth::{Claims, Rooms},
     chat::users::Account,
     config::RoomAccess,
-    limits::Strikes,
     room::Room,
 };
 
@@ -70,6 +70,24 @@ pub(super) struct Joined {
     entry: u32,
 }
 
+/// What a socket may be told of those who are in the rooms of its token, in bytes: at CONNECT it is to take this at once, beside
+/// everything else. Who is left out is answered to `presence`.
+pub(super) const SNAPSHOT_BYTES: usize = 64 * 1024;
+
+/// What a `userStatus` takes beside its payload.
+const STATUS_COST: usize = 64;
+
+/// See [`Member::snapshot`].
+#[derive(Debug, Default)]
+pub(super) struct Snapshot {
+    /// The last entry that it is about.
+    until: u32,
+    /// How many entries the homes have not answered.
+    awaited: u32,
+    told: HashSet<Arc<Account>>,
+    bytes: usize,
+}
+
 /// A connected socket.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -82,7 +100,12 @@ pub(super) struct Member {
     /// Made when first needed: most users only listen.
     typing: Option<Box<TypingState>>,
     pub(super) last_event: Instant,
-    pub(super) strikes: Option<Box<Strikes>>,
+    /// Its questions to homes that are not answered; most sockets have none.
+    pub(super) questions: Option<Box<Questions>>,
+    /// Whom it was told of in the rooms that its token brought it into, until it is in all of them.
+    pub(super) snapshot: Option<Box<Snapshot>>,
+    /// When its token was issued, as the time since the Unix epoch.
+    issued: Option<Duration>,
     /// When the token expires, as the time since the Unix epoch, leeway included.
     pub(super) expires: Option<Duration>,
 }
@@ -98,7 +121,9 @@ impl Member {
             entries: 0,
             typing: None,
             last_event: now,
-            strikes: None,
+            questions: None,
+            snapshot: None,
+            issued: None,
             expires: None,
         }
     }
@@ -108,6 +133,16 @@ impl Member {
         self.account.rename(&claims.name);
         self.access = Access::of(claims.rooms.as_ref(), default);
         self.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
+        self.issued = claims.iat;
+    }
+
+    /// Whether a token is older than the one in use: it was issued earlier, or, where one of them does not say when, ends
+    /// earlier.
+    pub(super) fn has_newer_than(&self, claims: &Claims, leeway: Duration) -> bool {
+        match (self.issued, claims.iat) {
+            (Some(issued), Some(other)) => other < issued,
+            _ => claims.exp.map(|exp| exp.saturating_add(leeway)) < self.expires && claims.exp.is_some(),
+        }
     }
 
     /// The room with this id, if the socket is in it.
@@ -120,6 +155,56 @@ impl Member {
         self.entries = self.entries.wrapping_add(1);
         self.rooms.push(Joined { room, entry: self.entries });
         self.entries
+    }
+
+    /// From here on the socket enters rooms that its token names.
+    pub(super) fn begin_snapshot(&mut self) {
+        self.snapshot.get_or_insert_default();
+    }
+
+    /// The socket has entered so many rooms that its token names.
+    pub(super) fn end_snapshot(&mut self, rooms: u32) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.until = self.entries;
+            snapshot.awaited += rooms;
+        }
+        self.snapshot.take_if(|snapshot| snapshot.awaited == 0);
+    }
+
+    /// Whether this entry is one of those that the token brought.
+    pub(super) fn is_listed(&self, entry: u32) -> bool {
+        self.snapshot.as_ref().is_some_and(|snapshot| entry <= snapshot.until)
+    }
+
+    /// A home has answered an entry. Gives `tell` the users of whom the socket is to be told there, of at most so many bytes.
+    pub(super) fn tell_present(
+        &mut self,
+        entry: u32,
+        present: &[Arc<Account>],
+        max_bytes: usize,
+        mut tell: impl FnMut(String),
+    ) {
+        let mut own = Snapshot::default();
+        let listed = self.snapshot.as_deref_mut().filter(|snapshot| entry <= snapshot.until);
+        let snapshot = listed.unwrap_or(&mut own);
+        let max_bytes = SNAPSHOT_BYTES.min(snapshot.bytes.saturating_add(max_bytes));
+        for account in present {
+            let status = account.online();
+            let bytes = snapshot.bytes + status.len() + STATUS_COST;
+            if bytes > max_bytes || !snapshot.told.insert(Arc::clone(account)) {
+                continue;
+            }
+            snapshot.bytes = bytes;
+            tell(status);
+        }
+    }
+
+    /// A home has answered an entry, whether the socket is still there or not.
+    pub(super) fn count_answered(&mut self, entry: u32) {
+        if let Some(snapshot) = self.snapshot.as_deref_mut().filter(|snapshot| entry <= snapshot.until) {
+            snapshot.awaited = snapshot.awaited.saturating_sub(1);
+        }
+        self.snapshot.take_if(|snapshot| snapshot.awaited == 0);
     }
 
     /// Whether the socket has entered the room with this entry, and not left since.
@@ -220,6 +305,11 @@ impl Members {
         Some(member)
     }
 
+    /// The keys of all of them.
+    pub(super) fn keys(&self) -> impl Iterator<Item = SocketKey> {
+        self.sockets.iter().flatten().map(|member| member.key)
+    }
+
     /// All of them.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
@@ -227,7 +317,6 @@ impl Members {
     }
 
     /// How many users they belong to.
-    #[cfg(test)]
     pub(super) fn users(&self) -> usize {
         self.users.len()
     }

@@ -1,6 +1,7 @@
 //! `message`: checked on the sender's shard, and delivered on each shard that has members of the room. What comes in between
 //! is the home's.
 
+use bytes::Bytes;
 use engineio::SharedFrame;
 use socketio::{AckId, Args, Io, RoomHandle, SocketKey};
 
@@ -34,7 +35,9 @@ impl Sockets {
     ) -> Result<Option<CheckedMessage<'a>>, ChatError> {
         let limits = &self.config.limits;
         if let Some(member) = self.members.get(socket) {
-            member.account.messages(limits).take().map_err(ChatError::rate_limited)?;
+            let bytes = args.raw().len() + args.attachments().iter().map(Bytes::len).sum::<usize>();
+            let taken = member.account.take_message(self.accounts.rates(), io.now(), bytes);
+            taken.map_err(ChatError::rate_limited)?;
         }
         let request = request::message(args, limits)?;
         let room = match &request.room {

@@ -8,6 +8,7 @@
 //! | `sockets` | the state, and the way to the homes |
 //! | `session` | connecting, disconnecting, acknowledgements, `refresh` and expiry, idleness, strikes |
 //! | `rooms` | `join`, `leave`, the implicit join, and who may ask about a room |
+//! | `questions`, `question_queue` | what is asked of homes, as fast as the client takes the answers |
 //! | `message` | `message`, checked; and its delivery to the members that are here |
 //! | `typing` | `typing`, and when it ends by itself |
 //! | `presence` | users whose last socket was here, and broadcasts about users |
@@ -18,6 +19,8 @@ mod deadlines;
 mod member;
 mod message;
 mod presence;
+mod question_queue;
+mod questions;
 mod rooms;
 mod session;
 mod sockets;
@@ -25,11 +28,12 @@ mod typing;
 
 use std::time::Instant;
 
-use engineio::SharedFrame;
+use deadlines::SocketDeadlines;
+use engineio::{SharedFrame, deadlines::Heap};
 use socketio::{Io, RoomHandle};
 
 pub(super) use message::CheckedMessage;
-pub(super) use session::Admission;
+pub(super) use session::{Admission, ConnectRefusal};
 pub(super) use sockets::Sockets;
 
 use super::{
@@ -42,7 +46,14 @@ impl LocalSockets for Sockets {
     fn receive(&mut self, io: &mut Io<'_>, message: ToSocket) {
         match message {
             ToSocket::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
-            ToSocket::Answer { socket, event, ack, outcome } => self.answer(io, socket, event, Some(ack), &outcome),
+            ToSocket::Answer { socket, event, ack, outcome, expected } => {
+                self.answer(io, socket, event, Some(ack), &outcome);
+                if expected > 0 {
+                    self.count_answer(socket, expected);
+                    self.ask_waiting(io, socket);
+                }
+            }
+            ToSocket::MakeRoom { account, index } => self.make_room(io, &account, index),
         }
     }
 
@@ -70,12 +81,25 @@ impl LocalSockets for Sockets {
 impl Sockets {
     /// When [`Sockets::on_timeout`] or [`Sockets::next_gone`] is to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        [self.idle.next(), self.expiry.next(), self.typing.next(), self.gone.next()].into_iter().flatten().min()
+        let sockets = [&self.idle, &self.expiry, &self.typing, &self.unasked].map(SocketDeadlines::next);
+        let users = [&self.gone, &self.resting].map(Heap::next);
+        sockets.into_iter().chain(users).chain([self.clock.next()]).flatten().min()
     }
 
     /// Looks at the sockets whose time has come.
     pub(super) fn on_timeout(&mut self, io: &mut Io<'_>) {
         let now = io.now();
+        self.check_clock(io);
+        while let Some(index) = self.unasked.pop_due(now) {
+            if let Some(socket) = self.members.at(index) {
+                self.ask_waiting(io, socket);
+            }
+        }
+        while let Some(id) = self.resting.pop_due(now) {
+            if let Some(deadline) = self.accounts.check_rested(&id, now) {
+                self.resting.push(deadline, id);
+            }
+        }
         while let Some(index) = self.idle.pop_due(now) {
             if let Some(socket) = self.members.at(index) {
                 self.check_idle(io, socket);
@@ -95,9 +119,8 @@ impl Sockets {
 
     /// How many entries each collection has that must be empty without a client; counting takes the deadlines out.
     #[cfg(test)]
-    pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 8] {
-        let count =
-            |deadlines: &mut deadlines::SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
+    pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 10] {
+        let count = |deadlines: &mut SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
         [
             ("members", self.members.iter().count()),
             ("users", self.members.users()),
@@ -106,8 +129,16 @@ impl Sockets {
             ("idle", count(&mut self.idle)),
             ("expiry", count(&mut self.expiry)),
             ("typing", count(&mut self.typing)),
+            ("unasked", count(&mut self.unasked)),
+            ("resting", std::iter::from_fn(|| self.resting.pop_due(never)).count()),
             ("gone", std::iter::from_fn(|| self.gone.pop_due(never)).count()),
         ]
+    }
+
+    /// How many sockets still wait for answers to the entries of their CONNECT.
+    #[cfg(test)]
+    pub(super) fn snapshots(&self) -> usize {
+        self.members.iter().filter(|member| member.snapshot.is_some()).count()
     }
 
     /// When the token of each socket expires ([`Member::expires`](member::Member)).

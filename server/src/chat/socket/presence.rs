@@ -22,7 +22,10 @@ impl Sockets {
             match self.accounts.check_gone(&id, now) {
                 Gone::Back => {}
                 Gone::Later(deadline) => self.gone.push(deadline, id),
-                Gone::Ended { account, since, past } => {
+                Gone::Ended { account, since, past, look_at } => {
+                    if let Some(deadline) = look_at {
+                        self.resting.push(deadline, id);
+                    }
                     let away = now.duration_since(since);
                     let seen = SystemTime::now().checked_sub(away).unwrap_or_else(SystemTime::now);
                     let seen = humantime::format_rfc3339_millis(seen);

@@ -8,10 +8,10 @@ use super::{member::Joined, sockets::Sockets};
 use crate::{
     chat::{
         error::{ChatError, Code},
-        reply::{Outcome, Reply},
+        reply::{Outcome, Reply, longest_answer},
         request,
         shard_message::{HomeRequest, RoomQuery},
-        users::Account,
+        users::{Account, Question},
     },
     room::{LOBBY, Room},
 };
@@ -42,8 +42,8 @@ impl Sockets {
         join: Option<(RoomQuery, Option<AckId>)>,
     ) -> Result<Room, ChatError> {
         if let Some(joined) = self.joined(socket, room) {
-            if let Some((query, ack)) = join {
-                self.query(io, socket, joined.clone(), query, ack);
+            if let Some((query, Some(ack))) = join {
+                self.ask(io, socket, joined.clone(), query, ack)?;
             }
             return Ok(joined);
         }
@@ -57,15 +57,6 @@ impl Sockets {
         let room = Room::new(room);
         self.enter(io, socket, &room, join);
         Ok(room)
-    }
-
-    /// Asks a room's home, unless nobody waits for the answer: it costs far more than the query.
-    fn query(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Room, query: RoomQuery, ack: Option<AckId>) {
-        if ack.is_some()
-            && let Some(asker) = self.asker(io, socket, ack)
-        {
-            self.homes.send(io, room, HomeRequest::Query { asker, query });
-        }
     }
 
     /// The room whose history or presence a socket asks for: one that it is in, or may enter.
@@ -92,7 +83,11 @@ impl Sockets {
         room: &Room,
         join: Option<(RoomQuery, Option<AckId>)>,
     ) {
-        let (join, ack) = join.map_or((None, None), |(query, ack)| (Some(query), ack));
+        // Without an acknowledgement nobody waits for the answer, which costs far more than the question.
+        let (mut join, ack) = join.map_or((None, None), |(query, ack)| (ack.is_some().then_some(query), ack));
+        if let Some(query) = &mut join {
+            self.reserve_answer(io, socket, query);
+        }
         let Some(asker) = self.asker(io, socket, ack) else { return };
         let Some(member) = self.members.get_mut(socket) else { return };
         let entry = member.enter(room.clone());
@@ -106,17 +101,26 @@ impl Sockets {
         socket: SocketKey,
         room: &Room,
         entry: u32,
-        present: &[String],
+        present: &[Arc<Account>],
     ) {
-        // It may have left meanwhile, or be gone.
-        if !self.members.get(socket).is_some_and(|member| member.has_entered(room, entry)) {
-            return;
+        let listed = self.members.get(socket).is_some_and(|member| member.is_listed(entry));
+        // A client that joins many rooms at once is not to be cut for what it is told there: half of the queue is left to the rest.
+        // What it is told at CONNECT is bounded as it is, and goes out in one write with the rest.
+        let max_bytes = if listed || present.is_empty() {
+            usize::MAX
+        } else {
+            io.send_room(socket).saturating_sub(self.config.limits.outbound_hard / 2)
+        };
+        let Some(member) = self.members.get_mut(socket) else { return };
+        // It may have left meanwhile.
+        if member.has_entered(room, entry) {
+            io.join(socket, room.name());
+            member.tell_present(entry, present, max_bytes, |status| {
+                // A newcomer that is gone already needs no snapshot.
+                let _ = io.emit(socket, "userStatus", &status, &[]);
+            });
         }
-        io.join(socket, room.name());
-        for status in present {
-            // A newcomer that is gone already needs no snapshot.
-            let _ = io.emit(socket, "userStatus", status, &[]);
-        }
+        member.count_answered(entry);
     }
 
     /// `join`: the home answers.
@@ -127,8 +131,9 @@ impl Sockets {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Outcome, ChatError> {
+        self.count_question(io, socket, Question::Join)?;
         let request = request::join(args)?;
-        let query = RoomQuery::Join { history: request.history };
+        let query = RoomQuery::Join { history: request.history, max_bytes: longest_answer(&self.config.limits) };
         self.admit(io, socket, &request.room, Some((query, ack)))?;
         Ok(Outcome::Asked)
     }
@@ -141,9 +146,13 @@ impl Sockets {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Outcome, ChatError> {
+        self.count_question(io, socket, Question::History)?;
         let request = request::history(args)?;
         let room = self.readable(socket, request.room)?;
-        self.query(io, socket, Room::new(&room), RoomQuery::History(request.page), ack);
+        if let Some(ack) = ack {
+            let query = RoomQuery::History { page: request.page, max_bytes: longest_answer(&self.config.limits) };
+            self.ask(io, socket, Room::new(&room), query, ack)?;
+        }
         Ok(Outcome::Asked)
     }
 
@@ -155,8 +164,17 @@ impl Sockets {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Outcome, ChatError> {
+        self.count_question(io, socket, Question::Presence)?;
         let room = self.readable(socket, request::presence(args)?)?;
-        self.query(io, socket, Room::new(&room), RoomQuery::Presence, ack);
+        if let Some(ack) = ack {
+            self.ask(
+                io,
+                socket,
+                Room::new(&room),
+                RoomQuery::Presence { max_bytes: longest_answer(&self.config.limits) },
+                ack,
+            )?;
+        }
         Ok(Outcome::Asked)
     }
 
@@ -167,21 +185,40 @@ impl Sockets {
         socket: SocketKey,
         args: &Args<'_>,
     ) -> Result<Reply, ChatError> {
+        self.count_question(io, socket, Question::Leave)?;
         let room = request::leave(args)?;
-        let now = io.now();
         let Some(room) = self.joined(socket, &room) else {
             return Err(ChatError::new(Code::RoomForbidden, "the socket is not in this room"));
         };
+        self.take_out(io, socket, room);
+        Ok(Reply::default())
+    }
+
+    /// Takes a socket out of a room.
+    fn take_out(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Room) {
+        let now = io.now();
         self.end_typing_in(io, socket, &room);
         io.leave(socket, room.name());
-        let Some(member) = self.members.get_mut(socket) else { return Ok(Reply::default()) };
+        let Some(member) = self.members.get_mut(socket) else { return };
         member.rooms.retain(|joined| joined.room != room);
         let account = Arc::clone(&member.account);
         let forgotten = self.accounts.leave(&account, &room, now);
         let leave = HomeRequest::Leave { shard: io.shard(), account: Arc::clone(&account), left: Some(now) };
         self.homes.send(io, room, leave);
         self.forget_rooms(io, &account, forgotten);
-        Ok(Reply::default())
+    }
+
+    /// Takes a socket out of the rooms that its token does not open any more, and returns their ids.
+    pub(super) fn leave_closed(&mut self, io: &mut Io<'_>, socket: SocketKey) -> Vec<Room> {
+        let has_lobby = self.config.rooms.lobby;
+        let Some(member) = self.members.get(socket) else { return Vec::new() };
+        let open = |room: &Room| (has_lobby && room.id() == LOBBY) || member.access.allows(room.id());
+        let rooms = member.rooms.iter().map(|joined| &joined.room);
+        let closed: Vec<Room> = rooms.filter(|room| !open(room)).cloned().collect();
+        for room in &closed {
+            self.take_out(io, socket, room.clone());
+        }
+        closed
     }
 
     /// Has the homes of rooms forget a user who went out of them long ago.

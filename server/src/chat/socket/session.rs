@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use socketio::{AckId, Args, ConnectError, Io, SocketKey};
+use socketio::{AckId, Args, ConnectError, Io, SocketKey, json};
 
 use super::{member::Member, sockets::Sockets};
 use crate::{
@@ -11,15 +11,15 @@ use crate::{
         error::{ChatError, Code},
         reply::Reply,
         request,
-        shard_message::HomeRequest,
-        users::SocketReservation,
+        shard_message::{HomeRequest, ToSocket},
+        users::{Account, ReserveError, Slot, SocketReservation},
     },
     clock::wall_clock,
     room::Room,
 };
 
-/// How often tokens are held against the wall clock.
-const CLOCK_CHECK: Duration = Duration::from_secs(60);
+/// The longest that a token's end is waited for at a time.
+const EXPIRY_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// What a CONNECT with a valid token brings: its claims, and one of the sockets that its user may have.
 #[derive(Debug)]
@@ -28,9 +28,21 @@ pub(crate) struct Admission {
     reservation: SocketReservation,
 }
 
+/// Why a CONNECT is not accepted.
+#[derive(Debug)]
+pub(in crate::chat) enum ConnectRefusal {
+    /// The token is not valid.
+    Token(ConnectError),
+    /// The user has as many sockets as it may.
+    TooMany(ConnectError),
+    /// The user sent too many CONNECTs. That is temporary, and official clients never come back after a CONNECT_ERROR, so it
+    /// is told by the end of the transport.
+    TooOften,
+}
+
 impl Sockets {
     /// Checks the token of a CONNECT packet, and reserves a socket for its user.
-    pub(in crate::chat) fn authorize(&self, auth: Option<&str>) -> Result<Admission, ConnectError> {
+    pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
         let refuse = |code: &str| ConnectError {
             message: "unauthorized".to_owned(),
             data: Some(format!(r#"{{"code":"{code}"}}"#)),
@@ -38,19 +50,24 @@ impl Sockets {
         let token = request::token(auth).ok_or(AuthError::Missing);
         let claims = token.and_then(|token| self.verifier.verify(&token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
-            refuse(error.code())
+            ConnectRefusal::Token(refuse(error.code()))
         })?;
-        let reservation = self.accounts.reserve(&claims.sub).ok_or_else(|| refuse("too_many_connections"))?;
+        let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
+            ReserveError::TooMany => ConnectRefusal::TooMany(refuse("too_many_connections")),
+            ReserveError::TooOften => ConnectRefusal::TooOften,
+        })?;
         Ok(Admission { claims, reservation })
     }
 
     /// A socket is connected: it belongs to its user, gets its deadlines, and enters its rooms.
     pub(in crate::chat) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
         let (now, claims) = (io.now(), admission.claims);
+        let slot = Slot { shard: io.shard(), index: socket.index() };
         // A reservation is taken once.
-        let Some(account) = admission.reservation.take() else { return };
-        let mut member = Member::new(socket, account, now);
+        let Some(account) = admission.reservation.take(slot, now) else { return };
+        let mut member = Member::new(socket, Arc::clone(&account), now);
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
+        member.begin_snapshot();
         self.members.insert(member);
         if !self.config.limits.idle_timeout.is_zero() {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
@@ -60,7 +77,47 @@ impl Sockets {
             let lobby = self.lobby.clone();
             self.enter(io, socket, &lobby, None);
         }
-        self.enter_listed(io, socket, claims.rooms);
+        let listed = self.enter_listed(io, socket, claims.rooms);
+        if let Some(member) = self.members.get_mut(socket) {
+            member.end_snapshot(listed + u32::from(self.config.rooms.lobby));
+        }
+        self.free_a_socket(io, &account);
+    }
+
+    /// As long as the user has more sockets than it may, asks that which was heard of longest ago to make room.
+    fn free_a_socket(&mut self, io: &mut Io<'_>, account: &Arc<Account>) {
+        while let Some(slot) = self.accounts.longest_unheard(account) {
+            if slot.shard != io.shard() {
+                // Its shard goes on from there.
+                let message = ToSocket::MakeRoom { account: Arc::clone(account), index: slot.index };
+                return io.send_to_shard(slot.shard, message.into());
+            }
+            self.ask_for_room(io, account, slot);
+        }
+    }
+
+    /// Another shard asks for the room of a socket of this one.
+    pub(super) fn make_room(&mut self, io: &mut Io<'_>, account: &Arc<Account>, index: u32) {
+        self.ask_for_room(io, account, Slot { shard: io.shard(), index });
+        self.free_a_socket(io, account);
+    }
+
+    /// Disconnects a socket of this shard, so that its user may have another, unless it was heard of later than another one. A
+    /// client that changed its network left sockets behind which look alive until the heartbeat ends them.
+    fn ask_for_room(&mut self, io: &mut Io<'_>, account: &Account, slot: Slot) {
+        let socket = self.members.at(slot.index);
+        let member = socket.and_then(|socket| self.members.get(socket)).filter(|member| *member.account == *account);
+        let Some(member) = member else { return self.accounts.remove_slot(account, slot) };
+        let (socket, event) = (member.key, member.last_event);
+        let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
+        if self.accounts.make_room(account, slot, heard) {
+            tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
+            expel(
+                io,
+                socket,
+                ChatError::new(Code::Replaced, "the user has too many sockets; a newer one took this place"),
+            );
+        }
     }
 
     /// An event of the socket arrived; `false` when there is no such socket.
@@ -70,34 +127,65 @@ impl Sockets {
         true
     }
 
-    /// `refresh`, a new token for the same user: its claims count from now on. Rooms that were joined stay joined.
+    /// `refresh`, a new token for the same user: its claims count from now on. The socket leaves the rooms that it does not open.
     pub(in crate::chat) fn on_refresh(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
         args: &Args<'_>,
+        ack: Option<AckId>,
     ) -> Result<Reply, ChatError> {
+        if let Some(member) = self.members.get(socket) {
+            // It costs what a CONNECT costs.
+            let taken = member.account.take_connect(self.accounts.rates(), io.now());
+            taken.map_err(ChatError::rate_limited)?;
+        }
         let token = request::refresh(args)?;
         let claims = self.verifier.verify(&token, wall_clock()).map_err(|error| match error {
             AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),
             _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
         })?;
+        let leeway = self.config.auth.leeway;
         let member = self.members.get_mut(socket).filter(|member| *member.account.id == *claims.sub);
         let member = member.ok_or(ChatError::new(Code::InvalidPayload, "the token is another user's"))?;
-        member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
+        // Whoever was given fewer rights could take back the old ones otherwise.
+        if member.has_newer_than(&claims, leeway) {
+            return Err(ChatError::new(Code::InvalidPayload, "the token is older than the one in use"));
+        }
+        member.renew(&claims, self.config.rooms.default_access, leeway);
+        member.begin_snapshot();
         self.watch_expiry(io, socket);
-        self.enter_listed(io, socket, claims.rooms);
+        let closed = self.leave_closed(io, socket);
+        let listed = self.enter_listed(io, socket, claims.rooms);
+        if let Some(member) = self.members.get_mut(socket) {
+            member.end_snapshot(listed);
+        }
         // As the token says it: `1900000000`, or `1900000000.5`.
-        Ok(Reply::from(claims.exp.map(|exp| format!(r#","exp":{}"#, exp.as_secs_f64())).unwrap_or_default()))
+        let mut members = claims.exp.map(|exp| format!(r#","exp":{}"#, exp.as_secs_f64())).unwrap_or_default();
+        if !closed.is_empty() {
+            let left = ids(&closed);
+            if ack.is_none() {
+                let error = ChatError::new(Code::RoomForbidden, "the new token does not open all rooms of the socket");
+                let json = error.to_json(Some("refresh"));
+                let json = format!(r#"{},"left":{left}}}"#, json.strip_suffix('}').unwrap_or_default());
+                // It fails only where the connection is closing.
+                let _ = io.emit(socket, "error", &json, &[]);
+            }
+            members.push_str(&format!(r#","left":{left}"#));
+        }
+        Ok(Reply::from(members))
     }
 
-    /// Enters the rooms that a token names, until the socket has as many as it may have.
-    fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) {
+    /// Enters the rooms that a token names, until the socket has as many as it may have; how many these were.
+    fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) -> u32 {
+        let mut entered = 0;
         for room in rooms.into_iter().flat_map(|rooms| rooms.ids) {
             if self.joined(socket, &room).is_none() && self.may_enter_another(socket) {
                 self.enter(io, socket, &Room::new(&room), None);
+                entered += 1;
             }
         }
+        entered
     }
 
     /// A socket is gone. Its user stays for `presence.grace`, so that a reload of the page is not announced.
@@ -106,7 +194,8 @@ impl Sockets {
         let Some(member) = self.members.remove(socket) else { return };
         let account = member.account;
         let rooms = member.rooms.iter().map(|joined| &joined.room);
-        let departure = self.accounts.depart(&account, rooms, io.now());
+        let slot = Slot { shard: io.shard(), index: socket.index() };
+        let departure = self.accounts.depart(&account, slot, rooms, io.now());
         if let Some(deadline) = departure.look_at {
             self.gone.push(deadline, Arc::clone(&account.id));
         }
@@ -148,9 +237,8 @@ impl Sockets {
     }
 
     fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey) {
-        let now = io.now();
-        let Some(member) = self.members.get_mut(socket) else { return };
-        if member.strikes.get_or_insert_default().add(now, self.config.limits.strikes) {
+        let Some(member) = self.members.get(socket) else { return };
+        if member.account.strike(self.accounts.rates(), io.now()) {
             tracing::info!(user = ?member.account.id, "disconnected: too many wrong events");
             io.disconnect(socket, true);
         }
@@ -170,8 +258,20 @@ impl Sockets {
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
         let Some(expires) = self.members.get(socket).and_then(|member| member.expires) else { return };
         let left = expires.saturating_sub(wall_clock());
-        // Tokens end by the wall clock, which may be set forward, or go on while the machine sleeps.
-        self.expiry.set(socket.index(), io.now() + left.min(CLOCK_CHECK));
+        self.expiry.set(socket.index(), io.now() + left.min(EXPIRY_WAIT));
+        self.clock.start(io.now());
+    }
+
+    /// Looks whether the wall clock was set forward, or the machine slept: then tokens end sooner than their deadlines say.
+    pub(super) fn check_clock(&mut self, io: &Io<'_>) {
+        if self.clock.has_jumped(io.now()) {
+            for socket in self.members.keys().collect::<Vec<_>>() {
+                self.watch_expiry(io, socket);
+            }
+        }
+        if self.members.users() == 0 {
+            self.clock.stop();
+        }
     }
 
     /// Ends a socket whose token expired by the wall clock.
@@ -183,6 +283,19 @@ impl Sockets {
         }
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
+}
+
+/// The ids of rooms, as a JSON array.
+fn ids(rooms: &[Room]) -> String {
+    let mut json = b"[".to_vec();
+    for room in rooms {
+        if json.len() > 1 {
+            json.push(b',');
+        }
+        json::quote(room.id(), &mut json);
+    }
+    json.push(b']');
+    String::from_utf8(json).unwrap_or_default()
 }
 
 /// Sends a socket the reason, and disconnects it.

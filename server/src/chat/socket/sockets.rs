@@ -15,6 +15,7 @@ use crate::{
         shard_message::{Asker, HomeRequest, HomeShards, ToHome},
         users::Accounts,
     },
+    clock::ClockWatch,
     config::Config,
     room::{LOBBY, Room},
 };
@@ -32,8 +33,14 @@ pub(in crate::chat) struct Sockets {
     pub(super) idle: SocketDeadlines,
     pub(super) expiry: SocketDeadlines,
     pub(super) typing: SocketDeadlines,
+    /// Sockets whose questions wait until their clients have taken something.
+    pub(super) unasked: SocketDeadlines,
     /// Users whose last socket went here, each once.
     pub(super) gone: Heap<Arc<str>>,
+    /// Users who are gone, but have not got back all that they spent of their rates.
+    pub(super) resting: Heap<Arc<str>>,
+    /// Tokens end by the wall clock.
+    pub(super) clock: ClockWatch,
     pub(super) lobby: Room,
 }
 
@@ -70,7 +77,10 @@ impl Sockets {
             idle: SocketDeadlines::default(),
             expiry: SocketDeadlines::default(),
             typing: SocketDeadlines::default(),
+            unasked: SocketDeadlines::default(),
             gone: Heap::default(),
+            resting: Heap::default(),
+            clock: ClockWatch::default(),
             lobby: Room::new(LOBBY),
             config,
         }

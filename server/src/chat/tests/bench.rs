@@ -84,7 +84,10 @@ pub(super) fn with(keys: &[(&str, &str)], test: impl Fn(Bench)) {
 
 /// A configuration without rates and strikes, and with these keys.
 pub(super) fn config(keys: &[(&str, &str)]) -> Config {
-    let free = [("limits.message_rate", "0"), ("limits.typing_rate", "0"), ("limits.connect_rate", "0")];
+    let free =
+        ["message_rate", "message_bytes_rate", "typing_rate", "question_rate", "connect_rate", "connect_user_rate"]
+            .map(|rate| (["limits.", rate].concat(), "0"));
+    let free: Vec<(&str, &str)> = free.iter().map(|(key, value)| (key.as_str(), *value)).collect();
     let secret = [("auth.jwt_secret", "a secret of thirty-two bytes, at least"), ("limits.strikes", "0")];
     let assignment = |(key, text): &(&str, &str)| crate::config::Assignment {
         key: (*key).to_owned(),
@@ -151,8 +154,41 @@ impl Bench {
     }
 
     pub(super) fn token(&self, sub: &str, lifetime: u64) -> String {
-        let lifetime = Duration::from_secs(lifetime);
-        sign(&self.shared.config.auth, &TokenRequest { sub, name: None, rooms: None, lifetime }, wall_clock()).unwrap()
+        self.token_for(sub, None, lifetime, 0)
+    }
+
+    /// A token that opens these rooms, issued so many seconds ago.
+    pub(super) fn token_for(&self, sub: &str, rooms: Option<&[&str]>, lifetime: u64, ago: u64) -> String {
+        let rooms: Option<Vec<String>> = rooms.map(|rooms| rooms.iter().map(|room| (*room).to_owned()).collect());
+        let (lifetime, ago) = (Duration::from_secs(lifetime + ago), Duration::from_secs(ago));
+        let request = TokenRequest { sub, name: None, rooms: rooms.as_deref(), lifetime };
+        sign(&self.shared.config.auth, &request, wall_clock() - ago).unwrap()
+    }
+
+    /// A user's socket, with this token; what it was sent at connect is returned.
+    pub(super) fn join_with(&mut self, token: &str) -> (Conn, Vec<String>) {
+        let conn = self.open();
+        self.text(conn, &format!(r#"0{{"token":"{token}"}}"#));
+        let sent = self.sent(conn);
+        assert!(sent.iter().any(|sent| sent.starts_with("40")), "{sent:?}");
+        (conn, sent)
+    }
+
+    /// The client reads nothing from now on, or again what it is sent.
+    pub(super) fn set_reading(&mut self, (shard, conn): Conn, reads: bool) {
+        let engine = &mut self.shards[shard].engine;
+        if reads { engine.resume_reading(conn) } else { engine.stop_reading(conn) }
+    }
+
+    /// The client answers a ping.
+    pub(super) fn beat(&mut self, (shard, conn): Conn) {
+        self.shards[shard].engine.beat(conn);
+    }
+
+    /// How many bytes messages between shards weigh that are in flight.
+    pub(super) fn take_weights(&mut self) -> Vec<usize> {
+        let messages = (0..self.chats.len() as u16).flat_map(|shard| self.shards[shard].engine.take_shard_messages());
+        messages.collect::<Vec<_>>().iter().map(|(_, message)| message.weight()).collect()
     }
 
     pub(super) fn connect(&mut self, conn: Conn, sub: &str) {

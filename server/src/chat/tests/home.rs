@@ -53,7 +53,8 @@ impl Home {
 
     /// A socket of a user on a shard. All have the same key, which the home only passes on.
     fn asker(&self, shard: u16, sub: &str) -> Asker {
-        let account = self.accounts.reserve(sub).unwrap().take().unwrap();
+        let now = Instant::now();
+        let account = self.accounts.reserve(sub, now).unwrap().take(users::Slot { shard, index: 0 }, now).unwrap();
         account.rename(sub);
         Asker { shard, socket: self.socket, account, ack: Some(AckId(u64::from(shard))) }
     }
@@ -112,7 +113,7 @@ fn a_socket_hears_from_its_home_on_its_own_shard() {
     // The newcomer hears who is there, and the others hear of the newcomer.
     let messages = home.sent();
     let [(2, entered), (2, announced)] = &*messages else { panic!("{messages:?}") };
-    assert!(entered.contains(r#"present: ["{\"userId\":\"here\""#), "{entered}");
+    assert!(entered.contains(r#"present: [Account { id: "here""#), "{entered}");
     assert!(announced.starts_with("UserBroadcast"), "{announced}");
 }
 
@@ -143,7 +144,7 @@ fn a_client_id_is_delivered_once_and_acknowledged_alike() {
     assert_eq!((first.delivered.len(), second.delivered.len()), (1, 0));
     let other = home.publish(&alice, "r", Some("y"));
     assert_ne!(answer(&first.to_socket), answer(&other.to_socket));
-    let query = HomeRequest::Query { asker: alice, query: RoomQuery::Join { history: Some(10) } };
+    let query = HomeRequest::Query { asker: alice, query: RoomQuery::Join { history: Some(10), max_bytes: 1 << 20 } };
     let history = answer(&home.request("r", query).to_socket);
     assert_eq!(history.matches(r#""message":"hi""#).count(), 2, "{history}");
 }
@@ -154,7 +155,7 @@ fn a_message_to_a_room_that_everybody_has_left_is_kept() {
     let alice = home.asker(0, "alice");
     let recorded = home.publish(&alice, "r", None);
     assert_eq!((recorded.delivered.len(), recorded.to_socket.len()), (0, 1));
-    let query = HomeRequest::Query { asker: alice, query: RoomQuery::Join { history: Some(10) } };
+    let query = HomeRequest::Query { asker: alice, query: RoomQuery::Join { history: Some(10), max_bytes: 1 << 20 } };
     let history = answer(&home.request("r", query).to_socket);
     assert!(history.contains(r#""members":0"#) && history.contains(r#""message":"hi""#), "{history}");
 }

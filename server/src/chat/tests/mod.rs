@@ -2,6 +2,7 @@
 
 mod bench;
 mod home;
+mod limits;
 mod order;
 mod part;
 mod sockets;
@@ -143,7 +144,7 @@ fn history_ends_at_max_age_without_a_new_message() {
         bench.text(alice, r#"27["history",{}]"#);
         assert_eq!(bench.sent(alice), [r#"437[{"ok":true,"messages":[],"more":false}]"#]);
         bench.text(alice, r#"28["join",{"roomId":"lobby","history":5}]"#);
-        assert_eq!(bench.sent(alice), [r#"438[{"ok":true,"roomId":"lobby","members":1,"messages":[]}]"#]);
+        assert_eq!(bench.sent(alice), [r#"438[{"ok":true,"roomId":"lobby","members":1,"messages":[],"more":false}]"#]);
     });
 }
 
@@ -283,7 +284,12 @@ fn presence_and_typing_cross_shards() {
 #[test]
 fn a_user_has_one_rate_and_one_limit_on_all_shards() {
     with(
-        &[("limits.sockets_per_user", "3"), ("limits.message_rate", "1"), ("limits.message_burst", "3")],
+        &[
+            ("limits.sockets_per_user", "3"),
+            ("limits.sockets_per_user_policy", "refuse"),
+            ("limits.message_rate", "1"),
+            ("limits.message_burst", "3"),
+        ],
         |mut bench| {
             let conns = [(); 3].map(|()| bench.join("alice"));
             let fourth = bench.open();

@@ -35,7 +35,7 @@ impl Shard {
         let token = sign(&self.shared.config.auth, &request, wall_clock()).unwrap();
         let socket = self.part.socket();
         self.part.with(move |sockets, io| {
-            let admission = sockets.authorize(Some(&format!(r#"{{"token":"{token}"}}"#))).unwrap();
+            let admission = sockets.authorize(io, Some(&format!(r#"{{"token":"{token}"}}"#))).unwrap();
             sockets.connect(io, socket, admission);
         });
         socket
@@ -75,7 +75,7 @@ fn describe(message: &ToHome) -> String {
         }
         HomeRequest::Leave { left, .. } => if left.is_some() { "leave" } else { "disconnected" }.to_owned(),
         HomeRequest::Forget { .. } => "forget".to_owned(),
-        HomeRequest::Query { query: RoomQuery::History(_), .. } => "history".to_owned(),
+        HomeRequest::Query { query: RoomQuery::History { .. }, .. } => "history".to_owned(),
         HomeRequest::Query { query, .. } => format!("{query:?}"),
         HomeRequest::Publish { .. } => "publish".to_owned(),
         HomeRequest::Broadcast(broadcast) => format!("broadcast, named: {}", broadcast.named),

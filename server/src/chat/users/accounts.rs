@@ -11,8 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::account::Account;
-use crate::room::Room;
+use super::{
+    account::Account,
+    rates::Rates,
+    slots::{Slot, Slots},
+};
+use crate::{
+    config::{Config, SocketsPolicy},
+    room::Room,
+};
 
 /// Maps that users are spread over, so that shards seldom wait for each other.
 const STRIPES: usize = 64;
@@ -32,17 +39,26 @@ pub(in crate::chat) struct PastRoom {
     pub(in crate::chat) left: Option<Instant>,
 }
 
+/// So many users without a socket are remembered in each stripe for what they have spent of their rates: 65,536 in all.
+const REMEMBERED_USERS: usize = 1024;
+
 /// Some of the users, by id.
 #[derive(Debug, Default)]
-struct Stripe(HashMap<Arc<str>, Entry>);
+struct Stripe {
+    present: HashMap<Arc<str>, Entry>,
+    /// Users who are gone, as the others know, but have not got back all that they spent of their rates. Otherwise they
+    /// would have it back by leaving for [`Accounts::grace`].
+    absent: HashMap<Arc<str>, Arc<Account>>,
+}
 
 #[derive(Debug)]
 struct Entry {
     account: Arc<Account>,
     /// How many there are on all shards.
-    sockets: usize,
+    sockets: u32,
     /// CONNECTs under way.
-    reserved: usize,
+    reserved: u32,
+    slots: Slots,
     /// Since when there has been none.
     gone: Option<Instant>,
     /// Whether a shard has a deadline for `gone`: one at a time, however often the user comes and goes.
@@ -59,8 +75,19 @@ pub(in crate::chat) struct Accounts {
     hasher: RandomState,
     /// The most sockets of one user; zero is no limit.
     limit: usize,
+    policy: SocketsPolicy,
     /// For how long a user without a socket stays.
     grace: Duration,
+    rates: Rates,
+}
+
+/// Why a user may not have another socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::chat) enum ReserveError {
+    /// There are as many as one may have.
+    TooMany,
+    /// There were too many CONNECTs.
+    TooOften,
 }
 
 /// A socket that is counted although its CONNECT is still under way. Dropped without [`SocketReservation::take`], it is not counted any more.
@@ -87,14 +114,31 @@ pub(in crate::chat) enum Gone {
     /// It came back and went again: look then.
     Later(Instant),
     /// Yes, for the whole grace: it is forgotten here, and those who take it for online must hear of it.
-    Ended { account: Arc<Account>, since: Instant, past: Vec<PastRoom> },
+    Ended {
+        account: Arc<Account>,
+        since: Instant,
+        past: Vec<PastRoom>,
+        /// When the caller has to look whether its rates can be forgotten too ([`Accounts::check_rested`]).
+        look_at: Option<Instant>,
+    },
 }
 
 impl Accounts {
     /// No users yet.
-    pub(in crate::chat) fn new(limit: usize, grace: Duration) -> Self {
-        let stripes = (0..STRIPES).map(|_| Mutex::default()).collect();
-        Self { stripes, hasher: RandomState::new(), limit, grace }
+    pub(in crate::chat) fn new(config: &Config) -> Self {
+        Self {
+            stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            limit: config.limits.sockets_per_user,
+            policy: config.limits.sockets_per_user_policy,
+            grace: config.presence.grace,
+            rates: Rates::new(&config.limits, config.engine.max_payload),
+        }
+    }
+
+    /// What users may do in a second.
+    pub(in crate::chat) const fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe> {
@@ -103,47 +147,107 @@ impl Accounts {
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more socket of a user; `None` when there are as many as one may have.
-    pub(in crate::chat) fn reserve(self: &Arc<Self>, id: &str) -> Option<SocketReservation> {
+    /// Counts one more socket of a user.
+    ///
+    /// # Errors
+    /// The user has too many, or sends too many CONNECTs.
+    pub(in crate::chat) fn reserve(
+        self: &Arc<Self>,
+        id: &str,
+        now: Instant,
+    ) -> Result<SocketReservation, ReserveError> {
         let mut stripe = self.stripe(id);
-        if let Some(entry) = stripe.0.get_mut(id) {
-            if self.limit > 0 && entry.sockets + entry.reserved >= self.limit {
-                return None;
+        let Stripe { present, absent } = &mut *stripe;
+        if let Some(entry) = present.get_mut(id) {
+            entry.account.take_connect(&self.rates, now).map_err(|_| ReserveError::TooOften)?;
+            let refuses = self.policy == SocketsPolicy::Refuse && self.limit > 0;
+            if refuses && (entry.sockets + entry.reserved) as usize >= self.limit {
+                return Err(ReserveError::TooMany);
             }
             entry.reserved += 1;
-            return Some(SocketReservation { accounts: Arc::clone(self), account: Some(Arc::clone(&entry.account)) });
+            return Ok(SocketReservation { accounts: Arc::clone(self), account: Some(Arc::clone(&entry.account)) });
         }
-        let account = Arc::new(Account::new(id));
-        let kept = Arc::clone(&account);
-        let entry = Entry { account: kept, sockets: 0, reserved: 1, gone: None, watched: false, past: None };
-        stripe.0.insert(Arc::clone(&account.id), entry);
-        Some(SocketReservation { accounts: Arc::clone(self), account: Some(account) })
+        if let Some(account) = absent.get(id) {
+            account.take_connect(&self.rates, now).map_err(|_| ReserveError::TooOften)?;
+        }
+        let account = absent.remove(id).unwrap_or_else(|| {
+            let account = Account::new(id);
+            // It is its first.
+            let _ = account.take_connect(&self.rates, now);
+            Arc::new(account)
+        });
+        let entry = Entry {
+            account: Arc::clone(&account),
+            sockets: 0,
+            reserved: 1,
+            slots: Slots::default(),
+            gone: None,
+            watched: false,
+            past: None,
+        };
+        present.insert(Arc::clone(&account.id), entry);
+        Ok(SocketReservation { accounts: Arc::clone(self), account: Some(account) })
     }
 
     fn release(&self, account: &Account) {
         let mut stripe = self.stripe(&account.id);
-        let Some(entry) = stripe.0.get_mut(&*account.id) else { return };
+        let Some(entry) = stripe.present.get_mut(&*account.id) else { return };
         entry.reserved -= 1;
         // The user never had a socket, so nobody takes it for online.
         if entry.sockets + entry.reserved == 0 && !entry.watched {
-            stripe.0.remove(&*account.id);
+            stripe.present.remove(&*account.id);
         }
+    }
+
+    /// The socket that is to make room, if the user has more than it may: that which was heard of longest ago, as far as is
+    /// known. Its shard knows better, see [`Accounts::make_room`].
+    pub(in crate::chat) fn longest_unheard(&self, account: &Account) -> Option<Slot> {
+        let stripe = self.stripe(&account.id);
+        let entry = stripe.present.get(&*account.id).filter(|entry| self.is_over(entry))?;
+        entry.slots.longest_unheard()
+    }
+
+    /// This socket was last heard of then; whether it is the one to make room. It is not counted for that any more then.
+    pub(in crate::chat) fn make_room(&self, account: &Account, slot: Slot, heard: Instant) -> bool {
+        let mut stripe = self.stripe(&account.id);
+        let Some(entry) = stripe.present.get_mut(&*account.id).filter(|entry| self.is_over(entry)) else {
+            return false;
+        };
+        entry.slots.set_heard(slot, heard);
+        let chosen = entry.slots.longest_unheard() == Some(slot);
+        if chosen {
+            entry.slots.remove(slot);
+        }
+        chosen
+    }
+
+    /// There is no such socket.
+    pub(in crate::chat) fn remove_slot(&self, account: &Account, slot: Slot) {
+        if let Some(entry) = self.stripe(&account.id).present.get_mut(&*account.id) {
+            entry.slots.remove(slot);
+        }
+    }
+
+    fn is_over(&self, entry: &Entry) -> bool {
+        self.policy == SocketsPolicy::Replace && self.limit > 0 && entry.slots.len() > self.limit
     }
 
     /// A socket went, with these rooms.
     pub(in crate::chat) fn depart<'a>(
         &self,
         account: &Account,
+        slot: Slot,
         rooms: impl Iterator<Item = &'a Room>,
         now: Instant,
     ) -> Departure {
         let mut departure = Departure::default();
         let mut stripe = self.stripe(&account.id);
-        let Some(entry) = stripe.0.get_mut(&*account.id) else { return departure };
+        let Some(entry) = stripe.present.get_mut(&*account.id) else { return departure };
         for room in rooms {
             entry.remember(room, None, now, self.grace, &mut departure.forgotten);
         }
         entry.sockets -= 1;
+        entry.slots.remove(slot);
         if entry.sockets == 0 {
             entry.gone = Some(now);
             departure.look_at = (!std::mem::replace(&mut entry.watched, true)).then(|| now + self.grace);
@@ -154,7 +258,7 @@ impl Accounts {
     /// A socket left a room by its own wish. Returns the rooms that are forgotten over it.
     pub(in crate::chat) fn leave(&self, account: &Account, room: &Room, now: Instant) -> Vec<Room> {
         let mut forgotten = Vec::new();
-        if let Some(entry) = self.stripe(&account.id).0.get_mut(&*account.id) {
+        if let Some(entry) = self.stripe(&account.id).present.get_mut(&*account.id) {
             entry.remember(room, Some(now), now, self.grace, &mut forgotten);
         }
         forgotten
@@ -163,7 +267,7 @@ impl Accounts {
     /// A deadline of [`Departure::look_at`] has come.
     pub(in crate::chat) fn check_gone(&self, id: &str, now: Instant) -> Gone {
         let mut stripe = self.stripe(id);
-        let Some(entry) = stripe.0.get_mut(id) else { return Gone::Back };
+        let Some(entry) = stripe.present.get_mut(id) else { return Gone::Back };
         entry.watched = false;
         let Some(since) = entry.gone else { return Gone::Back };
         if now.duration_since(since) < self.grace {
@@ -175,17 +279,48 @@ impl Accounts {
             entry.watched = true;
             return Gone::Later(now + CONNECT_UNDER_WAY);
         }
-        stripe.0.remove(id).map_or(Gone::Back, |Entry { account, past, .. }| {
-            let past =
-                past.map(|past| *past).into_iter().flatten().map(|(room, left)| PastRoom { room, left }).collect();
-            Gone::Ended { account, since, past }
-        })
+        let Some(Entry { account, past, .. }) = stripe.present.remove(id) else { return Gone::Back };
+        let past = past.map(|past| *past).into_iter().flatten().map(|(room, left)| PastRoom { room, left }).collect();
+        let look_at = stripe.remember(&account, now);
+        Gone::Ended { account, since, past, look_at }
+    }
+
+    /// A deadline of [`Gone::Ended`] has come. Forgets the user if it is still gone and has got back all that it spent of its
+    /// rates; otherwise, when to look again.
+    pub(in crate::chat) fn check_rested(&self, id: &str, now: Instant) -> Option<Instant> {
+        let mut stripe = self.stripe(id);
+        let rested = stripe.absent.get(id)?.rested_at();
+        if rested > now {
+            return Some(rested);
+        }
+        stripe.absent.remove(id);
+        None
     }
 
     /// How many users there are.
     #[cfg(test)]
     pub(in crate::chat) fn len(&self) -> usize {
-        self.stripes.iter().map(|stripe| stripe.lock().unwrap().0.len()).sum()
+        let count = |stripe: &Stripe| stripe.present.len() + stripe.absent.len();
+        self.stripes.iter().map(|stripe| count(&stripe.lock().unwrap())).sum()
+    }
+}
+
+impl Stripe {
+    /// Remembers what a user who is gone has spent of its rates. Returns when it has got all of it back; `None` when nothing is
+    /// remembered.
+    fn remember(&mut self, account: &Arc<Account>, now: Instant) -> Option<Instant> {
+        let rested = account.rested_at();
+        if rested <= now {
+            return None;
+        }
+        if self.absent.len() >= REMEMBERED_USERS {
+            self.absent.retain(|_, account| account.rested_at() > now);
+        }
+        if self.absent.len() >= REMEMBERED_USERS {
+            return None;
+        }
+        self.absent.insert(Arc::clone(&account.id), Arc::clone(account));
+        Some(rested)
     }
 }
 
@@ -218,11 +353,12 @@ impl Entry {
 
 impl SocketReservation {
     /// The socket is there, and counts until [`Accounts::depart`].
-    pub(in crate::chat) fn take(mut self) -> Option<Arc<Account>> {
+    pub(in crate::chat) fn take(mut self, slot: Slot, now: Instant) -> Option<Arc<Account>> {
         let account = self.account.take()?;
-        if let Some(entry) = self.accounts.stripe(&account.id).0.get_mut(&*account.id) {
+        if let Some(entry) = self.accounts.stripe(&account.id).present.get_mut(&*account.id) {
             entry.reserved -= 1;
             entry.sockets += 1;
+            entry.slots.push(slot, now);
             entry.gone = None;
         }
         Some(account)
@@ -243,35 +379,48 @@ mod tests {
 
     const GRACE: Duration = Duration::from_secs(2);
 
-    fn accounts(limit: usize) -> Arc<Accounts> {
-        Arc::new(Accounts::new(limit, GRACE))
+    fn accounts(limit: usize, policy: SocketsPolicy) -> Arc<Accounts> {
+        let mut config = Config::default();
+        (config.limits.sockets_per_user, config.limits.sockets_per_user_policy) = (limit, policy);
+        config.limits.connect_user_rate = 0.0;
+        config.presence.grace = GRACE;
+        Arc::new(Accounts::new(&config))
+    }
+
+    const fn slot(index: u32) -> Slot {
+        Slot { shard: 0, index }
+    }
+
+    fn take(accounts: &Arc<Accounts>, index: u32, now: Instant) -> Arc<Account> {
+        accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap()
     }
 
     #[test]
     fn a_reservation_that_is_not_taken_is_free_again() {
-        let accounts = accounts(2);
-        let taken = accounts.reserve("a").and_then(SocketReservation::take).unwrap();
-        let reserved = accounts.reserve("a").unwrap();
-        assert!(accounts.reserve("a").is_none() && accounts.reserve("b").is_some());
+        let (accounts, now) = (accounts(2, SocketsPolicy::Refuse), Instant::now());
+        let taken = take(&accounts, 0, now);
+        let reserved = accounts.reserve("a", now).unwrap();
+        assert_eq!(accounts.reserve("a", now).err(), Some(ReserveError::TooMany));
+        assert!(accounts.reserve("b", now).is_ok());
         drop(reserved);
-        assert!(accounts.reserve("a").is_some());
+        assert!(accounts.reserve("a", now).is_ok());
         assert_eq!((accounts.len(), &*taken.id), (1, "a"));
     }
 
     #[test]
     fn a_user_ends_once_and_after_the_grace_of_the_last_going() {
-        let (accounts, now) = (accounts(0), Instant::now());
+        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
         let room = Room::new("r");
-        let [one, two] = [(); 2].map(|()| accounts.reserve("a").and_then(SocketReservation::take).unwrap());
-        assert_eq!(accounts.depart(&one, [&room].into_iter(), now).look_at, None);
-        assert_eq!(accounts.depart(&two, [].into_iter(), now).look_at, Some(now + GRACE));
-        let three = accounts.reserve("a").and_then(SocketReservation::take).unwrap();
+        let [one, two] = [0, 1].map(|index| take(&accounts, index, now));
+        assert_eq!(accounts.depart(&one, slot(0), [&room].into_iter(), now).look_at, None);
+        assert_eq!(accounts.depart(&two, slot(1), [].into_iter(), now).look_at, Some(now + GRACE));
+        let three = take(&accounts, 2, now);
         assert!(matches!(accounts.check_gone("a", now + GRACE), Gone::Back));
         let later = now + GRACE;
-        assert_eq!(accounts.depart(&three, [].into_iter(), later).look_at, Some(later + GRACE));
+        assert_eq!(accounts.depart(&three, slot(2), [].into_iter(), later).look_at, Some(later + GRACE));
         // Watched already, although it came and went: one deadline is enough.
-        let four = accounts.reserve("a").and_then(SocketReservation::take).unwrap();
-        assert_eq!(accounts.depart(&four, [].into_iter(), later + GRACE / 2).look_at, None);
+        let four = take(&accounts, 3, now);
+        assert_eq!(accounts.depart(&four, slot(3), [].into_iter(), later + GRACE / 2).look_at, None);
         let Gone::Later(at) = accounts.check_gone("a", later + GRACE) else { unreachable!() };
         assert_eq!(at, later + GRACE / 2 + GRACE);
         let Gone::Ended { past, since, .. } = accounts.check_gone("a", at) else { unreachable!() };
@@ -280,10 +429,10 @@ mod tests {
 
     #[test]
     fn a_connect_under_way_keeps_a_user_whose_grace_is_over() {
-        let (accounts, now) = (accounts(0), Instant::now());
-        let one = accounts.reserve("a").and_then(SocketReservation::take).unwrap();
-        accounts.depart(&one, [].into_iter(), now);
-        let reservation = accounts.reserve("a").unwrap();
+        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
+        let one = take(&accounts, 4, now);
+        accounts.depart(&one, slot(0), [].into_iter(), now);
+        let reservation = accounts.reserve("a", now).unwrap();
         let Gone::Later(at) = accounts.check_gone("a", now + GRACE) else { unreachable!() };
         drop(reservation);
         assert!(matches!(accounts.check_gone("a", at), Gone::Ended { .. }));
@@ -291,11 +440,31 @@ mod tests {
 
     #[test]
     fn a_connect_that_fails_after_the_last_socket_went_does_not_hide_the_end() {
-        let (accounts, now) = (accounts(0), Instant::now());
-        let one = accounts.reserve("a").and_then(SocketReservation::take).unwrap();
-        let reservation = accounts.reserve("a").unwrap();
-        assert_eq!(accounts.depart(&one, [].into_iter(), now).look_at, Some(now + GRACE));
+        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
+        let one = take(&accounts, 5, now);
+        let reservation = accounts.reserve("a", now).unwrap();
+        assert_eq!(accounts.depart(&one, slot(0), [].into_iter(), now).look_at, Some(now + GRACE));
         drop(reservation);
         assert!(matches!(accounts.check_gone("a", now + GRACE), Gone::Ended { .. }));
+    }
+
+    #[test]
+    fn those_who_are_gone_are_remembered_until_they_have_their_rates_back_and_not_without_bound() {
+        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
+        let mut stripe = Stripe::default();
+        let spent = |id: usize| {
+            let account = Arc::new(Account::new(&id.to_string()));
+            account.take_typing(accounts.rates(), now).unwrap();
+            account
+        };
+        let remembered = (0..2 * REMEMBERED_USERS).filter(|id| stripe.remember(&spent(*id), now).is_some()).count();
+        assert_eq!((remembered, stripe.absent.len()), (REMEMBERED_USERS, REMEMBERED_USERS));
+        let rested = Arc::new(Account::new("rested"));
+        assert_eq!(stripe.remember(&rested, now), None);
+        // When the others have theirs back, there is room again.
+        let later = now + Duration::from_secs(60);
+        let account = spent(0);
+        account.take_typing(accounts.rates(), later).unwrap();
+        assert!(stripe.remember(&account, later).is_some() && stripe.absent.len() == 1);
     }
 }

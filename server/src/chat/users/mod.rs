@@ -2,6 +2,10 @@
 
 mod account;
 mod accounts;
+mod rates;
+mod slots;
 
 pub(super) use account::Account;
-pub(super) use accounts::{Accounts, Gone, PastRoom, SocketReservation};
+pub(super) use accounts::{Accounts, Gone, PastRoom, ReserveError, SocketReservation};
+pub(super) use rates::Question;
+pub(super) use slots::Slot;

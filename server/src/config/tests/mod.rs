@@ -42,8 +42,9 @@ fn error_of(result: Result<Config, ConfigError>) -> String {
 fn the_keys_are_those_of_the_documentation() {
     let documented = "listen data_dir workers tls.cert tls.key \
         limits.message_length limits.context_bytes limits.context_depth limits.attachments limits.attachment_bytes \
-        limits.message_rate limits.message_burst limits.typing_rate limits.connect_rate limits.sockets_per_ip \
-        limits.pending_per_ip limits.sockets_per_user limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
+        limits.message_rate limits.message_burst limits.message_bytes_rate limits.typing_rate limits.question_rate \
+        limits.connect_user_rate limits.connect_rate limits.sockets_per_ip limits.pending_per_ip limits.sockets_per_user \
+        limits.sockets_per_user_policy limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
         limits.outbound_soft limits.outbound_hard limits.connections rooms.default_access rooms.lobby presence.grace \
         presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_secret_file auth.jwt_previous_secret \
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
@@ -71,8 +72,9 @@ fn the_defaults_are_those_of_the_documentation() {
     let expected = r#"
         listen = "127.0.0.1:3000" data_dir = "./data" workers = CORES
         message_length = 4096 context_bytes = 4096 context_depth = 8 attachments = 4 attachment_bytes = 262144
-        message_rate = 20 message_burst = 40 typing_rate = 10 connect_rate = 100 sockets_per_ip = 1000
-        pending_per_ip = 256 sockets_per_user = 10 rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
+        message_rate = 20 message_burst = 40 message_bytes_rate = 262144 typing_rate = 10 question_rate = 10
+        connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 pending_per_ip = 256 sockets_per_user = 10
+        sockets_per_user_policy = "replace" rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
         default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
         allow_short_secret = false algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
@@ -98,11 +100,15 @@ const OTHERS: &[(&str, &str)] = &[
     ("limits.attachment_bytes", "6"),
     ("limits.message_rate", "0.5"),
     ("limits.message_burst", "7"),
+    ("limits.message_bytes_rate", "7.5"),
     ("limits.typing_rate", "8.25"),
+    ("limits.question_rate", "8.5"),
+    ("limits.connect_user_rate", "8.75"),
     ("limits.connect_rate", "9"),
     ("limits.sockets_per_ip", "10"),
     ("limits.pending_per_ip", "27"),
     ("limits.sockets_per_user", "11"),
+    ("limits.sockets_per_user_policy", "refuse"),
     ("limits.rooms_per_socket", "12"),
     ("limits.connect_timeout", "250ms"),
     ("limits.idle_timeout", "0"),
@@ -160,7 +166,8 @@ fn every_key_is_set_printed_and_fed_back() {
 
 #[test]
 fn limits_are_switched_off_by_zero_but_the_outbound_ones() {
-    for key in KEYS.iter().filter(|key| key.name.starts_with("limits.")) {
+    let limits = KEYS.iter().filter(|key| key.name.starts_with("limits.") && !key.name.ends_with("_policy"));
+    for key in limits {
         let result = load_set(&[(key.name, "0")]);
         if key.name.starts_with("limits.outbound_") {
             assert_eq!(

@@ -258,7 +258,7 @@ async function acceptedAgain(server) {
 
 for (const limit of ['limits.sockets_per_ip', 'limits.connections']) {
   test(`${limit}: HTTP 503 with Retry-After before a session exists`, { timeout: 30_000 }, async (t) => {
-    const server = await Server.start(t, { settings: { [limit]: 2 } });
+    const server = await Server.start(t, { settings: { [limit]: 2, 'http.trusted_proxies': '[]' } });
     const [alice, bob] = [await Peer.connect(t, server, 'alice', { transport: 'polling' }), await Peer.connect(t, server, 'bob')];
     for (const response of [await http(server, HANDSHAKE), await refusedWebSocket(server, 'EIO=4&transport=websocket')]) {
       assert.equal(response.status, 503);

@@ -10,11 +10,16 @@ import { delimiter, join } from 'node:path';
 import { DEADLINE, withDeadline } from './inbox.mjs';
 
 const alive = new Set();
-process.on('exit', () => {
-  for (const child of alive) {
-    child.kill('SIGKILL');
+process.on('exit', () => alive.forEach(end));
+
+/** Ends a proxy and its workers at once. Asked to end, Apache waits up to ten seconds for a WebSocket that it passes on. */
+function end(child) {
+  try {
+    process.kill(-child.pid, 'SIGKILL');
+  } catch {
+    // It has ended by itself.
   }
-});
+}
 
 /** The path of a program, or undefined. Daemons are in directories that often only an administrator's PATH has. */
 function find(program) {
@@ -144,7 +149,7 @@ export async function start(t, name, server) {
   const file = join(folder, 'configuration');
   const port = await freePort();
   writeFileSync(file, configuration(port, server.port, folder));
-  const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   alive.add(child);
   let output = '';
   const waiting = [];
@@ -161,7 +166,7 @@ export async function start(t, name, server) {
     });
   });
   t.after(async () => {
-    child.kill('SIGTERM');
+    end(child);
     await withDeadline(exited, `the end of ${program}`);
     rmSync(folder, { recursive: true, force: true });
   });

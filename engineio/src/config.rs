@@ -146,7 +146,7 @@ impl Config {
     }
 
     /// The largest message of a session that the application has accepted, or has not.
-    #[must_use]
+    #[cfg(feature = "net")]
     pub(crate) fn max_message(&self, accepted: bool) -> usize {
         if accepted { self.max_payload } else { self.max_payload.min(self.max_unaccepted) }
     }

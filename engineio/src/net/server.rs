@@ -19,6 +19,7 @@ use super::{
     accept::listener,
     driver::Driver,
     shard::{
+        application::Shard,
         fallback::{Fallback, OtherRequest},
         hooks::{CaughtHooks, HooksFactory},
         turn::ShardRef,
@@ -227,7 +228,7 @@ impl ShardThread {
                 }
             };
             let hooks = CaughtHooks::new(hooks.as_ref());
-            let shard = ShardRef::new(id, registry, config, fallback, hooks, factory());
+            let shard = ShardRef::new(Shard::new(id, registry, config, fallback, hooks, factory()));
             let accepting = listener
                 .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
             let _ = started.send(Ok(()));

@@ -70,7 +70,7 @@ impl Admitting {
 }
 
 impl<H: Handler> Shard<H> {
-    pub(super) fn new(
+    pub(in crate::net) fn new(
         id: u16,
         registry: Arc<Registry>,
         config: Config,

@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     rc::Rc,
-    sync::Arc,
     time::Instant,
 };
 
@@ -17,14 +16,11 @@ use super::{
         shards::{
             command::{Command, PassedStream, StreamPurpose},
             peer::Peer,
-            registry::Registry,
         },
     },
     application::Shard,
-    fallback::Fallback,
-    hooks::CaughtHooks,
 };
-use crate::{Config, Handler};
+use crate::Handler;
 
 /// A reference to a shard. See the module.
 #[derive(Debug)]
@@ -49,15 +45,8 @@ impl<H> Clone for ShardRef<H> {
 }
 
 impl<H: Handler> ShardRef<H> {
-    pub(in crate::net) fn new(
-        id: u16,
-        registry: Arc<Registry>,
-        config: Config,
-        fallback: Fallback,
-        hooks: CaughtHooks,
-        handler: H,
-    ) -> Self {
-        let shard = RefCell::new(Shard::new(id, registry, config, fallback, hooks, handler));
+    pub(in crate::net) fn new(shard: Shard<H>) -> Self {
+        let shard = RefCell::new(shard);
         Self(Rc::new(Shared { shard, broken: Cell::new(false), breaks: Notify::new() }))
     }
 

@@ -12,7 +12,7 @@ use engineio::{
     CloseReason, ConnKey, Handler as _, Handshake, Job, JobId, Message, Outbox, SendError, ShardMessage, SharedFrame,
     job::TooManyJobs, session::Transport, slab::Slab,
 };
-use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Io, Server, SocketKey, json};
+use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Io, Server, SocketKey, json};
 
 /// What was queued for one connection.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -84,8 +84,8 @@ pub const ROOM: &str = "room-1";
 impl socketio::Handler for App {
     type Admission = ();
 
-    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-        Ok(())
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+        Decision::Admit(())
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, (): ()) {

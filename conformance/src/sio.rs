@@ -3,7 +3,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use engineio::net;
-use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey};
 
 struct Protocol;
 
@@ -11,8 +11,8 @@ impl Handler for Protocol {
     /// What the client sent with its CONNECT.
     type Admission = String;
 
-    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<String, ConnectError> {
-        Ok(request.auth.unwrap_or("{}").to_owned())
+    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<String> {
+        Decision::Admit(request.auth.unwrap_or("{}").to_owned())
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, auth: String) {

@@ -8,7 +8,7 @@ use std::net::TcpListener;
 
 use engineio::net;
 use socketio::{
-    AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey, json,
+    AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey, json,
 };
 
 struct Rooms;
@@ -16,8 +16,8 @@ struct Rooms;
 impl Handler for Rooms {
     type Admission = ();
 
-    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-        Ok(())
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+        Decision::Admit(())
     }
 
     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}

@@ -1,6 +1,6 @@
 //! [`Config`]: limits and time-outs of a Socket.IO server.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 use crate::parser;
 
@@ -8,8 +8,10 @@ use crate::parser;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// The namespaces that exist; a CONNECT to any other gets `Invalid namespace`. Default: `/`.
+    /// The namespaces that exist from start to end. Default: `/`.
     pub namespaces: Vec<String>,
+    /// The other names that clients may connect to. A CONNECT to any other gets `Invalid namespace`. Default: none.
+    pub dynamic_namespaces: Option<DynamicNamespaces>,
     /// How long a client may stay without being connected to a namespace. Default 45 s.
     pub connect_timeout: Duration,
     /// How long the attachments of a packet may take after its text. Default 10 s.
@@ -22,10 +24,55 @@ pub struct Config {
     pub packet: parser::Limits,
 }
 
+impl Config {
+    /// Whether a name that is not listed may be the name of a namespace.
+    #[must_use]
+    pub fn is_dynamic_namespace(&self, name: &str) -> bool {
+        self.dynamic_namespaces.as_ref().is_some_and(|test| test.allows(name))
+    }
+
+    /// Whether clients may connect to a namespace of this name.
+    #[must_use]
+    pub fn is_namespace(&self, name: &str) -> bool {
+        self.namespaces.iter().any(|listed| listed == name) || self.is_dynamic_namespace(name)
+    }
+}
+
+/// Names of namespaces that exist while a client is connected to them ([`Config::dynamic_namespaces`]). A test tells them from names that
+/// are refused. [`Handler::authorize`](crate::Handler::authorize) may refuse each client all the same.
+///
+/// ```
+/// let mut config = socketio::Config::default();
+/// config.dynamic_namespaces = Some(socketio::config::DynamicNamespaces::new(|name| name.starts_with("/orders-")));
+/// assert!(config.is_namespace("/orders-7"));
+/// ```
+#[derive(Clone)]
+pub struct DynamicNamespaces(Arc<dyn Fn(&str) -> bool + Send + Sync>);
+
+impl DynamicNamespaces {
+    /// The names that `test` allows. It runs on the shards' threads, and at each CONNECT and broadcast to a name that does not
+    /// exist, so it must be quick.
+    #[must_use]
+    pub fn new(test: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(test))
+    }
+
+    fn allows(&self, name: &str) -> bool {
+        name.starts_with('/') && (self.0)(name)
+    }
+}
+
+impl fmt::Debug for DynamicNamespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DynamicNamespaces").finish_non_exhaustive()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             namespaces: vec!["/".to_owned()],
+            dynamic_namespaces: None,
             connect_timeout: Duration::from_secs(45),
             attachment_timeout: Duration::from_secs(10),
             namespaces_per_client: 16,

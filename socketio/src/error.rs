@@ -60,6 +60,9 @@ pub enum EmitError {
     /// A name that the protocol keeps for itself (`connect`, `disconnect`, ...).
     #[error("the event name is reserved")]
     ReservedName,
+    /// The configuration has no namespace of this name, and allows none.
+    #[error("the server has no such namespace")]
+    UnknownNamespace,
 }
 
 impl From<engineio::SendError> for EmitError {

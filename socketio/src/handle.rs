@@ -10,7 +10,6 @@ use crate::{
     config::Config,
     packet::is_reserved,
     parser::encode,
-    state::ids::NspIndex,
 };
 
 /// A way to the sockets of a running server, from any thread: a background task, a thread of a store, an HTTP handler. Clones
@@ -30,8 +29,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Handle {
     engine: engineio::net::Handle,
-    /// In the order of the configuration, which is that of [`NspIndex`].
-    namespaces: Arc<[String]>,
+    config: Arc<Config>,
 }
 
 /// Why an [`Emitter`] did not send an event to everybody it was meant for.
@@ -41,7 +39,7 @@ pub enum EmitterError {
     /// A name that the protocol keeps for itself (`connect`, `disconnect`, ...). Nobody was sent the event.
     #[error("this event name is reserved")]
     ReservedName,
-    /// The server's configuration names no such namespace. Nobody was sent the event.
+    /// The server's configuration has no such namespace. Nobody was sent the event.
     #[error("the server has no such namespace")]
     UnknownNamespace,
     /// A shard has ended, so its sockets are gone. The sockets of other shards were sent the event.
@@ -53,7 +51,7 @@ impl Handle {
     /// The way to the server behind `engine`, whose handlers are [`Server`](crate::Server)s with this configuration.
     #[must_use]
     pub fn new(engine: engineio::net::Handle, config: &Config) -> Self {
-        Self { engine, namespaces: config.namespaces.as_slice().into() }
+        Self { engine, config: Arc::new(config.clone()) }
     }
 
     /// The engine's handle: for messages to handlers ([`Handler::on_shard_message`](crate::Handler::on_shard_message)), and to shut
@@ -64,8 +62,7 @@ impl Handle {
     }
 
     /// A broadcast to the sockets of a namespace, to be narrowed and sent.
-    pub fn of(&self, nsp: &str) -> Emitter<'_> {
-        let nsp = self.namespaces.iter().position(|name| name == nsp);
+    pub fn of<'a>(&'a self, nsp: &'a str) -> Emitter<'a> {
         Emitter { handle: self, nsp, narrowed: false, volatile: false, names: TargetNames::default() }
     }
 }
@@ -78,7 +75,7 @@ impl Handle {
 #[must_use = "nothing is sent before `emit`"]
 pub struct Emitter<'a> {
     handle: &'a Handle,
-    nsp: Option<usize>,
+    nsp: &'a str,
     narrowed: bool,
     volatile: bool,
     names: TargetNames,
@@ -144,12 +141,13 @@ impl Emitter<'_> {
             return Err(EmitterError::ReservedName);
         }
         let Self { handle, nsp, narrowed, volatile, names } = self;
-        let nsp = nsp.and_then(|place| Some((NspIndex(u16::try_from(place).ok()?), handle.namespaces.get(place)?)));
-        let (nsp, nsp_name) = nsp.ok_or(EmitterError::UnknownNamespace)?;
-        let frame = encode::event(nsp_name, None, name, args, attachments);
+        if !handle.config.is_namespace(nsp) {
+            return Err(EmitterError::UnknownNamespace);
+        }
+        let frame = encode::event(nsp, None, name, args, attachments);
         let (weight, shards) = (frame.websocket().len(), handle.engine.shards());
         let names = names.clone();
-        let broadcast = RelayedBroadcast { nsp, narrowed: *narrowed, names, volatile: *volatile, frame };
+        let broadcast = RelayedBroadcast { nsp: (*nsp).into(), narrowed: *narrowed, names, volatile: *volatile, frame };
         let owners = owners(&broadcast, shards);
         let broadcast = Arc::new(broadcast);
         let wanted = (0..shards).filter(move |shard| owners.as_ref().is_none_or(|owners| owners.contains(shard)));

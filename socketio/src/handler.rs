@@ -8,7 +8,7 @@ use crate::{
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
-    state::ids::SocketKey,
+    state::ids::{PendingConnect, SocketKey},
 };
 
 /// A client asks to join a namespace.
@@ -20,6 +20,27 @@ pub struct ConnectRequest<'a> {
     pub nsp: &'a str,
     /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none.
     pub auth: Option<&'a str>,
+    /// What a decision that comes later is about ([`Decision::Later`]).
+    pub pending: PendingConnect,
+}
+
+/// What becomes of a CONNECT ([`Handler::authorize`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision<A> {
+    /// The client joins the namespace. [`Handler::on_connect`] gets the value.
+    Admit(A),
+    /// The client is refused.
+    Refuse(ConnectError),
+    /// The application says so later, with [`Io::admit`] or [`Io::refuse`] and [`ConnectRequest::pending`]. Until then the client is in no
+    /// namespace by this CONNECT; what it sends there closes its connection, as in Node. Another CONNECT to the same
+    /// namespace is answered together with the first.
+    Later,
+}
+
+impl<A> From<Result<A, ConnectError>> for Decision<A> {
+    fn from(result: Result<A, ConnectError>) -> Self {
+        result.map_or_else(Self::Refuse, Self::Admit)
+    }
 }
 
 /// An application. Each shard has a handler of its own, and calls to it never overlap. A call acts through the [`Io`] that it is
@@ -29,7 +50,7 @@ pub struct ConnectRequest<'a> {
 /// and for others, come nevertheless. [`Handler::on_timeout`], [`Handler::on_shard_message`] and [`Handler::on_job_done`] are
 /// called for no connection: what a panic does there, the engine decides (see `engineio::Handler`).
 pub trait Handler {
-    /// What [`Handler::authorize`] returns and [`Handler::on_connect`] gets.
+    /// What [`Handler::authorize`] admits with and [`Handler::on_connect`] gets.
     type Admission;
 
     /// Decides whether a handshake may become an engine session. Nothing is kept for it yet.
@@ -51,11 +72,8 @@ pub trait Handler {
         let _ = (io, conn);
     }
 
-    /// Decides whether a client may join a namespace.
-    ///
-    /// # Errors
-    /// A [`ConnectError`], sent as CONNECT_ERROR.
-    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Self::Admission, ConnectError>;
+    /// Decides whether a client may join a namespace. A refusal is sent as CONNECT_ERROR.
+    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Self::Admission>;
 
     /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);

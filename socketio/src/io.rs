@@ -10,12 +10,12 @@ use smallvec::SmallVec;
 
 use crate::{
     broadcast::{Broadcast, gather::Delivery},
-    error::{DisconnectReason, EmitError},
+    error::{ConnectError, DisconnectReason, EmitError},
     packet::{AckId, is_reserved},
     parser::encode,
     state::{
         State,
-        ids::{NspIndex, SocketId, SocketKey},
+        ids::{NspKey, PendingConnect, SocketId, SocketKey},
         room::handle::RoomHandle,
         socket::Socket,
     },
@@ -87,7 +87,7 @@ impl Io<'_> {
     #[must_use]
     pub fn nsp(&self, socket: SocketKey) -> Option<&str> {
         let nsp = self.state.socket(socket)?.nsp;
-        self.state.namespaces.get(nsp).map(|nsp| nsp.name.as_str())
+        self.state.namespaces.get(nsp).map(|nsp| &*nsp.name)
     }
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
@@ -212,7 +212,6 @@ impl Io<'_> {
 
     /// Begins a broadcast within a namespace: to all its sockets, on every shard, unless it is narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
-        let nsp = self.state.namespaces.find(nsp);
         Broadcast::new(self.state, self.outbox, nsp)
     }
 
@@ -254,8 +253,50 @@ impl Io<'_> {
         }
     }
 
+    /// Admits a client whose CONNECT was to be decided later. `None` when it no longer waits: it left, or was admitted or refused.
+    ///
+    /// [`Handler::on_connect`](crate::Handler::on_connect) is not called: the caller has the socket's key.
+    pub fn admit(&mut self, pending: PendingConnect) -> Option<SocketKey> {
+        if !self.state.take_pending(pending) {
+            return None;
+        }
+        let PendingConnect { conn, nsp, .. } = pending;
+        // The socket counts before the waiting client no longer does, so that the namespace exists throughout.
+        let socket = self.connect(conn, nsp);
+        self.state.namespaces.forget_client(nsp);
+        socket
+    }
+
+    /// Refuses a client whose CONNECT was to be decided later; `false` when it no longer waits.
+    pub fn refuse(&mut self, pending: PendingConnect, error: &ConnectError) -> bool {
+        if !self.state.take_pending(pending) {
+            return false;
+        }
+        self.send_refusal(pending.conn, pending.nsp, error);
+        self.state.namespaces.forget_client(pending.nsp);
+        true
+    }
+
+    pub(crate) fn send_refusal(&mut self, conn: ConnKey, nsp: NspKey, error: &ConnectError) {
+        if let Some(nsp) = self.state.namespaces.get(nsp) {
+            let frame = encode::connect_error(&nsp.name, &error.message, error.data.as_deref());
+            // A closed connection needs no answer.
+            let _ = self.outbox.send(conn, &frame);
+        }
+    }
+
+    /// Puts a client into a namespace: it gets the answer to its CONNECT, and then the socket exists. `None` when its session is
+    /// closing.
+    pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
+        let socket = self.new_socket(conn, nsp)?;
+        let name = &self.state.namespaces.get(nsp)?.name;
+        self.outbox.send(conn, &encode::connect(name, &socket.id.to_string())).ok()?;
+        self.outbox.accept(conn);
+        self.state.add_socket(socket)
+    }
+
     /// Makes the socket that [`State::add_socket`] is to add next.
-    pub(crate) fn new_socket(&mut self, conn: ConnKey, nsp: NspIndex) -> Option<Socket> {
+    fn new_socket(&mut self, conn: ConnKey, nsp: NspKey) -> Option<Socket> {
         let mut random = [0; RANDOM_LEN];
         self.outbox.fill_random(&mut random);
         let index = self.state.sockets.vacant_key()?.index();

@@ -10,13 +10,13 @@
 //!
 #![cfg_attr(feature = "net", doc = "```no_run")]
 #![cfg_attr(not(feature = "net"), doc = "```ignore")]
-//! # use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+//! # use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey};
 //! struct App;
 //!
 //! impl Handler for App {
 //!     type Admission = ();
-//!     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-//!         Ok(())
+//!     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+//!         Decision::Admit(())
 //!     }
 //!     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
 //!     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
@@ -42,7 +42,7 @@
 //! |---|---|
 //! | session | a connection of Engine.IO, over long-polling or WebSocket; named by an `engineio::ConnKey` |
 //! | client | the Socket.IO side of a session |
-//! | namespace | a name, such as `/`, that clients connect to; the server lists them in [`Config::namespaces`] |
+//! | namespace | a name, such as `/`, that clients connect to; the configuration says which there are ([`Config::namespaces`]) |
 //! | socket | one client in one namespace; named by a [`SocketKey`] here, and by a [`SocketId`] for everybody else |
 //! | room | sockets of one namespace under a name that the handler chose |
 //! | shard | one thread of the server, with a handler and sessions of its own |
@@ -58,12 +58,12 @@
 //! that:
 //!
 //! ```
-//! # use socketio::{AckId, Config, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+//! # use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey};
 //! # struct App;
 //! # impl Handler for App {
 //! #     type Admission = ();
-//! #     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-//! #         Ok(())
+//! #     fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+//! #         Decision::Admit(())
 //! #     }
 //! #     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
 //! #     fn on_event(&mut self, io: &mut Io<'_>, _: SocketKey, event: &Event<'_>, _: Option<AckId>) {
@@ -123,11 +123,11 @@ pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
 pub use handle::{Emitter, EmitterError, Handle};
-pub use handler::{ConnectRequest, Handler};
+pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
 pub use state::{
-    ids::{SocketId, SocketKey},
+    ids::{PendingConnect, SocketId, SocketKey},
     room::handle::RoomHandle,
 };

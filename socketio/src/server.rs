@@ -17,7 +17,7 @@ use crate::{
     broadcast::{Broadcast, gather::Delivery},
     config::Config,
     error::{AckError, DisconnectReason},
-    handler::{ConnectRequest, Handler},
+    handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
@@ -75,6 +75,9 @@ impl<H: Handler> Server<H> {
         match packet {
             Packet::Connect { nsp, auth } => self.on_connect(outbox, conn, nsp, *auth),
             Packet::Disconnect { nsp } => {
+                if self.cancel_pending(conn, nsp) {
+                    return Ok(());
+                }
                 let socket = self.joined(conn, nsp)?;
                 let now = outbox.now();
                 self.state.remove_socket(socket, DisconnectReason::ClientNamespaceDisconnect, now);
@@ -103,6 +106,16 @@ impl<H: Handler> Server<H> {
         self.state.client(conn).and_then(|client| client.socket_of(nsp)).ok_or(Violation)
     }
 
+    /// A client leaves before it was admitted. (Node closes the connection.) `false` when it does not wait.
+    fn cancel_pending(&mut self, conn: ConnKey, nsp: &str) -> bool {
+        let Some(nsp) = self.state.namespaces.find(nsp) else { return false };
+        let pending = self.state.pending_of(conn).iter().find(|pending| pending.nsp == nsp).copied();
+        let Some(pending) = pending else { return false };
+        self.state.take_pending(pending);
+        self.state.namespaces.forget_client(nsp);
+        true
+    }
+
     fn on_connect(
         &mut self,
         outbox: &mut dyn Outbox,
@@ -111,34 +124,52 @@ impl<H: Handler> Server<H> {
         auth: Option<&str>,
     ) -> Result<(), Violation> {
         let limit = self.state.config.namespaces_per_client;
-        let Some(nsp) = self.state.namespaces.find(name) else {
+        let client = self.state.client(conn).ok_or(Violation)?;
+        let joined = client.sockets.len();
+        // A second CONNECT to a namespace is a violation.
+        if self.joined(conn, name).is_ok() || joined + self.state.pending_of(conn).len() >= limit {
+            return Err(Violation);
+        }
+        let State { namespaces, config, .. } = &mut self.state;
+        let Some(nsp) = namespaces.find_or_add(name, config) else {
             let frame = encode::connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.
             let _ = outbox.send(conn, &frame);
             return Ok(());
         };
-        let client = self.state.client(conn).ok_or(Violation)?;
-        // A second CONNECT to a namespace is a violation.
-        if client.socket_of(nsp).is_some() || client.sockets.len() >= limit {
-            return Err(Violation);
+        // A client that calls `connect` twice sends two: the answer to the first is the answer to both.
+        if self.state.pending_of(conn).iter().any(|pending| pending.nsp == nsp) {
+            return Ok(());
         }
-        let request = ConnectRequest { conn, nsp: name, auth };
-        match self.call(outbox, |handler, io| handler.authorize(io, &request)) {
-            Err(refused) => {
-                let frame = encode::connect_error(name, &refused.message, refused.data.as_deref());
-                let _ = outbox.send(conn, &frame);
+        let pending = self.state.next_pending(conn, nsp);
+        let request = ConnectRequest { conn, nsp: name, auth, pending };
+        // The namespace exists while the application decides, whoever leaves it meanwhile.
+        self.state.namespaces.count_client(nsp);
+        let decided =
+            catch_unwind(AssertUnwindSafe(|| self.call(outbox, |handler, io| handler.authorize(io, &request))));
+        let admission = match decided {
+            Ok(Decision::Later) => {
+                self.state.add_pending(pending);
+                return Ok(());
             }
-            Ok(admission) => {
-                let socket = Io { state: &mut self.state, outbox }.new_socket(conn, nsp).ok_or(Violation)?;
+            Ok(Decision::Admit(admission)) => {
                 // The answer is sent before the application hears of the socket, so that whatever it emits comes after. A
                 // session that is closing by now joins nothing.
-                if outbox.send(conn, &encode::connect(name, &socket.id.to_string())).is_err() {
-                    return Ok(());
-                }
-                outbox.accept(conn);
-                let socket = self.state.add_socket(socket).ok_or(Violation)?;
-                self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
+                let socket = Io { state: &mut self.state, outbox }.connect(conn, nsp);
+                socket.map(|socket| (socket, admission))
             }
+            Ok(Decision::Refuse(refused)) => {
+                Io { state: &mut self.state, outbox }.send_refusal(conn, nsp, &refused);
+                None
+            }
+            Err(panic) => {
+                self.state.namespaces.forget_client(nsp);
+                resume_unwind(panic);
+            }
+        };
+        self.state.namespaces.forget_client(nsp);
+        if let Some((socket, admission)) = admission {
+            self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
         }
         Ok(())
     }
@@ -253,6 +284,7 @@ impl<H: Handler> engineio::Handler for Server<H> {
         for (_, socket) in client.into_iter().flat_map(|client| client.sockets) {
             self.state.remove_socket(socket, DisconnectReason::Engine(reason), now);
         }
+        self.state.forget_pending(conn);
         // The application hears of the sockets before it hears of the end of their session.
         self.report_disconnects(outbox);
         self.call(outbox, |handler, io| handler.on_close(io, conn));

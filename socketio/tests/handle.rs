@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio::net::{Running, ShardGone};
 use futures_util::{SinkExt, StreamExt};
 use socketio::{
-    AckId, Config, ConnectError, ConnectRequest, DisconnectReason, EmitterError, Event, Handle, Handler, Io, Server,
+    AckId, Config, ConnectRequest, Decision, DisconnectReason, EmitterError, Event, Handle, Handler, Io, Server,
     SocketKey, json,
 };
 use tokio::net::TcpStream;
@@ -18,8 +18,8 @@ struct Rooms;
 impl Handler for Rooms {
     type Admission = ();
 
-    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-        Ok(())
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+        Decision::Admit(())
     }
 
     fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}

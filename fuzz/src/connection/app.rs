@@ -7,7 +7,9 @@ use std::{
 };
 
 use engineio::{CloseReason, ConnKey, Handshake};
-use socketio::{AckError, AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
+use socketio::{
+    AckError, AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey,
+};
 
 use super::{ASK_TIMEOUT, MAX_MESSAGE};
 
@@ -47,14 +49,14 @@ impl Handler for App {
         assert!(book.sockets.values().all(|of| *of != conn), "its sockets were disconnected before");
     }
 
-    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<(), ConnectError> {
+    fn authorize(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<()> {
         let book = self.0.borrow();
         assert!(book.opened.contains(&request.conn) && !book.closed.contains_key(&request.conn));
         match request.auth {
             Some(auth) if auth.contains("no") => {
-                Err(ConnectError { message: auth.to_owned(), data: Some(auth.to_owned()) })
+                Decision::Refuse(ConnectError { message: auth.to_owned(), data: Some(auth.to_owned()) })
             }
-            _ => Ok(()),
+            _ => Decision::Admit(()),
         }
     }
 

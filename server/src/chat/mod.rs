@@ -33,7 +33,7 @@ use home::Homes;
 use reply::Outcome;
 use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
 use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets};
-use socketio::{AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
+use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
 use crate::{config::Config, limits::Addresses};
@@ -139,29 +139,29 @@ impl Handler for Chat {
         self.connections.close(io.now(), conn);
     }
 
-    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
+    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {
         let ConnectRequest { conn, auth, .. } = *request;
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
             match self.sockets.authorize(io, auth) {
-                Ok(admission) => return Ok(admission),
+                Ok(admission) => return Decision::Admit(admission),
                 Err(refusal) => refusal,
             }
         } else {
             ConnectRefusal::TooOften
         };
         match refusal {
-            ConnectRefusal::TooMany(error) => Err(error),
+            ConnectRefusal::TooMany(error) => Decision::Refuse(error),
             ConnectRefusal::Token(error) => {
                 if self.connections.count_wrong_token(conn) {
                     io.close(conn);
                 }
-                Err(error)
+                Decision::Refuse(error)
             }
             ConnectRefusal::TooOften => {
                 io.close(conn);
                 // Nobody gets it: the session is closing.
-                Err(ConnectError { message: "try again later".to_owned(), data: None })
+                Decision::Refuse(ConnectError { message: "try again later".to_owned(), data: None })
             }
         }
     }

@@ -5,8 +5,6 @@ use std::sync::Arc;
 
 use engineio::SharedFrame;
 
-use crate::state::ids::NspIndex;
-
 /// The rooms and sockets that a broadcast was given, by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TargetNames {
@@ -17,7 +15,7 @@ pub(crate) struct TargetNames {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct RelayedBroadcast {
-    pub(crate) nsp: NspIndex,
+    pub(crate) nsp: Arc<str>,
     /// Whether targets were named; without this it is for everyone in the namespace.
     pub(crate) narrowed: bool,
     pub(crate) names: TargetNames,

@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 
 use crate::state::{
     State,
-    ids::{Member, NspIndex, RoomKey, SocketKey},
+    ids::{Member, NspKey, RoomKey, SocketKey},
     namespace::Namespaces,
     room::gathered::{GatheredRooms, first_after},
     socket::Socket,
@@ -42,12 +42,12 @@ impl<'a> Delivery<'a> {
     }
 
     /// The members of a room.
-    pub(super) fn members(&self, nsp: NspIndex, room: RoomKey) -> &[Member] {
+    pub(super) fn members(&self, nsp: NspKey, room: RoomKey) -> &[Member] {
         self.namespaces.get(nsp).map_or(&[], |nsp| nsp.rooms.members(room))
     }
 
     /// Holds a broadcast to one room back until the end of the turn. `false` when it must be sent to each member instead.
-    pub(super) fn gather(&mut self, nsp: NspIndex, room: RoomKey, frame: &SharedFrame) -> bool {
+    pub(super) fn gather(&mut self, nsp: NspKey, room: RoomKey, frame: &SharedFrame) -> bool {
         if frame.websocket().len() > LARGE_FRAME {
             return false;
         }

@@ -23,7 +23,7 @@ use crate::{
     parser::encode,
     state::{
         State,
-        ids::{Member, NspIndex, SocketKey},
+        ids::{Member, NspKey, SocketKey},
         room::handle::RoomHandle,
     },
 };
@@ -39,7 +39,9 @@ use crate::{
 pub struct Broadcast<'a> {
     state: &'a mut State,
     outbox: &'a mut dyn Outbox,
-    nsp: Option<NspIndex>,
+    /// The namespace on this shard. A dynamic one need not exist here, and may have sockets on other shards.
+    nsp: Option<NspKey>,
+    nsp_name: Arc<str>,
     recipients: Recipients,
     volatile: bool,
     /// The targets by name, for the other shards; `None` when the broadcast is for this shard alone.
@@ -54,14 +56,17 @@ impl std::fmt::Debug for Broadcast<'_> {
 }
 
 impl<'a> Broadcast<'a> {
-    pub(crate) fn new(state: &'a mut State, outbox: &'a mut dyn Outbox, nsp: Option<NspIndex>) -> Self {
+    pub(crate) fn new(state: &'a mut State, outbox: &'a mut dyn Outbox, nsp: &str) -> Self {
+        let key = state.namespaces.find(nsp);
+        let nsp_name = key.and_then(|key| state.namespaces.get(key)).map(|nsp| Arc::clone(&nsp.name));
+        let nsp_name = nsp_name.unwrap_or_else(|| nsp.into());
         let names = (outbox.shards() > 1).then(TargetNames::default);
-        Self { state, outbox, nsp, recipients: Recipients::default(), volatile: false, names }
+        Self { state, outbox, nsp: key, nsp_name, recipients: Recipients::default(), volatile: false, names }
     }
 
     /// Sends a broadcast of another shard to its targets here.
     pub(crate) fn apply_relayed(state: &'a mut State, outbox: &'a mut dyn Outbox, relayed: &RelayedBroadcast) {
-        let mut broadcast = Self::new(state, outbox, Some(relayed.nsp)).local();
+        let mut broadcast = Self::new(state, outbox, &relayed.nsp).local();
         broadcast.recipients.narrowed = relayed.narrowed;
         broadcast.volatile = relayed.volatile;
         for name in &relayed.names.to {
@@ -155,29 +160,32 @@ impl<'a> Broadcast<'a> {
     /// known only there.
     ///
     /// # Errors
-    /// [`EmitError::ReservedName`] when servers and clients keep the name for themselves.
+    /// [`EmitError::ReservedName`] when servers and clients keep the name for themselves, [`EmitError::UnknownNamespace`] when
+    /// the configuration has no such namespace.
     pub fn emit(self, name: &str, args: &str, attachments: &[Bytes]) -> Result<usize, EmitError> {
         if is_reserved(name) {
             return Err(EmitError::ReservedName);
         }
-        let Some(nsp) = self.nsp.and_then(|nsp| self.state.namespaces.get(nsp)) else { return Ok(0) };
-        let frame = encode::event(&nsp.name, None, name, args, attachments);
+        if self.nsp.is_none() && !self.state.config.is_dynamic_namespace(&self.nsp_name) {
+            return Err(EmitError::UnknownNamespace);
+        }
+        let frame = encode::event(&self.nsp_name, None, name, args, attachments);
         Ok(self.emit_frame(&frame))
     }
 
     /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`), so that several
     /// broadcasts of one event encode it once. Returns what [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
-        let Some(nsp) = self.nsp else { return 0 };
         if let Some(names) = self.names.take() {
+            let nsp = Arc::clone(&self.nsp_name);
             let (narrowed, volatile, frame) = (self.recipients.narrowed, self.volatile, frame.clone());
             send_to_other_shards(self.outbox, RelayedBroadcast { nsp, narrowed, names, volatile, frame });
         }
-        self.emit_here(nsp, frame)
+        self.nsp.map_or(0, |nsp| self.emit_here(nsp, frame))
     }
 
     /// Sends the frame to the recipients on this shard.
-    fn emit_here(self, nsp: NspIndex, frame: &SharedFrame) -> usize {
+    fn emit_here(self, nsp: NspKey, frame: &SharedFrame) -> usize {
         let Self { state, outbox, recipients, volatile, .. } = self;
         let mut delivery = Delivery::new(state, outbox);
         if let Some(room) = recipients.one_room() {

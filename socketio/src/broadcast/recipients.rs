@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::gather::Delivery;
-use crate::state::ids::{Member, NspIndex, RoomKey, SocketKey};
+use crate::state::ids::{Member, NspKey, RoomKey, SocketKey};
 
 /// Whom a broadcast names: a room, or the one socket whose id is the name.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +34,7 @@ impl Recipients {
 
     /// The members to send to, each once. A socket remembers the number of the last broadcast that chose it or left it out,
     /// so no set is built.
-    pub(super) fn members(&self, delivery: &mut Delivery<'_>, nsp: NspIndex) -> Vec<Member> {
+    pub(super) fn members(&self, delivery: &mut Delivery<'_>, nsp: NspKey) -> Vec<Member> {
         let number = delivery.gathered.next_broadcast();
         let Delivery { namespaces, sockets, .. } = delivery;
         let Some(rooms) = namespaces.get(nsp).map(|nsp| &nsp.rooms) else { return Vec::new() };

@@ -5,7 +5,7 @@ use std::time::Instant;
 use engineio::ConnKey;
 use smallvec::SmallVec;
 
-use super::ids::{NspIndex, SocketKey};
+use super::ids::{NspKey, SocketKey};
 use crate::parser::Decoder;
 
 /// See the module.
@@ -13,7 +13,7 @@ use crate::parser::Decoder;
 pub(crate) struct Client {
     pub(crate) conn: ConnKey,
     pub(crate) decoder: Decoder,
-    pub(crate) sockets: SmallVec<[(NspIndex, SocketKey); 1]>,
+    pub(crate) sockets: SmallVec<[(NspKey, SocketKey); 1]>,
     /// Since when it has been in no namespace; `None` while it is in one.
     pub(crate) idle_since: Option<Instant>,
     /// Since when a packet has waited for its attachments.
@@ -39,7 +39,7 @@ impl Client {
     }
 
     /// Its socket in a namespace.
-    pub(crate) fn socket_of(&self, nsp: NspIndex) -> Option<SocketKey> {
+    pub(crate) fn socket_of(&self, nsp: NspKey) -> Option<SocketKey> {
         self.sockets.iter().find(|(of, _)| *of == nsp).map(|(_, socket)| *socket)
     }
 }

@@ -56,9 +56,18 @@ impl fmt::Debug for SocketId {
     }
 }
 
-/// A namespace's position in the list of namespaces, which is the same on every shard.
+/// A namespace within its shard. A dynamic namespace that is empty ceases to exist, and its key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct NspIndex(pub(crate) u16);
+pub(crate) struct NspKey(pub(crate) Key);
+
+/// A client that waits until the application has decided about its CONNECT ([`Decision::Later`](crate::handler::Decision::Later)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PendingConnect {
+    pub(crate) conn: ConnKey,
+    pub(crate) nsp: NspKey,
+    /// Tells it from an earlier one of the same client in the same namespace.
+    pub(crate) number: u64,
+}
 
 /// A room within its namespace and shard. A room that is empty ceases to exist, and its key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

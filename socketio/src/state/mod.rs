@@ -10,14 +10,18 @@ pub(crate) mod namespace;
 pub(crate) mod room;
 pub(crate) mod socket;
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
 
 use engineio::{ConnKey, slab::Slab};
+use smallvec::SmallVec;
 
 use self::{
     client::Client,
     deadlines::Deadlines,
-    ids::{Member, NspIndex, SocketId, SocketKey},
+    ids::{Member, NspKey, PendingConnect, SocketId, SocketKey},
     namespace::Namespaces,
     room::gathered::GatheredRooms,
     socket::Socket,
@@ -46,6 +50,9 @@ pub(crate) struct State {
     /// Sockets that left, which the application hears of as soon as it is not being called.
     pub(crate) departed: VecDeque<Departed>,
     pub(crate) gathered: GatheredRooms,
+    /// The clients whose CONNECT the application has not decided about.
+    pub(crate) pending: HashMap<ConnKey, SmallVec<[PendingConnect; 1]>>,
+    pending_connects: u64,
     /// The id of the next acknowledgement that is asked for.
     pub(crate) next_ack: u64,
 }
@@ -53,13 +60,15 @@ pub(crate) struct State {
 impl State {
     pub(crate) fn new(config: Config) -> Self {
         Self {
-            namespaces: Namespaces::new(&config.namespaces),
+            namespaces: Namespaces::new(&config),
             config,
             clients: Vec::new(),
             sockets: Slab::default(),
             deadlines: Deadlines::default(),
             departed: VecDeque::new(),
             gathered: GatheredRooms::default(),
+            pending: HashMap::new(),
+            pending_connects: 0,
             next_ack: 0,
         }
     }
@@ -80,7 +89,42 @@ impl State {
         let client = self.client(conn)?;
         client.sockets.push((nsp, key));
         client.idle_since = None;
+        self.namespaces.count_client(nsp);
         Some(key)
+    }
+
+    /// The number of the next CONNECT, by which a decision that comes later finds it.
+    pub(crate) const fn next_pending(&mut self, conn: ConnKey, nsp: NspKey) -> PendingConnect {
+        self.pending_connects += 1;
+        PendingConnect { conn, nsp, number: self.pending_connects }
+    }
+
+    /// A client waits to be admitted to a namespace, which has counted it.
+    pub(crate) fn add_pending(&mut self, pending: PendingConnect) {
+        self.pending.entry(pending.conn).or_default().push(pending);
+    }
+
+    /// What a client waits for.
+    pub(crate) fn pending_of(&self, conn: ConnKey) -> &[PendingConnect] {
+        self.pending.get(&conn).map_or(&[], |pending| pending)
+    }
+
+    /// A client waits no longer; `false` when it did not wait. The caller then calls `namespaces.forget_client`.
+    pub(crate) fn take_pending(&mut self, pending: PendingConnect) -> bool {
+        let Some(waiting) = self.pending.get_mut(&pending.conn) else { return false };
+        let Some(position) = waiting.iter().position(|other| *other == pending) else { return false };
+        waiting.swap_remove(position);
+        if waiting.is_empty() {
+            self.pending.remove(&pending.conn);
+        }
+        true
+    }
+
+    /// A client that is gone waits for nothing.
+    pub(crate) fn forget_pending(&mut self, conn: ConnKey) {
+        for pending in self.pending.remove(&conn).into_iter().flatten() {
+            self.namespaces.forget_client(pending.nsp);
+        }
     }
 
     /// Removes a socket from its rooms and from its client. The application hears of it later.
@@ -90,6 +134,7 @@ impl State {
             nsp.rooms.leave_all(&mut self.sockets, key);
         }
         let Some(socket) = self.sockets.remove(key.0) else { return };
+        self.namespaces.forget_client(socket.nsp);
         if let Some(client) = self.client(socket.conn) {
             client.sockets.retain(|(_, of)| *of != key);
             if client.sockets.is_empty() {
@@ -135,7 +180,7 @@ impl State {
     }
 
     /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
-    pub(crate) fn member_by_id(&self, nsp: NspIndex, name: &str) -> Option<Member> {
+    pub(crate) fn member_by_id(&self, nsp: NspKey, name: &str) -> Option<Member> {
         let id = SocketId::parse(name)?;
         let key = self.sockets.key_at(id.index())?;
         let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;

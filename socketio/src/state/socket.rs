@@ -5,14 +5,14 @@ use std::time::Instant;
 use engineio::ConnKey;
 use smallvec::SmallVec;
 
-use super::ids::{Membership, NspIndex, SocketId};
+use super::ids::{Membership, NspKey, SocketId};
 use crate::packet::AckId;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) id: SocketId,
-    pub(crate) nsp: NspIndex,
+    pub(crate) nsp: NspKey,
     pub(crate) conn: ConnKey,
     /// The rooms it is in. Its own room (named like its id) is not stored: the id itself routes.
     pub(crate) rooms: SmallVec<[Membership; 2]>,
@@ -30,7 +30,7 @@ pub(crate) struct Socket {
 
 impl Socket {
     /// A socket in no room, which owes nothing.
-    pub(crate) fn new(id: SocketId, nsp: NspIndex, conn: ConnKey) -> Self {
+    pub(crate) fn new(id: SocketId, nsp: NspKey, conn: ConnKey) -> Self {
         Self { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), last_broadcast: 0, delivered: 0, last_flush: 0 }
     }
 }

@@ -32,7 +32,7 @@ impl Handler for Held {
         self.0.borrow_mut().on_close(io, conn);
     }
 
-    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<Admission, ConnectError> {
+    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {
         self.0.borrow_mut().authorize(io, request)
     }
 

@@ -21,8 +21,8 @@ struct Lender<S>(Rc<RefCell<Lent<S>>>);
 impl<S> Handler for Lender<S> {
     type Admission = ();
 
-    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Result<(), ConnectError> {
-        Ok(())
+    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
+        Decision::Admit(())
     }
 
     fn on_connect(&mut self, _: &mut Io<'_>, socket: SocketKey, (): ()) {

@@ -202,3 +202,135 @@ fn a_client_that_left_its_namespace_is_closed_in_time_however_many_connect_after
     bench.advance(1);
     assert!(bench.is_closed(conn) && !bench.is_closed(later));
 }
+
+/// Names like `/orders-7` are dynamic.
+fn with_orders() -> Bench {
+    Bench::with(|config| {
+        config.dynamic_namespaces = Some(DynamicNamespaces::new(|name| name.starts_with("/orders-")));
+    })
+}
+
+#[test]
+fn a_dynamic_namespace_exists_while_someone_is_in_it() {
+    let mut bench = with_orders();
+    let [a, b] = [bench.open(), bench.open()];
+    bench.connect(a, "/orders-7");
+    bench.connect(b, "/orders-7");
+    assert_eq!(bench.io(|io| io.of("/orders-7").emit("news", "1", &[])), Ok(2));
+    assert_eq!(bench.sent(b), [r#"42/orders-7,["news",1]"#]);
+    bench.text(a, "1/orders-7,");
+    assert_eq!(bench.io(|io| io.of("/orders-7").emit("news", "2", &[])), Ok(1));
+    bench.close(b, CloseReason::TransportClose);
+    assert_eq!(bench.io(|io| io.of("/orders-7").emit("news", "3", &[])), Ok(0));
+    bench.close(a, CloseReason::TransportClose);
+    bench.assert_empty();
+}
+
+#[test]
+fn names_that_no_rule_allows_are_refused_and_cannot_be_sent_to() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.text(conn, "0/order-7,");
+    assert_eq!(bench.sent(conn), [r#"44/order-7,{"message":"Invalid namespace"}"#]);
+    assert_eq!(bench.io(|io| io.of("/order-7").emit("news", "", &[])), Err(EmitError::UnknownNamespace));
+    // Nobody is there, but somebody may be.
+    assert_eq!(bench.io(|io| io.of("/orders-7").emit("news", "", &[])), Ok(0));
+}
+
+#[test]
+fn a_refused_client_leaves_no_dynamic_namespace() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.refuse = Some(ConnectError { message: "no".to_owned(), data: None });
+    bench.text(conn, "0/orders-7,");
+    assert_eq!(bench.sent(conn), [r#"44/orders-7,{"message":"no"}"#]);
+    bench.assert_nothing_waits();
+}
+
+#[test]
+fn a_decision_may_come_later() {
+    let mut bench = with_orders();
+    for nsp in ["/", "/orders-7"] {
+        let conn = bench.open();
+        bench.handler.handler.decide_later = true;
+        bench.text(conn, &format!("0{nsp},"));
+        // A second CONNECT waits with the first.
+        bench.text(conn, &format!("0{nsp},"));
+        assert_eq!(bench.sent(conn), [""; 0]);
+        let pending = bench.handler.handler.pending.take().unwrap();
+        let socket = bench.io(|io| io.admit(pending)).unwrap();
+        let id = bench.io(|io| io.id(socket)).unwrap();
+        let head = if nsp == "/" { "40".to_owned() } else { format!("40{nsp},") };
+        assert_eq!(bench.sent(conn), [format!(r#"{head}{{"sid":"{id}"}}"#)]);
+        // It is decided once.
+        assert_eq!(bench.io(|io| io.admit(pending)), None);
+        let error = ConnectError { message: "no".to_owned(), data: None };
+        assert!(!bench.io(|io| io.refuse(pending, &error)));
+        bench.close(conn, CloseReason::TransportClose);
+        bench.calls();
+        bench.assert_empty();
+    }
+}
+
+#[test]
+fn a_later_refusal_is_told_and_the_client_may_try_again() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.decide_later = true;
+    bench.text(conn, "0/orders-7,");
+    let pending = bench.handler.handler.pending.take().unwrap();
+    let error = ConnectError { message: "no".to_owned(), data: Some("[1]".to_owned()) };
+    assert!(bench.io(|io| io.refuse(pending, &error)));
+    assert_eq!(bench.sent(conn), [r#"44/orders-7,{"message":"no","data":[1]}"#]);
+    bench.assert_nothing_waits();
+    bench.connect(conn, "/orders-7");
+}
+
+#[test]
+fn a_client_that_is_gone_is_not_admitted() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.decide_later = true;
+    bench.text(conn, "0/orders-7,");
+    let pending = bench.handler.handler.pending.take().unwrap();
+    bench.close(conn, CloseReason::TransportClose);
+    bench.assert_empty();
+    assert_eq!(bench.io(|io| io.admit(pending)), None);
+}
+
+#[test]
+fn a_client_that_leaves_while_it_waits_is_not_admitted() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.decide_later = true;
+    bench.text(conn, "0/orders-7,");
+    let pending = bench.handler.handler.pending.take().unwrap();
+    bench.text(conn, "1/orders-7,");
+    assert!(!bench.is_closed(conn));
+    assert_eq!(bench.io(|io| io.admit(pending)), None);
+    bench.assert_nothing_waits();
+}
+
+#[test]
+fn an_event_before_the_decision_closes() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.decide_later = true;
+    bench.text(conn, "0/orders-7,");
+    bench.text(conn, r#"2/orders-7,["a"]"#);
+    assert!(bench.is_closed(conn));
+    bench.calls();
+    bench.assert_empty();
+}
+
+#[test]
+fn a_client_that_waits_is_in_no_namespace_so_its_time_runs_out() {
+    let mut bench = with_orders();
+    let conn = bench.open();
+    bench.handler.handler.decide_later = true;
+    bench.text(conn, "0/orders-7,");
+    bench.advance(1001);
+    assert!(bench.is_closed(conn));
+    bench.calls();
+    bench.assert_empty();
+}

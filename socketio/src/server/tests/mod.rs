@@ -20,9 +20,10 @@ use engineio::{Handler as _, testing::Shard};
 
 use super::*;
 use crate::{
+    config::DynamicNamespaces,
     error::{ConnectError, EmitError},
     packet::Args,
-    state::ids::SocketId,
+    state::ids::{PendingConnect, SocketId},
 };
 
 /// What the application was called for.
@@ -44,6 +45,9 @@ type Hook = Box<dyn FnMut(&mut Io<'_>, Call<'_>)>;
 struct App {
     calls: Vec<String>,
     refuse: Option<ConnectError>,
+    /// Decides about the next CONNECT later; then this is what it is about.
+    decide_later: bool,
+    pending: Option<PendingConnect>,
     hook: Hook,
     wake: Option<Instant>,
 }
@@ -62,9 +66,14 @@ impl Handler for App {
         self.note(io, Call::Close(conn), format!("close {}", conn.index()));
     }
 
-    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Result<String, ConnectError> {
+    fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<String> {
         (self.hook)(io, Call::Authorize(request.nsp));
-        self.refuse.clone().map_or_else(|| Ok(request.auth.unwrap_or("none").to_owned()), Err)
+        if std::mem::take(&mut self.decide_later) {
+            self.pending = Some(request.pending);
+            return Decision::Later;
+        }
+        let admission = request.auth.unwrap_or("none").to_owned();
+        self.refuse.clone().map_or(Decision::Admit(admission), Decision::Refuse)
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, auth: String) {
@@ -123,7 +132,8 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
         ..Config::default()
     };
     change(&mut config);
-    Server::new(config, App { calls: Vec::new(), refuse: None, hook: Box::new(|_, _| ()), wake: None })
+    let hook: Hook = Box::new(|_, _| ());
+    Server::new(config, App { calls: Vec::new(), refuse: None, decide_later: false, pending: None, hook, wake: None })
 }
 
 /// A shard with the application, and what the tests do with it beside what the kit offers.
@@ -194,6 +204,15 @@ impl Bench {
         assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
         assert!(state.deadlines.acks.is_empty(), "acks");
         assert!(state.departed.is_empty(), "departed");
+        self.assert_nothing_waits();
+    }
+
+    /// Nobody waits to be admitted, and no dynamic namespace is left.
+    #[track_caller]
+    fn assert_nothing_waits(&self) {
+        let state = &self.handler.state;
+        assert!(state.pending.is_empty(), "pending");
+        assert_eq!(state.namespaces.iter().count(), state.config.namespaces.len(), "dynamic namespaces");
     }
 }
 

@@ -4,7 +4,7 @@
 
 use engineio::{Batch, SharedFrame};
 
-use crate::state::ids::{NspIndex, RoomKey};
+use crate::state::ids::{NspKey, RoomKey};
 
 /// Frames that a room holds back, each with the number of its broadcast. The numbers rise.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub(crate) fn first_after(numbers: &[u64], delivered: u64) -> usize {
 #[derive(Debug, Default)]
 pub(crate) struct GatheredRooms {
     /// The rooms that hold something back, in the order in which they began to.
-    rooms: Vec<(NspIndex, RoomKey)>,
+    rooms: Vec<(NspKey, RoomKey)>,
     /// Emptied ones, for the next rooms.
     #[expect(clippy::vec_box, reason = "the box moves to a room and back: a room without one has a pointer only")]
     spare: Vec<Box<Gathered>>,
@@ -89,7 +89,7 @@ impl GatheredRooms {
     }
 
     /// A room begins to hold something back: in what is returned.
-    pub(crate) fn begin(&mut self, nsp: NspIndex, room: RoomKey) -> Box<Gathered> {
+    pub(crate) fn begin(&mut self, nsp: NspKey, room: RoomKey) -> Box<Gathered> {
         self.rooms.push((nsp, room));
         self.spare.pop().unwrap_or_default()
     }
@@ -101,17 +101,17 @@ impl GatheredRooms {
     }
 
     /// The rooms that hold something back, and rooms that did and are gone.
-    pub(crate) fn rooms(&self) -> &[(NspIndex, RoomKey)] {
+    pub(crate) fn rooms(&self) -> &[(NspKey, RoomKey)] {
         &self.rooms
     }
 
     /// Takes the list of rooms, for a flush. [`GatheredRooms::put_back`] ends the flush.
-    pub(crate) fn take_rooms(&mut self) -> Vec<(NspIndex, RoomKey)> {
+    pub(crate) fn take_rooms(&mut self) -> Vec<(NspKey, RoomKey)> {
         std::mem::take(&mut self.rooms)
     }
 
     /// Gives the list back, for its allocation. Nothing is held back any more.
-    pub(crate) fn put_back(&mut self, mut rooms: Vec<(NspIndex, RoomKey)>) {
+    pub(crate) fn put_back(&mut self, mut rooms: Vec<(NspKey, RoomKey)>) {
         rooms.clear();
         self.rooms = rooms;
     }

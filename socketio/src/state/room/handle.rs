@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, marker::PhantomData, sync::Arc};
 
-use crate::state::ids::{NspIndex, RoomKey};
+use crate::state::ids::{NspKey, RoomKey};
 
 /// A room for [`Broadcast::to_room`](crate::broadcast::Broadcast::to_room); made by [`Io::room`](crate::Io::room).
 ///
@@ -19,7 +19,7 @@ use crate::state::ids::{NspIndex, RoomKey};
 #[derive(Debug, Clone)]
 pub struct RoomHandle {
     pub(crate) shard: u16,
-    pub(crate) nsp: NspIndex,
+    pub(crate) nsp: NspKey,
     /// The key that was found last. A room that became empty and has members again has another one.
     pub(crate) key: Cell<Option<RoomKey>>,
     pub(crate) name: Arc<str>,
@@ -28,7 +28,7 @@ pub struct RoomHandle {
 }
 
 impl RoomHandle {
-    pub(crate) fn new(shard: u16, nsp: NspIndex, name: &str) -> Self {
+    pub(crate) fn new(shard: u16, nsp: NspKey, name: &str) -> Self {
         Self { shard, nsp, key: Cell::new(None), name: name.into(), one_thread: PhantomData }
     }
 

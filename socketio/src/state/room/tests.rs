@@ -1,5 +1,6 @@
 //! Random joins and leaves against a plain model.
 
+use crate::config::Config;
 use std::collections::{BTreeMap, BTreeSet};
 
 use engineio::ConnKey;
@@ -9,7 +10,7 @@ use super::*;
 use crate::state::{ids::SocketId, namespace::Namespaces};
 
 fn sockets(count: u8) -> (Slab<Socket>, Vec<SocketKey>) {
-    let nsp = Namespaces::new(&["/".to_owned()]).find("/").unwrap();
+    let nsp = Namespaces::new(&Config::default()).find("/").unwrap();
     let mut conns = Slab::default();
     let mut sockets = Slab::default();
     let keys = (0..count)

@@ -14,6 +14,35 @@ pub struct ConnectError {
     pub data: Option<String>,
 }
 
+impl ConnectError {
+    /// A refusal with this text and no data.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), data: None }
+    }
+
+    /// Adds data for the client.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    #[cfg(feature = "router")]
+    pub fn with_data<T: serde::Serialize + ?Sized>(self, data: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self { data: Some(serde_json::to_string(data)?), ..self })
+    }
+}
+
+impl From<String> for ConnectError {
+    fn from(message: String) -> Self {
+        Self::new(message)
+    }
+}
+
+impl From<&str> for ConnectError {
+    fn from(message: &str) -> Self {
+        Self::new(message)
+    }
+}
+
 /// Why a socket is no longer connected, in the protocol's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -215,6 +215,12 @@ impl Io<'_> {
         Broadcast::new(self.state, self.outbox, nsp)
     }
 
+    /// Whether the socket's client has little unread, so that a volatile event is worth sending.
+    #[must_use]
+    pub fn is_writable(&self, socket: SocketKey) -> bool {
+        self.conn(socket).is_some_and(|conn| self.outbox.is_writable(conn))
+    }
+
     /// How many more bytes may be queued for the socket's client before its session is closed as a slow consumer; 0 when the
     /// socket is gone. The client is given first what it takes now.
     pub fn send_room(&mut self, socket: SocketKey) -> usize {

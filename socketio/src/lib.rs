@@ -89,6 +89,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
+//! | `router` | an application of closures with typed arguments, instead of the trait (feature `router`) |
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
 //! | `handle` | how other threads emit to the server's sockets (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
@@ -116,6 +117,8 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+#[cfg(feature = "router")]
+pub mod router;
 pub mod server;
 mod state;
 
@@ -126,6 +129,8 @@ pub use handle::{Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
+#[cfg(feature = "router")]
+pub use router::Binary;
 pub use server::Server;
 pub use state::{
     ids::{PendingConnect, SocketId, SocketKey},

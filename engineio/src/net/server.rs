@@ -121,6 +121,18 @@ impl Server {
         listener: std::net::TcpListener,
         factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
+        self.serve_with_handle(listener, move |_| factory())
+    }
+
+    /// [`Server::serve`] with a factory that gets the server's handle, for handlers that send messages to shards from elsewhere.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    pub fn serve_with_handle<H: Handler + 'static>(
+        self,
+        listener: std::net::TcpListener,
+        factory: impl Fn(&Handle) -> H + Send + Sync + 'static,
+    ) -> io::Result<Running> {
         let local_addr = listener.local_addr()?;
         self.start(local_addr, Some(listener), factory)
     }
@@ -135,6 +147,18 @@ impl Server {
         self,
         factory: impl Fn() -> H + Send + Sync + 'static,
     ) -> io::Result<(Running, EngineService)> {
+        self.attach_with_handle(move |_| factory())
+    }
+
+    /// [`Server::attach`] with a factory that gets the server's handle.
+    ///
+    /// # Errors
+    /// As [`Server::serve`].
+    #[cfg(feature = "tower")]
+    pub fn attach_with_handle<H: Handler + 'static>(
+        self,
+        factory: impl Fn(&Handle) -> H + Send + Sync + 'static,
+    ) -> io::Result<(Running, EngineService)> {
         let running = self.start((std::net::Ipv4Addr::UNSPECIFIED, 0).into(), None, factory)?;
         let service = EngineService::new(running.handle());
         Ok((running, service))
@@ -144,7 +168,7 @@ impl Server {
         self,
         local_addr: SocketAddr,
         mut listener: Option<std::net::TcpListener>,
-        factory: impl Fn() -> H + Send + Sync + 'static,
+        factory: impl Fn(&Handle) -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
         self.config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let registry = Arc::new(Registry::new(self.shards, self.config.max_pending));
@@ -198,14 +222,14 @@ struct ShardThread {
 }
 
 impl ShardThread {
-    fn run<H: Handler + 'static>(self, factory: &impl Fn() -> H) -> Result<(), BrokenShard> {
+    fn run<H: Handler + 'static>(self, factory: &impl Fn(&Handle) -> H) -> Result<(), BrokenShard> {
         let (id, registry) = (self.id, Arc::clone(&self.registry));
         let result = catch_unwind(AssertUnwindSafe(|| self.serve(factory)));
         registry.end(id);
         result.unwrap_or(Err(BrokenShard { shard: id }))
     }
 
-    fn serve<H: Handler + 'static>(self, factory: &impl Fn() -> H) -> Result<(), BrokenShard> {
+    fn serve<H: Handler + 'static>(self, factory: &impl Fn(&Handle) -> H) -> Result<(), BrokenShard> {
         let Self { id, registry, config, fallback, hooks, listener, started } = self;
         let mut builder = tokio::runtime::Builder::new_current_thread();
         // How many tasks of busy peers may run before the reactor is polled again. With tokio's default of 61, a peer
@@ -228,7 +252,8 @@ impl ShardThread {
                 }
             };
             let hooks = CaughtHooks::new(hooks.as_ref());
-            let shard = ShardRef::new(Shard::new(id, registry, config, fallback, hooks, factory()));
+            let handler = factory(&Handle::new(Arc::clone(&registry)));
+            let shard = ShardRef::new(Shard::new(id, registry, config, fallback, hooks, handler));
             let accepting = listener
                 .map(|listener| tokio::task::spawn_local(listener::accept(listener, shard.clone())).abort_handle());
             let _ = started.send(Ok(()));

@@ -13,6 +13,12 @@ pub struct Limits {
     pub number_length: usize,
 }
 
+impl Limits {
+    /// None.
+    #[cfg(feature = "router")]
+    pub(crate) const NONE: Self = Self { depth: MAX_DEPTH, number_length: usize::MAX };
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self { depth: MAX_DEPTH, number_length: 40 }

@@ -1,0 +1,297 @@
+//! [`Router`]: which handlers there are, and the start of the server.
+
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+    sync::Arc,
+    time::Duration,
+};
+
+use engineio::net;
+
+use super::{
+    app::{App, Settings},
+    callback::{Callback, Handler, OnAuthorize, OnConnect, OnDisconnect, OnEvent},
+    error::EventError,
+    extract::Ack,
+    io::SocketIo,
+    pattern::Pattern,
+    routes::{NamespaceRoutes, Routes},
+    shard::RouterShard,
+    socket::Socket,
+    type_map::{Requirements, TypeMap},
+};
+use crate::{
+    config::{Config, DynamicNamespaces},
+    server::Server,
+};
+
+/// An application that is being put together. See [the module](super).
+#[derive(Debug)]
+pub struct Router {
+    engine: engineio::Config,
+    config: Config,
+    settings: Settings,
+    shards: u16,
+    state: TypeMap,
+    namespaces: BTreeMap<String, Namespace>,
+}
+
+impl Default for Router {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Router {
+    /// A router with the namespace `/` and no handlers, on the path `/socket.io/`, with one shard.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut engine = engineio::Config::default();
+        engine.path = "/socket.io/".to_owned();
+        let (config, settings) = (Config::default(), Settings::default());
+        let mut router =
+            Self { engine, config, settings, shards: 1, state: TypeMap::default(), namespaces: BTreeMap::new() };
+        router.of("/");
+        router
+    }
+
+    /// A namespace, for which handlers are to be added. A name may have parts that vary: `/orders-{id}` stands for all names with
+    /// something in place of `{id}` that has no `/`. Clients cannot connect to other namespaces.
+    ///
+    /// # Panics
+    /// When it does not begin with `/`, or its braces are wrong.
+    #[expect(clippy::panic, reason = "a mistake of the programmer, found at the start")]
+    pub fn of(&mut self, nsp: &str) -> &mut Namespace {
+        let pattern = Pattern::parse(nsp).unwrap_or_else(|error| panic!("{error}"));
+        self.namespaces.entry(nsp.to_owned()).or_insert_with(|| Namespace::new(pattern))
+    }
+
+    /// Gives handlers a value, which they have as [`State<T>`](super::State). There is one of each type.
+    pub fn state<T: Clone + Send + Sync + 'static>(&mut self, state: T) -> &mut Self {
+        self.state.insert(state);
+        self
+    }
+
+    /// How many shards, and so threads, serve; see [`net::Server::shards`].
+    pub const fn shards(&mut self, shards: u16) -> &mut Self {
+        self.shards = shards;
+        self
+    }
+
+    /// The options of Engine.IO: path, heartbeat, CORS, limits.
+    pub const fn engine(&mut self) -> &mut engineio::Config {
+        &mut self.engine
+    }
+
+    /// The options of Socket.IO. The router sets the names of the namespaces.
+    pub const fn config(&mut self) -> &mut Config {
+        &mut self.config
+    }
+
+    /// How handlers are treated.
+    pub const fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// Starts the server. Connections are accepted when this returns.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or as [`Router::serve_on`].
+    pub fn serve(self, address: impl ToSocketAddrs) -> io::Result<Running> {
+        self.serve_on(TcpListener::bind(address)?)
+    }
+
+    /// Starts the server on a listener.
+    ///
+    /// # Errors
+    /// As [`net::Server::serve`]; and when a handler takes a [`State`](super::State) that was not given ([`io::ErrorKind::InvalidInput`]).
+    pub fn serve_on(self, listener: TcpListener) -> io::Result<Running> {
+        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+        let app = Arc::clone(&shards.app);
+        let server = engine.serve_with_handle(listener, move |handle| shards.shard(Some(handle)))?;
+        Ok(Running { server, io: SocketIo::new(app) })
+    }
+
+    /// Starts the server for an application that has its own listener, and makes the service to mount in it.
+    ///
+    /// # Errors
+    /// As [`Router::serve_on`].
+    #[cfg(feature = "tower")]
+    pub fn attach(self) -> io::Result<(Running, net::EngineService)> {
+        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+        let app = Arc::clone(&shards.app);
+        let (server, service) = engine.attach_with_handle(move |handle| shards.shard(Some(handle)))?;
+        Ok((Running { server, io: SocketIo::new(app) }, service))
+    }
+
+    /// The application without sockets, for a test with the engine's kit (`engineio::testing`): a handler of one shard. Handlers that
+    /// wait are jobs there.
+    ///
+    /// # Errors
+    /// When a handler takes a [`State`](super::State) that was not given.
+    pub fn test(self) -> io::Result<(Server<RouterShard>, SocketIo)> {
+        let shards = self.build()?;
+        Ok((shards.shard(None), SocketIo::new(Arc::clone(&shards.app))))
+    }
+
+    fn build(self) -> io::Result<Shards> {
+        let Self { mut config, settings, state, namespaces, .. } = self;
+        let mut routes = Routes::default();
+        config.namespaces.clear();
+        for (name, namespace) in namespaces {
+            if let Some(missing) = namespace.requirements.missing(&state) {
+                let error = format!("a handler of {name} takes State<{missing}>, which Router::state was not given");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
+            }
+            let Namespace { pattern, routes: handlers, .. } = namespace;
+            if pattern.is_literal() {
+                config.namespaces.push(name.clone());
+                routes.listed.insert(name, Arc::new(handlers));
+            } else {
+                routes.patterns.push((Arc::new(pattern), Arc::new(handlers)));
+            }
+        }
+        let patterns: Vec<_> = routes.patterns.iter().map(|(pattern, _)| Arc::clone(pattern)).collect();
+        if !patterns.is_empty() {
+            let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
+            config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
+        }
+        Ok(Shards { app: Arc::new(App::new(config, settings, routes, state)) })
+    }
+}
+
+/// Makes the handler of each shard.
+struct Shards {
+    app: Arc<App>,
+}
+
+impl Shards {
+    fn shard(&self, engine: Option<&net::Handle>) -> Server<RouterShard> {
+        if let Some(engine) = engine {
+            // Each shard has the same.
+            let _ = self.app.engine.set(engine.clone());
+        }
+        Server::new(self.app.config.clone(), RouterShard::new(Arc::clone(&self.app)))
+    }
+}
+
+/// The handlers of a namespace, or of all that fit a pattern. Made by [`Router::of`].
+pub struct Namespace {
+    pattern: Pattern,
+    requirements: Requirements,
+    routes: NamespaceRoutes,
+}
+
+impl Namespace {
+    fn new(pattern: Pattern) -> Self {
+        Self { pattern, requirements: Requirements::default(), routes: NamespaceRoutes::default() }
+    }
+
+    /// Decides who may connect. The handler returns a `Result<T, E>`: the `T` of a client that may is there for its other handlers
+    /// ([`Extension<T>`](super::Extension)); the `E`, which becomes a [`ConnectError`](crate::ConnectError), is sent to a client that may
+    /// not (`connect_error`). Several are asked in order, and the first that refuses ends it.
+    pub fn authorize<M: 'static>(&mut self, handler: impl Handler<OnAuthorize, M>) -> &mut Self {
+        self.routes.authorize.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called when a socket is connected.
+    pub fn on_connect<M: 'static>(&mut self, handler: impl Handler<OnConnect, M>) -> &mut Self {
+        self.routes.connect.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called when a socket is gone.
+    pub fn on_disconnect<M: 'static>(&mut self, handler: impl Handler<OnDisconnect, M>) -> &mut Self {
+        self.routes.disconnect.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called when a client sends this event. Several handlers of one event are called in order.
+    ///
+    /// # Panics
+    /// When the name is reserved (`connect`, `disconnect`, ...): no client can send it.
+    pub fn on<M: 'static>(&mut self, event: &str, handler: impl Handler<OnEvent, M>) -> &mut Self {
+        assert!(!crate::packet::is_reserved(event), "no client can send the event {event:?}: the name is reserved");
+        let handler = Callback::new(handler, &mut self.requirements);
+        self.routes.events.entry(event.into()).or_default().push(handler);
+        self
+    }
+
+    /// Is called for each event before its handlers; if it returns an error, they are not called.
+    pub fn before<M: 'static>(&mut self, handler: impl Handler<OnEvent, M>) -> &mut Self {
+        self.routes.before.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called for each event, besides its own handlers.
+    pub fn on_any<M: 'static>(&mut self, handler: impl Handler<OnEvent, M>) -> &mut Self {
+        self.routes.any.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called for events that have no handler of their own.
+    pub fn fallback<M: 'static>(&mut self, handler: impl Handler<OnEvent, M>) -> &mut Self {
+        self.routes.fallback.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called when an event was not handled: with the socket, the event's name, the reason, and the way to acknowledge it. Without
+    /// this, errors are logged: a client's mistakes at level debug, the application's at level warn.
+    pub fn on_error(&mut self, hook: impl Fn(&Socket, &str, &EventError, Ack) + Send + Sync + 'static) -> &mut Self {
+        self.routes.error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Handles the events of one socket in order: the next waits until the handlers of the last are done, also those of
+    /// [`Namespace::on_connect`].
+    pub const fn ordered(&mut self) -> &mut Self {
+        self.routes.ordered = true;
+        self
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace")
+            .field("pattern", &self.pattern)
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Running {
+    server: net::Running,
+    io: SocketIo,
+}
+
+impl Running {
+    /// The address that connections are accepted on; not meaningful after [`Router::attach`].
+    #[must_use]
+    pub const fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// All sockets of the server.
+    #[must_use]
+    pub fn io(&self) -> SocketIo {
+        self.io.clone()
+    }
+
+    /// Ends the server: see [`net::Handle::shutdown`]. Clients come back by themselves, when there is a server again.
+    pub fn shutdown(&self, within: Duration) {
+        self.server.shutdown(within);
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// See [`net::Running::join`].
+    pub fn join(self) -> Result<(), net::BrokenShard> {
+        self.server.join()
+    }
+}

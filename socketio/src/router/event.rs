@@ -1,0 +1,90 @@
+//! [`OwnedEvent`]: an event that outlives the packet it came in, because its handler waits, or because it waits for its turn.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+
+use super::{callback::Called, context::EventContext, error::EventError, extract::Ack, socket::Socket};
+use crate::{
+    json,
+    packet::{AckId, Args, Event},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct OwnedEvent {
+    name: String,
+    /// The arguments as a JSON array.
+    args: String,
+    attachments: Vec<Bytes>,
+    pub(crate) ack: Option<AckId>,
+}
+
+impl OwnedEvent {
+    pub(crate) fn new(event: &Event<'_>, ack: Option<AckId>) -> Self {
+        let (args, attachments) = (format!("[{}]", event.args.raw()), event.args.attachments().to_vec());
+        Self { name: event.name.clone().into_owned(), args, attachments, ack }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn event(&self) -> Event<'_> {
+        // It was checked when it came, against limits that may be others.
+        let items = json::array_items(&self.args, &json::Limits::NONE).unwrap_or_default();
+        Event { name: Cow::Borrowed(&self.name), args: Args::new(&self.args, items, 0, &self.attachments) }
+    }
+}
+
+/// Tells the application that an event was not handled.
+pub(crate) fn report(socket: &Socket, name: &str, error: &EventError, ack: Option<AckId>) {
+    if let Some(hook) = &socket.routes().error {
+        hook(socket, name, error, Ack::new(socket.clone(), ack));
+        return;
+    }
+    let (id, nsp) = (socket.id(), socket.nsp());
+    match error {
+        // What a client sent is the client's business.
+        EventError::Payload(_) | EventError::NoHandler => {
+            tracing::debug!(event = name, socket = %id, nsp, %error, "an event was not handled");
+        }
+        _ => tracing::warn!(event = name, socket = %id, nsp, %error, "an event was not handled"),
+    }
+}
+
+/// Runs the handlers of an event from `position` on, one after another. `waiting` is the future of the one before, and whether
+/// the event ends when it fails.
+pub(crate) async fn run(
+    socket: Socket,
+    event: OwnedEvent,
+    mut position: usize,
+    waiting: Option<(super::callback::Running<super::callback::OnEvent>, bool)>,
+) {
+    let routes = socket.routes();
+    let chain = routes.chain(&event.name);
+    let mut waiting = waiting;
+    loop {
+        if let Some((future, ends)) = waiting.take()
+            && let Err(error) = future.await
+        {
+            report(&socket, &event.name, &error, event.ack);
+            if ends {
+                return;
+            }
+        }
+        let Some((handler, ends)) = chain.get(position) else { return };
+        position += 1;
+        let called = handler.call(&EventContext { socket: &socket, event: &event.event(), ack: event.ack });
+        match called {
+            Called::Done(Ok(())) => {}
+            Called::Done(Err(error)) => {
+                report(&socket, &event.name, &error, event.ack);
+                if ends {
+                    return;
+                }
+            }
+            Called::Waits(future) => waiting = Some((future, ends)),
+        }
+    }
+}

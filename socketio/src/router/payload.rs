@@ -1,0 +1,257 @@
+//! Values of the application to the arguments of events, and back, by `serde`.
+//!
+//! Binary data travels beside the JSON, as attachments. [`Binary`] is how a type says where it stands. While a value is being
+//! written or read, the attachments are in a variable of the thread, because serde has no other place for them.
+
+use std::{cell::RefCell, fmt, ops::Deref};
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+
+use crate::packet::Args;
+
+thread_local! {
+    /// The attachments of the value that this thread is writing or reading; `None` when it does neither.
+    static ATTACHMENTS: RefCell<Option<Vec<Bytes>>> = const { RefCell::new(None) };
+}
+
+/// Sets the thread's attachments while `work` runs, and returns them with its result.
+fn with_attachments<R>(attachments: Vec<Bytes>, work: impl FnOnce() -> R) -> (R, Vec<Bytes>) {
+    /// Puts back what was there before, also after a panic in a `Serialize` of the application.
+    struct Restore(Option<Vec<Bytes>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            ATTACHMENTS.set(self.0.take());
+        }
+    }
+    let restore = Restore(ATTACHMENTS.replace(Some(attachments)));
+    let result = work();
+    let attachments = ATTACHMENTS.take().unwrap_or_default();
+    drop(restore);
+    (result, attachments)
+}
+
+/// Binary data in the payload of an event: an `ArrayBuffer`, `Blob` or `Buffer` in JavaScript.
+///
+/// It may stand anywhere in a value that is emitted or received. Outside of events it cannot be serialised.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct Upload {
+///     name: String,
+///     content: socketio::Binary,
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Binary(pub Bytes);
+
+impl Deref for Binary {
+    type Target = Bytes;
+
+    fn deref(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Binary {
+    fn from(bytes: T) -> Self {
+        Self(bytes.into())
+    }
+}
+
+impl Serialize for Binary {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = ATTACHMENTS.with_borrow_mut(|attachments| {
+            let attachments = attachments.as_mut()?;
+            attachments.push(self.0.clone());
+            Some(attachments.len() - 1)
+        });
+        let number = number.ok_or_else(|| serde::ser::Error::custom("binary data outside of an event"))?;
+        // Socket.IO protocol v5, "Sending and receiving data": the placeholder has the number of its attachment.
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("_placeholder", &true)?;
+        map.serialize_entry("num", &number)?;
+        map.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Binary {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Placeholder {
+            #[serde(rename = "_placeholder")]
+            is_placeholder: bool,
+            num: usize,
+        }
+        let Placeholder { is_placeholder, num } = Placeholder::deserialize(deserializer)
+            .map_err(|error| de::Error::custom(format_args!("expected binary data: {error}")))?;
+        let attachment = ATTACHMENTS.with_borrow(|attachments| attachments.as_ref()?.get(num).cloned());
+        attachment.filter(|_| is_placeholder).map(Self).ok_or_else(|| de::Error::custom("expected binary data"))
+    }
+}
+
+/// A value could not be made into the arguments of an event, or arguments into a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PayloadError(String);
+
+impl From<serde_json::Error> for PayloadError {
+    fn from(error: serde_json::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The arguments of an event that is about to be sent: JSON values joined by commas, and their attachments.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    pub(crate) args: String,
+    pub(crate) attachments: Vec<Bytes>,
+}
+
+impl Written {
+    /// One argument.
+    pub(crate) fn one<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
+        let (args, attachments) = with_attachments(Vec::new(), || serde_json::to_string(value));
+        Ok(Self { args: args?, attachments })
+    }
+
+    /// As many arguments as a tuple or list has items; none for `()`.
+    pub(crate) fn all<T: Serialize + ?Sized>(values: &T) -> Result<Self, PayloadError> {
+        let Self { mut args, attachments } = Self::one(values)?;
+        if args == "null" {
+            args.clear();
+        } else if args.starts_with('[') {
+            args.pop();
+            args.remove(0);
+        } else {
+            return Err(PayloadError("several arguments are a tuple, an array or a Vec".to_owned()));
+        }
+        Ok(Self { args, attachments })
+    }
+}
+
+/// Reads one argument. An absent one is read as `null`, as a JavaScript function sees it: so an `Option` may be left out.
+pub(crate) fn read_one<T: de::DeserializeOwned>(args: &Args<'_>, index: usize) -> Result<T, PayloadError> {
+    let json = args.get(index).unwrap_or("null");
+    read(json, args.attachments()).map_err(|PayloadError(error)| match args.get(index) {
+        Some(_) => PayloadError(format!("argument {}: {error}", index + 1)),
+        None => PayloadError(format!("argument {} is missing", index + 1)),
+    })
+}
+
+/// Reads all arguments as a tuple or list.
+pub(crate) fn read_all<T: de::DeserializeOwned>(args: &Args<'_>) -> Result<T, PayloadError> {
+    read(&format!("[{}]", args.raw()), args.attachments())
+        .map_err(|PayloadError(error)| PayloadError(format!("arguments: {error}")))
+}
+
+/// Reads JSON whose placeholders stand for these attachments.
+pub(crate) fn read<T: de::DeserializeOwned>(json: &str, attachments: &[Bytes]) -> Result<T, PayloadError> {
+    if attachments.is_empty() {
+        // What looks like a placeholder in a packet without attachments is plain data.
+        return Ok(serde_json::from_str(json)?);
+    }
+    let (value, _) = with_attachments(attachments.to_vec(), || serde_json::from_str(json));
+    Ok(value?)
+}
+
+/// The arguments of an answer, which outlive the packet they came in.
+#[derive(Clone, Default)]
+pub struct Answer {
+    /// JSON values joined by commas.
+    args: String,
+    attachments: Vec<Bytes>,
+}
+
+impl Answer {
+    pub(crate) fn new(args: &Args<'_>) -> Self {
+        Self { args: args.raw().to_owned(), attachments: args.attachments().to_vec() }
+    }
+
+    /// The first argument; read as `null` when there is none.
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn first<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        let args = format!("[{}]", self.args);
+        let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(&args)?;
+        read(items.first().map_or("null", |item| item.get()), &self.attachments)
+    }
+
+    /// All arguments, as a tuple or list.
+    ///
+    /// # Errors
+    /// When they are of other types, or not as many.
+    pub fn all<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        read(&format!("[{}]", self.args), &self.attachments)
+    }
+
+    /// The JSON of the arguments, joined by commas.
+    #[must_use]
+    pub fn raw(&self) -> &str {
+        &self.args
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("args", &self.args).field("attachments", &self.attachments).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Upload {
+        name: String,
+        parts: Vec<Binary>,
+    }
+
+    #[test]
+    fn binary_data_becomes_placeholders_and_attachments_and_comes_back() {
+        let upload = Upload { name: "a".to_owned(), parts: vec![Binary::from("x"), Binary::from("yz")] };
+        let written = Written::one(&upload).unwrap();
+        let expected = r#"{"name":"a","parts":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]}"#;
+        assert_eq!(written.args, expected);
+        assert_eq!(written.attachments, ["x", "yz"].map(Bytes::from));
+        assert_eq!(read::<Upload>(&written.args, &written.attachments).unwrap(), upload);
+    }
+
+    #[test]
+    fn what_looks_like_a_placeholder_in_a_text_event_is_no_binary_data() {
+        let error = read::<Binary>(r#"{"_placeholder":true,"num":0}"#, &[]).unwrap_err();
+        assert!(error.to_string().contains("binary data"), "{error}");
+        let error = read::<Binary>(r#"{"_placeholder":true,"num":1}"#, &[Bytes::new()]).unwrap_err();
+        assert!(error.to_string().contains("binary data"), "{error}");
+        let error = read::<Binary>(r#"{"_placeholder":false,"num":0}"#, &[Bytes::new()]).unwrap_err();
+        assert!(error.to_string().contains("binary data"), "{error}");
+    }
+
+    #[test]
+    fn binary_data_outside_of_an_event_is_an_error() {
+        assert!(serde_json::to_string(&Binary::from("x")).is_err());
+    }
+
+    #[test]
+    fn several_arguments_are_a_sequence_and_none_is_a_unit() {
+        assert_eq!(Written::all(&(1, "two", json!({ "three": 3 }))).unwrap().args, r#"1,"two",{"three":3}"#);
+        assert_eq!(Written::all(&vec![1, 2]).unwrap().args, "1,2");
+        assert_eq!(Written::all(&()).unwrap().args, "");
+        assert_eq!(Written::all(&Vec::<u8>::new()).unwrap().args, "");
+        assert!(Written::all(&json!({ "no": "list" })).is_err());
+        assert_eq!(Written::one(&(1, 2)).unwrap().args, "[1,2]");
+    }
+
+    #[test]
+    fn an_answer_gives_its_first_argument_or_all() {
+        let answer = Answer { args: r#"{"a":"[,"},2"#.to_owned(), attachments: Vec::new() };
+        assert_eq!(answer.all::<(serde_json::Value, u8)>().unwrap(), (json!({ "a": "[," }), 2));
+        assert_eq!(answer.first::<serde_json::Value>().unwrap(), json!({ "a": "[," }));
+        assert_eq!(Answer::default().first::<Option<u8>>().unwrap(), None);
+    }
+}

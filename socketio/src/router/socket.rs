@@ -1,0 +1,347 @@
+//! [`Socket`]: a client in a namespace, as handlers have it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{Notify, oneshot};
+
+use super::{
+    app::App,
+    commands::{self, Command, Outgoing},
+    context::ConnectContext,
+    error::{AnswerError, SendError},
+    handshake::Handshake,
+    io::SocketIo,
+    operator::Operator,
+    payload::{self, Answer, PayloadError},
+    routes::NamespaceRoutes,
+    type_map::TypeMap,
+};
+use crate::{
+    error::AckError,
+    state::ids::{SocketId, SocketKey},
+};
+
+/// A client in a namespace. Clones are the same socket; they may be kept, and used on any thread.
+///
+/// What a handler does with a socket happens in the order in which it does it, when the handler returns or waits. A socket that
+/// is gone stays usable: nothing reaches its client, and [`Socket::is_connected`] is `false`.
+#[derive(Clone)]
+pub struct Socket(Arc<Inner>);
+
+struct Inner {
+    app: Arc<App>,
+    routes: Arc<NamespaceRoutes>,
+    id: SocketId,
+    key: SocketKey,
+    shard: u16,
+    nsp: Arc<str>,
+    handshake: Arc<Handshake>,
+    auth: Option<Arc<str>>,
+    params: Arc<BTreeMap<String, String>>,
+    is_recovered: bool,
+    is_connected: AtomicBool,
+    disconnected: Notify,
+    shared: Mutex<Shared>,
+}
+
+/// What handlers on several threads may change.
+#[derive(Default)]
+struct Shared {
+    rooms: BTreeSet<Box<str>>,
+    extensions: TypeMap,
+    data: Option<Box<str>>,
+}
+
+/// Where a socket is.
+pub(crate) struct Place {
+    pub(crate) id: SocketId,
+    pub(crate) key: SocketKey,
+    pub(crate) shard: u16,
+    pub(crate) is_recovered: bool,
+}
+
+impl Socket {
+    pub(crate) fn new(connected: ConnectContext, routes: Arc<NamespaceRoutes>, place: &Place) -> Self {
+        let ConnectContext { app, handshake, nsp, auth, params, extensions } = connected;
+        let Place { id, key, shard, is_recovered } = *place;
+        let shared = Mutex::new(Shared { extensions, ..Shared::default() });
+        let (is_connected, disconnected) = (AtomicBool::new(true), Notify::new());
+        Self(Arc::new(Inner {
+            app,
+            routes,
+            id,
+            key,
+            shard,
+            nsp,
+            handshake,
+            auth,
+            params,
+            is_recovered,
+            is_connected,
+            disconnected,
+            shared,
+        }))
+    }
+
+    pub(crate) fn app(&self) -> &App {
+        &self.0.app
+    }
+
+    pub(crate) fn routes(&self) -> &Arc<NamespaceRoutes> {
+        &self.0.routes
+    }
+
+    pub(crate) fn key(&self) -> SocketKey {
+        self.0.key
+    }
+
+    pub(crate) fn shard(&self) -> u16 {
+        self.0.shard
+    }
+
+    pub(crate) fn auth(&self) -> Option<&str> {
+        self.0.auth.as_deref()
+    }
+
+    pub(crate) fn params(&self) -> &Arc<BTreeMap<String, String>> {
+        &self.0.params
+    }
+
+    /// A handler of the application that panics meanwhile leaves these values whole.
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The socket is gone.
+    pub(crate) fn end(&self) {
+        self.0.is_connected.store(false, Ordering::Release);
+        self.0.disconnected.notify_waiters();
+    }
+
+    fn send(&self, command: Command) -> Result<(), SendError> {
+        if !self.is_connected() {
+            return Err(SendError::Disconnected);
+        }
+        commands::send(&self.0.app, self.0.shard, command)
+    }
+
+    /// The socket's id, as its client and other sockets know it.
+    #[must_use]
+    pub fn id(&self) -> SocketId {
+        self.0.id
+    }
+
+    /// The name of its namespace.
+    #[must_use]
+    pub fn nsp(&self) -> &str {
+        &self.0.nsp
+    }
+
+    /// The request that opened the client's session.
+    #[must_use]
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// Whether it is connected.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.0.is_connected.load(Ordering::Acquire)
+    }
+
+    /// Whether it is an earlier socket whose connection broke, with its id, rooms and data, and with the events that it missed.
+    #[must_use]
+    pub fn is_recovered(&self) -> bool {
+        self.0.is_recovered
+    }
+
+    /// Waits until the socket is gone. A handler runs to its end even then; one that works for a client that waits can be cut short
+    /// with this and `tokio::select!`.
+    pub async fn disconnected(&self) {
+        let mut notified = std::pin::pin!(self.0.disconnected.notified());
+        // Registered before the look at the flag, so that the end is not missed.
+        notified.as_mut().enable();
+        if self.is_connected() {
+            notified.await;
+        }
+    }
+
+    /// The way to all sockets of the server.
+    #[must_use]
+    pub fn io(&self) -> SocketIo {
+        SocketIo::new(Arc::clone(&self.0.app))
+    }
+
+    /// Sends the client an event with one argument.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn emit<T: Serialize + ?Sized>(&self, event: &str, value: &T) -> Result<(), SendError> {
+        self.send(Command::Emit { socket: self.0.key, event: Outgoing::one(event, value)?, volatile: false })
+    }
+
+    /// Sends the client an event with as many arguments as a tuple or `Vec` has items; with none for `()`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn emit_all<T: Serialize + ?Sized>(&self, event: &str, values: &T) -> Result<(), SendError> {
+        self.send(Command::Emit { socket: self.0.key, event: Outgoing::all(event, values)?, volatile: false })
+    }
+
+    /// Sends the client an event with one argument unless it has much unread; then the event is dropped.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn emit_volatile<T: Serialize + ?Sized>(&self, event: &str, value: &T) -> Result<(), SendError> {
+        self.send(Command::Emit { socket: self.0.key, event: Outgoing::one(event, value)?, volatile: true })
+    }
+
+    /// Sends the client an event with one argument, and waits for the first argument of its acknowledgement, for as long as
+    /// [`Settings::ack_timeout`](super::Settings::ack_timeout) says.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub async fn emit_with_ack<R: DeserializeOwned>(
+        &self,
+        event: &str,
+        value: &(impl Serialize + ?Sized),
+    ) -> Result<R, AnswerError> {
+        let answer = self.ask(Outgoing::one(event, value)?, self.0.app.settings.ack_timeout).await?;
+        Ok(answer.first()?)
+    }
+
+    /// Sends the client an event with as many arguments as a tuple or `Vec` has items, and waits for its acknowledgement for as long
+    /// as `timeout`.
+    ///
+    /// # Errors
+    /// [`AnswerError`].
+    pub async fn emit_all_with_ack(
+        &self,
+        event: &str,
+        values: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<Answer, AnswerError> {
+        self.ask(Outgoing::all(event, values)?, timeout).await
+    }
+
+    fn ask(
+        &self,
+        event: Outgoing,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Answer, AnswerError>> + Send + use<> {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.send(Command::EmitWithAck { socket: self.0.key, event, timeout, reply });
+        async move {
+            sent?;
+            // A sender that is dropped belonged to a socket that is gone.
+            answer.await.unwrap_or(Err(AckError::Disconnected.into()))
+        }
+    }
+
+    /// Puts the socket into a room.
+    pub fn join(&self, room: &str) {
+        self.shared().rooms.insert(room.into());
+        // A socket that is gone is in no room.
+        let _ = self.send(Command::Join { socket: self.0.key, room: room.into() });
+    }
+
+    /// Takes the socket out of a room.
+    pub fn leave(&self, room: &str) {
+        self.shared().rooms.remove(room);
+        let _ = self.send(Command::Leave { socket: self.0.key, room: room.into() });
+    }
+
+    /// The rooms that it is in; when it is gone, those that it was in. Its own room, named like its id, is not among them.
+    #[must_use]
+    pub fn rooms(&self) -> Vec<String> {
+        self.shared().rooms.iter().map(|room| String::from(&**room)).collect()
+    }
+
+    /// Sets the rooms that it is in.
+    pub(crate) fn set_rooms<'a>(&self, rooms: impl Iterator<Item = &'a str>) {
+        self.shared().rooms = rooms.map(Into::into).collect();
+    }
+
+    /// Everybody in a room but this socket.
+    pub fn to(&self, room: &str) -> Operator {
+        self.broadcast().to(room)
+    }
+
+    /// Everybody in the namespace but this socket.
+    pub fn broadcast(&self) -> Operator {
+        Operator::except_socket(self)
+    }
+
+    /// Makes the socket leave its namespace. Its client does not come back by itself.
+    pub fn disconnect(&self) {
+        // It is gone already, or its shard is.
+        let _ = self.send(Command::Disconnect { socket: self.0.key, close: false });
+    }
+
+    /// Makes all sockets of the client leave their namespaces, and ends its session.
+    pub fn disconnect_client(&self) {
+        let _ = self.send(Command::Disconnect { socket: self.0.key, close: true });
+    }
+
+    /// Stores a value for this socket: one of each type. Handlers get it as [`Extension`](super::Extension).
+    pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
+        self.shared().extensions.insert(value);
+    }
+
+    /// The value of a type that was stored for this socket.
+    #[must_use]
+    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.shared().extensions.get()
+    }
+
+    /// Stores what others learn of this socket, from other shards and servers (`socket.data` in Node), and what it has again when it is
+    /// recovered.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn set_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), PayloadError> {
+        let data = serde_json::to_string(data)?;
+        self.shared().data = Some(data.into());
+        Ok(())
+    }
+
+    /// What was stored with [`Socket::set_data`].
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, PayloadError> {
+        let data = self.shared().data.clone();
+        data.map(|data| payload::read(&data, &[])).transpose()
+    }
+
+    pub(crate) fn raw_data(&self) -> Option<Box<str>> {
+        self.shared().data.clone()
+    }
+
+    pub(crate) fn set_raw_data(&self, data: &str) {
+        self.shared().data = Some(data.into());
+    }
+}
+
+impl PartialEq for Socket {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Socket {}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").field("id", &self.0.id).field("nsp", &self.0.nsp).finish_non_exhaustive()
+    }
+}

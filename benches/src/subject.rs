@@ -24,6 +24,10 @@ pub enum Subject {
     TaskPerConnection,
     /// socketioxide on hyper.
     Socketioxide,
+    /// The same chat as closures on this repository's crate `socketio`.
+    Closures,
+    /// The same chat on its handler trait.
+    Trait,
     /// socket.io on Node with its default WebSocket engine.
     Node,
 }
@@ -70,6 +74,8 @@ impl Subject {
             Self::LimitBatch => "limit-batch",
             Self::TaskPerConnection => "task-per-connection",
             Self::Socketioxide => "socketioxide",
+            Self::Closures => "closures",
+            Self::Trait => "trait",
             Self::Node => "node",
         }
     }
@@ -90,6 +96,8 @@ impl Subject {
             Self::LimitBatch => peer(paths, "limit", "limit", &["--mode", "batch"]),
             Self::TaskPerConnection => peer(paths, "task-per-connection", "task-per-connection", &[]),
             Self::Socketioxide => peer(paths, "socketioxide", "socketioxide-peer", &[]),
+            Self::Closures => peer(paths, "layers", "layers", &["--api", "closures"]),
+            Self::Trait => peer(paths, "layers", "layers", &["--api", "trait"]),
             Self::Node => {
                 let mut command = Command::new("node");
                 command.arg(paths.peers.join("node/server.mjs")).env("NODE_ENV", "production");
@@ -114,6 +122,7 @@ impl Subject {
             Self::LimitWrite | Self::LimitBatch => locked("limit", "limit"),
             Self::TaskPerConnection => locked("task-per-connection", "tokio-tungstenite"),
             Self::Socketioxide => locked("socketioxide", "socketioxide"),
+            Self::Closures | Self::Trait => locked("layers", "socketio"),
             Self::Node => {
                 let package = paths.peers.join("node/node_modules/socket.io/package.json");
                 let package = fs::read(package).ok().and_then(|json| serde_json::from_slice(&json).ok());

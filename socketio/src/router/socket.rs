@@ -266,6 +266,12 @@ impl Socket {
         self.shared().rooms.iter().map(|room| String::from(&**room)).collect()
     }
 
+    /// Whether it is in a room.
+    #[must_use]
+    pub fn is_in(&self, room: &str) -> bool {
+        self.shared().rooms.contains(room)
+    }
+
     /// Sets the rooms that it is in.
     pub(crate) fn set_rooms<'a>(&self, rooms: impl Iterator<Item = &'a str>) {
         self.shared().rooms = rooms.map(Into::into).collect();

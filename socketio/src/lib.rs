@@ -94,9 +94,10 @@
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
 //! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
-//! | `adapter` | who else must hear of a broadcast: the other shards |
+//! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`adapter`] | operations and replies as plain data; how other servers get them |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
 //! | [`json`] | a scanner that checks JSON text and gives its slices |
@@ -105,7 +106,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
-mod adapter;
+pub mod adapter;
 pub mod broadcast;
 pub mod config;
 pub mod error;
@@ -116,6 +117,7 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+mod relay;
 pub mod server;
 mod state;
 
@@ -128,6 +130,6 @@ pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
 pub use state::{
-    ids::{PendingConnect, SocketId, SocketKey},
+    ids::{PendingConnect, RequestId, SocketId, SocketKey},
     room::handle::RoomHandle,
 };

@@ -238,7 +238,7 @@ impl<H: Handler> Server<H> {
                 let rooms = io.rooms(*key).map(Arc::from).collect();
                 let (id, nsp) = (io.id(*key)?.to_string(), Arc::from(io.nsp(*key)?));
                 let data = handler.socket_data(&io, *key);
-                Some(RemoteSocket { id, nsp, rooms, data, shard: Some(io.shard()) })
+                Some(RemoteSocket { id, nsp, rooms, data, shard: Some(io.shard()), server: None })
             });
             found.collect::<Vec<_>>()
         }));

@@ -1,8 +1,10 @@
 //! [`Replies`]: how an adapter hands in what other servers answer.
 
+use std::sync::Arc;
+
 use super::{
     collector::Part,
-    reply::{Answer, Answers, OwnedArgs, RemoteSocket, ServerAnswer, ServerAnswers, Sockets, Source},
+    reply::{Answer, Answers, OwnedArgs, RemoteSocket, Reply, ServerAnswer, ServerAnswers, Sockets, Source},
 };
 
 /// What others answer to one operation. An adapter gets one that stands for all other servers, and makes one of it for each server.
@@ -64,6 +66,8 @@ impl Replies {
     /// Adds sockets, to the reply to [`Action::FetchSockets`](super::Action::FetchSockets).
     pub fn sockets(&mut self, found: impl IntoIterator<Item = RemoteSocket>) {
         if let Kind::Sockets(part) = &mut self.0 {
+            let server = if let Source::Server(name) = part.source() { Some(Arc::clone(name)) } else { None };
+            let found = found.into_iter().map(|socket| RemoteSocket { shard: None, server: server.clone(), ..socket });
             part.add(|sockets| sockets.sockets.extend(found));
         }
     }
@@ -95,6 +99,30 @@ impl Replies {
         if let Kind::Servers(part) = &mut self.0 {
             let server = part.source().clone();
             part.add(|servers| servers.answers.push(ServerAnswer { server, args }));
+        }
+    }
+
+    /// Adds all that [`Handle::apply`](crate::Handle::apply) returned on the other server. If not all shards of that have
+    /// answered, it counts as missing.
+    pub fn hand_in(mut self, reply: Reply) {
+        let missing = match reply {
+            Reply::Sockets(Sockets { sockets, missing }) => {
+                self.sockets(sockets);
+                missing
+            }
+            Reply::Answers(Answers { recipients, answers, unanswered, missing, .. }) => {
+                self.recipients(recipients);
+                answers.into_iter().for_each(|answer| self.answer(answer));
+                unanswered.iter().for_each(|socket| self.unanswered(socket));
+                missing
+            }
+            Reply::Servers(ServerAnswers { answers, missing }) => {
+                answers.into_iter().for_each(|answer| self.server_answer(answer.args));
+                missing
+            }
+        };
+        if missing.is_empty() {
+            self.done();
         }
     }
 

@@ -62,6 +62,8 @@ pub struct RemoteSocket {
     pub data: Option<String>,
     /// Its shard, if it is on this server.
     pub shard: Option<u16>,
+    /// Its server, if it is on another one: by the name that the adapter has for it.
+    pub server: Option<Arc<str>>,
 }
 
 impl RemoteSocket {

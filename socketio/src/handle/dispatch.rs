@@ -8,7 +8,7 @@ use std::{
 use engineio::{ShardMessage, net};
 
 use super::{
-    EmitterError, Handle,
+    types::{EmitterError, Handle},
     waiting::{Asking, Messages, block_on, send_each},
 };
 use crate::{
@@ -55,6 +55,24 @@ impl Started {
 }
 
 impl Handle {
+    /// Does what another server asks for, on the shards of this server only: for an [`Adapter`](crate::adapter::Adapter). An operation
+    /// that asks has a reply. A server that has stuck or broken shards replies what the others say, before the time of the
+    /// server that asked is up.
+    ///
+    /// # Errors
+    /// [`EmitterError`] when not all shards did it.
+    pub async fn apply(&self, operation: Operation) -> Result<Option<Reply>, EmitterError> {
+        self.start(operation, false)?.finish().await
+    }
+
+    /// [`Handle::apply`] for a thread that may block.
+    ///
+    /// # Errors
+    /// [`EmitterError`] when not all shards did it.
+    pub fn apply_blocking(&self, operation: Operation) -> Result<Option<Reply>, EmitterError> {
+        self.start(operation, false)?.finish_blocking()
+    }
+
     /// Makes the messages for the shards. With `servers` the adapter gets the operation; without, it came from another server.
     pub(super) fn start(&self, operation: Operation, servers: bool) -> Result<Started, EmitterError> {
         let Operation { targets, action } = &operation;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::{EmitterError, Handle};
+use super::types::{EmitterError, Handle};
 use crate::adapter::{Action, Answers, EventData, Flags, Operation, Reply, ServerAnswers, Sockets, Targets};
 
 /// Sockets of a namespace that another thread chooses, for [`Emitter::emit`] or another operation.
@@ -36,8 +36,16 @@ pub struct Emitter {
     this_server: bool,
 }
 
+impl Handle {
+    /// The sockets of a namespace, to be narrowed, for a broadcast or another operation. A namespace that exists only while clients are
+    /// in it ([`Config::dynamic_namespaces`]) may have none.
+    pub fn of(&self, nsp: &str) -> Emitter {
+        Emitter::new(self.clone(), nsp)
+    }
+}
+
 impl Emitter {
-    pub(super) fn new(handle: Handle, nsp: &str) -> Self {
+    fn new(handle: Handle, nsp: &str) -> Self {
         Self { handle, targets: Targets::everyone(nsp), flags: Flags::default(), this_server: false }
     }
 

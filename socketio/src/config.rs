@@ -23,6 +23,8 @@ pub struct Config {
     /// The most bytes that the answers to one broadcast may have on this server. A socket whose answer is more counts as
     /// one that did not answer. Default 16 MiB.
     pub broadcast_answers: usize,
+    /// Whether [`Handler::on_room_event`](crate::Handler::on_room_event) is called. Default: no.
+    pub room_events: bool,
     /// The way to other servers. Default: there are none.
     pub adapter: Option<Arc<dyn Adapter>>,
     /// Limits of one packet.
@@ -83,6 +85,7 @@ impl Default for Config {
             namespaces_per_client: 16,
             acks_per_socket: 256,
             broadcast_answers: 16 * 1024 * 1024,
+            room_events: false,
             adapter: None,
             packet: parser::Limits::default(),
         }

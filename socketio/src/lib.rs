@@ -131,5 +131,6 @@ pub use packet::{AckId, Args, Event};
 pub use server::Server;
 pub use state::{
     ids::{PendingConnect, RequestId, SocketId, SocketKey},
+    report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };

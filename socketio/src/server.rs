@@ -27,6 +27,7 @@ use crate::{
         client::Client,
         ids::{RequestId, SocketKey},
         questions,
+        report::{Report, RoomChange, RoomEvent},
     },
 };
 
@@ -67,9 +68,7 @@ impl<H: Handler> Server<H> {
 
     /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
-        while let Some((sockets, part)) = self.state.fetches.pop_front() {
-            self.describe(outbox, &sockets, part);
-        }
+        self.report_others(outbox);
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
                 self.call_about(outbox, conn, |handler, io| {
@@ -77,6 +76,30 @@ impl<H: Handler> Server<H> {
                 });
             }
             self.call_about(outbox, conn, |handler, io| handler.on_disconnect(io, socket, reason));
+            self.report_others(outbox);
+        }
+    }
+
+    /// Reports changes of rooms, and asks about sockets that are fetched.
+    fn report_others(&mut self, outbox: &mut dyn Outbox) {
+        while let Some(report) = self.state.reports.pop_front() {
+            match report {
+                Report::Fetch(sockets, part) => self.describe(outbox, &sockets, part),
+                Report::Room(event) => self.on_room_event(outbox, &event),
+            }
+        }
+    }
+
+    fn on_room_event(&mut self, outbox: &mut dyn Outbox, event: &RoomEvent) {
+        if let Some(adapter) = &self.state.config.adapter {
+            match event.change {
+                RoomChange::Created => adapter.room_created(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Deleted => adapter.room_deleted(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Joined | RoomChange::Left => {}
+            }
+        }
+        if self.state.config.room_events {
+            self.call_about(outbox, event.conn, |handler, io| handler.on_room_event(io, event));
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
         deadlines::Deadline,
         ids::{Member, RequestId},
         questions,
+        report::Report,
     },
 };
 
@@ -236,7 +237,7 @@ impl Broadcast<'_> {
     /// The application is asked about the sockets when it is not being called.
     fn fetch(mut self, part: Part<crate::adapter::Sockets>) {
         let sockets = self.members().into_iter().map(|member| member.socket).collect();
-        self.state.fetches.push_back((sockets, part));
+        self.state.reports.push_back(Report::Fetch(sockets, part));
     }
 
     /// Sends a question, and waits for the answers of those who got it.

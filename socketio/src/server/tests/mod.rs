@@ -38,6 +38,7 @@ enum Call<'a> {
     Disconnect(SocketKey),
     Close(ConnKey),
     ShardMessage,
+    Room(SocketKey),
     Reply,
     Timeout,
 }
@@ -104,6 +105,11 @@ impl Handler for App {
 
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
+    }
+
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        let RoomEvent { nsp, room, change, socket, .. } = event;
+        self.note(io, Call::Room(*socket), format!("{change:?} {nsp} {room} {}", socket.index()));
     }
 
     fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
@@ -227,7 +233,7 @@ impl Bench {
         assert!(state.clients.iter().all(Option::is_none), "clients");
         assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
         assert!(state.deadlines.acks.is_empty(), "acks");
-        assert!(state.departed.is_empty(), "departed");
+        assert!(state.departed.is_empty() && state.reports.is_empty(), "departed");
         self.assert_nothing_waits();
     }
 

@@ -124,7 +124,7 @@ mod state;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
-pub use handle::{Emitter, EmitterError, Handle};
+pub use handle::{AnswerProgress, AnswerStream, Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};

@@ -140,6 +140,8 @@ impl Router {
         let Self { mut config, settings, state, namespaces, .. } = self;
         let mut routes = Routes::default();
         config.namespaces.clear();
+        // A socket knows its rooms, whoever made it join them.
+        config.room_events = true;
         for (name, namespace) in namespaces {
             if let Some(missing) = namespace.requirements.missing(&state) {
                 let error = format!("a handler of {name} takes State<{missing}>, which Router::state was not given");

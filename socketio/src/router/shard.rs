@@ -14,22 +14,28 @@ use tokio::sync::oneshot;
 use super::{
     app::App,
     callback::{Called, OnEvent, Running},
-    commands::{self, Command, Commands, Targets},
+    commands::{self, Action, Command, Commands, Targets},
     context::{ConnectContext, DisconnectContext, EventContext},
     error::{AnswerError, EventError, SendError},
     event::{self, OwnedEvent, report},
     handshake::Handshake,
     payload::Answer,
+    remote::describe,
     routes::NamespaceRoutes,
     socket::{Place, Socket},
     tasks::{self, Finished, Task},
 };
 use crate::{
+    adapter::Reply,
+    broadcast::Broadcast,
     error::{AckError, ConnectError, DisconnectReason},
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Args, Event},
-    state::ids::{PendingConnect, SocketKey},
+    state::{
+        ids::{PendingConnect, RequestId, SocketKey},
+        report::{RoomChange, RoomEvent},
+    },
 };
 
 /// A client that an authorisation let in.
@@ -60,6 +66,8 @@ pub struct RouterShard {
     /// By the socket's index.
     sockets: Vec<Option<Entry>>,
     answers: HashMap<AckId, oneshot::Sender<Result<Answer, AnswerError>>>,
+    /// Who waits for replies of many sockets.
+    replies: HashMap<RequestId, oneshot::Sender<Reply>>,
     jobs: HashMap<JobId, JobKind>,
     /// Empty between calls.
     commands: Vec<Command>,
@@ -73,8 +81,8 @@ impl std::fmt::Debug for RouterShard {
 
 impl RouterShard {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        let (answers, jobs) = (HashMap::new(), HashMap::new());
-        Self { app, handshakes: Vec::new(), sockets: Vec::new(), answers, jobs, commands: Vec::new() }
+        let (answers, replies, jobs) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { app, handshakes: Vec::new(), sockets: Vec::new(), answers, replies, jobs, commands: Vec::new() }
     }
 
     fn entry(&mut self, key: SocketKey) -> Option<&mut Entry> {
@@ -115,9 +123,29 @@ impl RouterShard {
                 Command::Join { socket, room } => drop(io.join(socket, &room)),
                 Command::Leave { socket, room } => drop(io.leave(socket, &room)),
                 Command::Disconnect { socket, close } => io.disconnect(socket, close),
-                Command::Broadcast { targets, event } => {
-                    let broadcast = narrow(io, &targets);
-                    let _ = broadcast.emit(&event.name, &event.payload.args, event.attachments());
+                Command::OnAll { targets, action } => self.act(narrow(io, &targets), action),
+            }
+        }
+    }
+
+    /// Does something with many sockets.
+    fn act(&mut self, broadcast: Broadcast<'_>, action: Action) {
+        // Nothing of this fails: `Operator` checked the namespace, and `Outgoing` the name of the event. What does not begin
+        // drops the way of its reply, which says so.
+        match action {
+            Action::Emit(event) => drop(broadcast.emit(&event.name, &event.payload.args, event.attachments())),
+            Action::EmitWithAck { event, timeout, reply } => {
+                let args = &event.payload.args;
+                if let Ok(request) = broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout) {
+                    self.replies.insert(request, reply);
+                }
+            }
+            Action::Join(rooms) => drop(broadcast.sockets_join(&rooms)),
+            Action::Leave(rooms) => drop(broadcast.sockets_leave(&rooms)),
+            Action::Disconnect { close } => drop(broadcast.disconnect_sockets(close)),
+            Action::Fetch { timeout, reply } => {
+                if let Ok(request) = broadcast.fetch_sockets(timeout) {
+                    self.replies.insert(request, reply);
                 }
             }
         }
@@ -262,7 +290,7 @@ async fn run_authorize(
 }
 
 /// The broadcast to these targets.
-fn narrow<'a>(io: &'a mut Io<'_>, targets: &Targets) -> crate::broadcast::Broadcast<'a> {
+fn narrow<'a>(io: &'a mut Io<'_>, targets: &Targets) -> Broadcast<'a> {
     let mut broadcast = io.of(&targets.nsp);
     for room in &targets.to {
         broadcast = broadcast.to(room);
@@ -273,6 +301,10 @@ fn narrow<'a>(io: &'a mut Io<'_>, targets: &Targets) -> crate::broadcast::Broadc
     if let Some(socket) = targets.except_socket {
         broadcast = broadcast.except_socket(socket);
     }
+    if targets.narrowed {
+        broadcast = broadcast.to_all::<&str>([]);
+    }
+    broadcast = broadcast.compress(targets.compress);
     if targets.volatile {
         broadcast = broadcast.volatile();
     }
@@ -356,7 +388,33 @@ impl Handler for RouterShard {
     fn on_ack(&mut self, _: &mut Io<'_>, _: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
         if let Some(reply) = self.answers.remove(&id) {
             // Whoever asked may have stopped waiting.
-            let _ = reply.send(answer.map(Answer::new).map_err(Into::into));
+            let _ = reply.send(answer.map(|args| Answer(args.into())).map_err(Into::into));
+        }
+    }
+
+    fn on_reply(&mut self, _: &mut Io<'_>, request: RequestId, reply: Reply) {
+        if let Some(waiting) = self.replies.remove(&request) {
+            // Whoever asked may have stopped waiting.
+            let _ = waiting.send(reply);
+        }
+    }
+
+    fn socket_data(&self, _: &Io<'_>, key: SocketKey) -> Option<String> {
+        let entry = self.sockets.get(key.index() as usize)?.as_ref();
+        describe(&entry.filter(|entry| entry.socket.key() == key)?.socket)
+    }
+
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        // The rooms of a socket that is gone stay known to the handlers of its end.
+        if io.id(event.socket).is_none() {
+            return;
+        }
+        if let Some(entry) = self.entry(event.socket) {
+            match event.change {
+                RoomChange::Joined => entry.socket.add_room(&event.room),
+                RoomChange::Left => entry.socket.remove_room(&event.room),
+                RoomChange::Created | RoomChange::Deleted => {}
+            }
         }
     }
 

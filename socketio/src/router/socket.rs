@@ -272,9 +272,14 @@ impl Socket {
         self.shared().rooms.contains(room)
     }
 
-    /// Sets the rooms that it is in.
-    pub(crate) fn set_rooms<'a>(&self, rooms: impl Iterator<Item = &'a str>) {
-        self.shared().rooms = rooms.map(Into::into).collect();
+    /// It is in a room now: somebody else made it join.
+    pub(crate) fn add_room(&self, room: &str) {
+        self.shared().rooms.insert(room.into());
+    }
+
+    /// It is no longer in a room.
+    pub(crate) fn remove_room(&self, room: &str) {
+        self.shared().rooms.remove(room);
     }
 
     /// Everybody in a room but this socket.

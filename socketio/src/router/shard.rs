@@ -152,18 +152,25 @@ impl RouterShard {
     }
 
     /// Runs a task of a socket. If it waits, the rest is a job. Whether it is done.
-    fn run_task(&mut self, io: &mut Io<'_>, socket: &Socket, name: &str, mut task: Task<()>) -> bool {
+    fn run_task(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: &Socket,
+        name: &str,
+        ack: Option<AckId>,
+        mut task: Task<()>,
+    ) -> bool {
         if self.run(io, name, || tasks::begin(&mut task)).is_some() {
             return true;
         }
-        self.spawn(io, socket, name, task)
+        self.spawn(io, socket, name, ack, task)
     }
 
     /// Makes a task that waits a job. `true` when it cannot be: then it is dropped, and so is done.
-    fn spawn(&mut self, io: &mut Io<'_>, socket: &Socket, name: &str, task: Task<()>) -> bool {
+    fn spawn(&mut self, io: &mut Io<'_>, socket: &Socket, name: &str, ack: Option<AckId>, task: Task<()>) -> bool {
         let rest = tasks::rest(Arc::clone(&self.app), io.shard(), name.into(), task);
         let Ok(job) = io.start_job(rest) else {
-            self.run(io, name, || report(socket, name, &EventError::TooMany, None));
+            self.run(io, name, || report(socket, name, &EventError::TooMany, ack));
             return true;
         };
         let kind = JobKind::Task { socket: socket.clone(), conn: io.conn(socket.key()), name: name.into() };
@@ -180,7 +187,7 @@ impl RouterShard {
             Some((future, ends, position)) => {
                 let owned = OwnedEvent::new(event, ack);
                 let task = event::run(socket.clone(), owned, position, Some((future, ends)));
-                self.spawn(io, socket, &event.name, Box::pin(task))
+                self.spawn(io, socket, &event.name, ack, Box::pin(task))
             }
         }
     }
@@ -193,9 +200,9 @@ impl RouterShard {
                 entry.is_busy = false;
                 return;
             };
-            let (socket, name) = (entry.socket.clone(), event.name().to_owned());
+            let (socket, name, ack) = (entry.socket.clone(), event.name().to_owned(), event.ack);
             let task = Box::pin(event::run(socket.clone(), event, 0, None));
-            if !self.run_task(io, &socket, &name, task) {
+            if !self.run_task(io, &socket, &name, ack, task) {
                 return;
             }
         }
@@ -215,7 +222,7 @@ impl RouterShard {
         }
         let connected = socket.clone();
         let is_done = routes.connect.is_empty()
-            || self.run_task(io, &socket, "connect", Box::pin(async move { run_connect(&connected).await }));
+            || self.run_task(io, &socket, "connect", None, Box::pin(async move { run_connect(&connected).await }));
         if routes.ordered && is_done {
             self.run_waiting(io, key);
         }
@@ -427,7 +434,7 @@ impl Handler for RouterShard {
         if !entry.socket.routes().disconnect.is_empty() {
             let socket = entry.socket.clone();
             let task = Box::pin(async move { run_disconnect(&socket, reason).await });
-            self.run_task(io, &entry.socket, "disconnect", task);
+            self.run_task(io, &entry.socket, "disconnect", None, task);
         }
     }
 

@@ -23,6 +23,7 @@ use super::{
     type_map::{Requirements, TypeMap},
 };
 use crate::{
+    adapter::{EventData as RawEvent, ServerReply},
     config::{Config, DynamicNamespaces},
     server::Server,
 };
@@ -148,6 +149,7 @@ impl Router {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
             }
             let Namespace { pattern, routes: handlers, .. } = namespace;
+            routes.has_outgoing |= !handlers.outgoing.is_empty();
             if pattern.is_literal() {
                 config.namespaces.push(name.clone());
                 routes.listed.insert(name, Arc::new(handlers));
@@ -237,6 +239,23 @@ impl Namespace {
     /// Is called for events that have no handler of their own.
     pub fn fallback<M: 'static>(&mut self, handler: impl Handler<OnEvent, M>) -> &mut Self {
         self.routes.fallback.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called for each event that is sent to sockets of the namespace: once for a broadcast, on the shard that begins it.
+    pub fn on_any_outgoing(&mut self, hook: impl Fn(&RawEvent) + Send + Sync + 'static) -> &mut Self {
+        self.routes.outgoing.push(Arc::new(hook));
+        self
+    }
+
+    /// Is called for each event that another server sends to this one ([`Operator::server_side_emit`](super::Operator::server_side_emit)).
+    /// With a `ServerReply`, that server waits for an answer. There are other servers only where the configuration has an
+    /// [`Adapter`](crate::adapter::Adapter).
+    pub fn on_server_event(
+        &mut self,
+        hook: impl Fn(SocketIo, RawEvent, Option<ServerReply>) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.routes.server_event = Some(Arc::new(hook));
         self
     }
 

@@ -12,7 +12,7 @@ use super::{
     remote::{Answers, Sockets},
     socket::Socket,
 };
-use crate::adapter::Reply;
+use crate::adapter::{Reply, ServerAnswers};
 
 /// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`] and
 /// [`Socket::broadcast`]. It may be kept, and used many times.
@@ -163,6 +163,34 @@ impl Operator {
         self.send(Action::Fetch { timeout, reply })?;
         match sockets.await {
             Ok(Reply::Sockets(sockets)) => Ok(Sockets::new(sockets)),
+            _ => Err(SendError::NotRunning),
+        }
+    }
+
+    /// Sends an event with one argument to the other servers ([`Namespace::on_server_event`](super::Namespace::on_server_event)).
+    /// Rooms do not count. Without an [`Adapter`](crate::adapter::Adapter) there are no other servers, and nothing happens.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, value: &T) -> Result<(), SendError> {
+        self.send(Action::ServerSideEmit(Outgoing::one(event, value)?))
+    }
+
+    /// [`Operator::server_side_emit`], with the answers that come within `timeout`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn server_side_emit_with_ack(
+        &self,
+        event: &str,
+        value: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<ServerAnswers, SendError> {
+        let event = Outgoing::one(event, value)?;
+        let (reply, answers) = oneshot::channel();
+        self.send(Action::ServerSideEmitWithAck { event, timeout, reply })?;
+        match answers.await {
+            Ok(Reply::Servers(answers)) => Ok(answers),
             _ => Err(SendError::NotRunning),
         }
     }

@@ -19,6 +19,7 @@ use super::{
     error::{AnswerError, EventError, SendError},
     event::{self, OwnedEvent, report},
     handshake::Handshake,
+    io::SocketIo,
     payload::Answer,
     remote::describe,
     routes::NamespaceRoutes,
@@ -26,7 +27,7 @@ use super::{
     tasks::{self, Finished, Task},
 };
 use crate::{
-    adapter::Reply,
+    adapter::{EventData, Reply, ServerReply},
     broadcast::Broadcast,
     error::{AckError, ConnectError, DisconnectReason},
     handler::{ConnectRequest, Decision, Handler},
@@ -102,6 +103,7 @@ impl RouterShard {
 
     fn carry_out(&mut self, io: &mut Io<'_>, commands: &mut Vec<Command>) {
         for command in commands.drain(..) {
+            self.tell_outgoing(&command);
             // What cannot be delivered is for a socket that is gone: `on_disconnect` reports that.
             match command {
                 Command::Emit { socket, event, volatile } => {
@@ -128,6 +130,23 @@ impl RouterShard {
         }
     }
 
+    /// Tells those who want to hear of each event that is sent.
+    fn tell_outgoing(&mut self, command: &Command) {
+        let (nsp, event) = match command {
+            Command::Emit { socket, event, .. } | Command::EmitWithAck { socket, event, .. } => {
+                (self.entry(*socket).map(|entry| Arc::clone(entry.socket.routes())), event)
+            }
+            Command::OnAll { targets, action: Action::Emit(event) | Action::EmitWithAck { event, .. } } => {
+                (self.app.routes.outgoing_of(&targets.nsp), event)
+            }
+            _ => return,
+        };
+        if let Some(routes) = nsp.filter(|routes| !routes.outgoing.is_empty()) {
+            let event = event.raw();
+            routes.outgoing.iter().for_each(|hook| hook(&event));
+        }
+    }
+
     /// Does something with many sockets.
     fn act(&mut self, broadcast: Broadcast<'_>, action: Action) {
         // Nothing of this fails: `Operator` checked the namespace, and `Outgoing` the name of the event. What does not begin
@@ -137,6 +156,17 @@ impl RouterShard {
             Action::EmitWithAck { event, timeout, reply } => {
                 let args = &event.payload.args;
                 if let Ok(request) = broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout) {
+                    self.replies.insert(request, reply);
+                }
+            }
+            Action::ServerSideEmit(event) => {
+                let _ = broadcast.server_side_emit(&event.name, &event.payload.args, event.attachments());
+            }
+            Action::ServerSideEmitWithAck { event, timeout, reply } => {
+                let args = &event.payload.args;
+                if let Ok(request) =
+                    broadcast.server_side_emit_with_ack(&event.name, args, event.attachments(), timeout)
+                {
                     self.replies.insert(request, reply);
                 }
             }
@@ -396,6 +426,14 @@ impl Handler for RouterShard {
         if let Some(reply) = self.answers.remove(&id) {
             // Whoever asked may have stopped waiting.
             let _ = reply.send(answer.map(|args| Answer(args.into())).map_err(Into::into));
+        }
+    }
+
+    fn on_server_event(&mut self, io: &mut Io<'_>, nsp: &str, event: &EventData, reply: Option<ServerReply>) {
+        let Some((routes, _)) = self.app.routes.find(nsp) else { return };
+        if let Some(hook) = &routes.server_event {
+            let (socket_io, event) = (SocketIo::new(Arc::clone(&self.app)), event.clone());
+            self.run(io, "server event", || hook(socket_io, event, reply));
         }
     }
 

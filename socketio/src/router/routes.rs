@@ -94,14 +94,6 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// The handlers of a namespace, if any router's namespace wants to hear of what is sent.
-    pub(crate) fn outgoing_of(&self, nsp: &str) -> Option<Arc<NamespaceRoutes>> {
-        if !self.has_outgoing {
-            return None;
-        }
-        self.find(nsp).map(|(routes, _)| routes)
-    }
-
     /// The handlers of a namespace, and the parts of its name. `None` when the router knows no such name.
     pub(crate) fn find(&self, nsp: &str) -> Option<(Arc<NamespaceRoutes>, BTreeMap<String, String>)> {
         if let Some(routes) = self.listed.get(nsp) {

@@ -1,9 +1,11 @@
 //! [`RouterShard`]: the router as the [`Handler`] of one shard. It finds the handlers of the application, runs them, and carries out
 //! their commands.
 
+mod carry_out;
+mod run;
+
 use std::{
     collections::{HashMap, VecDeque},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     time::SystemTime,
 };
@@ -11,13 +13,13 @@ use std::{
 use engineio::{ConnKey, JobId, ShardMessage, job::JobPanicked};
 use tokio::sync::oneshot;
 
+use self::run::{run_authorize, run_connect, run_disconnect};
 use super::{
     app::App,
-    callback::{Called, OnEvent, Running},
-    commands::{self, Action, Command, Commands, Targets},
-    context::{ConnectContext, DisconnectContext, EventContext},
-    error::{AnswerError, EventError, SendError},
-    event::{self, OwnedEvent, report},
+    commands::{Command, Commands},
+    context::ConnectContext,
+    error::{AnswerError, EventError},
+    event::{OwnedEvent, report},
     handshake::Handshake,
     io::SocketIo,
     payload::Answer,
@@ -25,10 +27,10 @@ use super::{
     routes::NamespaceRoutes,
     socket::{Place, Socket},
     tasks::{self, Finished, Task},
+    type_map::TypeMap,
 };
 use crate::{
     adapter::{EventData, Reply, ServerReply},
-    broadcast::Broadcast,
     error::{AckError, ConnectError, DisconnectReason},
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
@@ -90,154 +92,6 @@ impl RouterShard {
         self.sockets.get_mut(key.index() as usize)?.as_mut().filter(|entry| entry.socket.key() == key)
     }
 
-    /// Runs handlers, and then carries out what they want done. What they wanted before a panic is done too.
-    fn run<R>(&mut self, io: &mut Io<'_>, event: &str, run: impl FnOnce() -> R) -> R {
-        let (app, mut commands) = (Arc::clone(&self.app), std::mem::take(&mut self.commands));
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            commands::collect(&app, io.shard(), &mut commands, || tasks::watch(&app, event, run))
-        }));
-        self.carry_out(io, &mut commands);
-        self.commands = commands;
-        result.unwrap_or_else(|panic| resume_unwind(panic))
-    }
-
-    fn carry_out(&mut self, io: &mut Io<'_>, commands: &mut Vec<Command>) {
-        for command in commands.drain(..) {
-            self.tell_outgoing(&command);
-            // What cannot be delivered is for a socket that is gone: `on_disconnect` reports that.
-            match command {
-                Command::Emit { socket, event, volatile } => {
-                    if !volatile || io.is_writable(socket) {
-                        let _ = io.emit(socket, &event.name, &event.payload.args, event.attachments());
-                    }
-                }
-                Command::EmitWithAck { socket, event, timeout, reply } => {
-                    let args = &event.payload.args;
-                    match io.emit_with_ack(socket, &event.name, args, event.attachments(), timeout) {
-                        Ok(id) => drop(self.answers.insert(id, reply)),
-                        // Whoever asked may have stopped waiting.
-                        Err(error) => drop(reply.send(Err(SendError::from(error).into()))),
-                    }
-                }
-                Command::Ack { socket, id, payload } => {
-                    let _ = io.ack(socket, id, &payload.args, &payload.attachments);
-                }
-                Command::Join { socket, room } => drop(io.join(socket, &room)),
-                Command::Leave { socket, room } => drop(io.leave(socket, &room)),
-                Command::Disconnect { socket, close } => io.disconnect(socket, close),
-                Command::OnAll { targets, action } => self.act(narrow(io, &targets), action),
-            }
-        }
-    }
-
-    /// Tells those who want to hear of each event that is sent.
-    fn tell_outgoing(&mut self, command: &Command) {
-        let (nsp, event) = match command {
-            Command::Emit { socket, event, .. } | Command::EmitWithAck { socket, event, .. } => {
-                (self.entry(*socket).map(|entry| Arc::clone(entry.socket.routes())), event)
-            }
-            Command::OnAll { targets, action: Action::Emit(event) | Action::EmitWithAck { event, .. } } => {
-                (self.app.routes.outgoing_of(&targets.nsp), event)
-            }
-            _ => return,
-        };
-        if let Some(routes) = nsp.filter(|routes| !routes.outgoing.is_empty()) {
-            let event = event.raw();
-            routes.outgoing.iter().for_each(|hook| hook(&event));
-        }
-    }
-
-    /// Does something with many sockets.
-    fn act(&mut self, broadcast: Broadcast<'_>, action: Action) {
-        // Nothing of this fails: `Operator` checked the namespace, and `Outgoing` the name of the event. What does not begin
-        // drops the way of its reply, which says so.
-        match action {
-            Action::Emit(event) => drop(broadcast.emit(&event.name, &event.payload.args, event.attachments())),
-            Action::EmitWithAck { event, timeout, reply } => {
-                let args = &event.payload.args;
-                if let Ok(request) = broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout) {
-                    self.replies.insert(request, reply);
-                }
-            }
-            Action::ServerSideEmit(event) => {
-                let _ = broadcast.server_side_emit(&event.name, &event.payload.args, event.attachments());
-            }
-            Action::ServerSideEmitWithAck { event, timeout, reply } => {
-                let args = &event.payload.args;
-                if let Ok(request) =
-                    broadcast.server_side_emit_with_ack(&event.name, args, event.attachments(), timeout)
-                {
-                    self.replies.insert(request, reply);
-                }
-            }
-            Action::Join(rooms) => drop(broadcast.sockets_join(&rooms)),
-            Action::Leave(rooms) => drop(broadcast.sockets_leave(&rooms)),
-            Action::Disconnect { close } => drop(broadcast.disconnect_sockets(close)),
-            Action::Fetch { timeout, reply } => {
-                if let Ok(request) = broadcast.fetch_sockets(timeout) {
-                    self.replies.insert(request, reply);
-                }
-            }
-        }
-    }
-
-    /// Runs a task of a socket. If it waits, the rest is a job. Whether it is done.
-    fn run_task(
-        &mut self,
-        io: &mut Io<'_>,
-        socket: &Socket,
-        name: &str,
-        ack: Option<AckId>,
-        mut task: Task<()>,
-    ) -> bool {
-        if self.run(io, name, || tasks::begin(&mut task)).is_some() {
-            return true;
-        }
-        self.spawn(io, socket, name, ack, task)
-    }
-
-    /// Makes a task that waits a job. `true` when it cannot be: then it is dropped, and so is done.
-    fn spawn(&mut self, io: &mut Io<'_>, socket: &Socket, name: &str, ack: Option<AckId>, task: Task<()>) -> bool {
-        let rest = tasks::rest(Arc::clone(&self.app), io.shard(), name.into(), task);
-        let Ok(job) = io.start_job(rest) else {
-            self.run(io, name, || report(socket, name, &EventError::TooMany, ack));
-            return true;
-        };
-        let kind = JobKind::Task { socket: socket.clone(), conn: io.conn(socket.key()), name: name.into() };
-        self.jobs.insert(job, kind);
-        false
-    }
-
-    /// Runs the handlers of an event that came now. Whether they are done.
-    fn run_event(&mut self, io: &mut Io<'_>, socket: &Socket, event: &Event<'_>, ack: Option<AckId>) -> bool {
-        let context = EventContext { socket, event, ack };
-        let waits = self.run(io, &event.name, || run_direct(&context));
-        match waits {
-            None => true,
-            Some((future, ends, position)) => {
-                let owned = OwnedEvent::new(event, ack);
-                let task = event::run(socket.clone(), owned, position, Some((future, ends)));
-                self.spawn(io, socket, &event.name, ack, Box::pin(task))
-            }
-        }
-    }
-
-    /// The next events of a socket whose event is done, where events are handled in order.
-    fn run_waiting(&mut self, io: &mut Io<'_>, key: SocketKey) {
-        loop {
-            let Some(entry) = self.entry(key) else { return };
-            let Some(event) = entry.waiting.pop_front() else {
-                entry.is_busy = false;
-                return;
-            };
-            let (socket, name, ack) = (entry.socket.clone(), event.name().to_owned(), event.ack);
-            let task = Box::pin(event::run(socket.clone(), event, 0, None));
-            if !self.run_task(io, &socket, &name, ack, task) {
-                return;
-            }
-        }
-    }
-
     fn admit(&mut self, io: &mut Io<'_>, key: SocketKey, admission: Admission) {
         let Some(id) = io.id(key) else { return };
         let Admission { context, routes } = admission;
@@ -257,95 +111,6 @@ impl RouterShard {
             self.run_waiting(io, key);
         }
     }
-}
-
-/// Calls the handlers of an event until one waits: its future, whether the event ends when that fails, and the position of the
-/// next handler.
-fn run_direct(context: &EventContext<'_>) -> Option<(Running<OnEvent>, bool, usize)> {
-    let (socket, name) = (context.socket, &*context.event.name);
-    let chain = socket.routes().chain(name);
-    let mut position = 0;
-    while let Some((handler, ends)) = chain.get(position) {
-        position += 1;
-        let result = match handler.call(context) {
-            Called::Done(result) => result,
-            Called::Waits(mut future) => match tasks::begin(&mut future) {
-                Some(result) => result,
-                None => return Some((future, ends, position)),
-            },
-        };
-        if let Err(error) = result {
-            report(socket, name, &error, context.ack);
-            if ends {
-                return None;
-            }
-        }
-    }
-    if chain.is_unhandled() {
-        report(socket, name, &EventError::NoHandler, context.ack);
-    }
-    None
-}
-
-async fn run_connect(socket: &Socket) {
-    for handler in &socket.routes().connect {
-        let result = match handler.call(socket) {
-            Called::Done(result) => result,
-            Called::Waits(future) => future.await,
-        };
-        if let Err(error) = result {
-            report(socket, "connect", &error, None);
-        }
-    }
-}
-
-async fn run_disconnect(socket: &Socket, reason: DisconnectReason) {
-    for handler in &socket.routes().disconnect {
-        let called = handler.call(&DisconnectContext { socket, reason });
-        let result = match called {
-            Called::Done(result) => result,
-            Called::Waits(future) => future.await,
-        };
-        if let Err(error) = result {
-            report(socket, "disconnect", &error, None);
-        }
-    }
-}
-
-async fn run_authorize(
-    routes: Arc<NamespaceRoutes>,
-    mut context: ConnectContext,
-) -> Result<ConnectContext, ConnectError> {
-    for handler in &routes.authorize {
-        let admitted = match handler.call(&context) {
-            Called::Done(result) => result,
-            Called::Waits(future) => future.await,
-        };
-        context.add(admitted?);
-    }
-    Ok(context)
-}
-
-/// The broadcast to these targets.
-fn narrow<'a>(io: &'a mut Io<'_>, targets: &Targets) -> Broadcast<'a> {
-    let mut broadcast = io.of(&targets.nsp);
-    for room in &targets.to {
-        broadcast = broadcast.to(room);
-    }
-    for room in &targets.except {
-        broadcast = broadcast.except(room);
-    }
-    if let Some(socket) = targets.except_socket {
-        broadcast = broadcast.except_socket(socket);
-    }
-    if targets.narrowed {
-        broadcast = broadcast.to_all::<&str>([]);
-    }
-    broadcast = broadcast.compress(targets.compress);
-    if targets.volatile {
-        broadcast = broadcast.volatile();
-    }
-    if targets.local { broadcast.local() } else { broadcast }
 }
 
 impl Handler for RouterShard {
@@ -379,7 +144,7 @@ impl Handler for RouterShard {
             nsp: nsp.into(),
             auth: auth.map(Into::into),
             params: Arc::new(params),
-            extensions: super::type_map::TypeMap::default(),
+            extensions: TypeMap::default(),
         };
         if routes.authorize.is_empty() {
             return Decision::Admit(Admission { context, routes });

@@ -162,13 +162,14 @@ impl Router {
             let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
             config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
         }
-        Ok(Shards { app: Arc::new(App::new(config, settings, routes, state)) })
+        Ok(Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) })
     }
 }
 
 /// Makes the handler of each shard.
 struct Shards {
     app: Arc<App>,
+    routes: Arc<Routes>,
 }
 
 impl Shards {
@@ -177,7 +178,7 @@ impl Shards {
             // Each shard has the same.
             let _ = self.app.engine.set(engine.clone());
         }
-        Server::new(self.app.config.clone(), RouterShard::new(Arc::clone(&self.app)))
+        Server::new(self.app.config.clone(), RouterShard::new(Arc::clone(&self.app), Arc::clone(&self.routes)))
     }
 }
 

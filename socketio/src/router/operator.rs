@@ -10,12 +10,14 @@ use super::{
     commands::{self, Action, Command, Outgoing, Targets},
     error::{AnswerError, SendError},
     remote::{Answers, Sockets},
-    socket::Socket,
 };
-use crate::adapter::{Reply, ServerAnswers};
+use crate::{
+    adapter::{Reply, ServerAnswers},
+    state::ids::SocketKey,
+};
 
-/// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`] and
-/// [`Socket::broadcast`]. It may be kept, and used many times.
+/// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`](super::Socket::to) and
+/// [`Socket::broadcast`](super::Socket::broadcast). It may be kept, and used many times.
 ///
 /// ```no_run
 /// # fn example(io: &socketio::router::SocketIo) -> Result<(), socketio::router::SendError> {
@@ -48,11 +50,11 @@ impl Operator {
         Self { app, shard: None, targets }
     }
 
-    pub(crate) fn except_socket(socket: &Socket) -> Self {
-        let mut operator = socket.io().of(socket.nsp());
-        operator.shard = Some(socket.shard());
-        operator.targets.except_socket = Some(socket.key());
-        operator
+    /// Leaves out a socket of a shard.
+    pub(crate) fn without(mut self, shard: u16, socket: SocketKey) -> Self {
+        self.shard = Some(shard);
+        self.targets.except_socket = Some(socket);
+        self
     }
 
     /// Narrows it to several rooms, as [`Operator::to`] for each does. With no room it reaches nobody.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     super::commands::{Action, Command, Targets},
-    RouterShard,
+    state::RouterShard,
 };
 use crate::{broadcast::Broadcast, io::Io, router::error::SendError};
 
@@ -40,15 +40,15 @@ impl RouterShard {
 
     /// Tells those who want to hear of each event that is sent.
     fn tell_outgoing(&mut self, command: &Command) {
-        if !self.app.routes.has_outgoing {
+        if !self.routes.has_outgoing {
             return;
         }
         let (routes, event) = match command {
             Command::Emit { socket, event, .. } | Command::EmitWithAck { socket, event, .. } => {
-                (self.entry(*socket).map(|entry| Arc::clone(entry.socket.routes())), event)
+                (self.entry(*socket).map(|entry| Arc::clone(&entry.of.routes)), event)
             }
             Command::OnAll { targets, action: Action::Emit(event) | Action::EmitWithAck { event, .. } } => {
-                (self.app.routes.find(&targets.nsp).map(|(routes, _)| routes), event)
+                (self.routes.find(&targets.nsp).map(|(routes, _)| routes), event)
             }
             _ => return,
         };

@@ -7,16 +7,15 @@ use std::{
 
 use super::{
     super::{
-        callback::{Called, OnEvent, Running},
+        callback::{Called, OnEvent, Running, Task},
         commands,
         context::{ConnectContext, DisconnectContext, EventContext},
         error::EventError,
-        event::{self, OwnedEvent, report},
+        event::{self, OwnedEvent, Routed, report},
         routes::NamespaceRoutes,
-        socket::Socket,
-        tasks::{self, Task},
+        tasks,
     },
-    JobKind, RouterShard,
+    state::{JobKind, RouterShard},
 };
 use crate::{
     error::{ConnectError, DisconnectReason},
@@ -41,7 +40,7 @@ impl RouterShard {
     pub(super) fn run_task(
         &mut self,
         io: &mut Io<'_>,
-        socket: &Socket,
+        of: &Routed,
         name: &str,
         ack: Option<AckId>,
         mut task: Task<()>,
@@ -49,44 +48,37 @@ impl RouterShard {
         if self.run(io, name, || tasks::begin(&mut task)).is_some() {
             return true;
         }
-        self.spawn(io, socket, name, ack, task)
+        self.spawn(io, of, name, ack, task)
     }
 
     /// Makes a task that waits a job. `true` when it cannot be: then it is dropped, and so is done.
     pub(super) fn spawn(
         &mut self,
         io: &mut Io<'_>,
-        socket: &Socket,
+        of: &Routed,
         name: &str,
         ack: Option<AckId>,
         task: Task<()>,
     ) -> bool {
         let rest = tasks::rest(Arc::clone(&self.app), io.shard(), name.into(), task);
         let Ok(job) = io.start_job(rest) else {
-            self.run(io, name, || report(socket, name, &EventError::TooMany, ack));
+            self.run(io, name, || report(of, name, &EventError::TooMany, ack));
             return true;
         };
-        let kind = JobKind::Task { socket: socket.clone(), conn: io.conn(socket.key()), name: name.into() };
+        let kind = JobKind::Task { of: of.clone(), conn: io.conn(of.socket.key()), name: name.into() };
         self.jobs.insert(job, kind);
         false
     }
 
     /// Runs the handlers of an event that came now. Whether they are done.
-    pub(super) fn run_event(
-        &mut self,
-        io: &mut Io<'_>,
-        socket: &Socket,
-        event: &Event<'_>,
-        ack: Option<AckId>,
-    ) -> bool {
-        let context = EventContext { socket, event, ack };
-        let waits = self.run(io, &event.name, || run_direct(&context));
+    pub(super) fn run_event(&mut self, io: &mut Io<'_>, of: &Routed, event: &Event<'_>, ack: Option<AckId>) -> bool {
+        let waits = self.run(io, &event.name, || run_direct(of, event, ack));
         match waits {
             None => true,
             Some((future, ends, position)) => {
                 let owned = OwnedEvent::new(event, ack);
-                let task = event::run(socket.clone(), owned, position, Some((future, ends)));
-                self.spawn(io, socket, &event.name, ack, Box::pin(task))
+                let task = event::run(of.clone(), owned, position, Some((future, ends)));
+                self.spawn(io, of, &event.name, ack, Box::pin(task))
             }
         }
     }
@@ -99,9 +91,9 @@ impl RouterShard {
                 entry.is_busy = false;
                 return;
             };
-            let (socket, name, ack) = (entry.socket.clone(), event.name().to_owned(), event.ack);
-            let task = Box::pin(event::run(socket.clone(), event, 0, None));
-            if !self.run_task(io, &socket, &name, ack, task) {
+            let (of, name, ack) = (entry.of.clone(), event.name().to_owned(), event.ack);
+            let task = Box::pin(event::run(of.clone(), event, 0, None));
+            if !self.run_task(io, &of, &name, ack, task) {
                 return;
             }
         }
@@ -110,9 +102,10 @@ impl RouterShard {
 
 /// Calls the handlers of an event until one waits: its future, whether the event ends when that fails, and the position of the
 /// next handler.
-fn run_direct(context: &EventContext<'_>) -> Option<(Running<OnEvent>, bool, usize)> {
-    let (socket, name) = (context.socket, &*context.event.name);
-    let chain = socket.routes().chain(name);
+fn run_direct(of: &Routed, event: &Event<'_>, ack: Option<AckId>) -> Option<(Running<OnEvent>, bool, usize)> {
+    let context = &EventContext { socket: &of.socket, event, ack };
+    let name = &*event.name;
+    let chain = of.routes.chain(name);
     let mut position = 0;
     while let Some((handler, ends)) = chain.get(position) {
         position += 1;
@@ -124,39 +117,39 @@ fn run_direct(context: &EventContext<'_>) -> Option<(Running<OnEvent>, bool, usi
             },
         };
         if let Err(error) = result {
-            report(socket, name, &error, context.ack);
+            report(of, name, &error, ack);
             if ends {
                 return None;
             }
         }
     }
     if chain.is_unhandled() {
-        report(socket, name, &EventError::NoHandler, context.ack);
+        report(of, name, &EventError::NoHandler, ack);
     }
     None
 }
 
-pub(super) async fn run_connect(socket: &Socket) {
-    for handler in &socket.routes().connect {
-        let result = match handler.call(socket) {
+pub(super) async fn run_connect(of: &Routed) {
+    for handler in &of.routes.connect {
+        let result = match handler.call(&of.socket) {
             Called::Done(result) => result,
             Called::Waits(future) => future.await,
         };
         if let Err(error) = result {
-            report(socket, "connect", &error, None);
+            report(of, "connect", &error, None);
         }
     }
 }
 
-pub(super) async fn run_disconnect(socket: &Socket, reason: DisconnectReason) {
-    for handler in &socket.routes().disconnect {
-        let called = handler.call(&DisconnectContext { socket, reason });
+pub(super) async fn run_disconnect(of: &Routed, reason: DisconnectReason) {
+    for handler in &of.routes.disconnect {
+        let called = handler.call(&DisconnectContext { socket: &of.socket, reason });
         let result = match called {
             Called::Done(result) => result,
             Called::Waits(future) => future.await,
         };
         if let Err(error) = result {
-            report(socket, "disconnect", &error, None);
+            report(of, "disconnect", &error, None);
         }
     }
 }
@@ -170,7 +163,7 @@ pub(super) async fn run_authorize(
             Called::Done(result) => result,
             Called::Waits(future) => future.await,
         };
-        context.add(admitted?);
+        context.extensions.insert_any(admitted?.0);
     }
     Ok(context)
 }

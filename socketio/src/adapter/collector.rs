@@ -106,7 +106,6 @@ impl Collector<Answers> {
 
     /// Waits for more answers, and, unless they were `told`, for the number of recipients of all who were asked. `None`: everybody is
     /// done.
-    #[expect(clippy::type_complexity, reason = "it has one caller, which names the parts")]
     pub(crate) fn poll_answers(&self, context: &Context<'_>, told: bool) -> Poll<Option<(Option<usize>, Vec<Answer>)>> {
         let mut inner = self.lock();
         let recipients = (!told && inner.missing.is_empty()).then_some(inner.gathered.recipients);

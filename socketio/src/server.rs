@@ -251,9 +251,9 @@ impl<H: Handler> Server<H> {
 
     /// A socket answered a broadcast.
     fn on_answer(&mut self, key: SocketKey, id: AckId, args: OwnedArgs) {
-        let State { sockets, questions, config, .. } = &mut self.state;
+        let State { sockets, questions, .. } = &mut self.state;
         let socket = sockets.get(key.0).map(|socket| socket.id.to_string());
-        questions.answer(id, key, Answer { socket, args }, config.broadcast_answers);
+        questions.answer(id, key, Answer { socket, args });
     }
 
     /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.

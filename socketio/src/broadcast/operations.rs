@@ -93,7 +93,7 @@ impl Broadcast<'_> {
             return Err(EmitError::ReservedName);
         }
         self.check_namespace()?;
-        let collector = Collector::new();
+        let collector = Collector::with_budget(self.state.config.broadcast_answers);
         let request = self.request(&collector, timeout.saturating_add(GRACE))?;
         if let Some((adapter, targets)) = self.servers() {
             let replies = Replies::from(collector.part(Source::OtherServers));

@@ -200,7 +200,7 @@ impl Handle {
     where
         Replies: From<Part<T>>,
     {
-        let collector = Collector::new();
+        let collector = Collector::with_budget(self.config.broadcast_answers);
         if servers && self.config.adapter.is_some() {
             let replies = Replies::from(collector.part(Source::OtherServers));
             self.tell_servers(true, operation.clone(), Some(replies));

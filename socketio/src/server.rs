@@ -26,7 +26,7 @@ use crate::{
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
-    parser::{DecodeError, Limits, v4},
+    parser::{DecodeError, Limits, Parser, msgpack, v4},
     state::{Departed, State, client::Client, ids::SocketKey},
 };
 
@@ -203,6 +203,19 @@ impl<H: Handler> Server<H> {
         self.call(outbox, |handler, io| handler.on_event(io, socket, event, ack));
     }
 
+    /// A whole packet in MessagePack.
+    fn on_msgpack(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
+        let v4 = self.state.client(conn).ok_or(Violation)?.v4.is_some();
+        let limits = self.state.config.packet;
+        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..limits } } else { limits };
+        let unpacked = msgpack::unpack(bytes, &limits)?;
+        let packet = unpacked.packet(&limits)?;
+        if v4 {
+            return self.on_packet_v4(outbox, conn, &packet);
+        }
+        self.on_packet(outbox, conn, packet.nsp(), &packet)
+    }
+
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
         let State { clients, config, namespaces, .. } = &mut self.state;
@@ -308,9 +321,11 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        let result = match &message {
-            Message::Text(text) => self.on_text(outbox, conn, text),
-            Message::Binary(bytes) => self.on_binary(outbox, conn, bytes),
+        let result = match (self.state.config.parser, &message) {
+            (Parser::Json, Message::Text(text)) => self.on_text(outbox, conn, text),
+            (Parser::Json, Message::Binary(bytes)) => self.on_binary(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Binary(bytes)) => self.on_msgpack(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Text(_)) => Err(Violation),
         };
         if result.is_err() {
             outbox.close(conn, CloseReason::ParseError);

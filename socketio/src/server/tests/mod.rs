@@ -6,6 +6,7 @@ mod events;
 mod gather;
 mod leaving;
 mod model;
+mod msgpack;
 mod panics;
 mod rooms;
 mod shards;

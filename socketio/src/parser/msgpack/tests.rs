@@ -91,7 +91,8 @@ fn every_format_of_a_value_becomes_json() {
 fn binary_data_becomes_attachments() {
     let list = |places: &[&str]| format!("[{}]", places.join(","));
     let [first, second] = [0, 1].map(|number| placeholder(number).to_string());
-    let table: &[(&[u8], String, &[&[u8]])] = &[
+    type Row<'a> = (&'a [u8], String, &'a [&'a [u8]]);
+    let table: &[Row<'_>] = &[
         (b"\xc4\x02\x01\x02", first.clone(), &[b"\x01\x02"]),
         (b"\xc5\x00\x01x", first.clone(), &[b"x"]),
         (b"\xc6\x00\x00\x00\x00", first.clone(), &[b""]),

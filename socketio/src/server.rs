@@ -221,8 +221,14 @@ impl<H: Handler> Server<H> {
         let State { clients, config, namespaces, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         let v4 = client.v4.is_some();
-        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..config.packet } } else { config.packet };
-        match client.decoder.decode_text(text, &limits) {
+        let wide;
+        let limits = if v4 {
+            wide = Limits { nsp_length: v4::MAX_NAME, ..config.packet };
+            &wide
+        } else {
+            &config.packet
+        };
+        match client.decoder.decode_text(text, limits) {
             Ok(Some(packet)) if v4 => self.on_packet_v4(outbox, conn, &packet),
             Ok(Some(packet)) => self.on_packet(outbox, conn, packet.nsp(), &packet),
             Ok(None) => {

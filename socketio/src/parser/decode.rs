@@ -84,9 +84,12 @@ impl Decoder {
             return Err(DecodeError::MissingAttachment);
         }
         let header = Header::scan(text, limits)?;
-        let layout = match scan(text, &header, limits)? {
-            Scanned::Packet(packet) => return Ok(Some(packet)),
-            Scanned::Layout(layout) => layout,
+        let layout = match header.kind {
+            PacketType::Connect => return connect(&header, limits).map(Some),
+            PacketType::Disconnect => return disconnect(&header).map(Some),
+            PacketType::ConnectError => return Err(DecodeError::ServerPacket),
+            PacketType::Event | PacketType::BinaryEvent => Layout::event(text, &header, limits)?,
+            PacketType::Ack | PacketType::BinaryAck => Layout::ack(text, &header, limits)?,
         };
         if !header.kind.is_binary() {
             return Ok(Some(layout.into_packet(text, &[])));
@@ -126,27 +129,14 @@ pub(super) fn decode_whole<'a>(
     limits: &Limits,
 ) -> Result<Packet<'a>, DecodeError> {
     let header = Header::scan(text, limits)?;
-    Ok(match scan(text, &header, limits)? {
-        Scanned::Packet(packet) => packet,
-        Scanned::Layout(layout) => layout.into_packet(text, attachments),
-    })
-}
-
-/// A text whose payload was checked.
-enum Scanned<'a> {
-    /// A packet that cannot have attachments.
-    Packet(Packet<'a>),
-    Layout(Layout),
-}
-
-fn scan<'a>(text: &'a str, header: &Header<'a>, limits: &Limits) -> Result<Scanned<'a>, DecodeError> {
-    Ok(match header.kind {
-        PacketType::Connect => Scanned::Packet(connect(header, limits)?),
-        PacketType::Disconnect => Scanned::Packet(disconnect(header)?),
+    let layout = match header.kind {
+        PacketType::Connect => return connect(&header, limits),
+        PacketType::Disconnect => return disconnect(&header),
         PacketType::ConnectError => return Err(DecodeError::ServerPacket),
-        PacketType::Event | PacketType::BinaryEvent => Scanned::Layout(Layout::event(text, header, limits)?),
-        PacketType::Ack | PacketType::BinaryAck => Scanned::Layout(Layout::ack(text, header, limits)?),
-    })
+        PacketType::Event | PacketType::BinaryEvent => Layout::event(text, &header, limits)?,
+        PacketType::Ack | PacketType::BinaryAck => Layout::ack(text, &header, limits)?,
+    };
+    Ok(layout.into_packet(text, attachments))
 }
 
 /// What comes before the JSON.

@@ -28,7 +28,8 @@ pub struct Config {
     /// Whether the handshake of a polling session offers WebSocket as an upgrade (`allowUpgrades`). A client that
     /// upgrades without the offer is served all the same, as by the reference. Default true.
     pub allow_upgrades: bool,
-    /// Whether protocol v3, which version 2 clients of Socket.IO speak, is served too (`allowEIO3`). Default false.
+    /// Whether protocol v3, which version 2 clients of Socket.IO speak, is served too (`allowEIO3`). Such clients make
+    /// the ids of their sockets from the session's id, so with them that is no secret any more. Default false.
     pub allow_eio3: bool,
     /// Time between a pong (or the handshake) and the next ping. Default 25 s.
     pub ping_interval: Duration,

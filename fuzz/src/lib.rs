@@ -14,6 +14,7 @@
 //! | `handshake` | `engineio::{http, sid}`, `engineio::ws::{handshake, extensions}` | rules, second parsers, tungstenite's accept key |
 //! | `polling` | `engineio::http::{plain, encode}` | hyper on the same bytes, every way of cutting |
 //! | `parser` | `socketio::parser` | limits, encoding and decoding again, serde_json |
+//! | `msgpack` | `socketio::parser::msgpack` | limits, encoding and decoding again, serde_json |
 //! | `json` | `socketio::json` | serde_json |
 //! | `session` | `engineio::session` | a model of its deadlines |
 //! | `connection` | all of them together, with `socketio::Server` on top | rules, tungstenite and serde_json as the client |
@@ -23,6 +24,7 @@ mod handshake;
 mod input;
 mod json;
 mod jsonp;
+mod msgpack;
 mod negotiation;
 mod parser;
 mod payload;
@@ -37,6 +39,7 @@ pub use connection::connection;
 pub use handshake::handshake;
 pub use json::json;
 pub use jsonp::jsonp;
+pub use msgpack::msgpack;
 pub use parser::parser;
 pub use payload::payload;
 pub use payload_v3::payload_v3;
@@ -55,7 +58,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "ws_frames", run: ws_frames },
     Target { name: "ws_deflate", run: ws_deflate },
     Target { name: "payload", run: payload },
@@ -64,6 +67,7 @@ pub const TARGETS: [Target; 11] = [
     Target { name: "handshake", run: handshake },
     Target { name: "polling", run: polling },
     Target { name: "parser", run: parser },
+    Target { name: "msgpack", run: msgpack },
     Target { name: "json", run: json },
     Target { name: "session", run: session },
     Target { name: "connection", run: connection },

@@ -22,7 +22,9 @@ pub struct ConnectRequest<'a> {
     pub conn: ConnKey,
     /// The namespace, which exists.
     pub nsp: &'a str,
-    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none.
+    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none. For a client of version 2
+    /// (`engineio::Config::allow_eio3`) it is the query behind the namespace's name, as an object of strings. `/` has none: such a
+    /// client is connected to it when the session opens, and only the handshake says who it is.
     pub auth: Option<&'a str>,
     /// What a decision that comes later is about ([`Decision::Later`]).
     pub pending: PendingConnect,

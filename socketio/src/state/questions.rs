@@ -72,7 +72,7 @@ impl Questions {
     }
 
     /// A socket left.
-    pub(crate) fn leave(&mut self, id: AckId, key: SocketKey, socket: SocketId) {
+    pub(crate) fn leave(&mut self, id: AckId, key: SocketKey, socket: &SocketId) {
         self.settle(id, key, |answers| answers.unanswered.push(socket.to_string()));
     }
 

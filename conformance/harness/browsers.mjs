@@ -90,7 +90,8 @@ class Chromium {
   }
 
   async evaluate({ sessionId }, text) {
-    const { result, exceptionDetails } = await this.calls.send('Runtime.evaluate', { expression: text, awaitPromise: true }, { sessionId });
+    const params = { expression: text, awaitPromise: true };
+    const { result, exceptionDetails } = await this.calls.send('Runtime.evaluate', params, { sessionId });
     if (exceptionDetails) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text);
     return result.value;
   }
@@ -208,7 +209,8 @@ export class Browser {
   async #start(kind) {
     // Firefox wants a home that is its user's; whose HOME this is, nobody knows.
     const env = { ...process.env, HOME: this.#profile };
-    const child = spawn(find(kind.program), kind.arguments(this.#profile), { env, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    const options = { env, stdio: ['ignore', 'ignore', 'pipe'], detached: true };
+    const child = spawn(find(kind.program), kind.arguments(this.#profile), options);
     this.#child = child;
     let output = '';
     const announced = new Promise((resolve, reject) => {

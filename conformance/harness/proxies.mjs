@@ -34,13 +34,18 @@ async function listening(port, ended) {
   }
 }
 
-function nginx(port, upstream, folder, { pages = upstream } = {}) {
+/** nginx's own default, 512, is too few for a herd that connects (docs/proxies.md). */
+const WORKER_CONNECTIONS = 4096;
+
+function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$proxy_add_x_forwarded_for' } = {}) {
   return `
     daemon off;
     master_process off;
     pid ${folder}/pid;
     error_log stderr;
-    events {}
+    events {
+      worker_connections ${WORKER_CONNECTIONS};
+    }
     http {
       access_log off;
       client_body_temp_path ${folder}/body;
@@ -54,7 +59,7 @@ function nginx(port, upstream, folder, { pages = upstream } = {}) {
           proxy_pass http://127.0.0.1:${pages}/;
         }
         location / {
-          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+          proxy_set_header X-Forwarded-For ${forwardedFor};
           proxy_set_header Host $host;
           proxy_pass http://127.0.0.1:${upstream};
           proxy_http_version 1.1;
@@ -134,7 +139,7 @@ export function missing(name) {
 
 /**
  * Starts a proxy in front of a server; it ends with the test `t`. `pages` is the port of an application's pages, which nginx and
- * Apache serve under `/pages/` beside the chat.
+ * Apache serve under `/pages/` beside the chat. `forwardedFor` is what nginx says of every client, in place of the truth.
  */
 export async function start(t, name, server, options = {}) {
   const { program, args, configuration } = PROXIES[name];

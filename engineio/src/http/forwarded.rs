@@ -100,12 +100,15 @@ impl TrustedProxies {
         if !self.trusts(peer) {
             return None;
         }
-        let (_, steps) = self.walk(peer, headers);
         let mut hosts: Vec<&str> = elements(headers, &X_FORWARDED_HOST, Quotes::Plain).collect();
         if hosts.is_empty() {
             let forwarded = elements(headers, &header::FORWARDED, Quotes::Enclose);
             hosts.extend(forwarded.filter_map(|element| parameter(element, "host")));
         }
+        if hosts.is_empty() {
+            return None;
+        }
+        let (_, steps) = self.walk(peer, headers);
         // Each trusted proxy adds one host; one that adds none leaves fewer.
         hosts.get(..steps.min(hosts.len()))?.last().copied()
     }

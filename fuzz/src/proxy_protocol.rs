@@ -13,7 +13,7 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 /// Runs the target. See the module.
 pub fn proxy_protocol(data: &[u8]) {
-    check(data);
+    let _ = check(data);
     let mut input = Input::new(data);
     let (mut bytes, client) = if input.byte() & 1 == 0 { version_1(&mut input) } else { version_2(&mut input) };
     let len = bytes.len();

@@ -10,7 +10,10 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
+use engineio::{
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, deadlines::soonest,
+    job::JobPanicked,
+};
 
 use crate::{
     adapter::RelayedBroadcast,
@@ -278,7 +281,7 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        soonest([self.state.deadlines.next(), self.handler.poll_timeout()])
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

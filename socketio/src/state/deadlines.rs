@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use engineio::{ConnKey, deadlines::Heap};
+use engineio::{
+    ConnKey,
+    deadlines::{Heap, soonest},
+};
 
 use super::ids::SocketKey;
 use crate::packet::AckId;
@@ -24,7 +27,7 @@ impl Deadlines {
     /// The next deadline of all.
     pub(crate) fn next(&self) -> Option<Instant> {
         let ack = self.acks.first_key_value().map(|((deadline, _), _)| *deadline);
-        [self.connects.next(), self.attachments.next(), ack].into_iter().flatten().min()
+        soonest([self.connects.next(), self.attachments.next(), ack])
     }
 
     /// Takes the next acknowledgement that did not come in time, of those asked for before `limit`.

@@ -82,7 +82,7 @@ pub struct Config {
     pub cookie: Option<Cookie>,
     /// A message that every session gets right after its handshake (`initialPacket`). Default `None`.
     pub initial_packet: Option<Message<'static>>,
-    /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes.
+    /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes to 32 KiB.
     pub http_compression: Option<HttpCompression>,
     /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`, because compression
     /// costs time and memory, and a message can then no longer be encoded once for all recipients.

@@ -140,6 +140,16 @@ fn handshake() {
 }
 
 #[test]
+fn forwarded() {
+    replay("forwarded");
+}
+
+#[test]
+fn proxy_protocol() {
+    replay("proxy_protocol");
+}
+
+#[test]
 fn polling() {
     replay("polling");
 }

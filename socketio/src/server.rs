@@ -15,7 +15,8 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, job::JobPanicked,
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, deadlines::soonest,
+    job::JobPanicked,
 };
 
 use crate::{
@@ -463,8 +464,7 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let next = [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min();
-        if self.state.questions.is_empty() { next } else { next.into_iter().chain(self.state.questions.next()).min() }
+        soonest([self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()])
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

@@ -187,11 +187,18 @@ impl Member {
         let mut own = Snapshot::default();
         let listed = self.snapshot.as_deref_mut().filter(|snapshot| entry <= snapshot.until);
         let snapshot = listed.unwrap_or(&mut own);
+        let is_last = snapshot.awaited <= 1;
         let max_bytes = SNAPSHOT_BYTES.min(snapshot.bytes.saturating_add(max_bytes));
         for account in present {
             let status = account.online();
             let bytes = snapshot.bytes + status.len() + STATUS_COST;
-            if bytes > max_bytes || !snapshot.told.insert(Arc::clone(account)) {
+            // Most sockets enter one room, and so need no set: the home names everybody once.
+            let known = if is_last {
+                !snapshot.told.is_empty() && snapshot.told.contains(account)
+            } else {
+                bytes <= max_bytes && !snapshot.told.insert(Arc::clone(account))
+            };
+            if bytes > max_bytes || known {
                 continue;
             }
             snapshot.bytes = bytes;

@@ -21,7 +21,7 @@ pub enum CloseReason {
     ServerShuttingDown,
     /// The peer did not read: more than `outbound_hard` bytes wait for it, or it took none for `ping_timeout`.
     SlowConsumer,
-    /// The peer exceeded one of our limits (message size, packets per body).
+    /// The peer exceeded one of our limits, such as the number of its sessions.
     LimitExceeded,
     /// A fault on our side (a caught panic), not the peer's.
     Internal,

@@ -209,7 +209,7 @@ pub trait Outbox {
         let _ = conn;
     }
 
-    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop
-    /// the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
+    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`],
+    /// [`CloseReason::LimitExceeded`] and [`CloseReason::Internal`] drop the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
     fn close(&mut self, conn: ConnKey, reason: CloseReason);
 }

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     chat::{Chat, Shared},
-    config::{Config, Shutdown},
+    config::{Config, Limits, Shutdown},
     descriptors, dev,
     http::{self, Readiness},
     logging,
@@ -48,12 +48,14 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config) -> anyhow::Result<()> {
     let mut signals =
         Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let connections = descriptors::raise(config.workers);
+    config.limits.unproven_per_ip = unproven(&config.limits, connections);
     let (config, readiness) = (Arc::new(config), Readiness::default());
-    let running = start(&config, &readiness, listener)?;
+    let running = start(&config, &readiness, listener, connections.unwrap_or(0))?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
@@ -103,18 +105,35 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpListener) -> std::io::Result<Running> {
+fn start(
+    config: &Arc<Config>,
+    readiness: &Readiness,
+    listener: std::net::TcpListener,
+    connections: usize,
+) -> std::io::Result<Running> {
     let readiness = readiness.clone();
     let shared = Arc::new(Shared::new(Arc::clone(config), config.workers));
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine_config(config);
-    engine.max_connections = descriptors::raise(config.workers).unwrap_or(0);
+    engine.max_connections = connections;
     Server::new(engine)
         .shards(shards)
         .fallback(move |request| http::answer(request, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
+}
+
+/// How many connections without a valid token one address may have, where the process may have so many connections: a quarter of
+/// all places at most, so that one address does not take those of everybody.
+fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
+    let places = [Some(limits.connections).filter(|count| *count > 0), connections];
+    let quarter = places.into_iter().flatten().min().map_or(usize::MAX, |places| (places / 4).max(1));
+    match limits.unproven_per_ip {
+        // Switched off.
+        0 => 0,
+        limit => limit.min(quarter),
+    }
 }
 
 fn engine_config(config: &Config) -> engineio::Config {
@@ -197,6 +216,16 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
+
+    #[test]
+    fn one_address_does_not_take_the_places_of_all() {
+        let limits = |unproven_per_ip, connections| Limits { unproven_per_ip, connections, ..Limits::default() };
+        assert_eq!(unproven(&limits(100, 0), None), 100);
+        assert_eq!(unproven(&limits(100, 0), Some(200)), 50);
+        assert_eq!(unproven(&limits(100, 40), Some(200)), 10);
+        assert_eq!(unproven(&limits(100, 2), None), 1);
+        assert_eq!(unproven(&limits(0, 2), Some(200)), 0);
+    }
 
     #[test]
     fn the_end_of_the_shards_counts_before_a_signal() {

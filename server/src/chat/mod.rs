@@ -26,7 +26,7 @@ mod users;
 
 use std::{sync::Arc, time::Instant};
 
-use connections::Connections;
+use connections::{Connections, Displaced};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
 use home::Homes;
@@ -36,7 +36,10 @@ use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
-use crate::{config::Config, limits::Addresses};
+use crate::{
+    config::Config,
+    limits::{AddressLimits, Addresses},
+};
 
 /// What the shards of one chat have in common.
 #[derive(Debug)]
@@ -64,9 +67,14 @@ pub(crate) struct Chat {
 impl Shared {
     /// For a chat of so many shards.
     pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
+        let limits = AddressLimits {
+            rate: config.limits.connect_rate,
+            sockets: config.limits.sockets_per_ip,
+            unproven: config.limits.unproven_per_ip,
+        };
         Self {
             accounts: Arc::new(Accounts::new(&config)),
-            addresses: Arc::new(Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip)),
+            addresses: Arc::new(Addresses::new(limits)),
             homes: HomeShards::default(),
             shards: shards.max(1),
             config,
@@ -132,7 +140,7 @@ impl Handler for Chat {
     }
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
-        self.connections.open(io.now(), conn, handshake.client);
+        self.connections.open(io, conn, handshake.client);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
@@ -144,7 +152,9 @@ impl Handler for Chat {
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
             match self.sockets.authorize(io, auth) {
-                Ok(admission) => return Ok(admission),
+                Ok(admission) if self.connections.prove(io.now(), conn) => return Ok(admission),
+                // The next handshake is told when to try again.
+                Ok(_) => ConnectRefusal::TooOften,
                 Err(refusal) => refusal,
             }
         } else {
@@ -210,6 +220,10 @@ impl Handler for Chat {
         };
         let message = match message.downcast::<ToAll>() {
             Ok(message) => return self.receive_all(io, &message),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<Displaced>() {
+            Ok(displaced) => return self.connections.displace(io, displaced),
             Err(other) => other,
         };
         // Nobody sends a chat anything else.

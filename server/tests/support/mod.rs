@@ -43,6 +43,12 @@ fn binary() -> Command {
     command
 }
 
+/// A token of this user.
+pub(crate) fn token(sub: &str) -> String {
+    let output = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
 impl Server {
     /// Starts a server with these keys on a free port.
     pub(crate) fn start(keys: &[&str]) -> Self {
@@ -95,9 +101,9 @@ impl Server {
 
     /// A user's connected socket.
     pub(crate) async fn connect(&self, sub: &str) -> Client {
-        let token = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap().stdout;
+        let token = token(sub);
         let mut client = self.open().await;
-        client.send(&format!(r#"40{{"token":"{}"}}"#, String::from_utf8(token).unwrap().trim_end())).await;
+        client.send(&format!(r#"40{{"token":"{token}"}}"#)).await;
         client.until("40").await;
         client
     }

@@ -149,10 +149,13 @@ impl Sockets {
         let member = self.members.get_mut(socket).filter(|member| *member.account.id == *claims.sub);
         let member = member.ok_or(ChatError::new(Code::InvalidPayload, "the token is another user's"))?;
         // Whoever was given fewer rights could take back the old ones otherwise.
-        if member.has_newer_than(&claims, leeway) {
-            return Err(ChatError::new(Code::InvalidPayload, "the token is older than the one in use"));
+        let default = self.config.rooms.default_access;
+        if member.may_be_outdated(&claims, default) {
+            let reason =
+                "the token is older than the one in use, or ends earlier and opens more rooms without iat in both";
+            return Err(ChatError::new(Code::InvalidPayload, reason));
         }
-        member.renew(&claims, self.config.rooms.default_access, leeway);
+        member.renew(&claims, default, leeway);
         member.begin_snapshot();
         self.watch_expiry(io, socket);
         let closed = self.leave_closed(io, socket);

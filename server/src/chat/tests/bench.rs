@@ -165,6 +165,13 @@ impl Bench {
         sign(&self.shared.config.auth, &request, wall_clock() - ago).unwrap()
     }
 
+    /// A token with this payload.
+    pub(super) fn token_of(&self, payload: &str) -> String {
+        let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+        let key = jsonwebtoken::EncodingKey::from_secret(self.shared.config.auth.jwt_secret.as_ref().unwrap().expose());
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &payload, &key).unwrap()
+    }
+
     /// A user's socket, with this token; what it was sent at connect is returned.
     pub(super) fn join_with(&mut self, token: &str) -> (Conn, Vec<String>) {
         let conn = self.open();

@@ -422,6 +422,33 @@ fn refresh_takes_away_the_rooms_that_the_new_token_does_not_open() {
 }
 
 #[test]
+fn without_iat_a_token_that_ends_earlier_may_keep_rooms_and_open_no_more() {
+    with(&[], |mut bench| {
+        let token =
+            |bench: &Bench, rooms: &str, end: u64| bench.token_of(&format!(r#"{{"sub":"alice",{rooms}"exp":{end}}}"#));
+        let (first, shorter) = (r#""rooms":["a","b"],"#, r#""rooms":["a"],"#);
+        let connect = token(&bench, first, 4_000_000_000);
+        let (alice, _) = bench.join_with(&connect);
+        for (rooms, end, accepted) in [
+            (first, 3_900_000_000, true),
+            (r#""rooms":["a","b","c"],"#, 3_900_000_000, false),
+            (r#""rooms":["*"],"#, 3_999_999_999, false),
+            ("", 3_999_999_999, false),
+            (shorter, 3_800_000_000, true),
+            // It ends later than the one in use, but earlier than the first one.
+            (first, 3_900_000_000, false),
+            (first, 4_000_000_000, true),
+        ] {
+            let token = token(&bench, rooms, end);
+            bench.text(alice, &format!(r#"27["refresh",{{"token":"{token}"}}]"#));
+            let sent = bench.sent(alice).join("");
+            assert_eq!(sent.contains(r#"437[{"ok":true"#), accepted, "{rooms} {end}: {sent}");
+            assert_eq!(sent.contains("without iat in both"), !accepted, "{rooms} {end}: {sent}");
+        }
+    });
+}
+
+#[test]
 fn a_token_does_not_outlive_its_end_when_the_clock_is_set_forward() {
     with(&[], |mut bench| {
         let token = bench.token("alice", 3600);

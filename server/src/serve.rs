@@ -35,7 +35,7 @@ const CONNECT: usize = 1024;
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
-/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once. Some threads may still be running
+/// Serves until SIGTERM, SIGINT or SIGHUP, then ends every connection; a second signal ends at once. Some threads may still be running
 /// when it returns: the caller is to end the process.
 ///
 /// # Errors
@@ -49,8 +49,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
 }
 
 async fn serve(mut config: Config) -> anyhow::Result<()> {
-    let mut signals =
-        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+    let mut signals = Signals::listen()?;
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let connections = descriptors::raise(config.workers);
     config.limits.unproven_per_ip = unproven(&config.limits, connections);
@@ -60,17 +59,18 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     announce(&config, running.local_addr())?;
     let shards = running.handle();
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
-    if let Event::Joined(result) = next_event(joined.as_mut(), signals.next()).await {
+    let name = match next_event(joined.as_mut(), signals.next()).await {
         // Nobody told the shards to end.
-        return Ok(result??);
-    }
-    tracing::info!("shutting down");
+        Event::Joined(result) => return Ok(result??),
+        Event::Signal(name) => name,
+    };
+    tracing::info!(signal = name, "shutting down");
     readiness.drain();
     let Shutdown { timeout, drain } = config.shutdown;
     shards.shutdown(drain.min(timeout));
     match tokio::time::timeout(timeout, next_event(joined, signals.next())).await {
         Ok(Event::Joined(result)) => result??,
-        Ok(Event::Signal) => tracing::info!("a second signal: ending at once"),
+        Ok(Event::Signal(name)) => tracing::info!(signal = name, "a second signal: ending at once"),
         Err(_) => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
     }
     Ok(())
@@ -81,16 +81,19 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
 enum Event<T> {
     /// All shards have ended, or one is broken.
     Joined(T),
-    /// A signal came.
-    Signal,
+    /// This signal came.
+    Signal(&'static str),
 }
 
 /// Waits for whichever comes first.
-async fn next_event<T>(mut joined: Pin<&mut impl Future<Output = T>>, signal: impl Future<Output = ()>) -> Event<T> {
+async fn next_event<T>(
+    mut joined: Pin<&mut impl Future<Output = T>>,
+    signal: impl Future<Output = &'static str>,
+) -> Event<T> {
     let mut signal = pin!(signal);
     poll_fn(|cx| match joined.as_mut().poll(cx) {
         Poll::Ready(joined) => Poll::Ready(Event::Joined(joined)),
-        Poll::Pending => signal.as_mut().poll(cx).map(|()| Event::Signal),
+        Poll::Pending => signal.as_mut().poll(cx).map(Event::Signal),
     })
     .await
 }
@@ -195,20 +198,38 @@ fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+/// The signals that end the process, by their names.
+struct Signals(Vec<(&'static str, Signal)>);
 
 impl Signals {
-    /// Waits for the next signal of either kind.
-    async fn next(&mut self) {
-        poll_fn(|cx| match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
+    fn listen() -> std::io::Result<Self> {
+        let mut signals =
+            vec![("SIGTERM", signal(SignalKind::terminate())?), ("SIGINT", signal(SignalKind::interrupt())?)];
+        // A terminal closes, and so ends what it started: not without telling the clients. (Reloading the configuration may take its
+        // place.) Under `nohup` the process is to stay.
+        if !is_hangup_ignored() {
+            signals.push(("SIGHUP", signal(SignalKind::hangup())?));
+        }
+        Ok(Self(signals))
     }
+
+    /// Waits for the next signal of any kind.
+    async fn next(&mut self) -> &'static str {
+        poll_fn(|cx| {
+            let mut came =
+                self.0.iter_mut().filter_map(|(name, signal)| signal.poll_recv(cx).is_ready().then_some(*name));
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Whether whoever started the process had it ignore SIGHUP.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A mask, in which signal 1 is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]
@@ -232,8 +253,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             assert_eq!(next_event(pin!(ready(1)), pending()).await, Event::Joined(1));
-            assert_eq!(next_event(pin!(ready(1)), ready(())).await, Event::Joined(1));
-            assert_eq!(next_event(pin!(pending::<i32>()), ready(())).await, Event::Signal);
+            assert_eq!(next_event(pin!(ready(1)), ready("SIGTERM")).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(pending::<i32>()), ready("SIGTERM")).await, Event::Signal("SIGTERM"));
         });
     }
 }

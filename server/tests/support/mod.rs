@@ -75,6 +75,14 @@ impl Server {
         Self::spawn(command, "127.0.0.1:0", keys)
     }
 
+    /// Starts a server as `nohup` does, whose standard error is read by the test.
+    pub(crate) fn start_ignoring_hangup() -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chat-server")]);
+        command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::spawn(command, "127.0.0.1:0", &["log.level=info"])
+    }
+
     fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
         if !keys.iter().any(|key| key.starts_with("log.level")) {
             command.args(["--log-level", "off"]);
@@ -139,6 +147,22 @@ impl Client {
         use tokio::io::AsyncWriteExt as _;
         let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
         stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The code of the close frame that comes; `None` when the connection ends without one.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        tokio::time::timeout(PATIENCE, async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if let Message::Close(frame) = message {
+                    // Answers it, so that the server need not wait.
+                    let _ = self.0.next().await;
+                    return frame.map(|frame| frame.code.into());
+                }
+            }
+            None
+        })
+        .await
+        .expect("the server did not close")
     }
 
     /// Reads whatever comes until the connection ends.

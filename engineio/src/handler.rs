@@ -105,6 +105,13 @@ pub trait Handler {
     /// delivered if the peer reads it.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
 
+    /// A last frame for the peer of a session that ends with [`CloseReason::TooLong`], so that its application is told why. The
+    /// message itself was dropped. [`Handler::on_close`] follows.
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        let _ = conn;
+        None
+    }
+
     /// A message arrived from the handler of a shard ([`Outbox::send_to_shard`]) or from another thread
     /// (`net::Handle`). Messages from one sender arrive in the order in which they were sent.
     ///

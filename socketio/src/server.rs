@@ -10,7 +10,9 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
+use engineio::{
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, SharedFrame, job::JobPanicked,
+};
 
 use crate::{
     adapter::RelayedBroadcast,
@@ -243,6 +245,13 @@ impl<H: Handler> engineio::Handler for Server<H> {
         if result.is_err() {
             outbox.close(conn, CloseReason::ParseError);
         }
+    }
+
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        // Its message was a CONNECT, if it keeps to the protocol. The namespace in it was dropped too.
+        let unknown = self.state.client(conn).is_some_and(|client| client.sockets.is_empty());
+        let refused = if unknown { self.handler.refuse_long(conn)? } else { return None };
+        Some(encode::connect_error("/", &refused.message, refused.data.as_deref()))
     }
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {

@@ -32,11 +32,12 @@ use error::{ChatError, Code};
 use home::Homes;
 use reply::Outcome;
 use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
-use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets};
+use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets, unauthorized};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
 use crate::{
+    auth::AuthError,
     config::Config,
     limits::{AddressLimits, Addresses},
 };
@@ -174,6 +175,11 @@ impl Handler for Chat {
                 Err(ConnectError { message: "try again later".to_owned(), data: None })
             }
         }
+    }
+
+    fn refuse_long(&mut self, _: ConnKey) -> Option<ConnectError> {
+        // A client that does nothing wrong sends nothing else before its token is accepted.
+        Some(unauthorized(AuthError::TOO_LONG.code()))
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {

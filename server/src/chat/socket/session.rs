@@ -43,17 +43,13 @@ pub(in crate::chat) enum ConnectRefusal {
 impl Sockets {
     /// Checks the token of a CONNECT packet, and reserves a socket for its user.
     pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
-        let refuse = |code: &str| ConnectError {
-            message: "unauthorized".to_owned(),
-            data: Some(format!(r#"{{"code":"{code}"}}"#)),
-        };
         let token = request::token(auth).ok_or(AuthError::Missing);
         let claims = token.and_then(|token| self.verifier.verify(&token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
-            ConnectRefusal::Token(refuse(error.code()))
+            ConnectRefusal::Token(unauthorized(error.code()))
         })?;
         let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
-            ReserveError::TooMany => ConnectRefusal::TooMany(refuse("too_many_connections")),
+            ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
             ReserveError::TooOften => ConnectRefusal::TooOften,
         })?;
         Ok(Admission { claims, reservation })
@@ -286,6 +282,11 @@ impl Sockets {
         }
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
+}
+
+/// The refusal of a CONNECT.
+pub(in crate::chat) fn unauthorized(code: &str) -> ConnectError {
+    ConnectError { message: "unauthorized".to_owned(), data: Some(format!(r#"{{"code":"{code}"}}"#)) }
 }
 
 /// The ids of rooms, as a JSON array.

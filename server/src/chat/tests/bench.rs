@@ -36,6 +36,10 @@ impl Handler for Held {
         self.0.borrow_mut().authorize(io, request)
     }
 
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
+        self.0.borrow_mut().refuse_long(conn)
+    }
+
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
         self.0.borrow_mut().on_connect(io, socket, admission);
     }

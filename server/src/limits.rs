@@ -80,6 +80,25 @@ pub(crate) struct Place {
     pub(crate) conn: ConnKey,
 }
 
+/// Why an address may not open a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressRefusal {
+    /// Its users have as many as they may have.
+    Places,
+    /// They opened too many of late. One more may come after this time.
+    Rate(Duration),
+}
+
+impl AddressRefusal {
+    /// When to try again.
+    pub(crate) const fn retry_after(self) -> Duration {
+        match self {
+            Self::Places => Duration::from_secs(1),
+            Self::Rate(wait) => wait,
+        }
+    }
+}
+
 /// What a connection counts as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -106,8 +125,8 @@ impl Addresses {
     /// May this address open a connection? Nothing is counted yet.
     ///
     /// # Errors
-    /// When to try again: its users have as many connections as they may have, or opened too many of late.
-    pub(crate) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+    /// Its users have as many connections as they may have, or opened too many of late.
+    pub(crate) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), AddressRefusal> {
         let (mut stripe, network) = self.stripe(address);
         stripe.admit(now, network)
     }
@@ -186,14 +205,14 @@ impl Stripe {
         self.sweep_at = Some(now + SWEEP);
     }
 
-    fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+    fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), AddressRefusal> {
         let (limit, rate) = (self.limits.sockets, self.rate);
         let known = self.entry(now, address);
         known.last_seen = now;
         if limit > 0 && known.proven >= limit {
-            return Err(Duration::from_secs(1));
+            return Err(AddressRefusal::Places);
         }
-        known.bucket.holds(&rate, now, 1)
+        known.bucket.holds(&rate, now, 1).map_err(AddressRefusal::Rate)
     }
 
     fn open(&mut self, now: Instant, address: IpAddr, place: Place) -> (u64, Option<Place>) {
@@ -316,7 +335,7 @@ mod tests {
         let numbers: Vec<_> = (0..1000).map(|_| open()).collect();
         // As many as came while there was a token are let through; the bucket is empty then, and not below it.
         assert!(numbers.iter().take(10).all(|number| addresses.prove(now, one, *number)));
-        assert_eq!(addresses.admit(now, one), Err(Duration::from_millis(500)));
+        assert_eq!(addresses.admit(now, one), Err(AddressRefusal::Rate(Duration::from_millis(500))));
         assert_eq!(addresses.admit(now + Duration::from_millis(500), one), Ok(()));
     }
 

@@ -1,16 +1,13 @@
 //! [`Connections`]: how many connections each address has, from the handshake to the end of the session.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use engineio::{ConnKey, ShardMessage};
 use socketio::Io;
 
+use super::counters::Counters;
 use crate::{
-    limits::{Addresses, Place, Standing},
+    limits::{AddressRefusal, Addresses, Place, Standing},
     rate::{Bucket, Rate},
 };
 
@@ -53,16 +50,16 @@ impl Connections {
     /// May this client open a connection? One that is known only by its trusted proxy always may.
     ///
     /// # Errors
-    /// When to try again.
-    pub(super) fn admit(&self, now: Instant, client: Option<IpAddr>) -> Result<(), Duration> {
+    /// See [`Addresses::admit`].
+    pub(super) fn admit(&self, now: Instant, client: Option<IpAddr>) -> Result<(), AddressRefusal> {
         client.map_or(Ok(()), |address| self.addresses.admit(now, address))
     }
 
     /// A session was opened. Without a valid token it may take the place of another one.
-    pub(super) fn open(&mut self, io: &mut Io<'_>, conn: ConnKey, client: Option<IpAddr>) {
+    pub(super) fn open(&mut self, io: &mut Io<'_>, conn: ConnKey, client: Option<IpAddr>, counters: &mut Counters) {
         let displaced = self.add(io.now(), Place { shard: io.shard(), conn }, client);
         match displaced {
-            Some(place) if place.shard == io.shard() => self.displace(io, Displaced(place.conn)),
+            Some(place) if place.shard == io.shard() => self.displace(io, Displaced(place.conn), counters),
             Some(place) => io.send_to_shard(place.shard, ShardMessage::new(Displaced(place.conn))),
             None => {}
         }
@@ -84,8 +81,9 @@ impl Connections {
 
     /// Ends a connection whose place was taken, unless it has shown a valid token since. It goes at once: where thousands come in a
     /// second, those that were given time to close would be the memory that the limit is to save. The client comes back by itself.
-    pub(super) fn displace(&mut self, io: &mut Io<'_>, Displaced(conn): Displaced) {
+    pub(super) fn displace(&mut self, io: &mut Io<'_>, Displaced(conn): Displaced, counters: &mut Counters) {
         if self.peer(conn).is_some_and(|peer| peer.standing != Standing::Proven) {
+            counters.displaced += 1;
             io.abort(conn);
         }
     }

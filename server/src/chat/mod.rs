@@ -16,6 +16,7 @@
 //! | `reply`, `error` | what an event is acknowledged with; refusals |
 
 mod connections;
+mod counters;
 mod error;
 mod home;
 mod reply;
@@ -27,6 +28,7 @@ mod users;
 use std::{sync::Arc, time::Instant};
 
 use connections::{Connections, Displaced};
+pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
 use home::Homes;
@@ -39,7 +41,7 @@ use users::Accounts;
 use crate::{
     auth::AuthError,
     config::Config,
-    limits::{AddressLimits, Addresses},
+    limits::{AddressLimits, AddressRefusal, Addresses},
 };
 
 /// What the shards of one chat have in common.
@@ -102,6 +104,7 @@ impl Chat {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Outcome, ChatError> {
+        self.sockets.counters.messages += 1;
         let Some(checked) = self.sockets.check_message(io, socket, args, ack)? else { return Ok(Outcome::Asked) };
         if io.shards() > 1 {
             self.sockets.send_message(io, checked);
@@ -136,15 +139,23 @@ impl Handler for Chat {
     type Admission = Admission;
 
     fn on_handshake(&mut self, now: Instant, handshake: &Handshake<'_>) -> Result<(), Refusal> {
-        let admitted = self.connections.admit(now, handshake.client);
-        admitted.map_err(|retry_after| Refusal::Unavailable { retry_after })
+        self.connections.admit(now, handshake.client).map_err(|refusal| {
+            let counters = &mut self.sockets.counters;
+            match refusal {
+                AddressRefusal::Places => counters.refused_places += 1,
+                AddressRefusal::Rate(_) => counters.refused_rate += 1,
+            }
+            Refusal::Unavailable { retry_after: refusal.retry_after() }
+        })
     }
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
-        self.connections.open(io, conn, handshake.client);
+        self.sockets.counters.count_opened(handshake.transport);
+        self.connections.open(io, conn, handshake.client, &mut self.sockets.counters);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
+        self.sockets.counters.closed += 1;
         self.connections.close(io.now(), conn);
     }
 
@@ -164,6 +175,7 @@ impl Handler for Chat {
         match refusal {
             ConnectRefusal::TooMany(error) => Err(error),
             ConnectRefusal::Token(error) => {
+                self.sockets.counters.wrong_tokens += 1;
                 if self.connections.count_wrong_token(conn) {
                     io.close(conn);
                 }
@@ -178,6 +190,7 @@ impl Handler for Chat {
     }
 
     fn refuse_long(&mut self, _: ConnKey) -> Option<ConnectError> {
+        self.sockets.counters.wrong_tokens += 1;
         // A client that does nothing wrong sends nothing else before its token is accepted.
         Some(unauthorized(AuthError::TOO_LONG.code()))
     }
@@ -229,7 +242,11 @@ impl Handler for Chat {
             Err(other) => other,
         };
         let message = match message.downcast::<Displaced>() {
-            Ok(displaced) => return self.connections.displace(io, displaced),
+            Ok(displaced) => return self.connections.displace(io, displaced, &mut self.sockets.counters),
+            Err(other) => other,
+        };
+        let message = match message.downcast() {
+            Ok(CountersQuery(reply)) => return reply.send(self.sockets.counters.clone()),
             Err(other) => other,
         };
         // Nobody sends a chat anything else.

@@ -65,6 +65,7 @@ impl Sockets {
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         member.begin_snapshot();
         self.members.insert(member);
+        self.counters.connected += 1;
         if !self.config.limits.idle_timeout.is_zero() {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
@@ -108,6 +109,7 @@ impl Sockets {
         let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
         if self.accounts.make_room(account, slot, heard) {
             tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
+            self.counters.replaced += 1;
             expel(
                 io,
                 socket,
@@ -191,6 +193,7 @@ impl Sockets {
     pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_all_typing(io, socket);
         let Some(member) = self.members.remove(socket) else { return };
+        self.counters.disconnected += 1;
         let account = member.account;
         let rooms = member.rooms.iter().map(|joined| &joined.room);
         let slot = Slot { shard: io.shard(), index: socket.index() };
@@ -214,6 +217,9 @@ impl Sockets {
         ack: Option<AckId>,
         outcome: &Result<Reply, ChatError>,
     ) {
+        if outcome.as_ref().is_err_and(|error| error.code == Code::RateLimited) {
+            self.counters.count_rate_limited(event);
+        }
         // It fails only where the connection is closing: then nobody waits for it.
         match (outcome, ack) {
             (Ok(_), None) => {}

@@ -333,6 +333,23 @@ fn a_newcomer_is_told_of_each_user_once_however_many_rooms_they_share() {
 }
 
 #[test]
+fn that_a_user_is_offline_is_told_once_however_many_rooms_are_shared() {
+    with(&[("rooms.lobby", "false")], |mut bench| {
+        let names: Vec<String> = (0..100).map(|room| room.to_string()).collect();
+        let rooms: Vec<&str> = names.iter().map(String::as_str).collect();
+        let [(alice, _), (bob, _)] = ["alice", "bob"].map(|user| {
+            let token = bench.token_for(user, Some(&rooms), 1000, 0);
+            bench.join_with(&token)
+        });
+        bench.sent(alice);
+        bench.close(bob);
+        bench.advance(10_000);
+        let sent = bench.sent(alice);
+        assert!(matches!(&*sent, [offline] if offline.contains(r#""isOnline":false"#)), "{sent:?}");
+    });
+}
+
+#[test]
 fn what_a_newcomer_is_told_at_connect_is_bounded_in_bytes() {
     with(&[("presence.snapshot", "1000")], |mut bench| {
         for n in 0..400 {

@@ -42,7 +42,8 @@ pub struct Config {
     pub max_payload: usize,
     /// The largest message and HTTP body that is accepted of a session until the application accepts it
     /// ([`Outbox::accept`](crate::Outbox::accept)), in bytes. So a client that nobody knows cannot fill the memory with
-    /// unfinished messages. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
+    /// unfinished messages. A session that exceeds it ends with [`CloseReason::TooLong`](crate::CloseReason::TooLong), and its
+    /// peer is told what [`Handler::last_frame`](crate::Handler::last_frame) says. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
     pub max_unaccepted: usize,
     /// Soft limit of a connection's queue, in bytes. Each frame counts 32 bytes more than its length, because it costs
     /// more. Above the limit volatile packets are dropped and the peer is no longer read from. At or above

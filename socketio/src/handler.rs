@@ -81,6 +81,14 @@ pub trait Handler {
     /// Decides whether a client may join a namespace. A refusal is sent as CONNECT_ERROR.
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Self::Admission>;
 
+    /// What a client is told that has joined no namespace and sent a message longer than
+    /// [`max_unaccepted`](engineio::Config::max_unaccepted), as CONNECT_ERROR for the main namespace. Its session ends then. `None`: it
+    /// only ends, and official clients come back with the same message.
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
+        let _ = conn;
+        None
+    }
+
     /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);
 

@@ -237,6 +237,12 @@ impl Io<'_> {
         self.outbox.close(conn, CloseReason::ForcedClose);
     }
 
+    /// Ends an engine session at once, without what is queued for it: a WebSocket is reset, and the sid is unknown from now on. For
+    /// clients that nobody waits for, in such numbers that the time they would have to close is too dear.
+    pub fn abort(&mut self, conn: ConnKey) {
+        self.outbox.close(conn, CloseReason::LimitExceeded);
+    }
+
     /// Makes the socket leave its namespace. The client gets a disconnect packet, after which it does not come back by itself.
     /// With `close`, all sockets of the client leave theirs, and then the engine session ends.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {

@@ -15,8 +15,8 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, deadlines::soonest,
-    job::JobPanicked,
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, SharedFrame,
+    deadlines::soonest, job::JobPanicked,
 };
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
-    parser::{DecodeError, Limits, Parser, msgpack, v4},
+    parser::{DecodeError, Encoder, Limits, Parser, msgpack, v4},
     relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
     state::{
         Departed, State,
@@ -417,6 +417,14 @@ impl<H: Handler> engineio::Handler for Server<H> {
         if result.is_err() {
             outbox.close(conn, CloseReason::ParseError);
         }
+    }
+
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        // Its message was a CONNECT, if it keeps to the protocol. The namespace in it was dropped too.
+        let client = self.state.client(conn).filter(|client| client.sockets.is_empty())?;
+        let encode = if client.v4.is_some() { Encoder::connect_error_v4 } else { Encoder::connect_error };
+        let refused = self.handler.refuse_long(conn)?;
+        Some(encode(self.state.config.encoder(), "/", &refused.message, refused.data.as_deref()))
     }
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {

@@ -190,6 +190,13 @@ impl<H: Handler> Shard<H> {
     /// Reports every close to the handler, and ends the transports.
     pub(in crate::net) fn report_closed(&mut self) {
         while let Some((key, reason, end)) = self.io.closing.pop() {
+            if reason == CloseReason::TooLong {
+                self.guarded(key, |handler, io| {
+                    if let Some(frame) = handler.last_frame(key) {
+                        io.push(key, &frame);
+                    }
+                });
+            }
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
             self.io.end_transport(key, end);

@@ -32,7 +32,7 @@ use engineio::{SharedFrame, deadlines::soonest};
 use socketio::{Io, RoomHandle};
 
 pub(super) use message::CheckedMessage;
-pub(super) use session::{Admission, ConnectRefusal};
+pub(super) use session::{Admission, ConnectRefusal, unauthorized};
 pub(super) use sockets::Sockets;
 
 use super::{

@@ -20,7 +20,7 @@ fn sent(bench: &mut Bench, conn: ConnKey) -> Vec<Vec<u8>> {
 }
 
 #[track_caller]
-fn assert_sent(bench: &mut Bench, conn: ConnKey, expected: &[engineio::SharedFrame]) {
+fn assert_sent(bench: &mut Bench, conn: ConnKey, expected: &[SharedFrame]) {
     assert_eq!(sent(bench, conn), expected.iter().map(|frame| frame.websocket().to_vec()).collect::<Vec<_>>());
 }
 

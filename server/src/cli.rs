@@ -80,7 +80,7 @@ struct ConfigArgs {
     /// Directory of everything the server keeps [default: ./data]
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<String>,
-    /// Where the history is kept: memory [default: memory]
+    /// Where the history is kept: sqlite, memory [default: sqlite]
     #[arg(long, value_name = "KIND")]
     store: Option<String>,
     /// Number of workers, each a thread with connections of its own [default: one for each core]

@@ -12,18 +12,19 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
-    OpenPacket, SettingNames,
+    OpenPacket, SettingNames, ShardMessage,
     http::{Cors, CorsOrigins, Hosts, Origins},
-    net::{Running, Server},
+    net::{Handle, Running, Server},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    chat::{Chat, Shared},
-    config::{Config, Limits, Shutdown},
+    chat::{AliveCheck, Chat, Shared},
+    config::{Config, Limits, Shutdown, StoreKind},
     descriptors, dev,
     http::{self, Readiness},
     logging,
+    store::{ShardAnswers, SqliteStore, Store},
 };
 
 /// The largest message of a client whose token was not accepted yet, unless tokens may be longer.
@@ -31,6 +32,9 @@ const MAX_UNACCEPTED: usize = 64 * 1024;
 
 /// What a CONNECT has apart from its token.
 const CONNECT: usize = 1024;
+
+/// How long the shards may take to pass the last answers of the store on.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
@@ -53,8 +57,12 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let connections = descriptors::raise(config.workers);
     config.limits.unproven_per_ip = unproven(&config.limits, connections);
-    let (config, readiness) = (Arc::new(config), Readiness::default());
-    let running = start(&config, &readiness, listener, connections.unwrap_or(0))?;
+    let config = Arc::new(config);
+    let answers = ShardAnswers::default();
+    let store = open_store(&config, &answers)?;
+    let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
+    let running =
+        start(&config, &readiness, Stored { store: store.clone(), answers }, listener, connections.unwrap_or(0))?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
@@ -67,13 +75,50 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     tracing::info!(signal = name, "shutting down");
     readiness.drain();
     let Shutdown { timeout, drain } = config.shutdown;
-    shards.shutdown(drain.min(timeout));
-    match tokio::time::timeout(timeout, next_event(joined, signals.next())).await {
+    let ended = async {
+        if let Some(store) = store {
+            flush(store, &shards).await;
+        }
+        shards.shutdown(drain.min(timeout));
+        joined.await
+    };
+    match tokio::time::timeout(timeout, next_event(pin!(ended), signals.next())).await {
         Ok(Event::Joined(result)) => result??,
         Ok(Event::Signal(name)) => tracing::info!(signal = name, "a second signal: ending at once"),
-        Err(_) => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
+        Err(_) => tracing::warn!("not everything ended within shutdown.timeout; ending without it"),
     }
     Ok(())
+}
+
+/// Opens the store that the configuration names, unless that is memory.
+fn open_store(config: &Config, answers: &ShardAnswers) -> anyhow::Result<Option<Arc<dyn Store>>> {
+    match config.store.kind {
+        StoreKind::Memory => Ok(None),
+        StoreKind::Sqlite => {
+            let store = SqliteStore::open(&config.data_dir, &config.store, || answers.clone())?;
+            Ok(Some(Arc::new(store)))
+        }
+    }
+}
+
+/// Closes the store: what it has accepted is stored, and senders hear of it while they are still connected. From then on another
+/// process may open it.
+async fn flush(store: Arc<dyn Store>, shards: &Handle) {
+    // Ends early only where the store panicked, which says so itself.
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    // The answers lie in front of the shards; a shard that has answered this has dealt with them.
+    let told = async {
+        for shard in 0..shards.shards() {
+            let _ = shards.ask(shard, |reply| ShardMessage::new(AliveCheck(reply))).await;
+        }
+    };
+    let _ = tokio::time::timeout(TOLD_WITHIN, told).await;
+}
+
+/// Where messages are kept, and the way of its answers.
+struct Stored {
+    store: Option<Arc<dyn Store>>,
+    answers: ShardAnswers,
 }
 
 /// What a server waits for.
@@ -111,20 +156,25 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 fn start(
     config: &Arc<Config>,
     readiness: &Readiness,
+    stored: Stored,
     listener: std::net::TcpListener,
     connections: usize,
 ) -> std::io::Result<Running> {
     let readiness = readiness.clone();
-    let shared = Arc::new(Shared::new(Arc::clone(config), config.workers));
+    let Stored { store, answers } = stored;
+    let shared = Arc::new(Shared::new(Arc::clone(config), config.workers, store));
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine_config(config);
     engine.max_connections = connections;
-    Server::new(engine)
-        .shards(shards)
-        .fallback(move |request| http::answer(request, &readiness))
-        .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
+    Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &readiness)).serve_with_handle(
+        listener,
+        move |handle| {
+            answers.connect(handle);
+            socketio::Server::new(socketio.clone(), Chat::new(&shared))
+        },
+    )
 }
 
 /// How many connections without a valid token one address may have, where the process may have so many connections: a quarter of

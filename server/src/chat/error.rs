@@ -7,6 +7,9 @@ use socketio::json;
 /// The longest name of an event that an `error` repeats, in bytes; of a longer one it repeats the beginning.
 const MAX_EVENT: usize = 64;
 
+/// When to try again what the server could not do.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// A code of docs/chat-protocol.md, "Errors".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -22,6 +25,8 @@ pub(crate) enum Code {
     TokenExpired,
     IdleTimeout,
     Replaced,
+    ServerBusy,
+    StoreUnavailable,
 }
 
 impl Code {
@@ -39,6 +44,8 @@ impl Code {
             Self::TokenExpired => "token_expired",
             Self::IdleTimeout => "idle_timeout",
             Self::Replaced => "replaced",
+            Self::ServerBusy => "server_busy",
+            Self::StoreUnavailable => "store_unavailable",
         }
     }
 
@@ -66,6 +73,11 @@ impl ChatError {
     /// The same for what a serialiser writes by itself: a fault that its user may never have seen.
     pub(crate) const fn without_strike(self) -> Self {
         Self { strike: false, ..self }
+    }
+
+    /// A refusal that is no fault of the client's, who is to try again.
+    pub(crate) const fn later(code: Code, message: &'static str) -> Self {
+        Self { retry_after: Some(TRY_AGAIN), ..Self::new(code, message) }
     }
 
     pub(crate) const fn rate_limited(retry_after: Duration) -> Self {

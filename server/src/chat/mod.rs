@@ -42,6 +42,7 @@ use crate::{
     auth::AuthError,
     config::Config,
     limits::{AddressLimits, AddressRefusal, Addresses},
+    store::{Answer, Store},
 };
 
 /// What the shards of one chat have in common.
@@ -51,8 +52,10 @@ pub(crate) struct Shared {
     accounts: Arc<Accounts>,
     addresses: Arc<Addresses>,
     homes: HomeShards,
-    /// How many shards share what the store may take.
+    /// How many shards share what a store in memory may take.
     shards: usize,
+    /// Where messages are kept, if not in memory.
+    store: Option<Arc<dyn Store>>,
 }
 
 /// A question of another thread: does this shard deal with what it is sent?
@@ -68,8 +71,8 @@ pub(crate) struct Chat {
 }
 
 impl Shared {
-    /// For a chat of so many shards.
-    pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
+    /// For a chat of so many shards. Without a `store` each of them keeps its messages in memory.
+    pub(crate) fn new(config: Arc<Config>, shards: usize, store: Option<Arc<dyn Store>>) -> Self {
         let limits = AddressLimits {
             rate: config.limits.connect_rate,
             sockets: config.limits.sockets_per_ip,
@@ -80,6 +83,7 @@ impl Shared {
             addresses: Arc::new(Addresses::new(limits)),
             homes: HomeShards::default(),
             shards: shards.max(1),
+            store,
             config,
         }
     }
@@ -91,7 +95,7 @@ impl Chat {
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
-            homes: Homes::new(Arc::clone(&config), shared.shards),
+            homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone()),
             sockets: Sockets::new(config, accounts, shared.homes.clone()),
         }
     }
@@ -247,6 +251,13 @@ impl Handler for Chat {
         };
         let message = match message.downcast() {
             Ok(CountersQuery(reply)) => return reply.send(self.sockets.counters.clone()),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<Answer>() {
+            Ok(answer) => {
+                self.homes.receive_stored(io, &mut self.sockets, answer);
+                return self.run_homes(io);
+            }
             Err(other) => other,
         };
         // Nobody sends a chat anything else.

@@ -102,8 +102,15 @@ impl RoomQuery {
 pub(super) enum ToSocket {
     /// The socket is in the room from here on. `present` are users who are there.
     Entered { socket: SocketKey, room: Room, entry: u32, present: Vec<Arc<Account>> },
-    /// The answer to an event. `expected` is what it might have weighed ([`RoomQuery::max_bytes`]).
-    Answer { socket: SocketKey, event: &'static str, ack: AckId, outcome: Result<Reply, ChatError>, expected: usize },
+    /// The answer to an event. Without an `ack` only a refusal is told. `expected` is what the answer might have weighed
+    /// ([`RoomQuery::max_bytes`]).
+    Answer {
+        socket: SocketKey,
+        event: &'static str,
+        ack: Option<AckId>,
+        outcome: Result<Reply, ChatError>,
+        expected: usize,
+    },
     /// The user has more sockets than it may. That with this index is to make room, unless it was heard of since.
     MakeRoom { account: Arc<Account>, index: u32 },
 }

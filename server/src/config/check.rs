@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::error::ConfigError;
 use super::secret::Secret;
-use super::settings::Config;
+use super::settings::{Config, Durability};
 use super::value::Raw;
 
 /// When a value asks for something this version lacks.
@@ -25,8 +25,6 @@ static NOT_YET: &[(&str, Asks, &str)] = &[
     ("auth.jwt_public_key", Asks::Always, "use auth.jwt_secret"),
     ("auth.jwks", Asks::Always, "use auth.jwt_secret"),
     ("auth.algorithms", Asks::Word(PUBLIC_KEY_ALGORITHMS), "use HS256, HS384 or HS512"),
-    ("store.kind", Asks::Word(&["sqlite"]), "sqlite comes later: use \"memory\""),
-    ("store.durability", Asks::Word(&["commit", "os"]), "they come with the sqlite store: use \"none\""),
     ("engine.allow_eio3", Asks::True, "use false"),
     ("http.api_key", Asks::Always, "there is no HTTP API yet"),
     ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
@@ -73,6 +71,15 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     origins(config)
 }
 
+/// Judges what is promised of a store in memory.
+pub(super) fn memory(config: &Config) -> Result<(), Wrong> {
+    if config.store.durability == Durability::None {
+        return Ok(());
+    }
+    let reason = "a store in memory keeps nothing; use \"none\", or store.kind = \"sqlite\"";
+    Err(Wrong { key: "store.durability", reason: reason.to_owned() })
+}
+
 fn origins(config: &Config) -> Result<(), Wrong> {
     let http = &config.http;
     if let Some(origin) = http.allow_origin.iter().find(|origin| !is_origin(origin)) {
@@ -112,6 +119,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("limits.outbound_soft", config.limits.outbound_soft),
         ("limits.outbound_hard", config.limits.outbound_hard),
         ("store.max_count", config.store.max_count),
+        ("store.page_cache", config.store.page_cache),
         ("engine.max_payload", config.engine.max_payload),
         ("auth.max_token_bytes", config.auth.max_token_bytes),
     ];

@@ -98,6 +98,7 @@ pub(super) static KEYS: &[Key] = &[
     key("store.durability", |c| &mut c.store.durability),
     key("store.max_age", |c| &mut c.store.max_age),
     key("store.max_count", |c| &mut c.store.max_count),
+    key("store.page_cache", |c| &mut c.store.page_cache),
     key("engine.ping_interval", |c| &mut c.engine.ping_interval),
     key("engine.ping_timeout", |c| &mut c.engine.ping_timeout),
     key("engine.upgrade_timeout", |c| &mut c.engine.upgrade_timeout),

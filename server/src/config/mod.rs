@@ -32,7 +32,9 @@ use check::Wrong;
 
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
-pub(crate) use settings::{Auth, Config, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown, SocketsPolicy};
+pub(crate) use settings::{
+    Auth, Config, Durability, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown, SocketsPolicy, Store, StoreKind,
+};
 pub(crate) use sources::{Assignment, Environment};
 
 /// Gathers all sources and checks the result. `file` is the value of `--config`; `CHAT_CONFIG` stands in for it.
@@ -63,6 +65,12 @@ pub(crate) fn load(
         None => ConfigError::new(key, reason),
     };
     read_secret_files(&mut config).map_err(wrong)?;
+    if config.store.kind == StoreKind::Memory {
+        if gathered.source_of("store.durability").is_none() {
+            config.store.durability = Durability::None;
+        }
+        check::memory(&config).map_err(wrong)?;
+    }
     check::whole(&config).map_err(wrong)?;
     config.development = config.auth.jwt_secret.is_none();
     let doubts = check::doubts(&config);

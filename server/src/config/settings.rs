@@ -176,8 +176,10 @@ pub(crate) struct Store {
     pub(crate) durability: Durability,
     /// Age above which a message is forgotten; zero: no message is too old.
     pub(crate) max_age: Duration,
-    /// Messages kept; the oldest go first. Never 0.
+    /// Messages kept, in memory of all rooms, in a file of each room; the oldest go first. Never 0.
     pub(crate) max_count: usize,
+    /// Bytes of the file that are kept in memory, of all connections to it together.
+    pub(crate) page_cache: usize,
 }
 
 /// `engine.`: none of these is ever zero.
@@ -255,6 +257,8 @@ pub(crate) enum RoomAccess {
 /// Where messages are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StoreKind {
+    /// In a file of the data directory.
+    Sqlite,
     /// In memory: gone with the process.
     Memory,
 }
@@ -262,7 +266,11 @@ pub(crate) enum StoreKind {
 /// What an acknowledgement promises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// The message is in memory.
+    /// The message is on the disk, and survives a loss of power.
+    Commit,
+    /// The operating system has the message: it survives the end of the process.
+    Os,
+    /// The message may be lost with the process.
     None,
 }
 
@@ -305,10 +313,11 @@ impl Default for Config {
             typing: Typing { timeout: Duration::from_secs(10) },
             auth: Auth::default(),
             store: Store {
-                kind: StoreKind::Memory,
-                durability: Durability::None,
+                kind: StoreKind::Sqlite,
+                durability: Durability::Commit,
                 max_age: Duration::from_secs(30 * 24 * 3600),
                 max_count: 1_000_000,
+                page_cache: 32 << 20,
             },
             engine: Engine {
                 ping_interval: Duration::from_secs(25),

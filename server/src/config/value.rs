@@ -337,11 +337,11 @@ impl Choice for SocketsPolicy {
 }
 
 impl Choice for StoreKind {
-    const WORDS: &'static [(&'static str, Self)] = &[("memory", Self::Memory)];
+    const WORDS: &'static [(&'static str, Self)] = &[("sqlite", Self::Sqlite), ("memory", Self::Memory)];
 }
 
 impl Choice for Durability {
-    const WORDS: &'static [(&'static str, Self)] = &[("none", Self::None)];
+    const WORDS: &'static [(&'static str, Self)] = &[("commit", Self::Commit), ("os", Self::Os), ("none", Self::None)];
 }
 
 impl Choice for LogFormat {

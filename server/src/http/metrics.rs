@@ -11,8 +11,14 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::response::{text, with_type};
-use crate::chat::{Counters, CountersQuery};
+use super::{
+    health::Readiness,
+    response::{text, with_type},
+};
+use crate::{
+    chat::{Counters, CountersQuery},
+    store::StoreCounts,
+};
 
 /// How long the shards together may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
@@ -20,7 +26,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The answer to `/metrics`. Without the counters of a shard the sums would seem to have gone back, so there is none then.
-pub(super) async fn metrics(shards: Handle) -> Response<Bytes> {
+pub(super) async fn metrics(shards: Handle, readiness: Readiness) -> Response<Bytes> {
     let mut sum = Counters::default();
     let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
     for shard in 0..shards.shards() {
@@ -32,8 +38,28 @@ pub(super) async fn metrics(shards: Handle) -> Response<Bytes> {
     }
     let mut content = String::new();
     // Writing into a string does not fail.
-    let _ = encode(&mut content, &registry(&sum));
+    let mut registry = registry(&sum);
+    if let Some(store) = readiness.store() {
+        register_store(&mut registry, store.counts(), store.fault().is_none());
+    }
+    let _ = encode(&mut content, &registry);
     with_type(StatusCode::OK, CONTENT_TYPE, content)
+}
+
+fn register_store(registry: &mut Registry, counts: StoreCounts, works: bool) {
+    let up: Gauge = Gauge::default();
+    up.set(works.into());
+    registry.register("store_up", "Whether the store works", up);
+    let StoreCounts { messages, batches, failures } = counts;
+    for (name, help, count) in [
+        ("store_messages", "Messages that were stored", messages),
+        ("store_batches", "Transactions that they were stored in", batches),
+        ("store_failures", "Attempts of the store to write or read that failed", failures),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
 }
 
 fn registry(counters: &Counters) -> Registry {

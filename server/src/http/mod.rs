@@ -49,7 +49,7 @@ fn resource(path: &str, shards: &Handle, readiness: &Readiness) -> Outcome<Respo
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
-        "/metrics" => Outcome::pending(metrics::metrics(shards.clone())),
+        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone())),
         path => Outcome::Ready(page::file(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
@@ -76,7 +76,7 @@ mod tests {
     impl Answering {
         fn start() -> Self {
             let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
-            let shared = Shared::new(Arc::clone(&config), 2);
+            let shared = Shared::new(Arc::clone(&config), 2, None);
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let running = Server::new(engineio::Config::default())
                 .shards(2)

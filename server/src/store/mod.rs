@@ -1,9 +1,59 @@
 //! Where messages are kept, and the ids that put them in order. Knows rooms by name, and nothing of the chat.
+//!
+//! There are two kinds of stores. [`MemoryStore`] answers at once: each shard has one of its own, which is asked by plain calls. Every
+//! other store implements [`Store`]: it is asked by any shard, and sends its answers to the shard later. A store of that kind decides
+//! about ids and so about order; it may be a file, or another machine.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `types`, `page_limit` | what stores take and give |
+//! | `message_ids` | ids that grow strictly, and their parts |
+//! | `memory` | messages in memory |
+//! | `sqlite` | messages in a file |
+//! | `answers` | the way of answers to the shards |
+//! | `health` | whether the store works, and what it says of that in the log |
 
+mod answers;
+mod health;
 mod memory;
 mod message_ids;
+mod page_limit;
+mod sqlite;
 mod types;
 
+use std::{fmt::Debug, sync::Arc};
+
+use uuid::Uuid;
+
+pub(crate) use answers::ShardAnswers;
+pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore};
 pub(crate) use message_ids::MessageIds;
-pub(crate) use types::{Receipt, Stored};
+pub(crate) use page_limit::{Filling, PageLimit};
+pub(crate) use sqlite::SqliteStore;
+pub(crate) use types::{Answer, Append, Chosen, Draft, PageQuery, Receipt, Side, StoreError, Stored, Taken};
+
+/// A store that answers later, by `Answers`. No call blocks.
+pub(crate) trait Store: Debug + Send + Sync {
+    /// Hands over a message. The answer to each message that is accepted comes in [`Answer::Appended`], in the order of these calls of
+    /// one shard. By then it is stored as `store.durability` says. Ids grow strictly in the order of the answers.
+    ///
+    /// # Errors
+    /// The message is refused, and no answer comes.
+    fn append(&self, append: Append) -> Result<(), StoreError>;
+
+    /// Asks for messages. Answers come in [`Answer::Page`], in any order. Every message whose answer came before is found.
+    ///
+    /// # Errors
+    /// The question is refused, and no answer comes.
+    fn read(&self, query: PageQuery) -> Result<(), StoreError>;
+
+    /// An id that is not less than that of any message that was stored before this process began.
+    fn newest(&self) -> Uuid;
+
+    /// Whether it works, and what it has done.
+    fn health(&self) -> &Arc<Health>;
+
+    /// Takes no more messages, deals with those that it has accepted, and gives up what others may be waiting for. Blocks until then.
+    fn close(&self);
+}

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -26,6 +27,8 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 /// A server that is killed whatever becomes of the test.
 pub(crate) struct Server {
     pub(crate) process: Child,
+    /// Its data directory, unless the test named one.
+    _data: Option<TempDir>,
     /// The address and port that it listens on.
     pub(crate) address: String,
 }
@@ -88,6 +91,10 @@ impl Server {
             command.args(["--log-level", "off"]);
         }
         command.args(["--listen", address]);
+        let data = (!keys.iter().any(|key| key.starts_with("data_dir="))).then(|| tempfile::tempdir().unwrap());
+        if let Some(data) = &data {
+            command.arg("--data-dir").arg(data.path());
+        }
         // Without a secret it is in development mode.
         if !keys.contains(&DEVELOPMENT) {
             command.args(["--jwt-secret", SECRET]);
@@ -97,7 +104,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
-        Self { process, address }
+        Self { process, _data: data, address }
     }
 
     /// A client that has not sent CONNECT.

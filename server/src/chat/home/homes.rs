@@ -4,11 +4,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use socketio::RoomHandle;
 
-use super::{occupants::Occupants, stamps::Stamps};
+use super::{awaited::Awaited, occupants::Occupants, stamps::Stamps};
 use crate::{
     config::Config,
     room::Room,
-    store::{LogKey, MemoryStore},
+    store::{LogKey, MemoryStore, Store},
 };
 
 /// See the module.
@@ -16,8 +16,21 @@ use crate::{
 pub(in crate::chat) struct Homes {
     pub(super) config: Arc<Config>,
     pub(super) rooms: HashMap<Room, Home>,
-    pub(super) store: MemoryStore,
+    pub(super) store: HomeStore,
     pub(super) stamps: Stamps,
+}
+
+/// Where the messages of these rooms are.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value a shard, and a box would cost each message a look into memory"
+)]
+pub(super) enum HomeStore {
+    /// In memory, on this shard. It answers at once.
+    Here(MemoryStore),
+    /// In a store that answers later.
+    Elsewhere(Awaited),
 }
 
 /// A room, as its home knows it.
@@ -38,13 +51,23 @@ pub(super) struct RoomLocation {
 }
 
 impl Homes {
-    /// No rooms yet; the store is one of `shards` that share what the configuration allows.
-    pub(in crate::chat) fn new(config: Arc<Config>, shards: usize) -> Self {
+    /// No rooms yet. Without a `store` messages are kept in memory, which is one of `shards` that share what the configuration allows.
+    pub(in crate::chat) fn new(config: Arc<Config>, shards: usize, store: Option<Arc<dyn Store>>) -> Self {
+        let in_memory = || HomeStore::Here(MemoryStore::new(config.store.max_age, config.store.max_count, shards));
         Self {
             rooms: HashMap::new(),
-            store: MemoryStore::new(config.store.max_age, config.store.max_count, shards),
+            store: store.map_or_else(in_memory, |store| HomeStore::Elsewhere(Awaited::new(store))),
             stamps: Stamps::default(),
             config,
+        }
+    }
+
+    /// How much is waited for from the store.
+    #[cfg(test)]
+    pub(in crate::chat) fn awaited(&self) -> usize {
+        match &self.store {
+            HomeStore::Here(_) => 0,
+            HomeStore::Elsewhere(awaited) => awaited.len(),
         }
     }
 

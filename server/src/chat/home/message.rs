@@ -1,27 +1,29 @@
 //! A message at the home of its room, in four steps. It is looked up: one with a repeated `clientId` is stored already. It is
 //! stored with an id, which fixes its order. It is delivered. It is acknowledged.
 //!
-//! Each step names what it touches. A store that answers later fits in between: delivery and acknowledgement need the asker, the
-//! room, the event and what the store answered, and nothing else of what came before.
+//! With a store in memory all of that happens in one call. A store that answers later does the first two steps itself:
+//! [`Homes::hand_over`] gives it the message, and [`Homes::receive_stored`] does the rest when the answer comes.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use engineio::SharedFrame;
 use socketio::{Io, json, parser::encode};
 use uuid::fmt::Hyphenated;
 
 use super::{
-    homes::{Home, Homes},
+    awaited::{Awaited, Item, Settled, Waiter, refusal},
+    homes::{Home, HomeStore, Homes},
     stamps::Stamps,
 };
 use crate::{
     chat::{
+        error::ChatError,
         reply::Reply,
         request::MessageRequest,
         shard_message::{Asker, LocalSockets, ToAll, ToSocket, send_to_socket},
     },
     room::Room,
-    store::{MemoryStore, Receipt, Stored},
+    store::{Append, Draft, MemoryStore, Receipt, StoreError, Stored, Taken},
 };
 
 impl Homes {
@@ -34,7 +36,8 @@ impl Homes {
         room: &Room,
         request: &MessageRequest<'_>,
     ) {
-        let (now, Self { rooms, store, stamps, .. }) = (io.now(), self);
+        let (now, Self { rooms, store, stamps, .. }) = (io.now(), &mut *self);
+        let HomeStore::Here(store) = store else { return self.hand_over(io, sockets, asker, room, request) };
         if let Some(receipt) = find_repeated(store, now, asker, room, request) {
             return acknowledge(io, sockets, stamps, asker, receipt);
         }
@@ -57,6 +60,72 @@ impl Homes {
         }
         acknowledge(io, sockets, stamps, asker, receipt);
     }
+
+    /// Gives a message to a store that answers later.
+    fn hand_over(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        asker: &Asker,
+        room: &Room,
+        request: &MessageRequest<'_>,
+    ) {
+        let HomeStore::Elsewhere(awaited) = &mut self.store else { return };
+        let append = Append {
+            shard: io.shard(),
+            room: room.clone(),
+            user: Arc::clone(&asker.account.id),
+            client_id: request.client_id.as_deref().map(Box::from),
+            draft: draft(&asker.account.fields(), request),
+        };
+        let item = match awaited.append(asker, append) {
+            Ok(()) => Item::Message(asker.ack),
+            // In its turn: what the socket sent before may not be answered yet.
+            Err(error) => {
+                Item::Settled(Settled { event: "message", ack: asker.ack, outcome: Err(refusal(error)), expected: 0 })
+            }
+        };
+        let is_settled = matches!(item, Item::Settled(_));
+        let waiter = Waiter::of(asker);
+        self.push(io, sockets, waiter, item, is_settled);
+    }
+
+    /// What became of messages that this shard gave to the store, in the same order.
+    pub(super) fn receive_appended(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        outcomes: Vec<Result<Taken, StoreError>>,
+    ) {
+        for outcome in outcomes {
+            let Self { rooms, store: HomeStore::Elsewhere(awaited), stamps, .. } = &mut *self else { return };
+            let Some((asker, room)) = awaited.next_append() else { return };
+            let outcome = match outcome {
+                Ok(Taken::New { receipt, stored }) => {
+                    awaited.pass(receipt.id);
+                    if let Some(home) = rooms.get_mut(&room) {
+                        let frame = encode::event("/", None, "message", &stored.json, &stored.attachments);
+                        deliver(io, sockets, home, &asker, &room, &frame);
+                    }
+                    Ok(receipt)
+                }
+                Ok(Taken::Repeated(receipt)) => Ok(receipt),
+                Err(error) => Err(error),
+            };
+            settle(awaited, stamps, &asker, outcome);
+            self.send_settled(io, sockets, Waiter::of(&asker));
+        }
+    }
+}
+
+/// Notes what became of a message.
+fn settle(awaited: &mut Awaited, stamps: &mut Stamps, asker: &Asker, outcome: Result<Receipt, StoreError>) {
+    let outcome: Result<Reply, ChatError> = match outcome {
+        Ok(receipt) if asker.ack.is_some() => Ok(receipt_reply(stamps, receipt)),
+        Ok(_) => Ok(Reply::default()),
+        Err(error) => Err(refusal(error)),
+    };
+    awaited.settle_message(Waiter::of(asker), outcome);
 }
 
 /// What the message was acknowledged with, if its `clientId` says that it was sent before.
@@ -98,9 +167,20 @@ fn deliver(
 /// Tells the sender that the message is stored.
 fn acknowledge(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, stamps: &mut Stamps, asker: &Asker, receipt: Receipt) {
     let Some(ack) = asker.ack else { return };
-    let reply = Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, stamps.timestamp(receipt)));
-    let answer = ToSocket::Answer { socket: asker.socket, event: "message", ack, outcome: Ok(reply), expected: 0 };
+    let outcome = Ok(receipt_reply(stamps, receipt));
+    let answer = ToSocket::Answer { socket: asker.socket, event: "message", ack: Some(ack), outcome, expected: 0 };
     send_to_socket(io, sockets, asker.shard, answer);
+}
+
+fn receipt_reply(stamps: &mut Stamps, receipt: Receipt) -> Reply {
+    Reply::from(format!(r#","id":"{}","timestamp":"{}""#, receipt.id, stamps.timestamp(receipt)))
+}
+
+/// The event's payload without id and time: [`payload`] with gaps.
+fn draft(fields: &str, request: &MessageRequest<'_>) -> Draft {
+    let [key, context] = request.context.map_or(["", ""], |context| [r#","context":"#, context]);
+    let between = [r#"","message":"#, request.message, r#","timestamp":""#];
+    Draft::new(&[r#"{"id":""#], &between, &["\"", key, context, ",", fields, "}"], request.attachments.into())
 }
 
 /// The event's payload. What the client sent is spliced in as it was sent. `fields` say who sent it.

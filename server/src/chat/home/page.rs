@@ -1,22 +1,11 @@
 //! [`Page`]: some messages of a room in a row, as many as one answer can carry.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use socketio::parser::attachments;
 
-use crate::store::Stored;
-
-/// The most attachments one packet may carry to official clients (socket.io-parser since 4.2.6).
-const ATTACHMENTS: usize = 10;
-
-/// How much a page may hold.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PageLimit {
-    pub(super) messages: usize,
-    /// Of JSON and attachments together.
-    pub(super) bytes: usize,
-    /// Whether there is one message at least, even if that alone has more bytes.
-    pub(super) one_at_least: bool,
-}
+use crate::store::{Filling, PageLimit, Stored};
 
 /// Some messages of a room in a row.
 #[derive(Debug, PartialEq, Eq)]
@@ -44,12 +33,13 @@ impl Page {
         Self::of(&chosen, more)
     }
 
-    fn of(chosen: &[&Stored], more: bool) -> Self {
+    /// These messages, oldest first. `more` says whether they are not all.
+    pub(super) fn of(chosen: &[impl Borrow<Stored>], more: bool) -> Self {
         let mut page = Self { messages: String::from("["), attachments: Vec::new(), more };
         // Data that looks like a placeholder would be taken for one of the other messages' attachments. Looked for beside
         // attachments only: most pages have none, and are not read through.
-        let has_attachments = chosen.iter().any(|stored| !stored.attachments.is_empty());
-        for stored in chosen {
+        let has_attachments = chosen.iter().any(|stored| !stored.borrow().attachments.is_empty());
+        for stored in chosen.iter().map(Borrow::borrow) {
             if page.messages.len() > 1 {
                 page.messages.push(',');
             }
@@ -70,12 +60,9 @@ impl Page {
 
 /// As many messages as fit, and whether some are left.
 fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: PageLimit) -> (Vec<&'a Stored>, bool) {
-    let (mut chosen, mut bytes, mut binary) = (Vec::new(), "[]".len(), 0);
+    let (mut chosen, mut filling) = (Vec::new(), Filling::new(limit));
     for stored in messages {
-        bytes += stored.json.len() + ",".len() + stored.attachments.iter().map(Bytes::len).sum::<usize>();
-        binary += stored.attachments.len();
-        let full = bytes > limit.bytes || binary > ATTACHMENTS;
-        if chosen.len() >= limit.messages || (full && (!limit.one_at_least || !chosen.is_empty())) {
+        if !filling.takes(stored) {
             return (chosen, true);
         }
         chosen.push(stored);

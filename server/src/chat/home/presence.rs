@@ -7,7 +7,6 @@ use socketio::{Io, parser::encode};
 use super::homes::{Home, Homes};
 use crate::{
     chat::{
-        reply::Reply,
         shard_message::{
             Asker, LocalSockets, ToAll, ToSocket, UserBroadcast, send_to_all, send_to_shards, send_to_socket,
         },
@@ -88,7 +87,7 @@ impl Homes {
     }
 
     /// What `presence` is answered: as many users as fit, and how many there are.
-    pub(super) fn present(&self, room: &Room, max_bytes: usize) -> Reply {
+    pub(super) fn present(&self, room: &Room, max_bytes: usize) -> String {
         let occupants = self.rooms.get(room).map(|home| &home.occupants);
         let mut users = String::new();
         for user in occupants.into_iter().flat_map(|occupants| occupants.users()).take(USERS) {
@@ -102,7 +101,7 @@ impl Homes {
             users.push_str(&user);
         }
         let total = occupants.map_or(0, |occupants| occupants.present());
-        Reply::from(format!(r#","users":[{users}],"total":{total}"#))
+        format!(r#","users":[{users}],"total":{total}"#)
     }
 
     /// Passes a broadcast about a user on: of one room that was named, to the shards that have members; of several to all.

@@ -46,7 +46,7 @@ impl LocalSockets for Sockets {
         match message {
             ToSocket::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
             ToSocket::Answer { socket, event, ack, outcome, expected } => {
-                self.answer(io, socket, event, Some(ack), &outcome);
+                self.answer(io, socket, event, ack, &outcome);
                 if expected > 0 {
                     self.count_answer(socket, expected);
                     self.ask_waiting(io, socket);

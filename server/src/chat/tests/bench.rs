@@ -104,7 +104,7 @@ pub(super) fn config(keys: &[(&str, &str)]) -> Config {
 
 impl Bench {
     pub(super) fn with(shards: u16, keys: &[(&str, &str)]) -> Self {
-        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards));
+        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
         let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(&shared))))).collect();
         let server = |shard| socketio::Server::new(socketio::Config::default(), chats[usize::from(shard)].clone());
         Self { shards: Shards::new(shards, server), chats, shared, opened: 0, dice: 1 }

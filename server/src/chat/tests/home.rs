@@ -46,8 +46,8 @@ struct Home {
 
 impl Home {
     fn new(keys: &[(&str, &str)]) -> Self {
-        let shared = Shared::new(Arc::new(config(keys)), 3);
-        let mut part = Part::new(3, (Homes::new(Arc::clone(&shared.config), 3), Recorded::default()));
+        let shared = Shared::new(Arc::new(config(keys)), 3, None);
+        let mut part = Part::new(3, (Homes::new(Arc::clone(&shared.config), 3, None), Recorded::default()));
         Self { socket: part.socket(), part, accounts: shared.accounts }
     }
 

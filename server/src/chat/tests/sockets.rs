@@ -24,7 +24,7 @@ struct Shard {
 
 impl Shard {
     fn new(shards: u16, keys: &[(&str, &str)]) -> Self {
-        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards));
+        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         Self { part: Part::new(shards, Sockets::new(config, accounts, shared.homes.clone())), shared }
     }

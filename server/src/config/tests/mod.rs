@@ -50,14 +50,13 @@ fn the_keys_are_those_of_the_documentation() {
         presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_secret_file auth.jwt_previous_secret \
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
-        store.max_age store.max_count engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
+        store.max_age store.max_count store.page_cache engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
         engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
-    // The two types that have one value have no size.
-    let sized = KEYS.iter().filter(|key| !["store.kind", "store.durability"].contains(&key.name));
-    let slots: Vec<usize> = sized
+    let slots: Vec<usize> = KEYS
+        .iter()
         .map(|key| {
             let mut config = Config::default();
             let slot: *const () = std::ptr::from_mut((key.slot)(&mut config)).cast();
@@ -80,7 +79,8 @@ fn the_defaults_are_those_of_the_documentation() {
         default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
         allow_short_secret = false algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         max_token_bytes = 65536
-        kind = "memory" durability = "none" max_age = "30d" max_count = 1000000
+        kind = "sqlite" durability = "commit" max_age = "30d" max_count = 1000000
+        page_cache = 33554432
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
         allow_origin = [] cors_credentials = false hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
@@ -133,6 +133,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("auth.allow_short_secret", "true"),
     ("store.max_age", "7d"),
     ("store.max_count", "19"),
+    ("store.page_cache", "65536"),
     ("engine.ping_interval", "1s"),
     ("engine.ping_timeout", "2s"),
     ("engine.upgrade_timeout", "3s"),
@@ -388,9 +389,6 @@ fn what_this_version_lacks_is_refused_by_name() {
         ("auth.jwks", "https://a.example/jwks"),
         ("auth.algorithms", "RS256"),
         ("auth.algorithms", "HS256,EdDSA"),
-        ("store.kind", "sqlite"),
-        ("store.durability", "commit"),
-        ("store.durability", "os"),
         ("engine.allow_eio3", "true"),
         ("http.api_key", "hunter2"),
         ("http.admin_listen", "127.0.0.1:9000"),
@@ -399,8 +397,20 @@ fn what_this_version_lacks_is_refused_by_name() {
         assert!(error.starts_with(&format!("{key} (--set): not available in this version yet; ")), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     }
-    let asking_for_nothing = [("store.kind", "memory"), ("store.durability", "none"), ("engine.allow_eio3", "false")];
-    assert!(load_set(&asking_for_nothing).is_ok());
+    assert!(load_set(&[("engine.allow_eio3", "false")]).is_ok());
+}
+
+#[test]
+fn memory_promises_no_durability() {
+    let durability = |keys: &[(&str, &str)]| load_set(keys).map(|config| config.store.durability);
+    assert_eq!(durability(&[]).unwrap(), Durability::Commit);
+    assert_eq!(durability(&[("store.kind", "memory")]).unwrap(), Durability::None);
+    assert_eq!(durability(&[("store.kind", "memory"), ("store.durability", "none")]).unwrap(), Durability::None);
+    let error = error_of(load_set(&[("store.kind", "memory"), ("store.durability", "os")]));
+    assert_eq!(
+        error,
+        "store.durability (--set): a store in memory keeps nothing; use \"none\", or store.kind = \"sqlite\""
+    );
 }
 
 #[test]

@@ -1,0 +1,132 @@
+//! [`Health`]: whether a store works, what it says of that in the log, and what it has done.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// How often the log says that a fault lasts.
+const REPEAT: Duration = Duration::from_secs(30);
+
+/// What a store does: each may fail while the other works.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Part {
+    Writing,
+    Reading,
+}
+
+/// A fault that lasts.
+#[derive(Debug)]
+struct Fault {
+    reason: String,
+    since: Instant,
+    told: Instant,
+}
+
+/// See the module. All threads share one value.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// Of writing and of reading.
+    faults: [Mutex<Option<Fault>>; 2],
+    /// Whether writing fails.
+    refuses: AtomicBool,
+    /// How often a part was found at fault.
+    failures: AtomicU64,
+    messages: AtomicU64,
+    batches: AtomicU64,
+}
+
+/// What a store has done since it was opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct StoreCounts {
+    pub(crate) messages: u64,
+    pub(crate) batches: u64,
+    pub(crate) failures: u64,
+}
+
+impl Health {
+    /// What is wrong, for an operator.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.faults.iter().find_map(|fault| {
+            let fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
+            fault.as_ref().map(|fault| fault.reason.clone())
+        })
+    }
+
+    /// Whether messages are refused because writing fails.
+    pub(super) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// What the store has done.
+    pub(crate) fn counts(&self) -> StoreCounts {
+        let [messages, batches, failures] =
+            [&self.messages, &self.batches, &self.failures].map(|count| count.load(Ordering::Relaxed));
+        StoreCounts { messages, batches, failures }
+    }
+
+    /// A batch was committed.
+    pub(super) fn count_batch(&self, messages: usize) {
+        self.messages.fetch_add(messages as u64, Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A part failed. The log says so at once, and again as long as it lasts, but not each time.
+    pub(super) fn fail(&self, part: Part, reason: String) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        if matches!(part, Part::Writing) {
+            self.refuses.store(true, Ordering::Relaxed);
+        }
+        let [writing, reading] = &self.faults;
+        let (slot, what) = match part {
+            Part::Writing => (writing, "the store cannot write: messages are refused until it can"),
+            Part::Reading => (reading, "the store cannot read the history"),
+        };
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, told) = slot.as_ref().map_or((now, None), |fault| {
+            let is_new = fault.reason != reason || now.duration_since(fault.told) >= REPEAT;
+            (fault.since, Some(fault.told).filter(|_| !is_new))
+        });
+        if told.is_none() {
+            tracing::error!(reason, seconds = now.duration_since(since).as_secs(), "{what}");
+        }
+        *slot = Some(Fault { reason, since, told: told.unwrap_or(now) });
+    }
+
+    /// A part works.
+    pub(super) fn recover(&self, part: Part) {
+        let [writing, reading] = &self.faults;
+        let (slot, what) = match part {
+            Part::Writing => (writing, "the store can write again"),
+            Part::Reading => (reading, "the store can read the history again"),
+        };
+        let Some(fault) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if matches!(part, Part::Writing) {
+            self.refuses.store(false, Ordering::Relaxed);
+        }
+        tracing::info!(seconds = fault.since.elapsed().as_secs(), "{what}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_part_fails_and_recovers_by_itself() {
+        let health = Health::default();
+        health.recover(Part::Writing);
+        assert_eq!((health.fault(), health.refuses()), (None, false));
+        health.fail(Part::Reading, "cannot read".into());
+        assert_eq!((health.fault().as_deref(), health.refuses()), (Some("cannot read"), false));
+        health.fail(Part::Writing, "the disk is full".into());
+        health.recover(Part::Reading);
+        assert_eq!((health.fault().as_deref(), health.refuses()), (Some("the disk is full"), true));
+        health.recover(Part::Writing);
+        assert_eq!((health.fault(), health.refuses(), health.counts().failures), (None, false, 2));
+    }
+}

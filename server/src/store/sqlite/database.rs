@@ -1,0 +1,217 @@
+//! [`Database`]: the connection that writes. Batches of messages, each in one transaction. Knows no clock and no thread.
+
+use std::{collections::HashMap, time::Duration};
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Transaction, params};
+use uuid::Uuid;
+
+use super::super::{
+    message_ids::{IdParts, MessageIds},
+    types::{Append, Receipt, Stored, Taken},
+};
+use crate::{clock::Timestamps, room::Room};
+
+/// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
+pub(super) const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// How many rooms' numbers are kept in memory. Above that all are looked up again.
+const ROOMS: usize = 65_536;
+
+/// Time and entropy for a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The wall clock, as the time since the Unix epoch.
+    pub(crate) wall: Duration,
+    /// Fresh entropy. What is drawn from it differs with each message.
+    pub(crate) random: [u8; 16],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Database {
+    pub(super) connection: Connection,
+    ids: MessageIds,
+    timestamps: Timestamps,
+    /// The numbers of rooms, as far as they were looked up.
+    pub(super) rooms: HashMap<Room, i64>,
+}
+
+/// What a batch adds to the rooms it is about.
+type Added = HashMap<i64, i64>;
+
+impl Database {
+    /// The database of a connection that was opened for writing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
+        let last = last_position(&connection)?;
+        Ok(Self { connection, ids: MessageIds::after(last), timestamps: Timestamps::default(), rooms: HashMap::new() })
+    }
+
+    /// An id that is not less than that of any message.
+    pub(crate) fn newest(&self) -> rusqlite::Result<Uuid> {
+        last_position(&self.connection).map(IdParts::last_at)
+    }
+
+    /// Stores a batch in one transaction: all of it or nothing. The messages get ids in their order.
+    ///
+    /// # Errors
+    /// Nothing was stored. What is in `batch` is lost to the caller all the same.
+    pub(crate) fn append(&mut self, moment: Moment, batch: Vec<Append>) -> rusqlite::Result<Vec<(u16, Taken)>> {
+        let Self { connection, ids, timestamps, rooms } = self;
+        if rooms.len() > ROOMS {
+            rooms.clear();
+        }
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut taken = Vec::with_capacity(batch.len());
+        let mut added = Added::new();
+        let result = (0..).zip(batch).try_for_each(|(number, append)| {
+            let shard = append.shard;
+            let mut stamp = || ids.next(moment.wall, moment.random_of(number));
+            taken.push((shard, append_one(&transaction, rooms, &mut added, timestamps, moment, &mut stamp, append)?));
+            rusqlite::Result::Ok(())
+        });
+        let result = result.and_then(|()| finish(&transaction, &added, &taken)).and_then(|()| transaction.commit());
+        if let Err(error) = result {
+            // Rooms may have got their numbers in it.
+            rooms.clear();
+            return Err(error);
+        }
+        Ok(taken)
+    }
+
+    /// Writes something and commits it: whether the disk takes it.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn probe(&self) -> rusqlite::Result<()> {
+        self.connection.execute("UPDATE last SET position = position", []).map(drop)
+    }
+}
+
+impl Moment {
+    /// Entropy for one message. Ids need it only to be hard to guess, and unique among those of one position, of which there is one.
+    fn random_of(self, number: u64) -> [u8; 10] {
+        let seed = u128::from_be_bytes(self.random) ^ (u128::from(number) << 64);
+        // Two steps of a generator with 128 bits of state: neighbours share no bits.
+        let mixed = seed.wrapping_mul(MULTIPLIER).wrapping_add(1).wrapping_mul(MULTIPLIER);
+        let mut bytes = [0; 10];
+        bytes.copy_from_slice(&mixed.to_be_bytes()[..10]);
+        bytes
+    }
+}
+
+/// Of PCG, whose product mixes all lower bits into the high ones.
+const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
+
+fn last_position(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.query_row("SELECT position FROM last", [], |row| row.get(0))
+}
+
+/// Stores one message, unless its `clientId` says that it is stored.
+fn append_one(
+    transaction: &Transaction<'_>,
+    rooms: &mut HashMap<Room, i64>,
+    added: &mut Added,
+    timestamps: &mut Timestamps,
+    moment: Moment,
+    stamp: &mut dyn FnMut() -> Receipt,
+    append: Append,
+) -> rusqlite::Result<Taken> {
+    let Append { room, user, client_id, draft, .. } = append;
+    let room = match rooms.get(&room) {
+        Some(number) => *number,
+        None => {
+            let number = number_of(transaction, room.id())?;
+            rooms.insert(room, number);
+            number
+        }
+    };
+    if let Some(client_id) = &client_id
+        && let Some(receipt) = receipt(transaction, moment, room, &user, client_id)?
+    {
+        return Ok(Taken::Repeated(receipt));
+    }
+    let receipt = stamp();
+    let stored = draft.stamp(receipt, timestamps.format(receipt.millis));
+    insert(transaction, room, &stored)?;
+    *added.entry(room).or_default() += 1;
+    if let Some(client_id) = &client_id {
+        let IdParts { position, rest } = IdParts::of(receipt.id);
+        let mut remember = transaction.prepare_cached("INSERT OR REPLACE INTO receipt VALUES (?, ?, ?, ?, ?, ?)")?;
+        remember.execute(params![room, &*user, &**client_id, position, rest, signed(receipt.millis)])?;
+    }
+    Ok(Taken::New { receipt, stored })
+}
+
+/// Stores a message of a room.
+pub(super) fn insert(transaction: &Transaction<'_>, room: i64, stored: &Stored) -> rusqlite::Result<()> {
+    let IdParts { position, rest } = IdParts::of(stored.id);
+    let mut insert = transaction.prepare_cached("INSERT INTO message VALUES (?, ?, ?, ?, ?)")?;
+    insert.execute(params![room, position, rest, stored.attachments.len() as i64, &*stored.json])?;
+    for (number, bytes) in (0_i64..).zip(&stored.attachments) {
+        let mut insert = transaction.prepare_cached("INSERT INTO attachment VALUES (?, ?, ?, ?)")?;
+        insert.execute(params![room, position, number, &**bytes])?;
+    }
+    Ok(())
+}
+
+/// The number of a room, which gets one if it has none.
+pub(super) fn number_of(transaction: &Transaction<'_>, room: &str) -> rusqlite::Result<i64> {
+    let mut find = transaction.prepare_cached("SELECT id FROM room WHERE name = ?")?;
+    if let Some(number) = find.query_row([room], |row| row.get(0)).optional()? {
+        return Ok(number);
+    }
+    let mut insert = transaction.prepare_cached("INSERT INTO room (name, messages) VALUES (?, 0) RETURNING id")?;
+    insert.query_row([room], |row| row.get(0))
+}
+
+/// What a message with this `clientId` was acknowledged with in the last ten minutes.
+fn receipt(
+    transaction: &Transaction<'_>,
+    moment: Moment,
+    room: i64,
+    user: &str,
+    client_id: &str,
+) -> rusqlite::Result<Option<Receipt>> {
+    let sql = "SELECT position, rest, time FROM receipt WHERE room = ? AND user = ? AND client_id = ? AND time >= ?";
+    let mut find: CachedStatement<'_> = transaction.prepare_cached(sql)?;
+    let since = moment.wall.saturating_sub(REMEMBERED).as_millis() as i64;
+    find.query_row(params![room, user, client_id, since], |row| {
+        let parts = IdParts { position: row.get(0)?, rest: row.get(1)? };
+        Ok(Receipt { id: parts.id(), millis: row.get::<_, i64>(2)?.cast_unsigned() })
+    })
+    .optional()
+}
+
+/// Writes what a batch changed beside its messages.
+fn finish(transaction: &Transaction<'_>, added: &Added, taken: &[(u16, Taken)]) -> rusqlite::Result<()> {
+    for (room, count) in added {
+        add_messages(transaction, *room, *count)?;
+    }
+    let ids = taken.iter().rev().filter_map(|(_, taken)| match taken {
+        Taken::New { receipt, .. } => Some(receipt.id),
+        Taken::Repeated(_) => None,
+    });
+    if let Some(last) = ids.into_iter().next() {
+        set_last(transaction, IdParts::of(last).position)?;
+    }
+    Ok(())
+}
+
+/// A room has so many messages more.
+pub(super) fn add_messages(transaction: &Transaction<'_>, room: i64, count: i64) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE room SET messages = messages + ? WHERE id = ?")?;
+    update.execute([count, room]).map(drop)
+}
+
+/// Ids come after this position from now on.
+pub(super) fn set_last(transaction: &Transaction<'_>, position: i64) -> rusqlite::Result<()> {
+    let mut update = transaction.prepare_cached("UPDATE last SET position = max(position, ?)")?;
+    update.execute([position]).map(drop)
+}
+
+const fn signed(millis: u64) -> i64 {
+    millis.cast_signed()
+}

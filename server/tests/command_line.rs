@@ -79,7 +79,6 @@ fn faults_are_one_line_and_code_2() {
         (&["--config", "nowhere.toml"], "nowhere.toml"),
         (&["config", "--set", "limits.outbound_hard=0"], "limits.outbound_hard (--set): "),
         (&["--workers", "0"], "workers (--workers): must be 1 to 1024"),
-        (&["--store", "sqlite"], "store.kind (--store): not available"),
         (&["--jwks", "x"], "auth.jwks (--jwks): not available"),
         (&["--jwt-public-key", "x"], "auth.jwt_public_key (--jwt-public-key): not available"),
         (&["--api-key", "x"], "http.api_key (--api-key): not available"),
@@ -266,5 +265,5 @@ fn with_a_secret_there_is_no_development_mode() {
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "", "no token is printed");
-    assert!(!directory.path().join("data").exists(), "no secret is made");
+    assert!(!directory.path().join("data/development.secret").exists(), "no secret is made");
 }

@@ -6,7 +6,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `types`, `page_limit` | what stores take and give |
+//! | `types`, `filling` | what stores take and give; how much a page holds |
 //! | `message_ids` | ids that grow strictly, and their parts |
 //! | `memory` | messages in memory |
 //! | `sqlite` | messages in a file |
@@ -14,10 +14,10 @@
 //! | `health` | whether the store works, and what it says of that in the log |
 
 mod answers;
+mod filling;
 mod health;
 mod memory;
 mod message_ids;
-mod page_limit;
 mod sqlite;
 mod types;
 
@@ -26,12 +26,18 @@ use std::{fmt::Debug, sync::Arc};
 use uuid::Uuid;
 
 pub(crate) use answers::ShardAnswers;
+pub(crate) use filling::Filling;
 pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore};
 pub(crate) use message_ids::MessageIds;
-pub(crate) use page_limit::{Filling, PageLimit};
 pub(crate) use sqlite::SqliteStore;
-pub(crate) use types::{Answer, Append, Chosen, Draft, PageQuery, Receipt, Side, StoreError, Stored, Taken};
+pub(crate) use types::{Answer, Append, Chosen, Draft, PageLimit, PageQuery, Receipt, Side, StoreError, Stored, Taken};
+
+/// The parts of [`SqliteStore`], for tests that do without its threads.
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::sqlite::{Database, Location, Moment, page};
+}
 
 /// A store that answers later, by `Answers`. No call blocks.
 pub(crate) trait Store: Debug + Send + Sync {
@@ -57,3 +63,6 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// Takes no more messages, deals with those that it has accepted, and gives up what others may be waiting for. Blocks until then.
     fn close(&self);
 }
+
+#[cfg(test)]
+mod tests;

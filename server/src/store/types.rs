@@ -5,7 +5,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::{Uuid, fmt::Hyphenated};
 
-use super::page_limit::PageLimit;
 use crate::room::Room;
 
 /// A message as it was delivered.
@@ -109,6 +108,16 @@ pub(crate) enum StoreError {
     Unavailable,
     /// More waits for it than it may keep in memory.
     Busy,
+}
+
+/// How much a page may hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PageLimit {
+    pub(crate) messages: usize,
+    /// Of JSON and attachments together.
+    pub(crate) bytes: usize,
+    /// Whether there is one message at least, even if that alone has more bytes.
+    pub(crate) one_at_least: bool,
 }
 
 /// Some messages of a room in a row are wanted.

@@ -198,37 +198,35 @@ impl Awaited {
 
     /// The next answer of a socket's line that may be sent. Asks the store what comes next in the line.
     pub(super) fn next(&mut self, here: u16, waiter: Waiter) -> Option<Settled> {
-        loop {
-            let line = self.lines.get_mut(&waiter)?;
-            let Some(first) = line.pop_front() else {
-                self.lines.remove(&waiter);
-                return None;
-            };
-            let waiting = match first {
-                Item::Settled(settled) => return Some(settled),
-                Item::Message(_) | Item::Reading(_) => first,
-                Item::Question { question, listed } if self.reading.len() >= READS => {
-                    if !listed {
-                        self.unread.push_back(waiter);
-                    }
-                    Item::Question { question, listed: true }
-                }
-                Item::Question { mut question, .. } => {
-                    let ticket = self.tickets;
-                    let query = question.query(here, ticket, self.position);
-                    match self.store.read(query) {
-                        Ok(()) => {
-                            self.tickets += 1;
-                            self.reading.insert(ticket, waiter);
-                            Item::Reading(question)
-                        }
-                        Err(error) => return Some(question.settle(Err(error))),
-                    }
-                }
-            };
-            line.push_front(waiting);
+        let line = self.lines.get_mut(&waiter)?;
+        let Some(first) = line.pop_front() else {
+            self.lines.remove(&waiter);
             return None;
-        }
+        };
+        let waiting = match first {
+            Item::Settled(settled) => return Some(settled),
+            Item::Message(_) | Item::Reading(_) => first,
+            Item::Question { question, listed } if self.reading.len() >= READS => {
+                if !listed {
+                    self.unread.push_back(waiter);
+                }
+                Item::Question { question, listed: true }
+            }
+            Item::Question { mut question, .. } => {
+                let ticket = self.tickets;
+                let query = question.query(here, ticket, self.position);
+                match self.store.read(query) {
+                    Ok(()) => {
+                        self.tickets += 1;
+                        self.reading.insert(ticket, waiter);
+                        Item::Reading(question)
+                    }
+                    Err(error) => return Some(question.settle(Err(error))),
+                }
+            }
+        };
+        line.push_front(waiting);
+        None
     }
 
     /// A socket whose question can be asked now that the store has answered others.

@@ -22,10 +22,6 @@ pub(in crate::chat) struct Homes {
 
 /// Where the messages of these rooms are.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one value a shard, and a box would cost each message a look into memory"
-)]
 pub(super) enum HomeStore {
     /// In memory, on this shard. It answers at once.
     Here(MemoryStore),

@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use engineio::{CloseReason, testing::Shards};
 
-use super::super::*;
+use super::{super::*, later_store::LaterStore};
 use crate::{
     auth::{TokenRequest, sign},
     clock::wall_clock,
@@ -74,15 +74,27 @@ pub(super) struct Bench {
     /// Of each shard.
     pub(super) chats: Vec<Held>,
     shared: Shared,
+    /// The store that answers later, if messages are not in memory.
+    pub(super) store: Option<Arc<LaterStore>>,
+    started: Instant,
     pub(super) opened: u16,
     /// Chooses whose message arrives next.
     pub(super) dice: u64,
 }
 
-/// Runs a test with one shard and with three: without rates and strikes, and with these keys.
+/// Runs a test with one shard and with three, with messages in memory and in a store that answers later: without rates and strikes,
+/// and with these keys.
 pub(super) fn with(keys: &[(&str, &str)], test: impl Fn(Bench)) {
     for shards in [1, 3] {
         test(Bench::with(shards, keys));
+        test(Bench::with_store(shards, keys, true));
+    }
+}
+
+/// Runs a test with one shard and with three, with a store that answers later.
+pub(super) fn with_later(keys: &[(&str, &str)], test: impl Fn(Bench)) {
+    for shards in [1, 3] {
+        test(Bench::with_store(shards, keys, true));
     }
 }
 
@@ -104,10 +116,18 @@ pub(super) fn config(keys: &[(&str, &str)]) -> Config {
 
 impl Bench {
     pub(super) fn with(shards: u16, keys: &[(&str, &str)]) -> Self {
-        let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
+        Self::with_store(shards, keys, false)
+    }
+
+    fn with_store(shards: u16, keys: &[(&str, &str)], later: bool) -> Self {
+        let config = Arc::new(config(keys));
+        let store = later.then(|| Arc::new(LaterStore::new(config.store.max_age)));
+        let shared = store.clone().map(|store| store as Arc<dyn Store>);
+        let shared = Shared::new(config, usize::from(shards), shared);
         let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(&shared))))).collect();
         let server = |shard| socketio::Server::new(socketio::Config::default(), chats[usize::from(shard)].clone());
-        Self { shards: Shards::new(shards, server), chats, shared, opened: 0, dice: 1 }
+        let shards = Shards::new(shards, server);
+        Self { started: shards.now(), shards, chats, shared, store, opened: 0, dice: 1 }
     }
 
     pub(super) fn roll(&mut self, sides: usize) -> usize {
@@ -116,14 +136,32 @@ impl Bench {
         (self.dice >> 33) as usize % sides
     }
 
-    /// Delivers one message, any that is first between its two shards; `false` when there is none.
+    /// Delivers one message, any that is first between its two shards, or has the store do something; `false` when there is nothing.
     pub(super) fn carry_one(&mut self) -> bool {
         let in_flight = Vec::from_iter(self.shards.in_flight());
+        if (in_flight.is_empty() || self.roll(3) == 0) && self.carry_store() {
+            return true;
+        }
         if in_flight.is_empty() {
             return false;
         }
         let (from, to) = in_flight[self.roll(in_flight.len())];
         self.shards.deliver(from, to)
+    }
+
+    /// Has the store commit, read or answer, whatever the dice choose; `false` when it has nothing to do.
+    pub(super) fn carry_store(&mut self) -> bool {
+        let Some(store) = self.store.clone() else { return false };
+        store.set_elapsed(self.shards.now() - self.started);
+        let first = self.roll(3);
+        (first..first + 3).any(|what| match what % 3 {
+            0 => store.commit(),
+            1 => store.read_page(),
+            _ => store.take_answer().is_some_and(|(shard, answer)| {
+                self.shards[shard].receive(ShardMessage::new(answer));
+                true
+            }),
+        })
     }
 
     /// Whether a message for a shard is in flight.
@@ -144,6 +182,9 @@ impl Bench {
     /// Delivers all messages, and what comes of them, to each shard in the order in which they were sent.
     pub(super) fn carry_in_order(&mut self) {
         self.shards.deliver_all();
+        while self.carry_store() {
+            self.shards.deliver_all();
+        }
     }
 
     /// Delivers all messages, and what comes of them, in an order of the dice's choice.
@@ -259,7 +300,7 @@ impl Bench {
         for chat in self.chats {
             let mut chat = chat.0.borrow_mut();
             let Chat { connections, sockets, homes } = &mut *chat;
-            let counts = [("connections", connections.len()), ("homes", homes.len())];
+            let counts = [("connections", connections.len()), ("homes", homes.len()), ("awaited", homes.awaited())];
             for (what, count) in counts.into_iter().chain(sockets.count_kept(never)) {
                 *kept.entry(what).or_default() += count;
             }

@@ -2,6 +2,8 @@
 
 mod bench;
 mod home;
+mod later;
+mod later_store;
 mod limits;
 mod order;
 mod part;

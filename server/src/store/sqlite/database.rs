@@ -36,9 +36,6 @@ pub(crate) struct Database {
     pub(super) rooms: HashMap<Room, i64>,
 }
 
-/// What a batch adds to the rooms it is about.
-type Added = HashMap<i64, i64>;
-
 impl Database {
     /// The database of a connection that was opened for writing.
     ///
@@ -65,7 +62,7 @@ impl Database {
         }
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let mut taken = Vec::with_capacity(batch.len());
-        let mut added = Added::new();
+        let mut added = HashMap::new();
         let result = (0..).zip(batch).try_for_each(|(number, append)| {
             let shard = append.shard;
             let mut stamp = || ids.next(moment.wall, moment.random_of(number));
@@ -113,7 +110,7 @@ fn last_position(connection: &Connection) -> rusqlite::Result<i64> {
 fn append_one(
     transaction: &Transaction<'_>,
     rooms: &mut HashMap<Room, i64>,
-    added: &mut Added,
+    added: &mut HashMap<i64, i64>,
     timestamps: &mut Timestamps,
     moment: Moment,
     stamp: &mut dyn FnMut() -> Receipt,
@@ -186,7 +183,7 @@ fn receipt(
 }
 
 /// Writes what a batch changed beside its messages.
-fn finish(transaction: &Transaction<'_>, added: &Added, taken: &[(u16, Taken)]) -> rusqlite::Result<()> {
+fn finish(transaction: &Transaction<'_>, added: &HashMap<i64, i64>, taken: &[(u16, Taken)]) -> rusqlite::Result<()> {
     for (room, count) in added {
         add_messages(transaction, *room, *count)?;
     }

@@ -29,7 +29,13 @@ use std::{
 
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use database::Moment;
 pub(crate) use error::OpenError;
+#[cfg(test)]
+pub(crate) use page::page;
+#[cfg(test)]
+pub(crate) use retention::Sweep;
 
 use super::{
     Store,
@@ -38,13 +44,13 @@ use super::{
     types::{Append, PageQuery, StoreError},
 };
 use crate::config;
-use database::Database;
+pub(crate) use database::Database;
 use error::reason;
 use lock::DirectoryLock;
 use queue::Queue;
 use readers::{READERS, Reader};
-use retention::Bounds;
-use schema::Location;
+pub(crate) use retention::Bounds;
+pub(crate) use schema::Location;
 use writer::Writer;
 
 /// What [`Store::close`] ends, in this order: the last connection is to be one that can tidy up the log.

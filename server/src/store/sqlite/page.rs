@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::{
+    filling::Filling,
     message_ids::{IdParts, position_at, positions_around},
-    page_limit::Filling,
     types::{Chosen, PageQuery, Side, Stored},
 };
 

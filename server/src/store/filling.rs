@@ -1,21 +1,11 @@
-//! [`PageLimit`]: how much one page of the history may hold, and [`Filling`]: a page that is being filled.
+//! [`Filling`]: a page of the history that is being filled.
 
 use bytes::Bytes;
 
-use super::types::Stored;
+use super::types::{PageLimit, Stored};
 
 /// The most attachments one packet may carry to official clients (socket.io-parser since 4.2.6).
 const ATTACHMENTS: usize = 10;
-
-/// How much a page may hold.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PageLimit {
-    pub(crate) messages: usize,
-    /// Of JSON and attachments together.
-    pub(crate) bytes: usize,
-    /// Whether there is one message at least, even if that alone has more bytes.
-    pub(crate) one_at_least: bool,
-}
 
 /// A page that is being filled from one side.
 #[derive(Debug)]

@@ -32,6 +32,28 @@ enum Command {
     Token(TokenArgs),
     /// Check the configuration and print it as TOML, secrets hidden
     Config(ConfigArgs),
+    /// Look after the store in the data directory
+    Store(StoreArgs),
+}
+
+#[derive(Debug, Args)]
+struct StoreArgs {
+    #[command(subcommand)]
+    action: StoreCommand,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Print what is in it; a server may be using it
+    Info,
+    /// Look for damage; a server may be using it. Ends with 1 if there is any
+    Check,
+    /// Write all messages to standard output, one JSON object a line; a server may be using it
+    Export,
+    /// Add the messages that export wrote, from standard input; those that are there already are left alone
+    Import,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +144,17 @@ pub(crate) enum Action {
     Config,
     /// Print a token.
     Token(TokenArguments),
+    /// Look after the store.
+    Store(StoreAction),
+}
+
+/// What to do with the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StoreAction {
+    Info,
+    Check,
+    Export,
+    Import,
 }
 
 /// What the token shall say.
@@ -158,6 +191,15 @@ impl Cli {
             None => (Action::Serve, None),
             Some(Command::Serve(config)) => (Action::Serve, Some(config)),
             Some(Command::Config(config)) => (Action::Config, Some(config)),
+            Some(Command::Store(StoreArgs { action, config })) => {
+                let action = match action {
+                    StoreCommand::Info => StoreAction::Info,
+                    StoreCommand::Check => StoreAction::Check,
+                    StoreCommand::Export => StoreAction::Export,
+                    StoreCommand::Import => StoreAction::Import,
+                };
+                (Action::Store(action), Some(config))
+            }
             Some(Command::Token(TokenArgs { sub, name, rooms, expires, config })) => {
                 (Action::Token(TokenArguments { sub, name, rooms, expires }), Some(config))
             }

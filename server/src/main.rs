@@ -17,6 +17,7 @@ mod rate;
 mod room;
 mod serve;
 mod store;
+mod store_tools;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -95,6 +96,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             use_development_secret(&mut config)?;
             let token = token(&config, &arguments)?;
             print(&format!("{token}\n"))
+        }
+        Action::Store(action) => {
+            logging::install(&config.log).context("the log")?;
+            store_tools::run(&config, action)
         }
         Action::Serve => {
             config.check_serving()?;

@@ -30,7 +30,7 @@ pub(crate) use filling::Filling;
 pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore};
 pub(crate) use message_ids::MessageIds;
-pub(crate) use sqlite::SqliteStore;
+pub(crate) use sqlite::{SqliteStore, tools};
 pub(crate) use types::{Answer, Append, Chosen, Draft, PageLimit, PageQuery, Receipt, Side, StoreError, Stored, Taken};
 
 /// The parts of [`SqliteStore`], for tests that do without its threads.

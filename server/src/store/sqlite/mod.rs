@@ -8,6 +8,7 @@
 //! | `retention` | what is forgotten, and space given back |
 //! | `writer`, `readers`, `queue` | the threads, and what waits for them |
 //! | `lock` | one server uses a data directory |
+//! | `tools` | what operators do with a database |
 //! | `error` | what is wrong, in an operator's words |
 
 mod database;
@@ -18,6 +19,7 @@ mod queue;
 mod readers;
 mod retention;
 mod schema;
+pub(crate) mod tools;
 mod writer;
 
 use std::{

@@ -152,6 +152,11 @@ pub(crate) fn schema(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
+/// A database as the operators' tools use it: everything they change is on the disk when they end.
+pub(crate) fn for_tools(data_dir: &Path) -> Location {
+    Location { path: path(data_dir), durability: Durability::Commit, page_cache: 32 << 20 }
+}
+
 /// The database of a data directory.
 pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)

@@ -39,21 +39,19 @@ enum Command {
 #[derive(Debug, Args)]
 struct StoreArgs {
     #[command(subcommand)]
-    action: StoreCommand,
-    #[command(flatten)]
-    config: ConfigArgs,
+    command: StoreCommand,
 }
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Print what is in it; a server may be using it
-    Info,
+    Info(ConfigArgs),
     /// Look for damage; a server may be using it. Ends with 1 if there is any
-    Check,
+    Check(ConfigArgs),
     /// Write all messages to standard output, one JSON object a line; a server may be using it
-    Export,
+    Export(ConfigArgs),
     /// Add the messages that export wrote, from standard input; those that are there already are left alone
-    Import,
+    Import(ConfigArgs),
 }
 
 #[derive(Debug, Args)]
@@ -191,12 +189,12 @@ impl Cli {
             None => (Action::Serve, None),
             Some(Command::Serve(config)) => (Action::Serve, Some(config)),
             Some(Command::Config(config)) => (Action::Config, Some(config)),
-            Some(Command::Store(StoreArgs { action, config })) => {
-                let action = match action {
-                    StoreCommand::Info => StoreAction::Info,
-                    StoreCommand::Check => StoreAction::Check,
-                    StoreCommand::Export => StoreAction::Export,
-                    StoreCommand::Import => StoreAction::Import,
+            Some(Command::Store(StoreArgs { command })) => {
+                let (action, config) = match command {
+                    StoreCommand::Info(config) => (StoreAction::Info, config),
+                    StoreCommand::Check(config) => (StoreAction::Check, config),
+                    StoreCommand::Export(config) => (StoreAction::Export, config),
+                    StoreCommand::Import(config) => (StoreAction::Import, config),
                 };
                 (Action::Store(action), Some(config))
             }

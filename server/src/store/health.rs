@@ -18,19 +18,27 @@ pub(super) enum Part {
     Reading,
 }
 
+/// A part, and what the log says of it.
+#[derive(Debug, Default)]
+struct State {
+    fault: Option<Fault>,
+    /// The reason that the log named last, and when. Kept when the fault is over: one that comes and goes fills no log.
+    told: Option<(String, Instant)>,
+}
+
 /// A fault that lasts.
 #[derive(Debug)]
 struct Fault {
     reason: String,
     since: Instant,
-    told: Instant,
+    is_told: bool,
 }
 
 /// See the module. All threads share one value.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     /// Of writing and of reading.
-    faults: [Mutex<Option<Fault>>; 2],
+    parts: [Mutex<State>; 2],
     /// Whether writing fails.
     refuses: AtomicBool,
     /// How often a part was found at fault.
@@ -50,9 +58,9 @@ pub(crate) struct StoreCounts {
 impl Health {
     /// What is wrong, for an operator.
     pub(crate) fn fault(&self) -> Option<String> {
-        self.faults.iter().find_map(|fault| {
-            let fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
-            fault.as_ref().map(|fault| fault.reason.clone())
+        self.parts.iter().find_map(|part| {
+            let state = part.lock().unwrap_or_else(PoisonError::into_inner);
+            state.fault.as_ref().map(|fault| fault.reason.clone())
         })
     }
 
@@ -81,34 +89,35 @@ impl Health {
         if matches!(part, Part::Writing) {
             self.refuses.store(true, Ordering::Relaxed);
         }
-        let [writing, reading] = &self.faults;
-        let (slot, what) = match part {
+        let [writing, reading] = &self.parts;
+        let (state, what) = match part {
             Part::Writing => (writing, "the store cannot write: messages are refused until it can"),
             Part::Reading => (reading, "the store cannot read the history"),
         };
-        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, told) = slot.as_ref().map_or((now, None), |fault| {
-            let is_new = fault.reason != reason || now.duration_since(fault.told) >= REPEAT;
-            (fault.since, Some(fault.told).filter(|_| !is_new))
-        });
-        if told.is_none() {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, was_told) = state.fault.as_ref().map_or((now, false), |fault| (fault.since, fault.is_told));
+        let is_known = state.told.as_ref().is_some_and(|(of, at)| *of == reason && now.duration_since(*at) < REPEAT);
+        if !is_known {
             tracing::error!(reason, seconds = now.duration_since(since).as_secs(), "{what}");
+            state.told = Some((reason.clone(), now));
         }
-        *slot = Some(Fault { reason, since, told: told.unwrap_or(now) });
+        state.fault = Some(Fault { reason, since, is_told: was_told || !is_known });
     }
 
     /// A part works.
     pub(super) fn recover(&self, part: Part) {
-        let [writing, reading] = &self.faults;
-        let (slot, what) = match part {
+        let [writing, reading] = &self.parts;
+        let (state, what) = match part {
             Part::Writing => (writing, "the store can write again"),
             Part::Reading => (reading, "the store can read the history again"),
         };
-        let Some(fault) = slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some(fault) = state.lock().unwrap_or_else(PoisonError::into_inner).fault.take() else { return };
         if matches!(part, Part::Writing) {
             self.refuses.store(false, Ordering::Relaxed);
         }
-        tracing::info!(seconds = fault.since.elapsed().as_secs(), "{what}");
+        if fault.is_told {
+            tracing::info!(seconds = fault.since.elapsed().as_secs(), "{what}");
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! The real binary on a free port, and clients of it that speak the wire protocol themselves.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -86,6 +87,15 @@ impl Server {
         Self::spawn(command, "127.0.0.1:0", &["log.level=info"])
     }
 
+    /// Starts a server with a library in front of the C library, which lets calls fail as the file `faults` says. Its standard error is
+    /// read by the test.
+    pub(crate) fn start_with_faults(library: &Path, faults: &Path, keys: &[&str]) -> Self {
+        let mut command = binary();
+        command.env("LD_PRELOAD", library).env("FAULTS_FILE", faults).stderr(Stdio::piped());
+        let keys: Vec<&str> = keys.iter().copied().chain(["log.level=info"]).collect();
+        Self::spawn(command, "127.0.0.1:0", &keys)
+    }
+
     fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
         if !keys.iter().any(|key| key.starts_with("log.level")) {
             command.args(["--log-level", "off"]);
@@ -147,6 +157,12 @@ impl Client {
         })
         .await
         .unwrap_or_else(|_| panic!("no packet {start}"))
+    }
+
+    /// The next packet, whatever it is; `None` when the connection has ended.
+    pub(crate) async fn next_text(&mut self) -> Option<String> {
+        let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("nothing comes")?;
+        message.ok()?.to_text().ok().map(str::to_owned)
     }
 
     /// Sends bytes that need not be a whole frame.

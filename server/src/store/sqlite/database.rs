@@ -83,7 +83,8 @@ impl Database {
     /// # Errors
     /// It does not.
     pub(crate) fn probe(&self) -> rusqlite::Result<()> {
-        self.connection.execute("UPDATE last SET position = position", []).map(drop)
+        // A value that stays what it is would not be written.
+        self.connection.execute("UPDATE last SET attempts = attempts + 1", []).map(drop)
     }
 }
 

@@ -36,8 +36,8 @@ const STEPS: [&str; 1] = [
          rest INTEGER NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (room, user, client_id)
      ) STRICT, WITHOUT ROWID;
      CREATE INDEX receipt_time ON receipt (time);
-     CREATE TABLE last (position INTEGER NOT NULL) STRICT;
-     INSERT INTO last VALUES (0);",
+     CREATE TABLE last (position INTEGER NOT NULL, attempts INTEGER NOT NULL) STRICT;
+     INSERT INTO last VALUES (0, 0);",
 ];
 
 /// The schema of this version.

@@ -32,8 +32,8 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 /// A step of a sweep is taken when nothing else is to do, or after this time at the latest.
 const STEP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The time until the first attempt to write after a fault, and the longest between two. Each is twice the one before.
-const FIRST_ATTEMPT: Duration = Duration::from_millis(100);
+/// The time from the first to the second attempt to write after a fault, and the longest between two. Each is twice the one before.
+const SECOND_ATTEMPT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -130,7 +130,8 @@ impl Writer {
     /// may seem whole although the disk has lost some of it. `None` when the store was closed meanwhile.
     fn repair(&self, database: Database) -> Option<Database> {
         drop(database);
-        let mut wait = FIRST_ATTEMPT;
+        // The first attempt comes at once: it overwrites what a failed commit may have left in the log, where a crash would find it.
+        let mut wait = Duration::ZERO;
         loop {
             // Messages that came before the first of them was refused.
             while let Next::Items(batch) = self.queue.take(BATCH, Some(Instant::now())) {
@@ -143,7 +144,7 @@ impl Writer {
                 Ok(database) => return Some(database),
                 Err(reason) => self.health.fail(Part::Writing, reason),
             }
-            wait = (wait * 2).min(LONGEST_WAIT);
+            wait = (wait * 2).clamp(SECOND_ATTEMPT, LONGEST_WAIT);
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
     filling::Filling,
     memory::MemoryStore,
     message_ids::MessageIds,
-    sqlite::{Bounds, Database, Location, Moment, Sweep, page},
+    sqlite::{Bounds, Database, Left, Location, Moment, Sweep, page},
     types::{Append, Draft, PageLimit, PageQuery, Receipt, Side, Stored, Taken},
 };
 use crate::{config::Durability, room::Room};
@@ -200,7 +200,7 @@ impl Model {
     fn sweep(&mut self) {
         let now = self.now();
         let (mut sweep, bounds) = (Sweep::start(), Bounds { max_age: MAX_AGE, max_count: MAX_COUNT });
-        while sweep.step(self.database.as_mut().unwrap(), &bounds, now).unwrap() {}
+        while sweep.step(self.database.as_mut().unwrap(), &bounds, now).unwrap() != Left::Nothing {}
         for of in 0..3 {
             let mut kept = 0;
             for listed in self.list.iter_mut().rev().filter(|listed| listed.said.room == of) {

@@ -37,7 +37,7 @@ pub(crate) use error::OpenError;
 #[cfg(test)]
 pub(crate) use page::page;
 #[cfg(test)]
-pub(crate) use retention::Sweep;
+pub(crate) use retention::{Left, Sweep};
 
 use super::{
     Store,

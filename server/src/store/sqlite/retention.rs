@@ -3,18 +3,20 @@
 
 use std::time::Duration;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{
     super::message_ids::position_at,
     database::{Database, REMEMBERED, add_messages},
 };
+use crate::room::Room;
 
 /// How many rooms one step looks at.
 const ROOMS: usize = 64;
 
 /// How many messages or receipts one step forgets.
-const ROWS: i64 = 500;
+/// No fewer than a batch of the writer adds, so that forgetting keeps up.
+const ROWS: i64 = 1024;
 
 /// As how many messages an attachment counts there: one of 256 KiB takes 64 pages.
 const ATTACHMENT: i64 = 16;
@@ -48,17 +50,27 @@ pub(crate) struct Sweep {
     after: Option<i64>,
 }
 
+/// What is left to do after a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Left {
+    Nothing,
+    /// The rest of the sweep.
+    Rest,
+    /// Likewise, and this step had more to forget than one may: the next one is due soon, or the file grows.
+    Much,
+}
+
 impl Sweep {
     /// A new sweep.
     pub(crate) const fn start() -> Self {
         Self { after: Some(0) }
     }
 
-    /// Takes one step. Returns whether there is more to do.
+    /// Takes one step. Returns what is left.
     ///
     /// # Errors
     /// Nothing of this step was done.
-    pub(crate) fn step(&mut self, database: &mut Database, bounds: &Bounds, now: Duration) -> rusqlite::Result<bool> {
+    pub(crate) fn step(&mut self, database: &mut Database, bounds: &Bounds, now: Duration) -> rusqlite::Result<Left> {
         let Some(after) = self.after else { return give_back(database) };
         let Database { connection, rooms: numbers, .. } = database;
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
@@ -75,8 +87,10 @@ impl Sweep {
             if forgotten.is_done {
                 last = Some(*room);
             }
-            if forgotten.count == *messages && remove_empty(&transaction, *room)? {
-                numbers.retain(|_, number| number != room);
+            if forgotten.count == *messages
+                && let Some(name) = remove_empty(&transaction, *room)?
+            {
+                numbers.remove(&Room::new(&name));
             }
         }
         if let Err(error) = transaction.commit() {
@@ -88,7 +102,7 @@ impl Sweep {
         } else {
             last.or(Some(after))
         };
-        Ok(true)
+        Ok(if budget <= 0 { Left::Much } else { Left::Rest })
     }
 }
 
@@ -142,10 +156,11 @@ fn forget(
     Ok(Forgotten { count, spent, is_done: spent < budget })
 }
 
-/// Removes a room without messages, unless something else names its number. Returns whether it did.
-fn remove_empty(transaction: &Transaction<'_>, room: i64) -> rusqlite::Result<bool> {
-    let sql = "DELETE FROM room WHERE id = ?1 AND messages = 0 AND NOT EXISTS (SELECT 1 FROM receipt WHERE room = ?1)";
-    Ok(transaction.prepare_cached(sql)?.execute([room])? > 0)
+/// Removes a room without messages, unless something else names its number. Returns its name if it did.
+fn remove_empty(transaction: &Transaction<'_>, room: i64) -> rusqlite::Result<Option<String>> {
+    let sql = "DELETE FROM room WHERE id = ?1 AND messages = 0
+               AND NOT EXISTS (SELECT 1 FROM receipt WHERE room = ?1) RETURNING name";
+    transaction.prepare_cached(sql)?.query_row([room], |row| row.get(0)).optional()
 }
 
 /// Forgets `clientId`s. Returns how much of the step's budget is left.
@@ -157,16 +172,16 @@ fn forget_receipts(transaction: &Transaction<'_>, now: Duration) -> rusqlite::Re
     Ok(if forgotten as i64 == ROWS { 0 } else { ROWS })
 }
 
-/// Gives free pages back to the file system, if there are many. Returns whether there is more to do.
-fn give_back(database: &Database) -> rusqlite::Result<bool> {
+/// Gives free pages back to the file system, if there are many.
+fn give_back(database: &Database) -> rusqlite::Result<Left> {
     let connection = &database.connection;
     let count = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let (free, all) = (count("freelist_count")?, count("page_count")?);
     if free <= (all / KEPT).max(PAGES) {
-        return Ok(false);
+        return Ok(Left::Nothing);
     }
     let mut vacuum = connection.prepare_cached("PRAGMA incremental_vacuum(256)")?;
     let mut rows = vacuum.query([])?;
     while rows.next()?.is_some() {}
-    Ok(true)
+    Ok(Left::Rest)
 }

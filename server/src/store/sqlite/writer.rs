@@ -15,7 +15,7 @@ use super::{
     database::{Database, Moment},
     error::{OpenError, reason},
     queue::{Capacity, Next, Queue},
-    retention::{Bounds, Sweep},
+    retention::{Bounds, Left, Sweep},
     schema::Location,
 };
 use crate::clock::wall_clock;
@@ -29,7 +29,8 @@ const BATCH: Capacity = Capacity { items: 1024, bytes: 4 << 20 };
 /// The time from one sweep of the retention to the next.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A step of a sweep is taken when nothing else is to do, or after this time at the latest.
+/// A step of a sweep is taken when nothing else is to do, or after this time at the latest. Where there is much to forget it is taken
+/// after each batch.
 const STEP_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The time from the first to the second attempt to write after a fault, and the longest between two. Each is twice the one before.
@@ -73,10 +74,15 @@ impl Writer {
             let now = Instant::now();
             if result.is_ok() && (now >= next_step) {
                 let step = sweep.step(&mut database, &self.bounds, wall_clock());
-                next_step = now + if self.queue.is_empty() { Duration::ZERO } else { STEP_INTERVAL };
-                if matches!(step, Ok(false)) {
-                    (sweep, next_step) = (Sweep::start(), now + SWEEP_INTERVAL);
-                }
+                let wait = match step {
+                    Ok(Left::Nothing) => {
+                        sweep = Sweep::start();
+                        SWEEP_INTERVAL
+                    }
+                    Ok(Left::Rest) if !self.queue.is_empty() => STEP_INTERVAL,
+                    Ok(Left::Rest | Left::Much) | Err(_) => Duration::ZERO,
+                };
+                next_step = now + wait;
                 result = step.map(drop);
             }
             if let Err(error) = result {

@@ -1,8 +1,7 @@
-//! The router on real sockets: the client's bundles, and the end of a server.
+//! The client's bundles, and the end of a server.
 
 use std::{io, time::Duration};
 
-use futures_util::{SinkExt, StreamExt};
 use socketio::{
     DisconnectReason,
     router::{Router, Running, Socket},
@@ -12,7 +11,8 @@ use tokio::{
     net::TcpStream,
     sync::mpsc,
 };
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
+
+use crate::client::Client;
 
 fn serve(app: Router) -> Running {
     app.serve("127.0.0.1:0").unwrap()
@@ -26,21 +26,6 @@ async fn get(running: &Running, path: &str, fields: &str) -> String {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     String::from_utf8_lossy(&answer).into_owned()
-}
-
-/// A client in `/`.
-async fn connect(running: &Running) -> WebSocketStream<TcpStream> {
-    let stream = TcpStream::connect(running.local_addr()).await.unwrap();
-    let url = "ws://localhost/socket.io/?EIO=4&transport=websocket";
-    let mut client = client_async(url, stream).await.unwrap().0;
-    assert!(text(&mut client).await.starts_with("0{"));
-    client.send(Message::text("40")).await.unwrap();
-    assert!(text(&mut client).await.starts_with("40{"));
-    client
-}
-
-async fn text(client: &mut WebSocketStream<TcpStream>) -> String {
-    client.next().await.unwrap().unwrap().into_text().unwrap().to_string()
 }
 
 async fn end(running: Running) {
@@ -70,7 +55,7 @@ async fn browsers_get_the_bundles_of_the_client() {
     for path in ["/socket.io/secret.txt", "/socket.io/socket.io.js", "/socket.io/../secret.txt"] {
         assert!(get(&running, path, "").await.starts_with("HTTP/1.1 400 "), "{path}");
     }
-    connect(&running).await;
+    Client::connect(running.local_addr()).await;
     end(running).await;
 }
 
@@ -90,13 +75,13 @@ async fn a_server_that_drains_tells_its_handlers_and_stops() {
         let _ = reasons.send(reason.to_string());
     });
     let running = serve(app);
-    let clients = [connect(&running).await, connect(&running).await];
+    let clients = [Client::connect(running.local_addr()).await, Client::connect(running.local_addr()).await];
     running.drain(Duration::from_millis(100));
     let refused = get(&running, "/socket.io/?EIO=4&transport=polling", "").await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     for mut client in clients {
         // No packet says why: a client that is told to leave would not come back.
-        assert!(matches!(client.next().await, Some(Ok(Message::Close(Some(close)))) if u16::from(close.code) == 1001));
+        assert!(client.is_cut().await);
     }
     tokio::task::spawn_blocking(|| running.join()).await.unwrap().unwrap();
     for _ in 0..2 {

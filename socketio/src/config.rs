@@ -20,7 +20,7 @@ pub struct Config {
     pub namespaces_per_client: usize,
     /// The most acknowledgements that one socket may owe. Default 256.
     pub acks_per_socket: usize,
-    /// The most bytes that the answers to one broadcast may have on this server. A socket whose answer is more counts as
+    /// The most bytes that the answers to one broadcast may have together. A socket whose answer is more counts as
     /// one that did not answer. Default 16 MiB.
     pub broadcast_answers: usize,
     /// Whether [`Handler::on_room_event`](crate::Handler::on_room_event) is called. Default: no.

@@ -91,11 +91,11 @@
 //! |---|---|
 //! | `router` | an application of closures with typed arguments, instead of the trait (feature `router`) |
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
-//! | `handle` | how other threads emit to the server's sockets (feature `net`) |
+//! | `handle` | how other threads, and other servers, reach the server's sockets (feature `net`) |
 //! | `client_files` | the bundles of the official client, for browsers (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
-//! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
+//! | [`broadcast`] | events and other operations for many sockets; what rooms hold back until the end of the turn |
 //! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |

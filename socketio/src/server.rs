@@ -68,7 +68,9 @@ impl<H: Handler> Server<H> {
 
     /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
-        self.report_others(outbox);
+        if !self.state.reports.is_empty() {
+            self.report_others(outbox);
+        }
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
                 self.call_about(outbox, conn, |handler, io| {
@@ -76,7 +78,9 @@ impl<H: Handler> Server<H> {
                 });
             }
             self.call_about(outbox, conn, |handler, io| handler.on_disconnect(io, socket, reason));
-            self.report_others(outbox);
+            if !self.state.reports.is_empty() {
+                self.report_others(outbox);
+            }
         }
     }
 
@@ -247,9 +251,9 @@ impl<H: Handler> Server<H> {
 
     /// A socket answered a broadcast.
     fn on_answer(&mut self, key: SocketKey, id: AckId, args: OwnedArgs) {
-        let State { sockets, questions, config, .. } = &mut self.state;
+        let State { sockets, questions, .. } = &mut self.state;
         let socket = sockets.get(key.0).map(|socket| socket.id.to_string());
-        questions.answer(id, key, Answer { socket, args }, config.broadcast_answers);
+        questions.answer(id, key, Answer { socket, args });
     }
 
     /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.
@@ -397,10 +401,8 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let next = [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min();
+        if self.state.questions.is_empty() { next } else { next.into_iter().chain(self.state.questions.next()).min() }
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

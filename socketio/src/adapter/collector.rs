@@ -32,6 +32,8 @@ struct Inner<T> {
     waker: Option<Waker>,
     /// Whether who waits is woken for everything that is added, not only at the end.
     wakes_for_each: bool,
+    /// How many more bytes of answers are kept.
+    budget: usize,
 }
 
 impl<T> fmt::Debug for Collector<T> {
@@ -49,6 +51,11 @@ impl<T> Collector<T> {
 
 impl<T: Gathered> Collector<T> {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with_budget(usize::MAX)
+    }
+
+    /// One that keeps so many bytes of answers ([`Part::spend`]).
+    pub(crate) fn with_budget(budget: usize) -> Arc<Self> {
         let (gathered, missing) = (T::default(), Vec::new());
         Arc::new(Self(Mutex::new(Inner {
             gathered,
@@ -57,6 +64,7 @@ impl<T: Gathered> Collector<T> {
             closed: false,
             waker: None,
             wakes_for_each: false,
+            budget,
         })))
     }
 
@@ -106,7 +114,6 @@ impl Collector<Answers> {
 
     /// Waits for more answers, and, unless they were `told`, for the number of recipients of all who were asked. `None`: everybody is
     /// done.
-    #[expect(clippy::type_complexity, reason = "it has one caller, which names the parts")]
     pub(crate) fn poll_answers(&self, context: &Context<'_>, told: bool) -> Poll<Option<(Option<usize>, Vec<Answer>)>> {
         let mut inner = self.lock();
         let recipients = (!told && inner.missing.is_empty()).then_some(inner.gathered.recipients);
@@ -168,6 +175,14 @@ impl<T: Gathered> Part<T> {
         let waker = if inner.wakes_for_each { inner.waker.take() } else { None };
         drop(inner);
         waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether an answer of so many bytes may be kept; it counts then.
+    pub(crate) fn spend(&self, bytes: usize) -> bool {
+        let mut inner = self.collector.lock();
+        let left = inner.budget.checked_sub(bytes);
+        inner.budget = left.unwrap_or(inner.budget);
+        left.is_some()
     }
 
     /// Nothing more comes.

@@ -245,7 +245,10 @@ impl<'a> Broadcast<'a> {
     /// broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. Returns what
     /// [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
-        if let Some(names) = self.names.take().filter(|_| self.outbox.shards() > 1) {
+        if self.names.is_some()
+            && self.outbox.shards() > 1
+            && let Some(names) = self.names.take()
+        {
             let (targets, volatile, frame) = (self.targets(names), self.flags.volatile, frame.clone());
             send_to_other_shards(self.outbox, RelayedBroadcast { targets, volatile, frame });
         }

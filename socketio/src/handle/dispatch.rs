@@ -93,7 +93,7 @@ impl Handle {
                 self.sending(operation, servers, messages)
             }
             Action::FetchSockets { timeout } => {
-                let messages = |collector: &_| self.to_shards(targets, |part| RelayedAction::Fetch(part), collector);
+                let messages = |collector: &_| self.to_shards(targets, RelayedAction::Fetch, collector);
                 Started::Sockets(self.asking(&operation, servers, *timeout, Duration::ZERO, messages))
             }
             Action::EmitWithAck { event, flags, timeout } => {
@@ -115,14 +115,14 @@ impl Handle {
         &self,
         targets: Targets,
         servers: bool,
-        event: EventData,
+        event: &EventData,
         flags: Flags,
         timeout: Duration,
     ) -> Result<Asking<Answers>, EmitterError> {
         let action = Action::EmitWithAck { event: event.clone(), flags, timeout };
         let operation = Operation { targets, action };
         self.check(&operation)?;
-        Ok(self.ask(&operation, servers, &event, flags, timeout))
+        Ok(self.ask(&operation, servers, event, flags, timeout))
     }
 
     fn check(&self, Operation { targets, action }: &Operation) -> Result<(), EmitterError> {
@@ -200,7 +200,7 @@ impl Handle {
     where
         Replies: From<Part<T>>,
     {
-        let collector = Collector::new();
+        let collector = Collector::with_budget(self.config.broadcast_answers);
         if servers && self.config.adapter.is_some() {
             let replies = Replies::from(collector.part(Source::OtherServers));
             self.tell_servers(true, operation.clone(), Some(replies));

@@ -41,7 +41,7 @@ pub struct Emitter {
 
 impl Handle {
     /// The sockets of a namespace, to be narrowed, for a broadcast or another operation. A namespace that exists only while clients are
-    /// in it ([`Config::dynamic_namespaces`]) may have none.
+    /// in it ([`dynamic_namespaces`](crate::Config::dynamic_namespaces)) may have none.
     pub fn of(&self, nsp: &str) -> Emitter {
         self.of_targets(Targets::everyone(nsp))
     }
@@ -329,7 +329,7 @@ impl Emitter {
     ) -> impl Future<Output = Result<AnswerStream, EmitterError>> + Send + use<> {
         let (handle, servers) = (self.handle.clone(), !self.this_server);
         let (targets, flags, event) = (self.targets.clone(), self.flags, EventData::new(name, args, attachments));
-        async move { Ok(AnswerStream::start(handle.start_asking(targets, servers, event, flags, timeout)?).await) }
+        async move { Ok(AnswerStream::start(handle.start_asking(targets, servers, &event, flags, timeout)?).await) }
     }
 
     fn run_blocking(&self, action: Action) -> Result<Option<Reply>, EmitterError> {

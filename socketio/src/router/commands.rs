@@ -17,7 +17,7 @@ use super::{
     payload::{Answer, PayloadError, Written},
 };
 use crate::{
-    adapter::Reply,
+    adapter::{EventData, Reply},
     packet::{AckId, is_reserved},
     state::ids::SocketKey,
 };
@@ -47,6 +47,11 @@ impl Outgoing {
 
     pub(crate) fn attachments(&self) -> &[Bytes] {
         &self.payload.attachments
+    }
+
+    /// The event as handlers of any event see it.
+    pub(crate) fn raw(&self) -> EventData {
+        EventData::new(&self.name, &self.payload.args, &self.payload.attachments)
     }
 
     /// Bytes of memory, for the limit of mailboxes.
@@ -116,6 +121,8 @@ pub(crate) enum Action {
     Leave(Vec<Box<str>>),
     Disconnect { close: bool },
     Fetch { timeout: Duration, reply: oneshot::Sender<Reply> },
+    ServerSideEmit(Outgoing),
+    ServerSideEmitWithAck { event: Outgoing, timeout: Duration, reply: oneshot::Sender<Reply> },
 }
 
 impl Command {
@@ -123,7 +130,10 @@ impl Command {
         match self {
             Self::Emit { event, .. }
             | Self::EmitWithAck { event, .. }
-            | Self::OnAll { action: Action::Emit(event) | Action::EmitWithAck { event, .. }, .. } => event.weight(),
+            | Self::OnAll { action: Action::Emit(event) | Action::EmitWithAck { event, .. }, .. }
+            | Self::OnAll {
+                action: Action::ServerSideEmit(event) | Action::ServerSideEmitWithAck { event, .. }, ..
+            } => event.weight(),
             Self::OnAll { action: Action::Join(rooms) | Action::Leave(rooms), .. } => {
                 rooms.iter().map(|room| room.len()).sum()
             }

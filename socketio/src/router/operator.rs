@@ -10,12 +10,14 @@ use super::{
     commands::{self, Action, Command, Outgoing, Targets},
     error::{AnswerError, SendError},
     remote::{Answers, Sockets},
-    socket::Socket,
 };
-use crate::adapter::Reply;
+use crate::{
+    adapter::{Reply, ServerAnswers},
+    state::ids::SocketKey,
+};
 
-/// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`] and
-/// [`Socket::broadcast`]. It may be kept, and used many times.
+/// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`](super::Socket::to) and
+/// [`Socket::broadcast`](super::Socket::broadcast). It may be kept, and used many times.
 ///
 /// ```no_run
 /// # fn example(io: &socketio::router::SocketIo) -> Result<(), socketio::router::SendError> {
@@ -48,11 +50,11 @@ impl Operator {
         Self { app, shard: None, targets }
     }
 
-    pub(crate) fn except_socket(socket: &Socket) -> Self {
-        let mut operator = socket.io().of(socket.nsp());
-        operator.shard = Some(socket.shard());
-        operator.targets.except_socket = Some(socket.key());
-        operator
+    /// Leaves out a socket of a shard.
+    pub(crate) fn without(mut self, shard: u16, socket: SocketKey) -> Self {
+        self.shard = Some(shard);
+        self.targets.except_socket = Some(socket);
+        self
     }
 
     /// Narrows it to several rooms, as [`Operator::to`] for each does. With no room it reaches nobody.
@@ -163,6 +165,34 @@ impl Operator {
         self.send(Action::Fetch { timeout, reply })?;
         match sockets.await {
             Ok(Reply::Sockets(sockets)) => Ok(Sockets::new(sockets)),
+            _ => Err(SendError::NotRunning),
+        }
+    }
+
+    /// Sends an event with one argument to the other servers ([`Namespace::on_server_event`](super::Namespace::on_server_event)).
+    /// Rooms do not count. Without an [`Adapter`](crate::adapter::Adapter) there are no other servers, and nothing happens.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub fn server_side_emit<T: Serialize + ?Sized>(&self, event: &str, value: &T) -> Result<(), SendError> {
+        self.send(Action::ServerSideEmit(Outgoing::one(event, value)?))
+    }
+
+    /// [`Operator::server_side_emit`], with the answers that come within `timeout`.
+    ///
+    /// # Errors
+    /// [`SendError`].
+    pub async fn server_side_emit_with_ack(
+        &self,
+        event: &str,
+        value: &(impl Serialize + ?Sized),
+        timeout: Duration,
+    ) -> Result<ServerAnswers, SendError> {
+        let event = Outgoing::one(event, value)?;
+        let (reply, answers) = oneshot::channel();
+        self.send(Action::ServerSideEmitWithAck { event, timeout, reply })?;
+        match answers.await {
+            Ok(Reply::Servers(answers)) => Ok(answers),
             _ => Err(SendError::NotRunning),
         }
     }

@@ -7,8 +7,12 @@ use std::{cell::RefCell, ops::Deref};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde_json::value::RawValue;
 
-use crate::{adapter::OwnedArgs, packet::Args};
+use crate::{
+    adapter::{EventData, OwnedArgs, ServerReply},
+    packet::Args,
+};
 
 thread_local! {
     /// The attachments of the value that this thread is writing or reading; `None` when it does neither.
@@ -156,6 +160,18 @@ pub(crate) fn read<T: de::DeserializeOwned>(json: &str, attachments: &[Bytes]) -
     Ok(value?)
 }
 
+impl EventData {
+    /// The first argument, read as a `T`; as `null` when there is none.
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn first<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        let args = format!("[{}]", self.args);
+        let items: Vec<&RawValue> = serde_json::from_str(&args)?;
+        read(items.first().map_or("null", |item| item.get()), &self.attachments)
+    }
+}
+
 /// The arguments of an acknowledgement.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer(pub OwnedArgs);
@@ -175,6 +191,18 @@ impl Answer {
     /// When they are of other types, or not as many.
     pub fn all<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
         read(&format!("[{}]", self.0.raw()), &self.0.attachments)
+    }
+}
+
+impl ServerReply {
+    /// Answers with one argument.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn send_value<T: Serialize + ?Sized>(self, value: &T) -> Result<(), PayloadError> {
+        let Written { args, attachments } = Written::one(value)?;
+        self.send(OwnedArgs { args: vec![args], attachments });
+        Ok(())
     }
 }
 

@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::{
     handshake::Handshake,
     payload::{self, Answer, PayloadError},
-    socket::Socket,
 };
 use crate::adapter::{self, Source};
 
@@ -42,10 +41,9 @@ struct Description<'a> {
 }
 
 /// What is told of a socket that somebody fetches: JSON.
-pub(crate) fn describe(socket: &Socket) -> Option<String> {
-    let data = socket.raw_data();
-    let data = data.as_deref().and_then(|data| serde_json::from_str(data).ok());
-    serde_json::to_string(&Description { handshake: socket.handshake(), data }).ok()
+pub(crate) fn describe(handshake: &Handshake, data: Option<&str>) -> Option<String> {
+    let data = data.and_then(|data| serde_json::from_str(data).ok());
+    serde_json::to_string(&Description { handshake, data }).ok()
 }
 
 impl RemoteSocket {

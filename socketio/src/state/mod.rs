@@ -145,7 +145,7 @@ impl State {
     /// Removes a socket from its rooms and from its client. The application hears of it later.
     pub(crate) fn remove_socket(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
         let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
-        let rooms = self.names_to_report(key);
+        let rooms = if self.reports_rooms { self.names_to_report(key) } else { Vec::new() };
         if let Some(nsp) = self.namespaces.get_mut(nsp) {
             nsp.rooms.leave_all(&mut self.sockets, key);
         }
@@ -198,9 +198,9 @@ impl State {
         has_left
     }
 
-    /// The rooms of a socket, if rooms are reported.
+    /// The rooms of a socket.
     fn names_to_report(&self, key: SocketKey) -> Vec<Arc<str>> {
-        let socket = self.socket(key).filter(|_| self.reports_rooms);
+        let socket = self.socket(key);
         let rooms = socket.and_then(|socket| Some((socket, &self.namespaces.get(socket.nsp)?.rooms)));
         let names = |(socket, rooms): (&Socket, &RoomTable)| {
             socket.rooms.iter().filter_map(|membership| rooms.name(membership)).map(Arc::from).collect()

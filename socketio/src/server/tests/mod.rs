@@ -53,6 +53,7 @@ struct App {
     decide_later: bool,
     pending: Option<PendingConnect>,
     replies: Vec<(RequestId, Reply)>,
+    panics_about_data: bool,
     hook: Hook,
     wake: Option<Instant>,
 }
@@ -118,6 +119,7 @@ impl Handler for App {
     }
 
     fn socket_data(&self, _: &Io<'_>, socket: SocketKey) -> Option<String> {
+        assert!(!self.panics_about_data, "as the test says");
         Some(socket.index().to_string())
     }
 
@@ -160,6 +162,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
             decide_later: false,
             pending: None,
             replies: Vec::new(),
+            panics_about_data: false,
             hook,
             wake: None,
         },

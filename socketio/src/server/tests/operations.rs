@@ -338,3 +338,12 @@ fn an_adapter_gets_what_other_servers_must_hear_as_names_and_data() {
     let Some(Reply::Sockets(sockets)) = shards.reply() else { panic!("no sockets") };
     assert_eq!((sockets.sockets.len(), sockets.missing), (4, vec![Source::OtherServers]));
 }
+
+#[test]
+fn a_shard_whose_application_panics_about_a_socket_is_missing() {
+    let mut shards = Shards::new(|_| ());
+    shards.shards[1].handler.handler.panics_about_data = true;
+    shards.act(|io| io.of("/").fetch_sockets(Duration::MAX)).unwrap();
+    let Some(Reply::Sockets(Sockets { sockets, missing })) = shards.reply() else { panic!("no sockets") };
+    assert_eq!((sockets.len(), missing), (2, vec![Source::Shard(1)]));
+}

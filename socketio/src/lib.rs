@@ -147,3 +147,8 @@ pub use state::{
     report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };
+
+/// The tests compile the code in the guide.
+#[cfg(all(doctest, feature = "tower", feature = "testing"))]
+#[doc = include_str!("../../docs/library.md")]
+struct Library;

@@ -152,3 +152,8 @@ pub use state::{
 #[cfg(all(doctest, feature = "tower", feature = "testing"))]
 #[doc = include_str!("../../docs/library.md")]
 struct Library;
+
+/// The tests compile the code in the README.
+#[cfg(all(doctest, feature = "router"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

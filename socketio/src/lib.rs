@@ -148,9 +148,10 @@ pub use state::{
     room::handle::RoomHandle,
 };
 
-/// The tests compile the code in the guide.
+/// The tests compile the code in the guide, and in the repository's README.
 #[cfg(all(doctest, feature = "tower", feature = "testing"))]
 #[doc = include_str!("../../docs/library.md")]
+#[doc = include_str!("../../README.md")]
 struct Library;
 
 /// The tests compile the code in the README.

@@ -63,6 +63,8 @@ pub struct Setup {
     pub ping_interval: Option<Duration>,
     /// How many messages the chat server's store keeps; `None` for its default.
     pub stored: Option<usize>,
+    /// The chat server keeps its default limits and announcements of presence.
+    pub limited: bool,
 }
 
 impl Subject {
@@ -146,10 +148,11 @@ fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
     command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
     let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
     // What the peers do not do is turned off: limits per user and address, and presence sent to everyone.
-    for off in ["message_rate", "typing_rate", "question_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
-        set(&format!("limits.{off}"), "0".into());
+    let off = ["message_rate", "typing_rate", "question_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"];
+    if !setup.limited {
+        off.iter().for_each(|off| set(&format!("limits.{off}"), "0".into()));
+        set("presence.max_room", "1".into());
     }
-    set("presence.max_room", "1".into());
     if let Some(interval) = setup.ping_interval {
         set("engine.ping_interval", format!("{}ms", interval.as_millis()));
     }

@@ -11,9 +11,10 @@ use std::{
 use http::{HeaderMap, Uri};
 
 use crate::{
-    Batch, CloseReason, Job, JobId, Message, ShardMessage, SharedFrame,
+    Batch, CloseReason, Job, JobId, Message, Protocol, ShardMessage, SharedFrame,
     job::{JobPanicked, TooManyJobs},
     session::Transport,
+    sid::IssuedSid,
     slab::Key,
 };
 
@@ -41,6 +42,11 @@ impl ConnKey {
 pub struct Handshake<'a> {
     /// The transport the session starts on.
     pub transport: Transport,
+    /// The revision of the protocol that the session speaks.
+    pub protocol: Protocol,
+    /// The session's id, as the client gets it; `None` while it is not decided whether there will be a session
+    /// ([`Handler::on_handshake`]). It is a secret: whoever knows it can use the session.
+    pub sid: Option<&'a IssuedSid>,
     /// Path and query.
     pub uri: &'a Uri,
     /// The request's headers.
@@ -104,6 +110,13 @@ pub trait Handler {
     /// The session ended. This is the last call with this key. What was sent before [`Outbox::close`] is still
     /// delivered if the peer reads it.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
+
+    /// A last frame for the peer of a session that ends with [`CloseReason::TooLong`], so that its application is told why. The
+    /// message itself was dropped. [`Handler::on_close`] follows.
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        let _ = conn;
+        None
+    }
 
     /// A message arrived from the handler of a shard ([`Outbox::send_to_shard`]) or from another thread
     /// (`net::Handle`). Messages from one sender arrive in the order in which they were sent.
@@ -209,7 +222,7 @@ pub trait Outbox {
         let _ = conn;
     }
 
-    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop
-    /// the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
+    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`],
+    /// [`CloseReason::LimitExceeded`] and [`CloseReason::Internal`] drop the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
     fn close(&mut self, conn: ConnKey, reason: CloseReason);
 }

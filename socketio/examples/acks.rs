@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use engineio::{ConnKey, testing::Shard};
+    use socketio::engineio::{ConnKey, testing::Shard};
 
     /// The next event that a client was sent, and the id of the acknowledgement that it asks for.
     fn question(sent: &str) -> (&str, String) {

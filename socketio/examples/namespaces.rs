@@ -82,7 +82,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use engineio::testing::Shard;
+    use socketio::engineio::testing::Shard;
 
     #[test]
     fn only_the_owner_of_an_order_gets_in() {

@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use engineio::testing::Shard;
+    use socketio::engineio::testing::Shard;
 
     #[test]
     fn what_is_said_reaches_the_others_in_the_room() {

@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(test)]
 mod tests {
-    use engineio::testing::Shard;
+    use socketio::engineio::testing::Shard;
 
     #[test]
     fn a_file_comes_back_as_it_was() {

@@ -29,6 +29,8 @@ pub struct Config {
     pub adapter: Option<Arc<dyn Adapter>>,
     /// Limits of one packet.
     pub packet: parser::Limits,
+    /// The format of packets, which must be that of the clients. Default: JSON.
+    pub parser: parser::Parser,
 }
 
 impl Config {
@@ -36,6 +38,12 @@ impl Config {
     #[must_use]
     pub fn is_dynamic_namespace(&self, name: &str) -> bool {
         self.dynamic_namespaces.as_ref().is_some_and(|test| test.allows(name))
+    }
+
+    /// Encodes packets in the format that the configuration names.
+    #[must_use]
+    pub const fn encoder(&self) -> parser::Encoder {
+        parser::Encoder::new(self.parser)
     }
 
     /// Whether clients may connect to a namespace of this name.
@@ -88,6 +96,7 @@ impl Default for Config {
             room_events: false,
             adapter: None,
             packet: parser::Limits::default(),
+            parser: parser::Parser::default(),
         }
     }
 }

@@ -22,7 +22,9 @@ pub struct ConnectRequest<'a> {
     pub conn: ConnKey,
     /// The namespace, which exists.
     pub nsp: &'a str,
-    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none.
+    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none. For a client of version 2
+    /// (`engineio::Config::allow_eio3`) it is the query behind the namespace's name, as an object of strings. `/` has none: such a
+    /// client is connected to it when the session opens, and only the handshake says who it is.
     pub auth: Option<&'a str>,
     /// What a decision that comes later is about ([`Decision::Later`]).
     pub pending: PendingConnect,
@@ -78,6 +80,14 @@ pub trait Handler {
 
     /// Decides whether a client may join a namespace. A refusal is sent as CONNECT_ERROR.
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Self::Admission>;
+
+    /// What a client is told that has joined no namespace and sent a message longer than
+    /// [`max_unaccepted`](engineio::Config::max_unaccepted), as CONNECT_ERROR for the main namespace. Its session ends then. `None`: it
+    /// only ends, and official clients come back with the same message.
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
+        let _ = conn;
+        None
+    }
 
     /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);

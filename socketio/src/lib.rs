@@ -1,4 +1,4 @@
-//! A Socket.IO server (protocol v5) on top of the Engine.IO server [`engineio`].
+//! A Socket.IO server (protocol v5, and v4 for clients of version 2) on top of the Engine.IO server [`engineio`].
 //!
 //! You write a [`Handler`]: its methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
 //! With it the handler sends events, puts sockets into rooms, broadcasts, and disconnects.

@@ -112,6 +112,18 @@ pub enum Packet<'a> {
     },
 }
 
+impl<'a> Packet<'a> {
+    /// The namespace, with its leading slash.
+    #[must_use]
+    pub const fn nsp(&self) -> &'a str {
+        match self {
+            Self::Connect { nsp, .. } | Self::Disconnect { nsp } | Self::Event { nsp, .. } | Self::Ack { nsp, .. } => {
+                nsp
+            }
+        }
+    }
+}
+
 /// What a client emitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -175,7 +187,7 @@ impl<'a> Args<'a> {
         self.attachments
     }
 
-    /// All arguments verbatim, joined by commas as they were sent: what [`crate::parser::encode::event`] takes.
+    /// All arguments verbatim, joined by commas as they were sent: what [`Encoder::event`](crate::parser::Encoder::event) takes.
     #[must_use]
     pub fn raw(&self) -> &'a str {
         match self.spans() {

@@ -3,6 +3,10 @@
 //! Socket.IO protocol v5, "Packet types". Whoever breaks the protocol loses the connection, not just the packet, as with
 //! Node: with close reason "parse error". That is: a message that is no packet, a packet for a namespace that the client has
 //! not joined, a second CONNECT to one that it has joined.
+//!
+//! A session of Engine.IO v3 has a client of version 2, which speaks protocol v4. It is connected to `/` when the session
+//! opens. (It keeps its own events back until it has the answer, so an event before a decision that comes later is a
+//! violation too, as in Node.) The other differences are in [`crate::parser`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -10,7 +14,10 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
+use engineio::{
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, SharedFrame,
+    deadlines::soonest, job::JobPanicked,
+};
 
 use crate::{
     adapter::{Answer, OwnedArgs, RemoteSocket, ServerReply, Sockets, collector::Part},
@@ -20,7 +27,7 @@ use crate::{
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
-    parser::{DecodeError, encode},
+    parser::{DecodeError, Encoder, Limits, Parser, msgpack, v4},
     relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
     state::{
         Departed, State,
@@ -107,10 +114,28 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn on_packet(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
+    /// Passes on a packet of a client of protocol v4: the query of a CONNECT has the place of the payload.
+    fn on_packet_v4(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
+        let (nsp, query) = v4::split(packet.nsp());
+        if nsp.len() > self.state.config.packet.nsp_length {
+            return Err(Violation);
+        }
         match packet {
-            Packet::Connect { nsp, auth } => self.on_connect(outbox, conn, nsp, *auth),
-            Packet::Disconnect { nsp } => {
+            Packet::Connect { .. } => self.on_connect(outbox, conn, nsp, v4::auth(query).as_deref()),
+            _ => self.on_packet(outbox, conn, nsp, packet),
+        }
+    }
+
+    fn on_packet(
+        &mut self,
+        outbox: &mut dyn Outbox,
+        conn: ConnKey,
+        nsp: &str,
+        packet: &Packet<'_>,
+    ) -> Result<(), Violation> {
+        match packet {
+            Packet::Connect { auth, .. } => self.on_connect(outbox, conn, nsp, *auth),
+            Packet::Disconnect { .. } => {
                 if self.cancel_pending(conn, nsp) {
                     return Ok(());
                 }
@@ -120,12 +145,12 @@ impl<H: Handler> Server<H> {
                 self.report_disconnects(outbox);
                 Ok(())
             }
-            Packet::Event { nsp, ack, event } => {
+            Packet::Event { ack, event, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 self.on_event(outbox, socket, event, *ack);
                 Ok(())
             }
-            Packet::Ack { nsp, id, args } => {
+            Packet::Ack { id, args, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 // An answer that nobody waits for is ignored, as in Node.
                 if !self.state.take_ack(socket, *id) {
@@ -173,7 +198,8 @@ impl<H: Handler> Server<H> {
         }
         let State { namespaces, config, .. } = &mut self.state;
         let Some(nsp) = namespaces.find_or_add(name, config) else {
-            let frame = encode::connect_error(name, "Invalid namespace", None);
+            // In protocol v4 too, as in Node.
+            let frame = config.encoder().connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.
             let _ = outbox.send(conn, &frame);
             return Ok(());
@@ -219,15 +245,39 @@ impl<H: Handler> Server<H> {
         self.call(outbox, |handler, io| handler.on_event(io, socket, event, ack));
     }
 
+    /// A whole packet in MessagePack.
+    fn on_msgpack(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
+        let v4 = self.state.client(conn).ok_or(Violation)?.v4.is_some();
+        let limits = self.state.config.packet;
+        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..limits } } else { limits };
+        let unpacked = msgpack::unpack(bytes, &limits)?;
+        let packet = unpacked.packet(&limits)?;
+        if v4 {
+            return self.on_packet_v4(outbox, conn, &packet);
+        }
+        self.on_packet(outbox, conn, packet.nsp(), &packet)
+    }
+
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
         let State { clients, config, namespaces, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
-        match client.decoder.decode_text(text, &config.packet) {
-            Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
+        let v4 = client.v4.is_some();
+        let wide;
+        let limits = if v4 {
+            wide = Limits { nsp_length: v4::MAX_NAME, ..config.packet };
+            &wide
+        } else {
+            &config.packet
+        };
+        match client.decoder.decode_text(text, limits) {
+            Ok(Some(packet)) if v4 => self.on_packet_v4(outbox, conn, &packet),
+            Ok(Some(packet)) => self.on_packet(outbox, conn, packet.nsp(), &packet),
             Ok(None) => {
                 // Checked before the attachments come: nothing is kept for a namespace that the client has not joined.
-                let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
+                let name = client.decoder.awaited_nsp().ok_or(Violation)?;
+                let name = if v4 { v4::split(name).0 } else { name };
+                let nsp = namespaces.find(name).ok_or(Violation)?;
                 client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
                 self.state.set_attachment_deadline(conn, now);
@@ -243,7 +293,11 @@ impl<H: Handler> Server<H> {
         match client.decoder.decode_binary(bytes, &config.packet)? {
             Some(whole) => {
                 client.awaiting_since = None;
-                self.on_packet(outbox, conn, &whole.packet())
+                let packet = whole.packet();
+                if client.v4.is_some() {
+                    return self.on_packet_v4(outbox, conn, &packet);
+                }
+                self.on_packet(outbox, conn, packet.nsp(), &packet)
             }
             None => Ok(()),
         }
@@ -340,20 +394,37 @@ impl<H: Handler> engineio::Handler for Server<H> {
             self.state.clients.resize_with(index + 1, || None);
         }
         if let Some(slot) = self.state.clients.get_mut(index) {
-            *slot = Some(Client::new(conn, now));
+            // A session that is open has a sid.
+            let v4 = handshake.sid.filter(|_| handshake.protocol == Protocol::V3);
+            *slot = Some(Client::new(conn, v4, now));
         }
         self.state.set_connect_deadline(conn, now);
         self.call(outbox, |handler, io| handler.on_open(io, conn, handshake));
+        // The application may have closed the session. Nothing is queued yet, so one that is open is writable.
+        let v4 = self.state.client(conn).is_some_and(|client| client.v4.is_some());
+        if v4 && outbox.is_writable(conn) && self.on_connect(outbox, conn, "/", None).is_err() {
+            outbox.close(conn, CloseReason::ParseError);
+        }
     }
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        let result = match &message {
-            Message::Text(text) => self.on_text(outbox, conn, text),
-            Message::Binary(bytes) => self.on_binary(outbox, conn, bytes),
+        let result = match (self.state.config.parser, &message) {
+            (Parser::Json, Message::Text(text)) => self.on_text(outbox, conn, text),
+            (Parser::Json, Message::Binary(bytes)) => self.on_binary(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Binary(bytes)) => self.on_msgpack(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Text(_)) => Err(Violation),
         };
         if result.is_err() {
             outbox.close(conn, CloseReason::ParseError);
         }
+    }
+
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        // Its message was a CONNECT, if it keeps to the protocol. The namespace in it was dropped too.
+        let client = self.state.client(conn).filter(|client| client.sockets.is_empty())?;
+        let encode = if client.v4.is_some() { Encoder::connect_error_v4 } else { Encoder::connect_error };
+        let refused = self.handler.refuse_long(conn)?;
+        Some(encode(self.state.config.encoder(), "/", &refused.message, refused.data.as_deref()))
     }
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
@@ -401,8 +472,7 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let next = [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min();
-        if self.state.questions.is_empty() { next } else { next.into_iter().chain(self.state.questions.next()).min() }
+        soonest([self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()])
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

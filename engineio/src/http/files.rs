@@ -17,8 +17,9 @@ use super::compression::{self, Encoding, HttpCompression};
 /// Files for [`Config::files`](crate::Config::files). All clones share their contents.
 ///
 /// A GET or HEAD for `path` + name is answered with the file; any other request is the engine's. A browser may keep a file,
-/// but asks each time whether it has changed (`Cache-Control: public, max-age=0` and `ETag`, as from Node). The file is compressed
-/// as [`Config::http_compression`](crate::Config::http_compression) says: once, at the first request that accepts it.
+/// but asks each time whether it has changed (`Cache-Control: public, max-age=0` and `ETag`, as from Node). With
+/// [`Config::http_compression`](crate::Config::http_compression), a file from its `threshold` on is compressed: once, at the first request that
+/// accepts it, so the other limits do not matter.
 ///
 /// ```
 /// let mut config = engineio::Config::default();
@@ -26,6 +27,9 @@ use super::compression::{self, Encoding, HttpCompression};
 /// ```
 #[derive(Clone, Default)]
 pub struct Files(Arc<BTreeMap<Box<str>, Arc<File>>>);
+
+/// How well a file is compressed: better than what is compressed for one answer.
+const LEVEL: u8 = 6;
 
 /// A file, and its compressed forms once they were asked for.
 struct File {
@@ -75,10 +79,10 @@ impl Files {
 
 impl File {
     fn answer(&self, headers: &HeaderMap, options: Option<&HttpCompression>) -> Response<Bytes> {
-        let encoding = compression::choose(options, headers, self.content.len());
-        let level = options.map_or(0, |options| options.level);
-        let compressed =
-            encoding.and_then(|encoding| self.compressed(encoding, level).map(|content| (encoding, content)));
+        let encoding = options
+            .filter(|options| self.content.len() >= options.threshold)
+            .and_then(|_| compression::negotiate(headers));
+        let compressed = encoding.and_then(|encoding| self.compressed(encoding).map(|content| (encoding, content)));
         // A strong validator names the bytes that are sent, so each coding has its own.
         let etag = match compressed {
             Some((encoding, _)) => format!("\"{}-{}\"", self.hash, encoding.as_str()),
@@ -107,13 +111,13 @@ impl File {
     }
 
     /// The file in this coding; `None` if that is not shorter.
-    fn compressed(&self, encoding: Encoding, level: u8) -> Option<&Bytes> {
+    fn compressed(&self, encoding: Encoding) -> Option<&Bytes> {
         let kept = match encoding {
             Encoding::Gzip => &self.gzip,
             Encoding::Deflate => &self.deflate,
         };
         let compress = || {
-            let bytes = compression::compress(encoding, &self.content, level)?.bytes;
+            let bytes = compression::compress(encoding, &self.content, LEVEL)?.bytes;
             (bytes.len() < self.content.len()).then(|| bytes.into())
         };
         kept.get_or_init(compress).as_ref()
@@ -134,7 +138,7 @@ mod tests {
 
     fn files() -> Files {
         let mut files = Files::default();
-        files.add("a.js", JAVASCRIPT, "a".repeat(5000));
+        files.add("a.js", JAVASCRIPT, "a".repeat(50_000));
         files.add("short.js", JAVASCRIPT, "b");
         files
     }
@@ -184,12 +188,12 @@ mod tests {
         for coding in ["gzip", "deflate"] {
             let (named, first) = body("a.js", coding);
             assert_eq!(named.unwrap(), coding);
-            assert!(first.len() < 200);
+            assert!(first.len() < 500);
             assert_eq!(first.as_ptr(), body("a.js", coding).1.as_ptr(), "kept");
         }
-        assert_eq!(body("a.js", "br").1.len(), 5000);
+        assert_eq!(body("a.js", "br").1.len(), 50_000);
         assert_eq!(body("short.js", "gzip"), (None, Bytes::from_static(b"b")));
         let fields = HeaderMap::from_iter([(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"))]);
-        assert_eq!(files.answer(&Method::GET, "a.js", &fields, None).unwrap().body().len(), 5000);
+        assert_eq!(files.answer(&Method::GET, "a.js", &fields, None).unwrap().body().len(), 50_000);
     }
 }

@@ -24,7 +24,6 @@ use crate::{
     adapter::{Action, EventData, Flags, Operation, Targets},
     error::EmitError,
     packet::{AckId, is_reserved},
-    parser::encode,
     relay::{RelayedBroadcast, send_to_other_shards},
     state::{
         State,
@@ -217,7 +216,7 @@ impl<'a> Broadcast<'a> {
     }
 
     fn encode(&self, ack: Option<AckId>, name: &str, args: &str, attachments: &[Bytes]) -> SharedFrame {
-        let frame = encode::event(&self.nsp_name, ack, name, args, attachments);
+        let frame = self.state.config.encoder().event(&self.nsp_name, ack, name, args, attachments);
         if self.flags.compress { frame } else { frame.without_compression() }
     }
 
@@ -241,8 +240,8 @@ impl<'a> Broadcast<'a> {
         Ok(self.emit_frame(&frame))
     }
 
-    /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`), so that several
-    /// broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. Returns what
+    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event) of
+    /// [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. Returns what
     /// [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
         if self.names.is_some()

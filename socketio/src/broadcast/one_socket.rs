@@ -6,7 +6,6 @@ use smallvec::SmallVec;
 use super::gather::Delivery;
 use crate::{
     error::DisconnectReason,
-    parser::encode,
     state::{State, ids::SocketKey},
 };
 
@@ -41,13 +40,13 @@ pub(crate) fn disconnect(state: &mut State, outbox: &mut dyn Outbox, key: Socket
         Some(client) if close => client.sockets.iter().map(|(_, socket)| *socket).collect(),
         _ => SmallVec::from_slice(&[key]),
     };
-    let now = outbox.now();
+    let (now, encoder) = (outbox.now(), state.config.encoder());
     for key in leaving {
         flush_held_frames(state, outbox, key);
         let nsp = state.socket(key).and_then(|socket| state.namespaces.get(socket.nsp));
         if let Some(nsp) = nsp {
             // A client that cannot be sent this is gone.
-            let _ = outbox.send(conn, &encode::disconnect(&nsp.name));
+            let _ = outbox.send(conn, &encoder.disconnect(&nsp.name));
         }
         state.remove_socket(key, DisconnectReason::ServerNamespaceDisconnect, now);
     }

@@ -18,7 +18,6 @@ use crate::{
         reply::Gathered,
     },
     packet::{AckId, is_reserved},
-    parser::encode,
     relay::{Question, RelayedAction, RelayedBroadcast, RelayedOperation, wanted_shards},
     state::questions,
 };
@@ -144,7 +143,7 @@ impl Handle {
         timeout: Duration,
     ) -> Asking<Answers> {
         let (id, targets, volatile) = (questions::next_id(), &operation.targets, flags.volatile);
-        let (frame, deadline) = (encoded(targets, Some(id), event, flags), Instant::now().checked_add(timeout));
+        let (frame, deadline) = (self.encoded(targets, Some(id), event, flags), Instant::now().checked_add(timeout));
         let question = |part| {
             let frame = frame.clone();
             RelayedAction::Ask(Question { frame, volatile, id, deadline, part })
@@ -166,7 +165,7 @@ impl Handle {
     }
 
     fn broadcast(&self, targets: &Targets, event: &EventData, flags: Flags) -> Messages {
-        let frame = encoded(targets, None, event, flags);
+        let frame = self.encoded(targets, None, event, flags);
         let weight = frame.websocket().len();
         let broadcast = RelayedBroadcast { targets: targets.clone(), volatile: flags.volatile, frame };
         let wanted = wanted_shards(&broadcast.targets, self.engine.shards());
@@ -215,17 +214,18 @@ impl Handle {
         Asking { engine: self.engine.clone(), messages, collector, timeout }
     }
 
+    fn encoded(&self, targets: &Targets, ack: Option<AckId>, event: &EventData, flags: Flags) -> engineio::SharedFrame {
+        let encoder = self.config.encoder();
+        let frame = encoder.event(&targets.nsp, ack, &event.name, &event.args, &event.attachments);
+        if flags.compress { frame } else { frame.without_compression() }
+    }
+
     fn tell_servers(&self, servers: bool, operation: Operation, replies: Option<Replies>) {
         match &self.config.adapter {
             Some(adapter) if servers && operation.reaches_servers() => adapter.send(operation, replies),
             _ => replies.into_iter().for_each(Replies::done),
         }
     }
-}
-
-fn encoded(targets: &Targets, ack: Option<AckId>, event: &EventData, flags: Flags) -> engineio::SharedFrame {
-    let frame = encode::event(&targets.nsp, ack, &event.name, &event.args, &event.attachments);
-    if flags.compress { frame } else { frame.without_compression() }
 }
 
 fn server_side(targets: &Targets, event: &EventData, part: Option<Part<ServerAnswers>>) -> ShardMessage {

@@ -133,8 +133,8 @@ impl Socket {
 
     /// The socket's id, as its client and other sockets know it.
     #[must_use]
-    pub fn id(&self) -> SocketId {
-        self.0.id
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
     }
 
     /// The name of its namespace.
@@ -333,10 +333,6 @@ impl Socket {
 
     pub(crate) fn raw_data(&self) -> Option<Box<str>> {
         self.shared().data.clone()
-    }
-
-    pub(crate) fn set_raw_data(&self, data: &str) {
-        self.shared().data = Some(data.into());
     }
 }
 

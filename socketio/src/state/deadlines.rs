@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use engineio::{ConnKey, JobId, deadlines::Heap};
+use engineio::{
+    ConnKey, JobId,
+    deadlines::{Heap, soonest},
+};
 
 use super::ids::SocketKey;
 use crate::{
@@ -35,12 +38,8 @@ impl Deadlines {
     /// The next deadline of all.
     pub(crate) fn next(&self) -> Option<Instant> {
         let ack = self.acks.first_key_value().map(|((deadline, _), _)| *deadline);
-        let next = [self.connects.next(), self.attachments.next(), ack].into_iter().flatten().min();
-        if self.requests.is_empty() {
-            return next;
-        }
         let request = self.requests.first_key_value().map(|((deadline, _), _)| *deadline);
-        [next, request].into_iter().flatten().min()
+        soonest([self.connects.next(), self.attachments.next(), ack, request])
     }
 
     /// A job waits for what is gathered.

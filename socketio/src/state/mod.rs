@@ -51,6 +51,8 @@ pub(crate) struct State {
     /// By the connection's index.
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) sockets: Slab<Socket>,
+    /// The sockets of protocol v4, by their ids, which do not say where a socket is kept.
+    pub(crate) v4_ids: HashMap<Arc<str>, SocketKey>,
     pub(crate) deadlines: Deadlines,
     /// Sockets that left, which the application hears of as soon as it is not being called.
     pub(crate) departed: VecDeque<Departed>,
@@ -76,6 +78,7 @@ impl State {
             config,
             clients: Vec::new(),
             sockets: Slab::default(),
+            v4_ids: HashMap::new(),
             deadlines: Deadlines::default(),
             departed: VecDeque::new(),
             gathered: GatheredRooms::default(),
@@ -99,8 +102,11 @@ impl State {
     /// Adds a socket; its client exists.
     pub(crate) fn add_socket(&mut self, socket: Socket) -> Option<SocketKey> {
         let (conn, nsp) = (socket.conn, socket.nsp);
-        self.client(conn)?;
+        let v4_id = self.client(conn)?.v4.is_some().then(|| socket.id.to_string());
         let key = SocketKey(self.sockets.insert(socket));
+        if let Some(id) = v4_id {
+            self.v4_ids.insert(id.into(), key);
+        }
         let client = self.client(conn)?;
         client.sockets.push((nsp, key));
         client.idle_since = None;
@@ -152,6 +158,9 @@ impl State {
         rooms.iter().for_each(|room| self.report_leave(key, room));
         let Some(socket) = self.sockets.remove(key.0) else { return };
         self.namespaces.forget_client(socket.nsp);
+        if !self.v4_ids.is_empty() {
+            self.v4_ids.remove(&*socket.id.to_string());
+        }
         if let Some(client) = self.client(socket.conn) {
             client.sockets.retain(|(_, of)| *of != key);
             if client.sockets.is_empty() {
@@ -162,7 +171,7 @@ impl State {
         let mut acks = Vec::new();
         for (id, deadline) in socket.acks {
             if is_of_broadcast(id) {
-                self.questions.leave(id, key, socket.id);
+                self.questions.leave(id, key, &socket.id);
             } else {
                 self.deadlines.forget_ack(id, deadline);
                 acks.push(id);
@@ -219,7 +228,7 @@ impl State {
     fn report_room(&mut self, key: SocketKey, room: &Arc<str>, change: RoomChange) {
         let Some(socket) = self.socket(key) else { return };
         let Some(nsp) = self.namespaces.get(socket.nsp).map(|nsp| Arc::clone(&nsp.name)) else { return };
-        let (id, conn) = (socket.id, socket.conn);
+        let (id, conn) = (socket.id.clone(), socket.conn);
         self.reports.push_back(Report::Room(RoomEvent { nsp, room: Arc::clone(room), change, socket: key, id, conn }));
     }
 
@@ -268,9 +277,16 @@ impl State {
 
     /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
     pub(crate) fn member_by_id(&self, nsp: NspKey, name: &str) -> Option<Member> {
-        let id = SocketId::parse(name)?;
-        let key = self.sockets.key_at(id.index())?;
-        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
+        // Hashes only where there are such sockets.
+        let v4 = if self.v4_ids.is_empty() { None } else { self.v4_ids.get(name) };
+        let key = match v4 {
+            Some(key) => key.0,
+            None => {
+                let id = SocketId::parse(name)?;
+                self.sockets.key_at(id.index()?).filter(|key| self.sockets.get(*key).is_some_and(|of| of.id == id))?
+            }
+        };
+        let socket = self.sockets.get(key).filter(|socket| socket.nsp == nsp)?;
         Some(Member { socket: SocketKey(key), conn: socket.conn })
     }
 }

@@ -44,6 +44,12 @@ pub(crate) struct Questions {
 }
 
 impl Questions {
+    /// Whether nobody is waited for.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Waits for the answers of these sockets.
     pub(crate) fn add(
         &mut self,
@@ -72,7 +78,7 @@ impl Questions {
     }
 
     /// A socket left.
-    pub(crate) fn leave(&mut self, id: AckId, key: SocketKey, socket: SocketId) {
+    pub(crate) fn leave(&mut self, id: AckId, key: SocketKey, socket: &SocketId) {
         self.settle(id, key, |answers| answers.unanswered.push(socket.to_string()));
     }
 
@@ -106,10 +112,5 @@ impl Questions {
         self.deadlines.pop_first();
         let Waiting { part, sockets, .. } = self.waiting.remove(&id)?;
         Some((id, sockets.into_iter().collect(), part))
-    }
-
-    /// Whether nobody is waited for.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
     }
 }

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     CloseReason, Config, ConnKey, Handler, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, SharedFrame,
+    deadlines::soonest,
     hooks::{IdGenerationError, SidPart, Verdict},
     http::{
         Query, Refused,
@@ -124,7 +125,8 @@ impl<H: Handler> Shard<H> {
         handshake: &Handshake<'_>,
     ) -> (ConnKey, IssuedSid) {
         let (key, sid) = self.io.insert(admitted, active, handshake.transport);
-        self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
+        let handshake = Handshake { sid: Some(&sid), ..*handshake };
+        self.guarded(key, |handler, io| handler.on_open(io, key, &handshake));
         (key, sid)
     }
 
@@ -189,6 +191,13 @@ impl<H: Handler> Shard<H> {
     /// Reports every close to the handler, and ends the transports.
     pub(in crate::net) fn report_closed(&mut self) {
         while let Some((key, reason, end)) = self.io.closing.pop() {
+            if reason == CloseReason::TooLong {
+                self.guarded(key, |handler, io| {
+                    if let Some(frame) = handler.last_frame(key) {
+                        io.push(key, &frame);
+                    }
+                });
+            }
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
             self.io.end_transport(key, end);
@@ -238,7 +247,10 @@ impl<H: Handler> Shard<H> {
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
-        if self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now) {
+        // Nothing above calls the handler, so its deadline is not before the first one.
+        if due.is_some_and(|due| due <= self.io.now)
+            && self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now)
+        {
             self.handler.on_timeout(&mut self.io);
         }
         self.report_closed();
@@ -247,9 +259,7 @@ impl<H: Handler> Shard<H> {
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
         let gradual_end = self.io.gradual_end.as_ref().map(GradualEnd::next);
-        let deadlines =
-            [self.io.timers.next(), self.io.plain.next_deadline(), gradual_end, self.handler.poll_timeout()];
-        deadlines.into_iter().flatten().min()
+        soonest([self.io.timers.next(), self.io.plain.next_deadline(), gradual_end, self.handler.poll_timeout()])
     }
 
     /// Whether the driver has something to do.

@@ -98,10 +98,10 @@ impl Router {
     }
 
     /// Gives browsers the bundles of the official client, at `/socket.io/socket.io.js` and so on. They are read here, from a folder;
-    /// see [`client_files`](crate::client_files).
+    /// see [`client_files`](crate::client_files()).
     ///
     /// # Errors
-    /// As [`client_files`](crate::client_files).
+    /// As [`client_files`](crate::client_files()).
     pub fn serve_client(&mut self, folder: impl AsRef<Path>) -> io::Result<&mut Self> {
         self.engine.files = crate::client_files(folder)?;
         Ok(self)

@@ -21,7 +21,7 @@ pub(in crate::net) struct Registry {
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     /// No more sessions are admitted.
-    full: AtomicBool,
+    refuses: AtomicBool,
     /// The server is shutting down.
     closing: AtomicBool,
 }
@@ -34,7 +34,7 @@ impl Registry {
             http: Arc::new(HttpConnections::new(max_pending)),
             refusals: Mutex::default(),
             sessions: AtomicUsize::new(0),
-            full: AtomicBool::new(false),
+            refuses: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
     }
@@ -57,12 +57,12 @@ impl Registry {
         // From here on an unused permit is returned by `Drop`.
         let permit = SessionPermit(Arc::clone(self));
         let full = limit > 0 && before >= limit;
-        (!full && !self.full.load(Ordering::SeqCst)).then_some(permit)
+        (!full && !self.refuses.load(Ordering::SeqCst)).then_some(permit)
     }
 
     /// Ends every session and its transport. Each shard stops once all sessions are gone, or `within` has passed.
     pub(in crate::net) fn shut_down(&self, within: Duration) {
-        self.full.store(true, Ordering::SeqCst);
+        self.refuses.store(true, Ordering::SeqCst);
         self.closing.store(true, Ordering::SeqCst);
         for mailbox in &self.mailboxes {
             // A shard that has ended has nothing to shut down.
@@ -72,7 +72,7 @@ impl Registry {
 
     /// Admits no more sessions. Each shard ends its own, one after another, over this time, and then shuts the server down.
     pub(in crate::net) fn drain(&self, over: Duration) {
-        self.full.store(true, Ordering::SeqCst);
+        self.refuses.store(true, Ordering::SeqCst);
         for mailbox in &self.mailboxes {
             let _ = mailbox.put(Command::Drain { over });
         }
@@ -80,7 +80,7 @@ impl Registry {
 
     /// Whether the server drains, has no session left, and is not shutting down yet.
     pub(in crate::net) fn may_shut_down(&self) -> bool {
-        self.full.load(Ordering::SeqCst)
+        self.refuses.load(Ordering::SeqCst)
             && !self.closing.load(Ordering::SeqCst)
             && self.sessions.load(Ordering::SeqCst) == 0
     }
@@ -106,7 +106,7 @@ pub(in crate::net) struct SessionPermit(Arc<Registry>);
 impl Drop for SessionPermit {
     fn drop(&mut self) {
         let Self(registry) = self;
-        if registry.sessions.fetch_sub(1, Ordering::SeqCst) == 1 && registry.full.load(Ordering::SeqCst) {
+        if registry.sessions.fetch_sub(1, Ordering::SeqCst) == 1 && registry.refuses.load(Ordering::SeqCst) {
             for mailbox in &registry.mailboxes {
                 let _ = mailbox.put(Command::Drained);
             }

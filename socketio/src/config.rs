@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::parser;
+use crate::{parser, recovery::Recovery};
 
 /// Limits and time-outs. Defaults are those of Node's `socket.io` 4.8 where it has them.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub namespaces_per_client: usize,
     /// The most acknowledgements that one socket may owe. Default 256.
     pub acks_per_socket: usize,
+    /// Connection state recovery. Default: off.
+    pub recovery: Option<Recovery>,
     /// Limits of one packet.
     pub packet: parser::Limits,
 }
@@ -77,6 +79,7 @@ impl Default for Config {
             attachment_timeout: Duration::from_secs(10),
             namespaces_per_client: 16,
             acks_per_socket: 256,
+            recovery: None,
             packet: parser::Limits::default(),
         }
     }

@@ -97,6 +97,7 @@
 //! | `adapter` | who else must hear of a broadcast: the other shards |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`recovery`] | what a client whose connection broke gets back: the log of events, and the sessions |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
 //! | [`json`] | a scanner that checks JSON text and gives its slices |
@@ -116,6 +117,7 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+pub mod recovery;
 pub mod server;
 mod state;
 

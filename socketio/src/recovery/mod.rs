@@ -1,0 +1,102 @@
+//! Connection state recovery: a client whose connection broke for a short time gets its socket back, and the events that it
+//! missed, as with Node's `socket.io` 4.6 and later.
+//!
+//! # How to switch it on
+//!
+//! Set [`Config::recovery`](crate::Config::recovery), and implement [`Handler::readmit`](crate::Handler::readmit):
+//!
+//! ```
+//! use socketio::{Config, recovery::{Options, Recovery}};
+//!
+//! let mut config = Config::default();
+//! config.recovery = Some(Recovery::new(Options::default())); // once: the shards of a server share it
+//! ```
+//!
+//! Then the answer to a CONNECT has a private id (`pid`), and each event without acknowledgement ends with one argument more: its
+//! *offset*, a string, which the client's functions see too. A client that comes back sends both. If it can be recovered, it is
+//! the same socket as before ([`Io::is_recovered`](crate::Io::is_recovered)): with the same id, in the same rooms, with the data that
+//! the application saved ([`Io::set_data`](crate::Io::set_data)). What it missed comes before anything else.
+//!
+//! Recovered are sockets whose connection broke or was closed ([`DisconnectReason::is_recoverable`](crate::DisconnectReason::is_recoverable)),
+//! also when the server has not noticed that yet. Not recovered are: volatile events, events that ask for an acknowledgement, and
+//! events encoded by the application ([`Broadcast::emit_frame`](crate::broadcast::Broadcast::emit_frame)), which get no offset. The last argument of these
+//! must not be a string: the client would take it for an offset.
+//!
+//! What is kept is in memory and bounded ([`Options`]). When something is missing, the client gets a new socket, as if it had not asked.
+//!
+//! # With a store of the application
+//!
+//! An application that keeps its events in a store of its own leaves [`Config::recovery`](crate::Config::recovery) at `None`. It adds offsets to its
+//! events itself, reads [`ConnectRequest::recovery`](crate::ConnectRequest::recovery), and answers with an [`Admission`]: at once
+//! ([`Decision::AdmitAs`](crate::Decision::AdmitAs)), or when its store has answered ([`Io::admit_as`](crate::Io::admit_as)).
+
+mod admission;
+pub(crate) mod event;
+mod log;
+pub(crate) mod position;
+pub(crate) mod request;
+mod sessions;
+pub(crate) mod store;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use self::{
+    admission::{Admission, Admitted, MissedEvent, Recovered},
+    request::RecoveryRequest,
+};
+pub(crate) use self::{
+    sessions::{Saved, Session, Whereabouts},
+    store::{Claim, Claimed, Store},
+};
+
+/// How long and how much is kept.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// How long after the end of its connection a client may come back. Default 2 min.
+    pub max_disconnection: Duration,
+    /// How long the server may take to notice that a connection is broken: at least the engine's `ping_interval` and
+    /// `ping_timeout` together. Events are kept for so much longer than `max_disconnection`. Default 60 s.
+    pub detection: Duration,
+    /// The most bytes of events that are kept, on all shards together. Default 16 MiB.
+    pub log_bytes: usize,
+    /// The most sockets without connection that are kept. Default 10,000.
+    pub sessions: usize,
+    /// The most bytes that these may take, with their rooms and data. Default 16 MiB.
+    pub session_bytes: usize,
+    /// Whether a client that is recovered is admitted by [`Handler::readmit`](crate::Handler::readmit) alone. Otherwise
+    /// [`Handler::authorize`](crate::Handler::authorize) decides about it first, as about every client. Default `true`, as in Node.
+    pub skip_middlewares: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_disconnection: Duration::from_secs(120),
+            detection: Duration::from_secs(60),
+            log_bytes: 16 * 1024 * 1024,
+            sessions: 10_000,
+            session_bytes: 16 * 1024 * 1024,
+            skip_middlewares: true,
+        }
+    }
+}
+
+/// What the shards of a server keep for recovery. Clones are the same.
+#[derive(Clone)]
+pub struct Recovery(pub(crate) Arc<Store>);
+
+impl Recovery {
+    /// An empty one.
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Store::new(options)))
+    }
+}
+
+impl fmt::Debug for Recovery {
+    /// Only the options: what is kept are secrets and other people's events.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Recovery").field(self.0.options()).finish()
+    }
+}

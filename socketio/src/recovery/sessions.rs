@@ -1,0 +1,133 @@
+//! [`Sessions`]: which sockets a client may come back as.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use super::position::Position;
+use crate::state::ids::{Pid, SocketId};
+
+/// What a connected socket keeps for the time when its connection breaks.
+#[derive(Debug, Clone)]
+pub(crate) struct Session {
+    pub(crate) pid: Pid,
+    /// What the client had seen when the socket connected.
+    pub(crate) base: Position,
+    pub(crate) connected: Instant,
+    /// Events that were added to the log before this need not be sent, although the client may not have seen what was sent when
+    /// the socket connected.
+    pub(crate) since: Instant,
+}
+
+/// A socket whose connection broke.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    pub(crate) session: Session,
+    pub(crate) id: SocketId,
+    pub(crate) nsp: Arc<str>,
+    pub(crate) rooms: Vec<Arc<str>>,
+    /// What the application saved with the socket.
+    pub(crate) data: Option<Box<str>>,
+    /// The shard it was on, and what that had delivered at the end.
+    pub(crate) shard: u16,
+    pub(crate) end: Position,
+    pub(crate) ended: Instant,
+}
+
+impl Saved {
+    /// How many bytes of memory it takes, roughly.
+    fn bytes(&self) -> usize {
+        let rooms = self.rooms.iter().map(|room| room.len() + 32).sum::<usize>();
+        let positions = self.session.base.heap_bytes() + self.end.heap_bytes();
+        // The entries in the map and the queue.
+        2 * size_of::<Self>() + rooms + positions + self.nsp.len() + self.data.as_deref().map_or(0, str::len)
+    }
+}
+
+/// A socket that is connected.
+#[derive(Debug)]
+struct Live {
+    nsp: Arc<str>,
+    shard: u16,
+}
+
+/// Where the session of a pid is.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Whereabouts {
+    /// Its socket is connected, as far as this shard knows.
+    Live(u16),
+    /// Its socket's connection broke, when its shard had delivered this.
+    Saved(Position),
+}
+
+/// The sessions that can be recovered. Those of connected sockets are as many as there are sockets; the others are bounded in
+/// time, number and bytes.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    live: HashMap<Pid, Live>,
+    saved: HashMap<Pid, Saved>,
+    /// The saved ones in the order in which they ended, and some that were taken since.
+    order: VecDeque<(Instant, Pid)>,
+    bytes: usize,
+}
+
+impl Sessions {
+    /// A socket connected.
+    pub(super) fn begin(&mut self, pid: Pid, nsp: Arc<str>, shard: u16) {
+        self.live.insert(pid, Live { nsp, shard });
+    }
+
+    /// A socket is gone, and cannot be recovered.
+    pub(super) fn forget(&mut self, pid: Pid) {
+        self.live.remove(&pid);
+    }
+
+    /// A socket's connection broke. Drops those that ended before `keep_since`, and the oldest ones as the limits demand.
+    pub(super) fn save(&mut self, saved: Saved, keep_since: Option<Instant>, max_count: usize, max_bytes: usize) {
+        let pid = saved.session.pid;
+        self.live.remove(&pid);
+        self.take(pid);
+        self.bytes += saved.bytes();
+        self.order.push_back((saved.ended, pid));
+        self.saved.insert(pid, saved);
+        while let Some((ended, pid)) = self.order.front().copied() {
+            let is_taken = self.saved.get(&pid).is_none_or(|saved| saved.ended != ended);
+            let is_old = keep_since.is_some_and(|since| ended < since);
+            if !is_taken && !is_old && self.saved.len() <= max_count && self.bytes <= max_bytes {
+                break;
+            }
+            self.order.pop_front();
+            if !is_taken {
+                self.take(pid);
+            }
+        }
+        // Clients that come and go quickly must not fill the queue with what was taken.
+        if self.order.len() > 2 * self.saved.len() + 64 {
+            let saved = &self.saved;
+            self.order.retain(|(ended, pid)| saved.get(pid).is_some_and(|saved| saved.ended == *ended));
+        }
+    }
+
+    /// Where the session of a pid is, if it is one of this namespace.
+    pub(super) fn find(&self, pid: Pid, nsp: &str) -> Option<Whereabouts> {
+        if let Some(live) = self.live.get(&pid) {
+            return (*live.nsp == *nsp).then_some(Whereabouts::Live(live.shard));
+        }
+        let saved = self.saved.get(&pid).filter(|saved| *saved.nsp == *nsp)?;
+        Some(Whereabouts::Saved(saved.end.clone()))
+    }
+
+    /// Takes a saved session: it can be used once.
+    pub(super) fn take(&mut self, pid: Pid) -> Option<Saved> {
+        let saved = self.saved.remove(&pid)?;
+        self.bytes -= saved.bytes();
+        Some(saved)
+    }
+
+    #[cfg(test)]
+    pub(super) fn lens(&self) -> [usize; 4] {
+        [self.live.len(), self.saved.len(), self.order.len(), self.bytes]
+    }
+}

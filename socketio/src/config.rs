@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{parser, recovery::Recovery};
+use crate::{adapter::Adapter, parser, recovery::Recovery};
 
 /// Limits and time-outs. Defaults are those of Node's `socket.io` 4.8 where it has them.
 #[derive(Debug, Clone)]
@@ -22,6 +22,11 @@ pub struct Config {
     pub acks_per_socket: usize,
     /// Connection state recovery. Default: off.
     pub recovery: Option<Recovery>,
+    /// The most bytes that the answers to one broadcast may have on this server. A socket whose answer is more counts as
+    /// one that did not answer. Default 16 MiB.
+    pub broadcast_answers: usize,
+    /// The way to other servers. Default: there are none.
+    pub adapter: Option<Arc<dyn Adapter>>,
     /// Limits of one packet.
     pub packet: parser::Limits,
 }
@@ -80,6 +85,8 @@ impl Default for Config {
             namespaces_per_client: 16,
             acks_per_socket: 256,
             recovery: None,
+            broadcast_answers: 16 * 1024 * 1024,
+            adapter: None,
             packet: parser::Limits::default(),
         }
     }

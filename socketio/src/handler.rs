@@ -5,10 +5,11 @@ use std::time::Instant;
 use engineio::{ConnKey, Handshake, JobId, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
+    adapter::{EventData, Reply, ServerReply},
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
-    state::ids::{PendingConnect, SocketKey},
+    state::ids::{PendingConnect, RequestId, SocketKey},
 };
 
 /// A client asks to join a namespace.
@@ -84,6 +85,24 @@ pub trait Handler {
     /// The answer to [`Io::emit_with_ack`], or why there is none.
     fn on_ack(&mut self, io: &mut Io<'_>, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
         let _ = (io, socket, id, answer);
+    }
+
+    /// The reply to something that this handler asked many sockets or servers for, with `fetch_sockets`, `emit_with_ack` or
+    /// `server_side_emit_with_ack` of a [`Broadcast`](crate::broadcast::Broadcast). It comes in a later turn than the request.
+    fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
+        let _ = (io, request, reply);
+    }
+
+    /// What others learn about a socket when they fetch it ([`Broadcast::fetch_sockets`](crate::broadcast::Broadcast::fetch_sockets)): JSON, or nothing.
+    fn socket_data(&self, io: &Io<'_>, socket: SocketKey) -> Option<String> {
+        let _ = (io, socket);
+        None
+    }
+
+    /// An event came from another server ([`Broadcast::server_side_emit`](crate::broadcast::Broadcast::server_side_emit)). Of all handlers of this server, that of shard 0 gets
+    /// it. With `reply`, the other server waits for an answer; without one, this server is missing there.
+    fn on_server_event(&mut self, io: &mut Io<'_>, nsp: &str, event: &EventData, reply: Option<ServerReply>) {
+        let _ = (io, nsp, event, reply);
     }
 
     /// A socket is no longer connected. It has left its rooms, and [`Io`] finds nothing under its key. This is the last call for

@@ -94,10 +94,11 @@
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
 //! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
-//! | `adapter` | who else must hear of a broadcast: the other shards |
+//! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
 //! | [`recovery`] | what a client whose connection broke gets back: the log of events, and the sessions |
+//! | [`adapter`] | operations and replies as plain data; how other servers get them |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
 //! | [`json`] | a scanner that checks JSON text and gives its slices |
@@ -106,7 +107,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
-mod adapter;
+pub mod adapter;
 pub mod broadcast;
 pub mod config;
 pub mod error;
@@ -118,6 +119,7 @@ pub mod json;
 pub mod packet;
 pub mod parser;
 pub mod recovery;
+mod relay;
 pub mod server;
 mod state;
 
@@ -130,6 +132,6 @@ pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
 pub use state::{
-    ids::{PendingConnect, SocketId, SocketKey},
+    ids::{PendingConnect, RequestId, SocketId, SocketKey},
     room::handle::RoomHandle,
 };

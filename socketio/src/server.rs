@@ -13,15 +13,21 @@ use std::{
 use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
-    adapter::RelayedBroadcast,
-    broadcast::{Broadcast, gather::Delivery},
+    adapter::{Answer, OwnedArgs, RemoteSocket, ServerReply, Sockets, collector::Part},
+    broadcast::{Broadcast, gather::Delivery, operations::Completed},
     config::Config,
     error::{AckError, DisconnectReason},
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
-    state::{Departed, State, client::Client, ids::SocketKey},
+    relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
+    state::{
+        Departed, State,
+        client::Client,
+        ids::{RequestId, SocketKey},
+        questions,
+    },
 };
 
 /// A Socket.IO server for one shard; give it to the engine as its handler. See [the crate](crate) for a whole program.
@@ -61,6 +67,9 @@ impl<H: Handler> Server<H> {
 
     /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
+        while let Some((sockets, part)) = self.state.fetches.pop_front() {
+            self.describe(outbox, &sockets, part);
+        }
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
                 self.call_about(outbox, conn, |handler, io| {
@@ -92,7 +101,12 @@ impl<H: Handler> Server<H> {
             Packet::Ack { nsp, id, args } => {
                 let socket = self.joined(conn, nsp)?;
                 // An answer that nobody waits for is ignored, as in Node.
-                if self.state.take_ack(socket, *id) {
+                if !self.state.take_ack(socket, *id) {
+                    return Ok(());
+                }
+                if questions::is_of_broadcast(*id) {
+                    self.on_answer(socket, *id, args.into());
+                } else {
                     self.call(outbox, |handler, io| handler.on_ack(io, socket, *id, Ok(args)));
                 }
                 Ok(())
@@ -208,6 +222,43 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// A socket answered a broadcast.
+    fn on_answer(&mut self, key: SocketKey, id: AckId, args: OwnedArgs) {
+        let State { sockets, questions, config, .. } = &mut self.state;
+        let socket = sockets.get(key.0).map(|socket| socket.id.to_string());
+        questions.answer(id, key, Answer { socket, args }, config.broadcast_answers);
+    }
+
+    /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.
+    fn describe(&mut self, outbox: &mut dyn Outbox, sockets: &[SocketKey], mut part: Part<Sockets>) {
+        let Self { handler, state } = self;
+        let described = catch_unwind(AssertUnwindSafe(|| {
+            let io = Io { state, outbox };
+            let found = sockets.iter().filter_map(|key| {
+                let rooms = io.rooms(*key).map(Arc::from).collect();
+                let (id, nsp) = (io.id(*key)?.to_string(), Arc::from(io.nsp(*key)?));
+                let data = handler.socket_data(&io, *key);
+                Some(RemoteSocket { id, nsp, rooms, data, shard: Some(io.shard()), server: None })
+            });
+            found.collect::<Vec<_>>()
+        }));
+        if let Ok(found) = described {
+            part.add(|sockets| sockets.sockets.extend(found));
+            part.done();
+        }
+    }
+
+    /// Does what another shard or another thread asks for.
+    fn on_operation(&mut self, outbox: &mut dyn Outbox, operation: RelayedOperation) {
+        let RelayedOperation { targets, action } = operation;
+        if let RelayedAction::ServerSide(event, part) = action {
+            let reply = part.map(ServerReply::new);
+            return self.call(outbox, |handler, io| handler.on_server_event(io, &targets.nsp, &event, reply));
+        }
+        Broadcast::of_targets(&mut self.state, outbox, &targets).perform(action);
+        self.report_disconnects(outbox);
+    }
+
     /// Deals with clients that joined no namespace in time, attachments that did not come, and answers that did not come.
     fn run_deadlines(&mut self, outbox: &mut dyn Outbox) {
         let now = outbox.now();
@@ -231,6 +282,8 @@ impl<H: Handler> Server<H> {
                 None => {}
             }
         }
+        self.state.close_due_questions(now);
+        self.state.deadlines.close_due_requests(now);
         // A question that is asked from here on waits for the next call, even if its time is up at once.
         let asked = AckId(self.state.next_ack);
         while let Some((socket, id)) = self.state.deadlines.pop_due_ack(now, asked) {
@@ -291,14 +344,25 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
-        match message.downcast::<Arc<RelayedBroadcast>>() {
-            Ok(relayed) => Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
+        let message = match message.downcast::<Arc<RelayedBroadcast>>() {
+            Ok(relayed) => return Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
+            Err(message) => message,
+        };
+        match message.downcast::<RelayedOperation>() {
+            Ok(operation) => self.on_operation(outbox, operation),
             Err(message) => self.call(outbox, |handler, io| handler.on_shard_message(io, message)),
         }
     }
 
     fn on_job_done(&mut self, outbox: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
-        self.call(outbox, |handler, io| handler.on_job_done(io, job, result));
+        match result.map(ShardMessage::downcast::<Completed>) {
+            Ok(Ok(Completed { deadline, reply })) => {
+                self.state.deadlines.forget_request(deadline, job);
+                self.call(outbox, |handler, io| handler.on_reply(io, RequestId(job), reply));
+            }
+            Ok(Err(message)) => self.call(outbox, |handler, io| handler.on_job_done(io, job, Ok(message))),
+            Err(panic) => self.call(outbox, |handler, io| handler.on_job_done(io, job, Err(panic))),
+        }
     }
 
     fn wants_flush(&self) -> bool {
@@ -310,7 +374,10 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        [self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

@@ -7,6 +7,7 @@ pub(crate) mod client;
 pub(crate) mod deadlines;
 pub(crate) mod ids;
 pub(crate) mod namespace;
+pub(crate) mod questions;
 pub(crate) mod room;
 pub(crate) mod socket;
 
@@ -23,10 +24,16 @@ use self::{
     deadlines::Deadlines,
     ids::{Member, NspKey, PendingConnect, SocketId, SocketKey},
     namespace::Namespaces,
+    questions::{Questions, is_of_broadcast},
     room::gathered::GatheredRooms,
     socket::Socket,
 };
-use crate::{config::Config, error::DisconnectReason, packet::AckId};
+use crate::{
+    adapter::{Sockets, collector::Part},
+    config::Config,
+    error::DisconnectReason,
+    packet::AckId,
+};
 
 /// A socket that left.
 #[derive(Debug)]
@@ -50,6 +57,10 @@ pub(crate) struct State {
     /// Sockets that left, which the application hears of as soon as it is not being called.
     pub(crate) departed: VecDeque<Departed>,
     pub(crate) gathered: GatheredRooms,
+    /// Sockets that the application is to describe as soon as it is not being called.
+    pub(crate) fetches: VecDeque<(Vec<SocketKey>, Part<Sockets>)>,
+    /// Broadcasts that wait for answers.
+    pub(crate) questions: Questions,
     /// The clients whose CONNECT the application has not decided about.
     pub(crate) pending: HashMap<ConnKey, SmallVec<[PendingConnect; 1]>>,
     pending_connects: u64,
@@ -67,6 +78,8 @@ impl State {
             deadlines: Deadlines::default(),
             departed: VecDeque::new(),
             gathered: GatheredRooms::default(),
+            fetches: VecDeque::new(),
+            questions: Questions::default(),
             pending: HashMap::new(),
             pending_connects: 0,
             next_ack: 0,
@@ -142,11 +155,16 @@ impl State {
                 self.set_connect_deadline(socket.conn, now);
             }
         }
-        let acks = socket.acks.into_iter().map(|(id, deadline)| {
-            self.deadlines.forget_ack(id, deadline);
-            id
-        });
-        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks: acks.collect() });
+        let mut acks = Vec::new();
+        for (id, deadline) in socket.acks {
+            if is_of_broadcast(id) {
+                self.questions.leave(id, key, socket.id);
+            } else {
+                self.deadlines.forget_ack(id, deadline);
+                acks.push(id);
+            }
+        }
+        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks });
     }
 
     /// Takes an acknowledgement off those that a socket owes; `false` when it did not owe this one.
@@ -156,6 +174,19 @@ impl State {
         let (_, deadline) = socket.acks.remove(position);
         self.deadlines.forget_ack(id, deadline);
         true
+    }
+
+    /// Ends the broadcasts whose time is up.
+    pub(crate) fn close_due_questions(&mut self, now: Instant) {
+        while let Some((id, sockets, mut part)) = self.questions.pop_due(now) {
+            let mut unanswered = Vec::new();
+            for key in sockets {
+                self.take_ack(key, id);
+                unanswered.extend(self.socket(key).map(|socket| socket.id.to_string()));
+            }
+            part.add(|answers| answers.unanswered.extend(unanswered));
+            part.done();
+        }
     }
 
     /// Sets the deadline by which a client that is in no namespace must join one, unless it has one.

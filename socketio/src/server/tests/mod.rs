@@ -6,6 +6,7 @@ mod events;
 mod gather;
 mod leaving;
 mod model;
+mod operations;
 mod panics;
 mod rooms;
 mod shards;
@@ -20,6 +21,7 @@ use engineio::{Handler as _, testing::Shard};
 
 use super::*;
 use crate::{
+    adapter::Reply,
     config::DynamicNamespaces,
     error::{ConnectError, EmitError},
     packet::Args,
@@ -36,6 +38,7 @@ enum Call<'a> {
     Disconnect(SocketKey),
     Close(ConnKey),
     ShardMessage,
+    Reply,
     Timeout,
 }
 
@@ -48,6 +51,7 @@ struct App {
     /// Decides about the next CONNECT later; then this is what it is about.
     decide_later: bool,
     pending: Option<PendingConnect>,
+    replies: Vec<(RequestId, Reply)>,
     hook: Hook,
     wake: Option<Instant>,
 }
@@ -102,6 +106,15 @@ impl Handler for App {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
     }
 
+    fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
+        self.replies.push((request, reply));
+        self.note(io, Call::Reply, "reply".to_owned());
+    }
+
+    fn socket_data(&self, _: &Io<'_>, socket: SocketKey) -> Option<String> {
+        Some(socket.index().to_string())
+    }
+
     fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
         let text = message.downcast::<&str>().unwrap();
         self.note(io, Call::ShardMessage, format!("shard message {text}"));
@@ -133,7 +146,18 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
     };
     change(&mut config);
     let hook: Hook = Box::new(|_, _| ());
-    Server::new(config, App { calls: Vec::new(), refuse: None, decide_later: false, pending: None, hook, wake: None })
+    Server::new(
+        config,
+        App {
+            calls: Vec::new(),
+            refuse: None,
+            decide_later: false,
+            pending: None,
+            replies: Vec::new(),
+            hook,
+            wake: None,
+        },
+    )
 }
 
 /// A shard with the application, and what the tests do with it beside what the kit offers.

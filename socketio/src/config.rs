@@ -38,6 +38,11 @@ impl Config {
         self.dynamic_namespaces.as_ref().is_some_and(|test| test.allows(name))
     }
 
+    /// Whether a socket may be on another shard than its id names.
+    pub(crate) const fn sockets_move(&self) -> bool {
+        self.recovery.is_some()
+    }
+
     /// Whether clients may connect to a namespace of this name.
     #[must_use]
     pub fn is_namespace(&self, name: &str) -> bool {

@@ -1,8 +1,9 @@
 //! [`Admission`]: what a client is admitted as.
 
-use bytes::Bytes;
-
-use crate::state::ids::{SocketId, SocketKey};
+use crate::{
+    adapter::EventData,
+    state::ids::{SocketId, SocketKey},
+};
 
 /// What a client is admitted as, when that is more than a new socket: [`Decision::AdmitAs`](crate::Decision::AdmitAs) and
 /// [`Io::admit_as`](crate::Io::admit_as). It is for an application that recovers clients out of a store of its own.
@@ -22,21 +23,9 @@ pub struct Recovered {
     pub id: SocketId,
     /// The rooms that it is to be in.
     pub rooms: Vec<String>,
-    /// The events that it missed, in order. They are written before the answer to the CONNECT.
-    pub missed: Vec<MissedEvent>,
-    /// What [`Io::data`](crate::Io::data) is to give.
-    pub data: Option<String>,
-}
-
-/// An event that a client missed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissedEvent {
-    /// Its name.
-    pub name: String,
-    /// JSON values joined by commas. The last one is the event's offset, as it was the first time.
-    pub args: String,
-    /// The attachments to which placeholders in `args` point.
-    pub attachments: Vec<Bytes>,
+    /// The events that it missed, in order. Of each the last argument is its offset, as it was the first time. They
+    /// are written before the answer to the CONNECT.
+    pub missed: Vec<EventData>,
 }
 
 /// A client that was admitted ([`Io::admit_as`](crate::Io::admit_as)).

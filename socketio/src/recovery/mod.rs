@@ -15,7 +15,7 @@
 //! Then the answer to a CONNECT has a private id (`pid`), and each event without acknowledgement ends with one argument more: its
 //! *offset*, a string, which the client's functions see too. A client that comes back sends both. If it can be recovered, it is
 //! the same socket as before ([`Io::is_recovered`](crate::Io::is_recovered)): with the same id, in the same rooms, with the data that
-//! the application saved ([`Io::set_data`](crate::Io::set_data)). What it missed comes before anything else.
+//! the application has about it ([`Handler::socket_data`](crate::Handler::socket_data)). What it missed comes before anything else.
 //!
 //! Recovered are sockets whose connection broke or was closed ([`DisconnectReason::is_recoverable`](crate::DisconnectReason::is_recoverable)),
 //! also when the server has not noticed that yet. Not recovered are: volatile events, events that ask for an acknowledgement, and
@@ -26,8 +26,8 @@
 //!
 //! # With a store of the application
 //!
-//! An application that keeps its events in a store of its own leaves [`Config::recovery`](crate::Config::recovery) at `None`. It adds offsets to its
-//! events itself, reads [`ConnectRequest::recovery`](crate::ConnectRequest::recovery), and answers with an [`Admission`]: at once
+//! An application that keeps its events in a store of its own sets [`Config::recovery`](crate::Config::recovery) to [`Recovery::by_application`]. It adds
+//! offsets to its events itself, reads [`ConnectRequest::recovery`](crate::ConnectRequest::recovery), and answers with an [`Admission`]: at once
 //! ([`Decision::AdmitAs`](crate::Decision::AdmitAs)), or when its store has answered ([`Io::admit_as`](crate::Io::admit_as)).
 
 mod admission;
@@ -41,7 +41,7 @@ pub(crate) mod store;
 use std::{fmt, sync::Arc, time::Duration};
 
 pub use self::{
-    admission::{Admission, Admitted, MissedEvent, Recovered},
+    admission::{Admission, Admitted, Recovered},
     request::RecoveryRequest,
 };
 pub(crate) use self::{
@@ -84,19 +84,30 @@ impl Default for Options {
 
 /// What the shards of a server keep for recovery. Clones are the same.
 #[derive(Clone)]
-pub struct Recovery(pub(crate) Arc<Store>);
+pub struct Recovery(Option<Arc<Store>>);
 
 impl Recovery {
-    /// An empty one.
+    /// In memory.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Store::new(options)))
+        Self(Some(Arc::new(Store::new(options))))
+    }
+
+    /// The application recovers clients itself, with an [`Admission`]. Nothing is kept here. A socket may then be on another shard than
+    /// its id names, so a broadcast to an id goes to every shard.
+    #[must_use]
+    pub const fn by_application() -> Self {
+        Self(None)
+    }
+
+    pub(crate) const fn store(&self) -> Option<&Arc<Store>> {
+        self.0.as_ref()
     }
 }
 
 impl fmt::Debug for Recovery {
     /// Only the options: what is kept are secrets and other people's events.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Recovery").field(self.0.options()).finish()
+        f.debug_tuple("Recovery").field(&self.0.as_ref().map(|store| store.options())).finish()
     }
 }

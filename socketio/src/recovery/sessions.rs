@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::position::Position;
-use crate::state::ids::{Pid, SocketId};
+use crate::state::ids::{Pid, SocketId, SocketKey};
 
 /// What a connected socket keeps for the time when its connection breaks.
 #[derive(Debug, Clone)]
@@ -51,13 +51,14 @@ impl Saved {
 struct Live {
     nsp: Arc<str>,
     shard: u16,
+    key: SocketKey,
 }
 
 /// Where the session of a pid is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Whereabouts {
-    /// Its socket is connected, as far as this shard knows.
-    Live(u16),
+    /// Its socket is connected: on this shard, under this key.
+    Live(u16, SocketKey),
     /// Its socket's connection broke, when its shard had delivered this.
     Saved(Position),
 }
@@ -75,8 +76,8 @@ pub(super) struct Sessions {
 
 impl Sessions {
     /// A socket connected.
-    pub(super) fn begin(&mut self, pid: Pid, nsp: Arc<str>, shard: u16) {
-        self.live.insert(pid, Live { nsp, shard });
+    pub(super) fn begin(&mut self, pid: Pid, nsp: Arc<str>, shard: u16, key: SocketKey) {
+        self.live.insert(pid, Live { nsp, shard, key });
     }
 
     /// A socket is gone, and cannot be recovered.
@@ -113,7 +114,7 @@ impl Sessions {
     /// Where the session of a pid is, if it is one of this namespace.
     pub(super) fn find(&self, pid: Pid, nsp: &str) -> Option<Whereabouts> {
         if let Some(live) = self.live.get(&pid) {
-            return (*live.nsp == *nsp).then_some(Whereabouts::Live(live.shard));
+            return (*live.nsp == *nsp).then_some(Whereabouts::Live(live.shard, live.key));
         }
         let saved = self.saved.get(&pid).filter(|saved| *saved.nsp == *nsp)?;
         Some(Whereabouts::Saved(saved.end.clone()))

@@ -10,12 +10,12 @@ use std::{
 
 use super::{
     Options,
-    event::{RecoverableEvent, Target},
+    event::{RecoverableEvent, Scope},
     log::Log,
     position::{Epoch, Position},
     sessions::{Saved, Sessions, Whereabouts},
 };
-use crate::state::ids::{Pid, SocketId};
+use crate::state::ids::{Pid, SocketId, SocketKey};
 
 /// By how much the clocks of shards may differ: by the length of a turn.
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
@@ -91,8 +91,8 @@ impl Store {
     }
 
     /// A socket connected.
-    pub(crate) fn begin(&self, pid: Pid, nsp: Arc<str>, shard: u16) {
-        self.lock().sessions.begin(pid, nsp, shard);
+    pub(crate) fn begin(&self, pid: Pid, nsp: Arc<str>, shard: u16, key: SocketKey) {
+        self.lock().sessions.begin(pid, nsp, shard, key);
     }
 
     /// A socket is gone, and cannot be recovered.
@@ -136,7 +136,7 @@ impl Store {
         let mut missed = kept.log.between(&from, claim.seen, since);
         drop(kept);
         retain_missed(&mut missed, &saved, claim);
-        let bytes: usize = missed.iter().map(|event| event.content_bytes() + EVENT).sum();
+        let bytes: usize = missed.iter().map(|event| event.event.len() + EVENT).sum();
         (missed.is_empty() || bytes <= claim.max_bytes).then_some(Claimed { saved, missed, from, since })
     }
 
@@ -158,12 +158,14 @@ fn retain_missed(events: &mut Vec<Arc<RecoverableEvent>>, saved: &Saved, claim: 
         names.iter().any(|name| **name == *id || rooms.contains(&**name) && !SocketId::is_of(name, claim.shards))
     };
     events.retain(|event| {
-        let is_for_it = match &event.target {
-            Target::Socket(target) => *target == saved.id,
-            Target::Names { local: true, .. } if !was_on_origin(event, saved, claim) => false,
-            Target::Names { narrowed, to, except, .. } => (!narrowed || names(to)) && !names(except),
+        let targets = &event.targets;
+        let is_named = || targets.rooms.as_deref().is_none_or(names) && !names(&targets.except);
+        let is_for_it = match event.scope {
+            Scope::Socket(id) => id == saved.id,
+            Scope::Shard => was_on_origin(event, saved, claim) && is_named(),
+            Scope::Server => is_named(),
         };
-        is_for_it && *event.nsp == *claim.nsp
+        is_for_it && *targets.nsp == *claim.nsp
     });
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod deadlines;
 pub(crate) mod ids;
 pub(crate) mod namespace;
 pub(crate) mod questions;
+pub(crate) mod recovery;
 pub(crate) mod room;
 pub(crate) mod socket;
 
@@ -25,6 +26,7 @@ use self::{
     ids::{Member, NspKey, PendingConnect, SocketId, SocketKey},
     namespace::Namespaces,
     questions::{Questions, is_of_broadcast},
+    recovery::ShardRecovery,
     room::gathered::GatheredRooms,
     socket::Socket,
 };
@@ -33,6 +35,7 @@ use crate::{
     config::Config,
     error::DisconnectReason,
     packet::AckId,
+    recovery::Recovery,
 };
 
 /// A socket that left.
@@ -66,12 +69,18 @@ pub(crate) struct State {
     pending_connects: u64,
     /// The id of the next acknowledgement that is asked for.
     pub(crate) next_ack: u64,
+    /// `None` unless sockets are recovered in memory.
+    pub(crate) recovery: Option<ShardRecovery>,
+    /// Recovered sockets that are elsewhere than their ids say.
+    pub(crate) moved: HashMap<SocketId, SocketKey>,
 }
 
 impl State {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             namespaces: Namespaces::new(&config),
+            recovery: config.recovery.as_ref().and_then(Recovery::store).map(ShardRecovery::new),
+            moved: HashMap::new(),
             config,
             clients: Vec::new(),
             sockets: Slab::default(),
@@ -143,6 +152,7 @@ impl State {
     /// Removes a socket from its rooms and from its client. The application hears of it later.
     pub(crate) fn remove_socket(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
         let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
+        self.end_session(key, reason, now);
         if let Some(nsp) = self.namespaces.get_mut(nsp) {
             nsp.rooms.leave_all(&mut self.sockets, key);
         }
@@ -213,8 +223,10 @@ impl State {
     /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
     pub(crate) fn member_by_id(&self, nsp: NspKey, name: &str) -> Option<Member> {
         let id = SocketId::parse(name)?;
-        let key = self.sockets.key_at(id.index())?;
-        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
-        Some(Member { socket: SocketKey(key), conn: socket.conn })
+        let moved = || self.moved.get(&id).copied();
+        let key = self.sockets.key_at(id.index()).map(SocketKey);
+        let key = key.filter(|key| self.socket(*key).is_some_and(|socket| socket.id == id)).or_else(moved)?;
+        let socket = self.socket(key).filter(|socket| socket.nsp == nsp)?;
+        Some(Member { socket: key, conn: socket.conn })
     }
 }

@@ -1,7 +1,12 @@
 //! The store by itself, on a clock that the test moves.
 
+use engineio::slab::Slab;
+
 use super::*;
-use crate::recovery::Session;
+use crate::{
+    adapter::{EventData, Flags, Targets},
+    recovery::Session,
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,32 +32,30 @@ impl Bench {
     fn new(change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options::default();
         change(&mut options);
-        Self { store: Store::new(options), now: Instant::now() + 3600 * SECOND, numbers: [0; 2], seen: Position::default() }
+        Self {
+            store: Store::new(options),
+            now: Instant::now() + 3600 * SECOND,
+            numbers: [0; 2],
+            seen: Position::default(),
+        }
     }
 
-    fn emit(&mut self, origin: u16, target: Target, name: &str) {
+    fn emit(&mut self, origin: u16, (scope, targets): (Scope, Targets), name: &str) {
         let number = &mut self.numbers[usize::from(origin)];
         *number += 1;
         self.seen.raise(origin, *number);
-        let event = RecoverableEvent {
-            nsp: "/".into(),
-            target,
-            name: name.into(),
-            args: "".into(),
-            attachments: Box::default(),
-            origin,
-            number: Some(*number),
-        };
+        let (event, flags) = (EventData::new(name, "", &[]), Flags::default());
+        let event = RecoverableEvent { targets, scope, event, flags, origin, number: Some(*number) };
         self.store.append(Arc::new(event), self.now);
     }
 
     fn broadcast(&mut self, origin: u16, to: &str, except: &str, name: &str) {
-        self.emit(origin, names(to, except, false), name);
+        self.emit(origin, names(to, except, Scope::Server), name);
     }
 
     /// A socket of shard 0 that connects now.
     fn connect(&self, number: u32) -> Session {
-        self.store.begin(pid(number), "/".into(), 0);
+        self.store.begin(pid(number), "/".into(), 0, key());
         let since = Store::since(self.now);
         Session { pid: pid(number), base: self.seen.clone(), connected: self.now, since }
     }
@@ -108,15 +111,20 @@ impl Bench {
 }
 
 fn missed(claimed: &Claimed) -> String {
-    claimed.missed.iter().map(|event| &*event.name).collect::<Vec<_>>().join(" ")
+    claimed.missed.iter().map(|event| &*event.event.name).collect::<Vec<_>>().join(" ")
 }
 
 fn words(text: &str) -> Vec<Arc<str>> {
     text.split_whitespace().map(Arc::from).collect()
 }
 
-fn names(to: &str, except: &str, local: bool) -> Target {
-    Target::Names { narrowed: !to.is_empty(), to: words(to), except: words(except), local }
+fn names(to: &str, except: &str, scope: Scope) -> (Scope, Targets) {
+    let rooms = (!to.is_empty()).then(|| words(to));
+    (scope, Targets { nsp: "/".into(), rooms, except: words(except) })
+}
+
+fn key() -> SocketKey {
+    SocketKey(Slab::<()>::default().vacant_key().unwrap())
 }
 
 #[test]
@@ -134,14 +142,17 @@ fn a_claim_gives_what_the_socket_missed_in_order_and_once() {
     bench.broadcast(0, "tea", &id(1).to_string(), "left out by id");
     bench.broadcast(1, &id(1).to_string(), "", "d");
     bench.broadcast(1, &id(2).to_string(), "", "somebody else's");
-    bench.emit(0, Target::Socket(id(1)), "e");
-    bench.emit(0, Target::Socket(id(2)), "somebody else's");
+    bench.emit(0, names("", "", Scope::Socket(id(1))), "e");
+    bench.emit(0, names("", "", Scope::Socket(id(2))), "somebody else's");
     bench.broadcast(1, "coffee milk", "", "f");
-    assert_eq!(bench.store.find(pid(1), "/"), Some(Whereabouts::Saved(offset.clone().join(&{
-        let mut end = Position::default();
-        end.raise(1, 1);
-        end
-    }))));
+    assert_eq!(
+        bench.store.find(pid(1), "/"),
+        Some(Whereabouts::Saved(offset.clone().join(&{
+            let mut end = Position::default();
+            end.raise(1, 1);
+            end
+        })))
+    );
     let claimed = bench.claim_with(1, Some(&offset), |_| ()).unwrap();
     assert_eq!(missed(&claimed), "b c d e f");
     assert_eq!((claimed.from, claimed.saved.data.as_deref()), (offset.clone(), Some("{}")));
@@ -189,11 +200,11 @@ fn local_events_concern_the_sockets_of_their_shard() {
     for (shard, expected) in [(0, "a b"), (1, "a")] {
         let mut bench = Bench::new(|_| ());
         let session = bench.connect(1);
-        bench.emit(0, names("", "", true), "a");
-        bench.emit(1, names("", "", true), "elsewhere");
+        bench.emit(0, names("", "", Scope::Shard), "a");
+        bench.emit(1, names("", "", Scope::Shard), "elsewhere");
         bench.end(&session, "");
-        bench.emit(0, names("", "", true), "b");
-        bench.emit(1, names("", "", true), "elsewhere");
+        bench.emit(0, names("", "", Scope::Shard), "b");
+        bench.emit(1, names("", "", Scope::Shard), "elsewhere");
         let claimed = bench.claim_with(1, None, |claim| claim.shard = shard).unwrap();
         assert_eq!(missed(&claimed), expected);
     }
@@ -212,7 +223,7 @@ fn a_room_named_like_a_socket_gets_nothing_of_it() {
 fn another_namespace_or_pid_finds_nothing_and_uses_nothing_up() {
     let mut bench = Bench::new(|_| ());
     let session = bench.connect(1);
-    assert_eq!(bench.store.find(pid(1), "/"), Some(Whereabouts::Live(0)));
+    assert_eq!(bench.store.find(pid(1), "/"), Some(Whereabouts::Live(0, key())));
     assert_eq!(bench.store.find(pid(1), "/chat"), None);
     assert_eq!(bench.claim(1, None), None, "it is connected");
     bench.broadcast(0, "", "", "a");

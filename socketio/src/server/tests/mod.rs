@@ -24,6 +24,7 @@ use crate::{
     adapter::Reply,
     config::DynamicNamespaces,
     error::{ConnectError, EmitError},
+    handler::Decision,
     packet::Args,
     state::ids::{PendingConnect, SocketId},
 };

@@ -1,0 +1,187 @@
+//! Clients become sockets: new ones, or those that they were before their connection broke.
+
+use engineio::{CloseReason, ConnKey, SharedFrame, sid::RANDOM_LEN};
+
+use super::Io;
+use crate::{
+    broadcast::one_socket,
+    error::DisconnectReason,
+    parser::encode,
+    recovery::{Admission, Admitted, Claimed, Recovered, Session, Store, event::with_offset},
+    state::{
+        ids::{NspKey, PendingConnect, Pid, SocketId, SocketKey},
+        socket::{Socket, SocketRecovery},
+    },
+};
+
+/// What each frame counts in its queue besides its bytes.
+const FRAME: usize = 32;
+
+/// Room in the queue for the answer to the CONNECT.
+const ANSWER: usize = 512;
+
+/// What a client becomes.
+#[derive(Default)]
+struct Opening<'a> {
+    /// `None`: it gets a new id.
+    id: Option<SocketId>,
+    pid: Option<String>,
+    session: Option<Session>,
+    rooms: &'a [&'a str],
+    missed: Vec<SharedFrame>,
+}
+
+impl Io<'_> {
+    /// Admits a client whose CONNECT was to be decided later. `None` when it no longer waits: it left, or was admitted or refused.
+    ///
+    /// [`Handler::on_connect`](crate::Handler::on_connect) is not called: the caller has the socket's key.
+    pub fn admit(&mut self, pending: PendingConnect) -> Option<SocketKey> {
+        self.admit_waiting(pending, Self::connect)
+    }
+
+    /// [`Io::admit`], as the socket that the client was, or with a private id of the application's.
+    pub fn admit_as(&mut self, pending: PendingConnect, admission: &Admission) -> Option<Admitted> {
+        self.admit_waiting(pending, |io, conn, nsp| io.connect_as(conn, nsp, admission))
+    }
+
+    fn admit_waiting<R>(
+        &mut self,
+        pending: PendingConnect,
+        connect: impl FnOnce(&mut Self, ConnKey, NspKey) -> Option<R>,
+    ) -> Option<R> {
+        if !self.state.take_pending(pending) {
+            return None;
+        }
+        let PendingConnect { conn, nsp, .. } = pending;
+        // The socket counts before the waiting client no longer does, so that the namespace exists throughout.
+        let admitted = connect(self, conn, nsp);
+        self.state.namespaces.forget_client(nsp);
+        admitted
+    }
+
+    /// Whether the socket is one that its client had before its connection broke ([`recovery`](crate::recovery)).
+    #[must_use]
+    pub fn is_recovered(&self, socket: SocketKey) -> bool {
+        let recovery = self.state.socket(socket).and_then(|socket| socket.recovery.as_deref());
+        recovery.is_some_and(|recovery| recovery.is_recovered)
+    }
+
+    /// Puts a client into a namespace: it gets the answer to its CONNECT, and then the socket exists. `None` when its session is
+    /// closing.
+    pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
+        let now = self.now();
+        let session = match &mut self.state.recovery {
+            Some(recovery) => {
+                let mut random = [0; RANDOM_LEN];
+                self.outbox.fill_random(&mut random);
+                recovery.start(self.outbox);
+                let pid = Pid::new(recovery.shard, 0, random);
+                Some(Session { pid, base: recovery.seen.clone(), connected: now, since: Store::since(now) })
+            }
+            None => None,
+        };
+        let pid = session.as_ref().map(|session| session.pid.to_string());
+        self.open(conn, nsp, Opening { pid, session, ..Opening::default() })
+    }
+
+    /// Puts a client into a namespace as the application says.
+    pub(crate) fn connect_as(&mut self, conn: ConnKey, nsp: NspKey, admission: &Admission) -> Option<Admitted> {
+        let pid = admission.pid.clone();
+        if let Some(recovered) = &admission.recovered
+            && let Some(missed) = self.encode_missed(conn, nsp, recovered)
+        {
+            self.end_socket_of(nsp, recovered.id);
+            let rooms: Vec<&str> = recovered.rooms.iter().map(String::as_str).collect();
+            let opening = Opening { id: Some(recovered.id), pid, session: None, rooms: &rooms, missed };
+            let socket = self.open(conn, nsp, opening)?;
+            return Some(Admitted { socket, recovered: true });
+        }
+        let socket = self.open(conn, nsp, Opening { pid, ..Opening::default() })?;
+        Some(Admitted { socket, recovered: false })
+    }
+
+    /// The events that a client missed; `None` when they are more than may be queued for it.
+    fn encode_missed(&mut self, conn: ConnKey, nsp: NspKey, recovered: &Recovered) -> Option<Vec<SharedFrame>> {
+        let name = &self.state.namespaces.get(nsp)?.name;
+        let encode =
+            |event: &crate::adapter::EventData| encode::event(name, None, &event.name, &event.args, &event.attachments);
+        let frames: Vec<_> = recovered.missed.iter().map(encode).collect();
+        let bytes = frames.iter().map(|frame| frame.websocket().len() + FRAME).sum::<usize>();
+        (frames.is_empty() || bytes <= self.room_for_missed(conn)).then_some(frames)
+    }
+
+    /// How many bytes of missed events a client may be sent.
+    pub(crate) fn room_for_missed(&mut self, conn: ConnKey) -> usize {
+        self.outbox.send_room(conn).saturating_sub(ANSWER)
+    }
+
+    /// A socket of this shard is to give its id to another one: its connection ends.
+    fn end_socket_of(&mut self, nsp: NspKey, id: SocketId) {
+        if let Some(old) = self.state.member_by_id(nsp, &id.to_string()) {
+            let now = self.now();
+            self.state.remove_socket(old.socket, DisconnectReason::Engine(CloseReason::ForcedClose), now);
+            self.outbox.close(old.conn, CloseReason::ForcedClose);
+        }
+    }
+
+    /// Gives a client the socket that it was, out of memory.
+    pub(crate) fn connect_claimed(&mut self, conn: ConnKey, nsp: NspKey, claimed: Claimed) -> Option<SocketKey> {
+        let now = self.now();
+        let Claimed { saved, missed, from, since } = claimed;
+        let recovery = self.state.recovery.as_ref()?;
+        let name = &self.state.namespaces.get(nsp)?.name;
+        let mut position = from.clone();
+        let encode = |kept: &crate::recovery::event::RecoverableEvent| {
+            position.raise(kept.origin, kept.number.unwrap_or_default());
+            let (event, offset) = (&kept.event, recovery.offset(&position));
+            let frame = encode::event(name, None, &event.name, &with_offset(&event.args, &offset), &event.attachments);
+            if kept.flags.compress { frame } else { frame.without_compression() }
+        };
+        let missed = missed.iter().map(AsRef::as_ref).map(encode).collect();
+        let session = Session { pid: saved.session.pid, base: from, connected: now, since };
+        let rooms: Vec<&str> = saved.rooms.iter().map(AsRef::as_ref).collect();
+        let pid = Some(session.pid.to_string());
+        self.open(conn, nsp, Opening { id: Some(saved.id), pid, session: Some(session), rooms: &rooms, missed })
+    }
+
+    /// Sends what was missed and the answer to the CONNECT, in this order: a client keeps what comes before the answer, and hears of
+    /// it after that. Then the socket exists.
+    fn open(&mut self, conn: ConnKey, nsp: NspKey, opening: Opening<'_>) -> Option<SocketKey> {
+        let Opening { id, pid, session, rooms, missed } = opening;
+        let (is_recovered, id) = (id.is_some(), id.or_else(|| self.new_id())?);
+        for frame in missed {
+            self.outbox.send(conn, &frame).ok()?;
+        }
+        let nsp_name = std::sync::Arc::clone(&self.state.namespaces.get(nsp)?.name);
+        let answer = match &pid {
+            Some(pid) => encode::connect_with_pid(&nsp_name, &id.to_string(), pid),
+            None => encode::connect(&nsp_name, &id.to_string()),
+        };
+        self.outbox.send(conn, &answer).ok()?;
+        self.outbox.accept(conn);
+        let mut socket = Socket::new(id, nsp, conn);
+        let private = session.as_ref().map(|session| session.pid);
+        if is_recovered || session.is_some() {
+            socket.recovery = Some(Box::new(SocketRecovery { session, is_recovered, data: None }));
+        }
+        let key = self.state.add_socket(socket)?;
+        if id.shard() != self.outbox.shard() || id.index() != key.index() {
+            self.state.moved.insert(id, key);
+        }
+        if let (Some(pid), Some(recovery)) = (private, &self.state.recovery) {
+            recovery.store.begin(pid, nsp_name, recovery.shard, key);
+        }
+        for room in rooms {
+            one_socket::join(self.state, self.outbox, key, room);
+        }
+        Some(key)
+    }
+
+    /// The id of the socket that [`State::add_socket`](crate::state::State::add_socket) is to add next.
+    fn new_id(&mut self) -> Option<SocketId> {
+        let mut random = [0; RANDOM_LEN];
+        self.outbox.fill_random(&mut random);
+        let index = self.state.sockets.vacant_key()?.index();
+        Some(SocketId::new(self.outbox.shard(), index, random))
+    }
+}

@@ -1,7 +1,7 @@
 //! Events while recovery is on: each is numbered and kept, and gets an offset as its last argument.
 //!
-//! A volatile event is neither. But it gets the shard's position as its offset: clients take the last argument of whatever comes
-//! for the offset, if it is a string.
+//! A volatile event is not kept. But it gets an offset: clients take the last argument of whatever comes for the offset, if it is a
+//! string.
 
 use std::sync::Arc;
 
@@ -56,9 +56,9 @@ fn keep(
 ) -> Option<Arc<RecoverableEvent>> {
     let recovery = state.recovery.as_mut()?;
     recovery.start(outbox);
-    let number = (!flags.volatile).then(|| recovery.next_number());
+    let number = recovery.next_number();
     let event = Arc::new(RecoverableEvent { targets, scope, event, flags, origin: recovery.shard, number });
-    if number.is_some() {
+    if !flags.volatile {
         recovery.store.append(Arc::clone(&event), outbox.now());
     }
     Some(event)
@@ -68,9 +68,7 @@ fn keep(
 pub(crate) fn apply_event(state: &mut State, outbox: &mut dyn Outbox, event: &RecoverableEvent) {
     let Some(recovery) = &mut state.recovery else { return };
     recovery.start(outbox);
-    if let Some(number) = event.number {
-        recovery.seen.raise(event.origin, number);
-    }
+    recovery.seen.raise(event.origin, event.number);
     let mut broadcast = Broadcast::of_targets(state, outbox, &event.targets);
     broadcast.flags = event.flags;
     broadcast.emit_with_position(&event.event);
@@ -118,7 +116,7 @@ pub(crate) fn emit_to_socket(
         event: EventData::new(name, args, attachments),
         flags: Flags::default(),
         origin: recovery.shard,
-        number: Some(number),
+        number,
     };
     recovery.store.append(Arc::new(event), outbox.now());
     Ok(())

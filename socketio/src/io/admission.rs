@@ -9,7 +9,7 @@ use crate::{
     parser::encode,
     recovery::{Admission, Admitted, Claimed, Recovered, Session, Store, event::with_offset},
     state::{
-        ids::{NspKey, PendingConnect, Pid, SocketId, SocketKey},
+        ids::{Member, NspKey, PendingConnect, Pid, SocketId, SocketKey},
         socket::{Socket, SocketRecovery},
     },
 };
@@ -76,7 +76,7 @@ impl Io<'_> {
                 self.outbox.fill_random(&mut random);
                 recovery.start(self.outbox);
                 let pid = Pid::new(recovery.shard, 0, random);
-                Some(Session { pid, base: recovery.seen.clone(), connected: now, since: Store::since(now) })
+                Some(Session { pid, base: recovery.seen.clone(), connected: now, since: Store::since(now), ticket: 0 })
             }
             None => None,
         };
@@ -90,10 +90,14 @@ impl Io<'_> {
         if let Some(recovered) = &admission.recovered
             && let Some(missed) = self.encode_missed(conn, nsp, recovered)
         {
-            self.end_socket_of(nsp, recovered.id);
+            let old = self.state.member_by_id(nsp, &recovered.id.to_string());
             let rooms: Vec<&str> = recovered.rooms.iter().map(String::as_str).collect();
             let opening = Opening { id: Some(recovered.id), pid, session: None, rooms: &rooms, missed };
             let socket = self.open(conn, nsp, opening)?;
+            // Now, so that the application hears of the old one's end under another key.
+            if let Some(old) = old {
+                self.end_old(&old);
+            }
             return Some(Admitted { socket, recovered: true });
         }
         let socket = self.open(conn, nsp, Opening { pid, ..Opening::default() })?;
@@ -115,30 +119,28 @@ impl Io<'_> {
         self.outbox.send_room(conn).saturating_sub(ANSWER)
     }
 
-    /// A socket of this shard is to give its id to another one: its connection ends.
-    fn end_socket_of(&mut self, nsp: NspKey, id: SocketId) {
-        if let Some(old) = self.state.member_by_id(nsp, &id.to_string()) {
-            let now = self.now();
-            self.state.remove_socket(old.socket, DisconnectReason::Engine(CloseReason::ForcedClose), now);
-            self.outbox.close(old.conn, CloseReason::ForcedClose);
-        }
+    /// A socket gave its id to another one: its connection ends.
+    fn end_old(&mut self, old: &Member) {
+        let now = self.now();
+        self.state.remove_socket(old.socket, DisconnectReason::Engine(CloseReason::ForcedClose), now);
+        self.outbox.close(old.conn, CloseReason::ForcedClose);
     }
 
     /// Gives a client the socket that it was, out of memory.
     pub(crate) fn connect_claimed(&mut self, conn: ConnKey, nsp: NspKey, claimed: Claimed) -> Option<SocketKey> {
         let now = self.now();
-        let Claimed { saved, missed, from, since } = claimed;
+        let Claimed { saved, missed, from, since, ticket } = claimed;
         let recovery = self.state.recovery.as_ref()?;
         let name = &self.state.namespaces.get(nsp)?.name;
         let mut position = from.clone();
         let encode = |kept: &crate::recovery::event::RecoverableEvent| {
-            position.raise(kept.origin, kept.number.unwrap_or_default());
+            position.raise(kept.origin, kept.number);
             let (event, offset) = (&kept.event, recovery.offset(&position));
             let frame = encode::event(name, None, &event.name, &with_offset(&event.args, &offset), &event.attachments);
             if kept.flags.compress { frame } else { frame.without_compression() }
         };
         let missed = missed.iter().map(AsRef::as_ref).map(encode).collect();
-        let session = Session { pid: saved.session.pid, base: from, connected: now, since };
+        let session = Session { pid: saved.session.pid, base: from, connected: now, since, ticket };
         let rooms: Vec<&str> = saved.rooms.iter().map(AsRef::as_ref).collect();
         let pid = Some(session.pid.to_string());
         self.open(conn, nsp, Opening { id: Some(saved.id), pid, session: Some(session), rooms: &rooms, missed })
@@ -160,7 +162,6 @@ impl Io<'_> {
         self.outbox.send(conn, &answer).ok()?;
         self.outbox.accept(conn);
         let mut socket = Socket::new(id, nsp, conn);
-        let private = session.as_ref().map(|session| session.pid);
         if is_recovered || session.is_some() {
             socket.recovery = Some(Box::new(SocketRecovery { session, is_recovered, data: None }));
         }
@@ -168,8 +169,10 @@ impl Io<'_> {
         if id.shard() != self.outbox.shard() || id.index() != key.index() {
             self.state.moved.insert(id, key);
         }
-        if let (Some(pid), Some(recovery)) = (private, &self.state.recovery) {
-            recovery.store.begin(pid, nsp_name, recovery.shard, key);
+        let kept = self.state.socket(key).and_then(|socket| socket.recovery.as_ref());
+        let session = kept.and_then(|kept| kept.session.as_ref());
+        if let (Some(session), Some(recovery)) = (session, &self.state.recovery) {
+            recovery.store.begin(session, nsp_name, recovery.shard, key);
         }
         for room in rooms {
             one_socket::join(self.state, self.outbox, key, room);

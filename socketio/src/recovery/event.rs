@@ -17,8 +17,9 @@ pub(crate) struct RecoverableEvent {
     pub(crate) flags: Flags,
     /// The shard that numbered it.
     pub(crate) origin: u16,
-    /// Its number among the events of its origin. `None`: it is volatile, so it is delivered once or never.
-    pub(crate) number: Option<u64>,
+    /// Its number among the events of its origin. A volatile event has one too, so that it is not delivered twice; but it is not
+    /// kept.
+    pub(crate) number: u64,
 }
 
 /// Where an event is delivered.

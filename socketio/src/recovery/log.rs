@@ -49,7 +49,7 @@ impl Log {
     fn drop_first(&mut self) {
         let Some(Entry { time, event }) = self.entries.pop_front() else { return };
         self.bytes -= event.bytes() + ENTRY;
-        self.dropped.raise(event.origin, event.number.unwrap_or_default());
+        self.dropped.raise(event.origin, event.number);
         self.dropped_time = Some(time);
     }
 
@@ -62,9 +62,8 @@ impl Log {
     pub(super) fn between(&self, from: &Position, to: &Position, since: Instant) -> Vec<Arc<RecoverableEvent>> {
         let first = self.entries.partition_point(|entry| entry.time < since);
         let events = self.entries.range(first..).map(|entry| &entry.event);
-        let wanted = events.filter(|event| {
-            event.number.is_some_and(|number| from.get(event.origin) < number && number <= to.get(event.origin))
-        });
+        let wanted =
+            events.filter(|event| from.get(event.origin) < event.number && event.number <= to.get(event.origin));
         wanted.map(Arc::clone).collect()
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Session {
     /// Events that were added to the log before this need not be sent, although the client may not have seen what was sent when
     /// the socket connected.
     pub(crate) since: Instant,
+    /// Of the claim by which the socket was recovered; 0 for a new socket.
+    pub(crate) ticket: u64,
 }
 
 /// A socket whose connection broke.
@@ -52,6 +54,7 @@ struct Live {
     nsp: Arc<str>,
     shard: u16,
     key: SocketKey,
+    ticket: u64,
 }
 
 /// Where the session of a pid is.
@@ -72,12 +75,20 @@ pub(super) struct Sessions {
     /// The saved ones in the order in which they ended, and some that were taken since.
     order: VecDeque<(Instant, Pid)>,
     bytes: usize,
+    /// The last ticket.
+    tickets: u64,
 }
 
 impl Sessions {
+    /// A claim comes in. Its ticket is higher than those of the claims before it.
+    pub(super) const fn ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
     /// A socket connected.
-    pub(super) fn begin(&mut self, pid: Pid, nsp: Arc<str>, shard: u16, key: SocketKey) {
-        self.live.insert(pid, Live { nsp, shard, key });
+    pub(super) fn begin(&mut self, session: &Session, nsp: Arc<str>, shard: u16, key: SocketKey) {
+        self.live.insert(session.pid, Live { nsp, shard, key, ticket: session.ticket });
     }
 
     /// A socket is gone, and cannot be recovered.
@@ -111,12 +122,13 @@ impl Sessions {
         }
     }
 
-    /// Where the session of a pid is, if it is one of this namespace.
-    pub(super) fn find(&self, pid: Pid, nsp: &str) -> Option<Whereabouts> {
+    /// Where the session of a pid is, if it is one of this namespace, and no later claim got it. (A client whose connection breaks
+    /// while its claim waits makes another one. The first must not take the socket from the second.)
+    pub(super) fn find(&self, pid: Pid, nsp: &str, ticket: u64) -> Option<Whereabouts> {
         if let Some(live) = self.live.get(&pid) {
-            return (*live.nsp == *nsp).then_some(Whereabouts::Live(live.shard, live.key));
+            return (*live.nsp == *nsp && live.ticket <= ticket).then_some(Whereabouts::Live(live.shard, live.key));
         }
-        let saved = self.saved.get(&pid).filter(|saved| *saved.nsp == *nsp)?;
+        let saved = self.saved.get(&pid).filter(|saved| *saved.nsp == *nsp && saved.session.ticket <= ticket)?;
         Some(Whereabouts::Saved(saved.end.clone()))
     }
 

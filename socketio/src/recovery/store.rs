@@ -13,7 +13,7 @@ use super::{
     event::{RecoverableEvent, Scope},
     log::Log,
     position::{Epoch, Position},
-    sessions::{Saved, Sessions, Whereabouts},
+    sessions::{Saved, Session, Sessions, Whereabouts},
 };
 use crate::state::ids::{Pid, SocketId, SocketKey};
 
@@ -38,6 +38,7 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Claim<'a> {
     pub(crate) pid: Pid,
+    pub(crate) ticket: u64,
     pub(crate) nsp: &'a str,
     /// What it says that it has seen, if it has seen an event.
     pub(crate) offset: Option<&'a Position>,
@@ -62,6 +63,7 @@ pub(crate) struct Claimed {
     pub(crate) from: Position,
     /// As in a [`Session`](super::Session): what the client cannot have missed.
     pub(crate) since: Instant,
+    pub(crate) ticket: u64,
 }
 
 impl Store {
@@ -91,8 +93,13 @@ impl Store {
     }
 
     /// A socket connected.
-    pub(crate) fn begin(&self, pid: Pid, nsp: Arc<str>, shard: u16, key: SocketKey) {
-        self.lock().sessions.begin(pid, nsp, shard, key);
+    pub(crate) fn begin(&self, session: &Session, nsp: Arc<str>, shard: u16, key: SocketKey) {
+        self.lock().sessions.begin(session, nsp, shard, key);
+    }
+
+    /// A claim comes in. Its ticket is higher than those of the claims before it.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.lock().sessions.ticket()
     }
 
     /// A socket is gone, and cannot be recovered.
@@ -107,9 +114,9 @@ impl Store {
         self.lock().sessions.save(saved, keep_since, sessions, session_bytes);
     }
 
-    /// Where the session of a pid is.
-    pub(crate) fn find(&self, pid: Pid, nsp: &str) -> Option<Whereabouts> {
-        self.lock().sessions.find(pid, nsp)
+    /// Where the session of a pid is, unless a claim with a later ticket got it.
+    pub(crate) fn find(&self, pid: Pid, nsp: &str, ticket: u64) -> Option<Whereabouts> {
+        self.lock().sessions.find(pid, nsp, ticket)
     }
 
     /// When a session begins whose socket connects now: no event of an earlier time concerns it.
@@ -121,7 +128,7 @@ impl Store {
     /// or when they are too large. Then the client gets a new session.
     pub(crate) fn claim(&self, claim: &Claim<'_>) -> Option<Claimed> {
         let mut kept = self.lock();
-        kept.sessions.find(claim.pid, claim.nsp)?;
+        kept.sessions.find(claim.pid, claim.nsp, claim.ticket)?;
         let saved = kept.sessions.take(claim.pid)?;
         if claim.now.saturating_duration_since(saved.ended) > self.options.max_disconnection {
             return None;
@@ -137,7 +144,13 @@ impl Store {
         drop(kept);
         retain_missed(&mut missed, &saved, claim);
         let bytes: usize = missed.iter().map(|event| event.event.len() + EVENT).sum();
-        (missed.is_empty() || bytes <= claim.max_bytes).then_some(Claimed { saved, missed, from, since })
+        (missed.is_empty() || bytes <= claim.max_bytes).then_some(Claimed {
+            saved,
+            missed,
+            from,
+            since,
+            ticket: claim.ticket,
+        })
     }
 
     /// The time from which on the client may have missed what was logged. What was sent longer than `detection` before the end has
@@ -171,7 +184,7 @@ fn retain_missed(events: &mut Vec<Arc<RecoverableEvent>>, saved: &Saved, claim: 
 
 /// Whether the socket was on the event's shard when the event was sent, or is there again.
 fn was_on_origin(event: &RecoverableEvent, saved: &Saved, claim: &Claim<'_>) -> bool {
-    let before_end = event.number.is_some_and(|number| number <= saved.end.get(event.origin));
+    let before_end = event.number <= saved.end.get(event.origin);
     saved.shard == event.origin && (before_end || claim.shard == event.origin)
 }
 

@@ -37,6 +37,7 @@ const LONGEST_AUTH: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Claiming<A> {
     pid: Pid,
+    ticket: u64,
     /// What the client has seen; `None` when it has seen no event.
     offset: Option<Position>,
     /// What the application admitted the client with, if it was asked first.
@@ -81,7 +82,8 @@ impl<H: Handler> Server<H> {
             Some(None) => return None,
         };
         let pid = Pid::parse(asked.pid)?;
-        Some(Claiming { pid, offset, admission: None, auth: Box::default(), unanswered: 0, rounds: 0 })
+        let ticket = recovery.store.ticket();
+        Some(Claiming { pid, ticket, offset, admission: None, auth: Box::default(), unanswered: 0, rounds: 0 })
     }
 
     /// The application decides.
@@ -183,15 +185,15 @@ impl<H: Handler> Server<H> {
         request: &ConnectRequest<'_>,
         claiming: &Claiming<H::Admission>,
     ) -> Step {
-        let pid = claiming.pid;
+        let (pid, ticket) = (claiming.pid, claiming.ticket);
         let Some(recovery) = &self.state.recovery else { return Step::New };
         let (here, store) = (recovery.shard, Arc::clone(&recovery.store));
-        let mut found = store.find(pid, request.nsp);
+        let mut found = store.find(pid, request.nsp, ticket);
         if let Some(Whereabouts::Live(shard, key)) = found
             && shard == here
         {
             self.end_old_socket(outbox, pid, key);
-            found = store.find(pid, request.nsp);
+            found = store.find(pid, request.nsp, ticket);
         }
         let Some(recovery) = &self.state.recovery else { return Step::New };
         match found {
@@ -217,6 +219,7 @@ impl<H: Handler> Server<H> {
         let recovery = self.state.recovery.as_ref()?;
         recovery.store.claim(&Claim {
             pid: claiming.pid,
+            ticket: claiming.ticket,
             nsp: request.nsp,
             offset: claiming.offset.as_ref(),
             shard: recovery.shard,

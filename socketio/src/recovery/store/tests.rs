@@ -45,7 +45,7 @@ impl Bench {
         *number += 1;
         self.seen.raise(origin, *number);
         let (event, flags) = (EventData::new(name, "", &[]), Flags::default());
-        let event = RecoverableEvent { targets, scope, event, flags, origin, number: Some(*number) };
+        let event = RecoverableEvent { targets, scope, event, flags, origin, number: *number };
         self.store.append(Arc::new(event), self.now);
     }
 
@@ -55,9 +55,10 @@ impl Bench {
 
     /// A socket of shard 0 that connects now.
     fn connect(&self, number: u32) -> Session {
-        self.store.begin(pid(number), "/".into(), 0, key());
-        let since = Store::since(self.now);
-        Session { pid: pid(number), base: self.seen.clone(), connected: self.now, since }
+        let (pid, since) = (pid(number), Store::since(self.now));
+        let session = Session { pid, base: self.seen.clone(), connected: self.now, since, ticket: 0 };
+        self.store.begin(&session, "/".into(), 0, key());
+        session
     }
 
     /// Its connection breaks.
@@ -82,6 +83,7 @@ impl Bench {
     ) -> Option<Claimed> {
         let mut claim = Claim {
             pid: pid(number),
+            ticket: self.store.ticket(),
             nsp: "/",
             offset,
             shard: 0,
@@ -146,7 +148,7 @@ fn a_claim_gives_what_the_socket_missed_in_order_and_once() {
     bench.emit(0, names("", "", Scope::Socket(id(2))), "somebody else's");
     bench.broadcast(1, "coffee milk", "", "f");
     assert_eq!(
-        bench.store.find(pid(1), "/"),
+        bench.store.find(pid(1), "/", 0),
         Some(Whereabouts::Saved(offset.clone().join(&{
             let mut end = Position::default();
             end.raise(1, 1);
@@ -223,8 +225,8 @@ fn a_room_named_like_a_socket_gets_nothing_of_it() {
 fn another_namespace_or_pid_finds_nothing_and_uses_nothing_up() {
     let mut bench = Bench::new(|_| ());
     let session = bench.connect(1);
-    assert_eq!(bench.store.find(pid(1), "/"), Some(Whereabouts::Live(0, key())));
-    assert_eq!(bench.store.find(pid(1), "/chat"), None);
+    assert_eq!(bench.store.find(pid(1), "/", 0), Some(Whereabouts::Live(0, key())));
+    assert_eq!(bench.store.find(pid(1), "/chat", 0), None);
     assert_eq!(bench.claim(1, None), None, "it is connected");
     bench.broadcast(0, "", "", "a");
     bench.end(&session, "");
@@ -233,7 +235,7 @@ fn another_namespace_or_pid_finds_nothing_and_uses_nothing_up() {
     assert_eq!(bench.claim(1, None).unwrap(), "a");
     bench.connect(3);
     bench.store.forget(pid(3));
-    assert_eq!((bench.store.find(pid(3), "/"), bench.lens()[0]), (None, 0));
+    assert_eq!((bench.store.find(pid(3), "/", 0), bench.lens()[0]), (None, 0));
 }
 
 #[test]
@@ -344,6 +346,27 @@ fn saved_sessions_are_bounded_in_number_and_bytes() {
         bench.claim(7, None).unwrap();
     }
     assert!(bench.lens()[2] <= 64 + 2 && bench.lens()[3] == 0, "{:?}", bench.lens());
+}
+
+/// The client's connection broke while the first claim waited for another shard.
+#[test]
+fn an_earlier_claim_takes_nothing_from_a_later_one() {
+    let bench = Bench::new(|_| ());
+    let session = bench.connect(1);
+    bench.end(&session, "");
+    let [first, second, third] = [(); 3].map(|()| bench.store.ticket());
+    let claimed = bench.claim_with(1, None, |claim| claim.ticket = second).unwrap();
+    let session = Session { ticket: claimed.ticket, ..session };
+    bench.store.begin(&session, "/".into(), 0, key());
+    for ends in [false, true] {
+        if ends {
+            bench.end(&session, "");
+        }
+        assert!(bench.store.find(pid(1), "/", first).is_none());
+        assert!(bench.store.find(pid(1), "/", third).is_some());
+    }
+    assert!(bench.claim_with(1, None, |claim| claim.ticket = first).is_none());
+    assert!(bench.claim_with(1, None, |claim| claim.ticket = third).is_some());
 }
 
 #[test]

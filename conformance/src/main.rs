@@ -1,7 +1,7 @@
 //! The fixture servers of the official suites: small programs on our crates, like the suites' own fixtures on Node.
 //!
-//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio` has
-//! `SHARDS` shards (default 1). `conformance/official`, `conformance/rfc6455` and the tests beside them start the
+//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio` and
+//! `sio` have `SHARDS` shards (default 1). With `RECOVERY=1` `sio` has connection state recovery. `conformance/official`, `conformance/rfc6455` and the tests beside them start the
 //! fixtures.
 
 mod client_eio;
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
-        "sio" => sio::serve(listener, engine(allow_eio3)),
+        "sio" => sio::serve(listener, engine(allow_eio3), shards, env::var("RECOVERY").is_ok_and(|value| value == "1")),
         "client-eio" => client_eio::serve(listener, allow_eio3),
         "ws-echo" => ws_echo::serve(listener),
         other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio and ws-echo"),

@@ -16,7 +16,6 @@ use std::{
 
 use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
 
-use self::claims::Claiming;
 use crate::{
     adapter::{Answer, OwnedArgs, RemoteSocket, ServerReply, Sockets, collector::Part},
     broadcast::{Broadcast, gather::Delivery, operations::Completed},
@@ -26,7 +25,7 @@ use crate::{
     io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, encode},
-    recovery::{event::RecoveryMessage, request::RequestTexts},
+    recovery::{claiming::Claiming, event::RecoveryMessage, request::RequestTexts},
     relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
     state::{
         Departed, State,

@@ -31,56 +31,27 @@
 //! ([`Decision::AdmitAs`](crate::Decision::AdmitAs)), or when its store has answered ([`Io::admit_as`](crate::Io::admit_as)).
 
 mod admission;
+pub(crate) mod claiming;
 pub(crate) mod event;
 mod log;
+mod options;
 pub(crate) mod position;
 pub(crate) mod request;
 mod sessions;
+pub(crate) mod shard;
 pub(crate) mod store;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 pub use self::{
     admission::{Admission, Admitted, Recovered},
+    options::Options,
     request::RecoveryRequest,
 };
 pub(crate) use self::{
     sessions::{Saved, Session, Whereabouts},
     store::{Claim, Claimed, Store},
 };
-
-/// How long and how much is kept.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct Options {
-    /// How long after the end of its connection a client may come back. Default 2 min.
-    pub max_disconnection: Duration,
-    /// How long the server may take to notice that a connection is broken: at least the engine's `ping_interval` and
-    /// `ping_timeout` together. Events are kept for so much longer than `max_disconnection`. Default 60 s.
-    pub detection: Duration,
-    /// The most bytes of events that are kept, on all shards together. Default 16 MiB.
-    pub log_bytes: usize,
-    /// The most sockets without connection that are kept. Default 10,000.
-    pub sessions: usize,
-    /// The most bytes that these may take, with their rooms and data. Default 16 MiB.
-    pub session_bytes: usize,
-    /// Whether a client that is recovered is admitted by [`Handler::readmit`](crate::Handler::readmit) alone. Otherwise
-    /// [`Handler::authorize`](crate::Handler::authorize) decides about it first, as about every client. Default `true`, as in Node.
-    pub skip_middlewares: bool,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            max_disconnection: Duration::from_secs(120),
-            detection: Duration::from_secs(60),
-            log_bytes: 16 * 1024 * 1024,
-            sessions: 10_000,
-            session_bytes: 16 * 1024 * 1024,
-            skip_middlewares: true,
-        }
-    }
-}
 
 /// What the shards of a server keep for recovery. Clones are the same.
 #[derive(Clone)]

@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
-    Options,
     event::{RecoverableEvent, Scope},
     log::Log,
+    options::Options,
     position::{Epoch, Position},
     sessions::{Saved, Session, Sessions, Whereabouts},
 };

@@ -19,9 +19,7 @@ use crate::{
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     recovery::{
-        Admission, Claim, Claimed, Whereabouts,
-        event::RecoveryMessage,
-        position::{Offset, Position},
+        Admission, Claim, Claimed, Whereabouts, claiming::Claiming, event::RecoveryMessage, position::Offset,
         request::RequestTexts,
     },
     state::ids::{PendingConnect, Pid, SocketKey},
@@ -32,22 +30,6 @@ const ROUNDS: u8 = 3;
 
 /// The longest payload of a CONNECT that is kept while other shards are asked. With a longer one the client gets a new socket.
 const LONGEST_AUTH: usize = 64 * 1024;
-
-/// A CONNECT that asks for an earlier socket.
-#[derive(Debug)]
-pub(super) struct Claiming<A> {
-    pid: Pid,
-    ticket: u64,
-    /// What the client has seen; `None` when it has seen no event.
-    offset: Option<Position>,
-    /// What the application admitted the client with, if it was asked first.
-    admission: Option<A>,
-    /// The payload of the CONNECT, while it waits.
-    auth: Box<str>,
-    /// How many shards have not answered.
-    unanswered: usize,
-    rounds: u8,
-}
 
 /// What is next for a CONNECT that asks for an earlier socket.
 enum Step {

@@ -8,7 +8,7 @@ pub(crate) mod deadlines;
 pub(crate) mod ids;
 pub(crate) mod namespace;
 pub(crate) mod questions;
-pub(crate) mod recovery;
+mod recovery;
 pub(crate) mod room;
 pub(crate) mod socket;
 
@@ -26,7 +26,6 @@ use self::{
     ids::{Member, NspKey, PendingConnect, SocketId, SocketKey},
     namespace::Namespaces,
     questions::{Questions, is_of_broadcast},
-    recovery::ShardRecovery,
     room::gathered::GatheredRooms,
     socket::Socket,
 };
@@ -35,7 +34,7 @@ use crate::{
     config::Config,
     error::DisconnectReason,
     packet::AckId,
-    recovery::Recovery,
+    recovery::{Recovery, shard::ShardRecovery},
 };
 
 /// A socket that left.

@@ -71,9 +71,11 @@ pub(crate) enum Whereabouts {
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     live: HashMap<Pid, Live>,
-    saved: HashMap<Pid, Saved>,
-    /// The saved ones in the order in which they ended, and some that were taken since.
-    order: VecDeque<(Instant, Pid)>,
+    /// Each with its number in the order in which they ended.
+    saved: HashMap<Pid, (u64, Saved)>,
+    /// The saved ones in that order, and some that were taken since.
+    order: VecDeque<(u64, Pid)>,
+    last_number: u64,
     bytes: usize,
     /// The last ticket.
     tickets: u64,
@@ -102,11 +104,13 @@ impl Sessions {
         self.live.remove(&pid);
         self.take(pid);
         self.bytes += saved.bytes();
-        self.order.push_back((saved.ended, pid));
-        self.saved.insert(pid, saved);
-        while let Some((ended, pid)) = self.order.front().copied() {
-            let is_taken = self.saved.get(&pid).is_none_or(|saved| saved.ended != ended);
-            let is_old = keep_since.is_some_and(|since| ended < since);
+        self.last_number += 1;
+        self.order.push_back((self.last_number, pid));
+        self.saved.insert(pid, (self.last_number, saved));
+        while let Some((number, pid)) = self.order.front().copied() {
+            let first = self.saved.get(&pid).filter(|(of, _)| *of == number).map(|(_, saved)| saved.ended);
+            let is_taken = first.is_none();
+            let is_old = first.zip(keep_since).is_some_and(|(ended, since)| ended < since);
             if !is_taken && !is_old && self.saved.len() <= max_count && self.bytes <= max_bytes {
                 break;
             }
@@ -118,7 +122,7 @@ impl Sessions {
         // Clients that come and go quickly must not fill the queue with what was taken.
         if self.order.len() > 2 * self.saved.len() + 64 {
             let saved = &self.saved;
-            self.order.retain(|(ended, pid)| saved.get(pid).is_some_and(|saved| saved.ended == *ended));
+            self.order.retain(|(number, pid)| saved.get(pid).is_some_and(|(of, _)| of == number));
         }
     }
 
@@ -128,13 +132,14 @@ impl Sessions {
         if let Some(live) = self.live.get(&pid) {
             return (*live.nsp == *nsp && live.ticket <= ticket).then_some(Whereabouts::Live(live.shard, live.key));
         }
-        let saved = self.saved.get(&pid).filter(|saved| *saved.nsp == *nsp && saved.session.ticket <= ticket)?;
+        let (_, saved) =
+            self.saved.get(&pid).filter(|(_, saved)| *saved.nsp == *nsp && saved.session.ticket <= ticket)?;
         Some(Whereabouts::Saved(saved.end.clone()))
     }
 
     /// Takes a saved session: it can be used once.
     pub(super) fn take(&mut self, pid: Pid) -> Option<Saved> {
-        let saved = self.saved.remove(&pid)?;
+        let (_, saved) = self.saved.remove(&pid)?;
         self.bytes -= saved.bytes();
         Some(saved)
     }

@@ -140,7 +140,9 @@ impl Store {
         if !kept.log.reaches(&from, since) {
             return None;
         }
-        let mut missed = kept.log.between(&from, claim.seen, since);
+        let id = saved.id.to_string();
+        let names = saved.rooms.iter().map(|room| &**room).chain([&*id]);
+        let mut missed = kept.log.between(&from, claim.seen, since, claim.nsp, names);
         drop(kept);
         retain_missed(&mut missed, &saved, claim);
         let bytes: usize = missed.iter().map(|event| event.event.len() + EVENT).sum();

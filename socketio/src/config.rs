@@ -22,9 +22,11 @@ pub struct Config {
     pub acks_per_socket: usize,
     /// Connection state recovery. Default: off.
     pub recovery: Option<Recovery>,
-    /// The most bytes that the answers to one broadcast may have on this server. A socket whose answer is more counts as
+    /// The most bytes that the answers to one broadcast may have together. A socket whose answer is more counts as
     /// one that did not answer. Default 16 MiB.
     pub broadcast_answers: usize,
+    /// Whether [`Handler::on_room_event`](crate::Handler::on_room_event) is called. Default: no.
+    pub room_events: bool,
     /// The way to other servers. Default: there are none.
     pub adapter: Option<Arc<dyn Adapter>>,
     /// Limits of one packet.
@@ -91,6 +93,7 @@ impl Default for Config {
             acks_per_socket: 256,
             recovery: None,
             broadcast_answers: 16 * 1024 * 1024,
+            room_events: false,
             adapter: None,
             packet: parser::Limits::default(),
         }

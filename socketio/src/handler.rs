@@ -10,7 +10,10 @@ use crate::{
     io::Io,
     packet::{AckId, Args, Event},
     recovery::{Admission, RecoveryRequest},
-    state::ids::{PendingConnect, RequestId, SocketKey},
+    state::{
+        ids::{PendingConnect, RequestId, SocketKey},
+        report::RoomEvent,
+    },
 };
 
 /// A client asks to join a namespace.
@@ -118,6 +121,12 @@ pub trait Handler {
     fn socket_data(&self, io: &Io<'_>, socket: SocketKey) -> Option<String> {
         let _ = (io, socket);
         None
+    }
+
+    /// A socket joined a room or left it. Called only if [`Config::room_events`](crate::Config::room_events) says so, after the call in
+    /// which it happened, and before [`Handler::on_disconnect`] of a socket that left its rooms by that.
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        let _ = (io, event);
     }
 
     /// An event came from another server ([`Broadcast::server_side_emit`](crate::broadcast::Broadcast::server_side_emit)). Of all handlers of this server, that of shard 0 gets

@@ -90,10 +90,10 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
-//! | `handle` | how other threads emit to the server's sockets (feature `net`) |
+//! | `handle` | how other threads, and other servers, reach the server's sockets (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
-//! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
+//! | [`broadcast`] | events and other operations for many sockets; what rooms hold back until the end of the turn |
 //! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
@@ -126,12 +126,13 @@ mod state;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
-pub use handle::{Emitter, EmitterError, Handle};
+pub use handle::{AnswerProgress, AnswerStream, Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
 pub use server::Server;
 pub use state::{
     ids::{PendingConnect, RequestId, SocketId, SocketKey},
+    report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };

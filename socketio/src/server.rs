@@ -32,6 +32,7 @@ use crate::{
         client::Client,
         ids::{PendingConnect, RequestId, SocketKey},
         questions,
+        report::{Report, RoomChange, RoomEvent},
     },
 };
 
@@ -79,8 +80,8 @@ impl<H: Handler> Server<H> {
 
     /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
-        while let Some((sockets, part)) = self.state.fetches.pop_front() {
-            self.describe(outbox, &sockets, part);
+        if !self.state.reports.is_empty() {
+            self.report_others(outbox);
         }
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
@@ -89,6 +90,32 @@ impl<H: Handler> Server<H> {
                 });
             }
             self.call_about(outbox, conn, |handler, io| handler.on_disconnect(io, socket, reason));
+            if !self.state.reports.is_empty() {
+                self.report_others(outbox);
+            }
+        }
+    }
+
+    /// Reports changes of rooms, and asks about sockets that are fetched.
+    fn report_others(&mut self, outbox: &mut dyn Outbox) {
+        while let Some(report) = self.state.reports.pop_front() {
+            match report {
+                Report::Fetch(sockets, part) => self.describe(outbox, &sockets, part),
+                Report::Room(event) => self.on_room_event(outbox, &event),
+            }
+        }
+    }
+
+    fn on_room_event(&mut self, outbox: &mut dyn Outbox, event: &RoomEvent) {
+        if let Some(adapter) = &self.state.config.adapter {
+            match event.change {
+                RoomChange::Created => adapter.room_created(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Deleted => adapter.room_deleted(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Joined | RoomChange::Left => {}
+            }
+        }
+        if self.state.config.room_events {
+            self.call_about(outbox, event.conn, |handler, io| handler.on_room_event(io, event));
         }
     }
 
@@ -213,9 +240,9 @@ impl<H: Handler> Server<H> {
 
     /// A socket answered a broadcast.
     fn on_answer(&mut self, key: SocketKey, id: AckId, args: OwnedArgs) {
-        let State { sockets, questions, config, .. } = &mut self.state;
+        let State { sockets, questions, .. } = &mut self.state;
         let socket = sockets.get(key.0).map(|socket| socket.id.to_string());
-        questions.answer(id, key, Answer { socket, args }, config.broadcast_answers);
+        questions.answer(id, key, Answer { socket, args });
     }
 
     /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.
@@ -372,10 +399,8 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let next = [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min();
+        if self.state.questions.is_empty() { next } else { next.into_iter().chain(self.state.questions.next()).min() }
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

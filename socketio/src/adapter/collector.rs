@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "net")]
+use super::reply::{Answer, Answers};
 use super::reply::{Gathered, Source};
 
 /// How much longer than the recipients' time the asking side waits for the shards and servers: those that are well say in this
@@ -28,6 +30,10 @@ struct Inner<T> {
     /// Nobody waits any more: what comes now is dropped.
     closed: bool,
     waker: Option<Waker>,
+    /// Whether who waits is woken for everything that is added, not only at the end.
+    wakes_for_each: bool,
+    /// How many more bytes of answers are kept.
+    budget: usize,
 }
 
 impl<T> fmt::Debug for Collector<T> {
@@ -45,8 +51,21 @@ impl<T> Collector<T> {
 
 impl<T: Gathered> Collector<T> {
     pub(crate) fn new() -> Arc<Self> {
+        Self::with_budget(usize::MAX)
+    }
+
+    /// One that keeps so many bytes of answers ([`Part::spend`]).
+    pub(crate) fn with_budget(budget: usize) -> Arc<Self> {
         let (gathered, missing) = (T::default(), Vec::new());
-        Arc::new(Self(Mutex::new(Inner { gathered, missing, open: 0, closed: false, waker: None })))
+        Arc::new(Self(Mutex::new(Inner {
+            gathered,
+            missing,
+            open: 0,
+            closed: false,
+            waker: None,
+            wakes_for_each: false,
+            budget,
+        })))
     }
 
     /// What `source` is asked with. All parts are made before somebody waits, or while another one is open.
@@ -83,6 +102,30 @@ impl<T: Gathered> Collector<T> {
     /// Whether it is gathered for nobody.
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
+    }
+}
+
+#[cfg(feature = "net")]
+impl Collector<Answers> {
+    /// From now on who waits is woken for each answer.
+    pub(crate) fn wake_for_each(&self) {
+        self.lock().wakes_for_each = true;
+    }
+
+    /// Waits for more answers, and, unless they were `told`, for the number of recipients of all who were asked. `None`: everybody is
+    /// done.
+    pub(crate) fn poll_answers(&self, context: &Context<'_>, told: bool) -> Poll<Option<(Option<usize>, Vec<Answer>)>> {
+        let mut inner = self.lock();
+        let recipients = (!told && inner.missing.is_empty()).then_some(inner.gathered.recipients);
+        let answers = mem::take(&mut inner.gathered.answers);
+        if recipients.is_some() || !answers.is_empty() {
+            return Poll::Ready(Some((recipients, answers)));
+        }
+        if inner.closed || inner.open == 0 {
+            return Poll::Ready(None);
+        }
+        inner.waker = Some(context.waker().clone());
+        Poll::Pending
     }
 }
 
@@ -129,6 +172,17 @@ impl<T: Gathered> Part<T> {
             inner.missing.swap_remove(position);
         }
         add(&mut inner.gathered);
+        let waker = if inner.wakes_for_each { inner.waker.take() } else { None };
+        drop(inner);
+        waker.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether an answer of so many bytes may be kept; it counts then.
+    pub(crate) fn spend(&self, bytes: usize) -> bool {
+        let mut inner = self.collector.lock();
+        let left = inner.budget.checked_sub(bytes);
+        inner.budget = left.unwrap_or(inner.budget);
+        left.is_some()
     }
 
     /// Nothing more comes.

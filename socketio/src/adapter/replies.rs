@@ -68,6 +68,8 @@ impl Replies {
         if let Kind::Sockets(part) = &mut self.0 {
             let server = if let Source::Server(name) = part.source() { Some(Arc::clone(name)) } else { None };
             let found = found.into_iter().map(|socket| RemoteSocket { shard: None, server: server.clone(), ..socket });
+            // First the iterator runs, which is not ours, and then the lock is taken.
+            let found: Vec<_> = found.collect();
             part.add(|sockets| sockets.sockets.extend(found));
         }
     }
@@ -79,10 +81,17 @@ impl Replies {
         }
     }
 
-    /// A socket of the server answered.
+    /// A socket of the server answered. What is more than [`Config::broadcast_answers`](crate::Config::broadcast_answers) is not kept.
     pub fn answer(&mut self, answer: Answer) {
         if let Kind::Answers(part) = &mut self.0 {
-            part.add(|answers| answers.answers.push(answer));
+            let has_room = part.spend(answer.args.len());
+            part.add(|answers| {
+                if has_room {
+                    answers.answers.push(answer);
+                } else {
+                    answers.unanswered.extend(answer.socket);
+                }
+            });
         }
     }
 

@@ -86,8 +86,6 @@ pub struct Answers {
     pub unanswered: Vec<String>,
     /// Who did not say whom it sent the event, or broke while it waited for answers.
     pub missing: Vec<Source>,
-    /// The bytes of the answers.
-    pub(crate) bytes: usize,
 }
 
 impl Answers {

@@ -86,7 +86,8 @@ impl<'a> Broadcast<'a> {
 
     /// The targets that another shard or server named, on this shard alone.
     pub(crate) fn of_targets(state: &'a mut State, outbox: &'a mut dyn Outbox, targets: &Targets) -> Self {
-        let mut broadcast = Self { names: None, ..Self::new(state, outbox, &targets.nsp).local() };
+        let mut broadcast = Self::new(state, outbox, &targets.nsp).local();
+        broadcast.names = None;
         broadcast.recipients.narrowed = targets.rooms.is_some();
         for name in targets.rooms.iter().flatten() {
             broadcast = broadcast.to(name);
@@ -209,8 +210,12 @@ impl<'a> Broadcast<'a> {
     }
 
     /// Leaves out the sockets of other shards, and those of other servers.
-    pub const fn local(mut self) -> Self {
+    pub fn local(mut self) -> Self {
         self.local = true;
+        // Recovery keeps events with the names of their targets, whoever gets them.
+        if self.state.recovery.is_none() {
+            self.names = None;
+        }
         self
     }
 
@@ -263,7 +268,11 @@ impl<'a> Broadcast<'a> {
     /// broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. For the same reason it is
     /// not kept for [`recovery`](crate::recovery), and gets no offset. Returns what [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
-        if let Some(names) = self.names.take().filter(|_| !self.local && self.outbox.shards() > 1) {
+        if !self.local
+            && self.names.is_some()
+            && self.outbox.shards() > 1
+            && let Some(names) = self.names.take()
+        {
             let (targets, volatile, frame) = (self.targets(names), self.flags.volatile, frame.clone());
             let sockets_move = self.state.config.sockets_move();
             send_to_other_shards(self.outbox, RelayedBroadcast { targets, volatile, frame }, sockets_move);

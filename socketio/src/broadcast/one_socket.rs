@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Sends a socket what its rooms hold back, before anything else that concerns it.
+#[inline]
 pub(crate) fn flush_held_frames(state: &mut State, outbox: &mut dyn Outbox, key: SocketKey) {
     if !state.gathered.is_empty() {
         Delivery::new(state, outbox).flush_held_frames(key);
@@ -18,20 +19,18 @@ pub(crate) fn flush_held_frames(state: &mut State, outbox: &mut dyn Outbox, key:
 }
 
 /// Puts a socket into a room; `false` when it was there, or is gone.
+#[inline]
 pub(crate) fn join(state: &mut State, outbox: &mut dyn Outbox, key: SocketKey, room: &str) -> bool {
     // First it gets what its rooms hold back; of the new room it gets only what comes after.
     flush_held_frames(state, outbox, key);
-    let Some(nsp) = state.socket(key).map(|socket| socket.nsp) else { return false };
-    let Some(nsp) = state.namespaces.get_mut(nsp) else { return false };
-    nsp.rooms.join(&mut state.sockets, key, room)
+    state.join(key, room)
 }
 
 /// Takes a socket out of a room; `false` when it was not there.
+#[inline]
 pub(crate) fn leave(state: &mut State, outbox: &mut dyn Outbox, key: SocketKey, room: &str) -> bool {
     flush_held_frames(state, outbox, key);
-    let Some(nsp) = state.socket(key).map(|socket| socket.nsp) else { return false };
-    let Some(nsp) = state.namespaces.get_mut(nsp) else { return false };
-    nsp.rooms.leave(&mut state.sockets, key, room)
+    state.leave(key, room)
 }
 
 /// Makes a socket leave its namespace, and says so to its client. With `close`, all sockets of the client leave theirs, and then

@@ -5,12 +5,12 @@
 use std::{collections::HashSet, future::poll_fn, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use engineio::{Job, Outbox};
+use engineio::Job;
 
 use super::{Broadcast, gather::Delivery, one_socket};
 use crate::{
     adapter::{
-        Action, Adapter, EventData, Operation, Replies, Reply, ServerAnswers, Source, Targets,
+        Action, Adapter, EventData, Operation, Replies, Reply, ServerAnswers, Sockets, Source, Targets,
         collector::{Collector, GRACE, Part},
         reply::Gathered,
     },
@@ -18,10 +18,10 @@ use crate::{
     packet::is_reserved,
     relay::{Question, RelayedAction, send_to_shards},
     state::{
-        State,
         deadlines::Deadline,
         ids::{Member, RequestId},
         questions,
+        report::Report,
     },
 };
 
@@ -93,7 +93,7 @@ impl Broadcast<'_> {
             return Err(EmitError::ReservedName);
         }
         self.check_namespace()?;
-        let collector = Collector::new();
+        let collector = Collector::with_budget(self.state.config.broadcast_answers);
         let request = self.request(&collector, timeout.saturating_add(GRACE))?;
         if let Some((adapter, targets)) = self.servers() {
             let replies = Replies::from(collector.part(Source::OtherServers));
@@ -114,7 +114,7 @@ impl Broadcast<'_> {
     }
 
     /// Sends an event to the handlers of the other servers ([`Handler::on_server_event`](crate::Handler::on_server_event)). Targets
-    /// do not count. Without an [`Adapter`](crate::adapter::Adapter) there are no other servers, and nothing happens.
+    /// do not count. Without an [`Adapter`] there are no other servers, and nothing happens.
     ///
     /// # Errors
     /// [`EmitError::UnknownNamespace`].
@@ -234,9 +234,9 @@ impl Broadcast<'_> {
     }
 
     /// The application is asked about the sockets when it is not being called.
-    fn fetch(mut self, part: Part<crate::adapter::Sockets>) {
+    fn fetch(mut self, part: Part<Sockets>) {
         let sockets = self.members().into_iter().map(|member| member.socket).collect();
-        self.state.fetches.push_back((sockets, part));
+        self.state.reports.push_back(Report::Fetch(sockets, part));
     }
 
     /// Sends a question, and waits for the answers of those who got it.
@@ -251,7 +251,7 @@ impl Broadcast<'_> {
             let Some(socket) = state.sockets.get(member.socket.0) else { continue };
             if socket.acks.len() >= limit {
                 refused.push(socket.id.to_string());
-            } else if send(state, outbox, &member, &frame, volatile) {
+            } else if Delivery::new(state, outbox).send(&member, &frame, volatile) {
                 waiting.insert(member.socket);
                 if let Some(socket) = state.sockets.get_mut(member.socket.0) {
                     socket.acks.push((id, None));
@@ -264,16 +264,6 @@ impl Broadcast<'_> {
         });
         state.questions.add(id, part, deadline, waiting);
     }
-}
-
-fn send(
-    state: &mut State,
-    outbox: &mut dyn Outbox,
-    member: &Member,
-    frame: &engineio::SharedFrame,
-    volatile: bool,
-) -> bool {
-    Delivery::new(state, outbox).send(member, frame, volatile)
 }
 
 fn names<R: AsRef<str>>(names: impl IntoIterator<Item = R>) -> Arc<[Arc<str>]> {

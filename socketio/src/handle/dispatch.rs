@@ -76,15 +76,8 @@ impl Handle {
 
     /// Makes the messages for the shards. With `servers` the adapter gets the operation; without, it came from another server.
     pub(super) fn start(&self, operation: Operation, servers: bool) -> Result<Started, EmitterError> {
+        self.check(&operation)?;
         let Operation { targets, action } = &operation;
-        if let Action::Emit { event, .. } | Action::EmitWithAck { event, .. } = action
-            && is_reserved(&event.name)
-        {
-            return Err(EmitterError::ReservedName);
-        }
-        if !self.config.is_namespace(&targets.nsp) {
-            return Err(EmitterError::UnknownNamespace);
-        }
         Ok(match action {
             Action::Emit { event, flags } => {
                 let messages = self.broadcast(targets, event, *flags);
@@ -101,19 +94,11 @@ impl Handle {
                 self.sending(operation, servers, messages)
             }
             Action::FetchSockets { timeout } => {
-                let messages = |collector: &_| self.to_shards(targets, |part| RelayedAction::Fetch(part), collector);
+                let messages = |collector: &_| self.to_shards(targets, RelayedAction::Fetch, collector);
                 Started::Sockets(self.asking(&operation, servers, *timeout, Duration::ZERO, messages))
             }
             Action::EmitWithAck { event, flags, timeout } => {
-                let id = questions::next_id();
-                let (frame, deadline) =
-                    (encoded(targets, Some(id), event, *flags), Instant::now().checked_add(*timeout));
-                let question = |part| {
-                    let frame = frame.clone();
-                    RelayedAction::Ask(Question { frame, volatile: flags.volatile, id, deadline, part })
-                };
-                let messages = |collector: &_| self.to_shards(targets, question, collector);
-                Started::Answers(self.asking(&operation, servers, *timeout, GRACE, messages))
+                Started::Answers(self.ask(&operation, servers, event, *flags, *timeout))
             }
             Action::ServerSideEmitWithAck { event, timeout } => {
                 let messages = |collector: &Arc<Collector<ServerAnswers>>| {
@@ -124,6 +109,49 @@ impl Handle {
                 Started::Servers(self.asking(&operation, servers, *timeout, GRACE, messages))
             }
         })
+    }
+
+    /// [`Handle::start`] for [`Action::EmitWithAck`].
+    pub(super) fn start_asking(
+        &self,
+        targets: Targets,
+        servers: bool,
+        event: &EventData,
+        flags: Flags,
+        timeout: Duration,
+    ) -> Result<Asking<Answers>, EmitterError> {
+        let action = Action::EmitWithAck { event: event.clone(), flags, timeout };
+        let operation = Operation { targets, action };
+        self.check(&operation)?;
+        Ok(self.ask(&operation, servers, event, flags, timeout))
+    }
+
+    fn check(&self, Operation { targets, action }: &Operation) -> Result<(), EmitterError> {
+        if let Action::Emit { event, .. } | Action::EmitWithAck { event, .. } = action
+            && is_reserved(&event.name)
+        {
+            return Err(EmitterError::ReservedName);
+        }
+        let exists = self.config.is_namespace(&targets.nsp);
+        if exists { Ok(()) } else { Err(EmitterError::UnknownNamespace) }
+    }
+
+    fn ask(
+        &self,
+        operation: &Operation,
+        servers: bool,
+        event: &EventData,
+        flags: Flags,
+        timeout: Duration,
+    ) -> Asking<Answers> {
+        let (id, targets, volatile) = (questions::next_id(), &operation.targets, flags.volatile);
+        let (frame, deadline) = (encoded(targets, Some(id), event, flags), Instant::now().checked_add(timeout));
+        let question = |part| {
+            let frame = frame.clone();
+            RelayedAction::Ask(Question { frame, volatile, id, deadline, part })
+        };
+        let messages = |collector: &_| self.to_shards(targets, question, collector);
+        self.asking(operation, servers, timeout, GRACE, messages)
     }
 
     fn sending(&self, operation: Operation, servers: bool, messages: Messages) -> Started {
@@ -180,7 +208,7 @@ impl Handle {
     where
         Replies: From<Part<T>>,
     {
-        let collector = Collector::new();
+        let collector = Collector::with_budget(self.config.broadcast_answers);
         if servers && self.config.adapter.is_some() {
             let replies = Replies::from(collector.part(Source::OtherServers));
             self.tell_servers(true, operation.clone(), Some(replies));

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use super::types::{EmitterError, Handle};
+use super::{
+    answer_stream::AnswerStream,
+    types::{EmitterError, Handle},
+};
 use crate::adapter::{Action, Answers, EventData, Flags, Operation, Reply, ServerAnswers, Sockets, Targets};
 
 /// Sockets of a namespace that another thread chooses, for [`Emitter::emit`] or another operation.
@@ -38,17 +41,18 @@ pub struct Emitter {
 
 impl Handle {
     /// The sockets of a namespace, to be narrowed, for a broadcast or another operation. A namespace that exists only while clients are
-    /// in it ([`Config::dynamic_namespaces`]) may have none.
+    /// in it ([`dynamic_namespaces`](crate::Config::dynamic_namespaces)) may have none.
     pub fn of(&self, nsp: &str) -> Emitter {
-        Emitter::new(self.clone(), nsp)
+        self.of_targets(Targets::everyone(nsp))
+    }
+
+    /// The sockets that are chosen by data.
+    pub fn of_targets(&self, targets: Targets) -> Emitter {
+        Emitter { handle: self.clone(), targets, flags: Flags::default(), this_server: false }
     }
 }
 
 impl Emitter {
-    fn new(handle: Handle, nsp: &str) -> Self {
-        Self { handle, targets: Targets::everyone(nsp), flags: Flags::default(), this_server: false }
-    }
-
     /// Narrows it to a room, or to the socket whose id this is. Several calls add up.
     pub fn to(mut self, room: &str) -> Self {
         self.targets.to(room);
@@ -294,6 +298,38 @@ impl Emitter {
                 timeout,
             })?,
         ))
+    }
+
+    /// [`Emitter::emit_with_ack`], with each answer as soon as it comes: for an adapter, whose peers want to hear of each, and for an
+    /// application that need not wait for all.
+    ///
+    /// ```no_run
+    /// # async fn example(io: socketio::Handle) -> Result<(), socketio::EmitterError> {
+    /// use socketio::AnswerProgress;
+    ///
+    /// let mut stream = io.of("/").stream_answers("ready?", "", &[], std::time::Duration::from_secs(5)).await?;
+    /// while let Some(progress) = stream.next().await {
+    ///     if let AnswerProgress::Answer(answer) = progress {
+    ///         println!("{:?}", answer.args.first());
+    ///     }
+    /// }
+    /// println!("no answer from {:?}", stream.finish().unanswered);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`EmitterError::ReservedName`], [`EmitterError::UnknownNamespace`].
+    pub fn stream_answers(
+        &self,
+        name: &str,
+        args: &str,
+        attachments: &[Bytes],
+        timeout: Duration,
+    ) -> impl Future<Output = Result<AnswerStream, EmitterError>> + Send + use<> {
+        let (handle, servers) = (self.handle.clone(), !self.this_server);
+        let (targets, flags, event) = (self.targets.clone(), self.flags, EventData::new(name, args, attachments));
+        async move { Ok(AnswerStream::start(handle.start_asking(targets, servers, &event, flags, timeout)?).await) }
     }
 
     fn run_blocking(&self, action: Action) -> Result<Option<Reply>, EmitterError> {

@@ -26,7 +26,7 @@ pub struct Handle {
     pub(super) config: Arc<Config>,
 }
 
-/// Why an [`Emitter`] did not send an event to everybody it was meant for.
+/// Why an [`Emitter`](super::Emitter) did not do for everybody what it was to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmitterError {

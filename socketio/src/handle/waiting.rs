@@ -39,6 +39,7 @@ pub(super) async fn send_each(engine: &net::Handle, messages: Messages) -> Resul
 }
 
 /// A question to shards and servers, and what gathers their replies.
+#[derive(Debug)]
 pub(super) struct Asking<T> {
     pub(super) engine: net::Handle,
     pub(super) messages: Messages,

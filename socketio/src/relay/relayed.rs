@@ -35,6 +35,7 @@ pub(crate) enum RelayedAction {
         close: bool,
     },
     /// The handler of one shard gets it for the whole server.
+    #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "it comes by a handle"))]
     ServerSide(Arc<EventData>, Option<Part<ServerAnswers>>),
 }
 

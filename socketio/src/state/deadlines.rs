@@ -35,8 +35,12 @@ impl Deadlines {
     /// The next deadline of all.
     pub(crate) fn next(&self) -> Option<Instant> {
         let ack = self.acks.first_key_value().map(|((deadline, _), _)| *deadline);
+        let next = [self.connects.next(), self.attachments.next(), ack].into_iter().flatten().min();
+        if self.requests.is_empty() {
+            return next;
+        }
         let request = self.requests.first_key_value().map(|((deadline, _), _)| *deadline);
-        [self.connects.next(), self.attachments.next(), ack, request].into_iter().flatten().min()
+        [next, request].into_iter().flatten().min()
     }
 
     /// A job waits for what is gathered.

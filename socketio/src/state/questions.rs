@@ -59,12 +59,11 @@ impl Questions {
         self.waiting.insert(id, Waiting { part, sockets, deadline });
     }
 
-    /// A socket answered. What is more than `limit` bytes for the whole broadcast is not kept.
-    pub(crate) fn answer(&mut self, id: AckId, key: SocketKey, answer: Answer, limit: usize) {
+    /// A socket answered. An answer for which there is no room any more is not kept.
+    pub(crate) fn answer(&mut self, id: AckId, key: SocketKey, answer: Answer) {
+        let has_room = self.waiting.get(&id).is_some_and(|waiting| waiting.part.spend(answer.args.len()));
         self.settle(id, key, |answers| {
-            let bytes = answers.bytes.saturating_add(answer.args.len());
-            if bytes <= limit {
-                answers.bytes = bytes;
+            if has_room {
                 answers.answers.push(answer);
             } else {
                 answers.unanswered.extend(answer.socket);
@@ -109,8 +108,8 @@ impl Questions {
         Some((id, sockets.into_iter().collect(), part))
     }
 
-    #[cfg(test)]
+    /// Whether nobody is waited for.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.deadlines.is_empty()
+        self.waiting.is_empty()
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use engineio::net::ShardGone;
 use socketio::{
-    EmitterError,
+    AnswerProgress, EmitterError,
     adapter::{Answers, ServerAnswers, Source},
 };
 
@@ -106,5 +106,26 @@ async fn another_thread_gathers_answers() {
     io.of("/").server_side_emit("tell", "", &[]).await.unwrap();
     let servers = io.of("/").server_side_emit_with_ack("ask", "", &[], LONG).await;
     assert_eq!(servers, Ok(ServerAnswers::default()));
+    io.engine().shutdown(Duration::ZERO);
+}
+
+#[tokio::test]
+async fn answers_come_one_by_one() {
+    let (running, io) = start(2);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(Client::connect(&running, "").await);
+    }
+    let mut stream = io.of("/").stream_answers("ask", "", &[], Duration::from_millis(500)).await.unwrap();
+    assert_eq!(stream.next().await, Some(AnswerProgress::Recipients(3)));
+    for (client, args) in clients.iter_mut().zip(["1", "2"]) {
+        client.answer(args).await;
+        let Some(AnswerProgress::Answer(answer)) = stream.next().await else { panic!("an answer") };
+        assert_eq!((answer.socket.as_ref(), answer.args.first()), (Some(&client.id), Some(args)));
+    }
+    assert_eq!(stream.next().await, None);
+    let rest = stream.finish();
+    assert_eq!((rest.answers.len(), rest.unanswered, rest.missing), (0, vec![clients[2].id.clone()], vec![]));
+    assert!(io.of("/typo").stream_answers("ask", "", &[], LONG).await.is_err());
     io.engine().shutdown(Duration::ZERO);
 }

@@ -29,7 +29,10 @@ impl Handler for Rooms {
 
     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
         match &*event.name {
-            "shout" => return drop(io.of("/").emit("shout", "", &[]).unwrap()),
+            "shout" => {
+                io.of("/").emit("shout", "", &[]).unwrap();
+                return;
+            }
             "count" => {
                 io.of("/").to("tea").fetch_sockets(Duration::from_secs(10)).unwrap();
                 io.of("/").to("tea").emit_with_ack("ask", "", &[], Duration::from_secs(10)).unwrap();

@@ -333,7 +333,7 @@ fn saved_sessions_are_bounded_in_number_and_bytes() {
     assert_eq!(bench.lens()[..3], [0, 10, 10]);
     assert_eq!((bench.claim(89, None), bench.claim(90, None).as_deref()), (None, Some("")));
 
-    let mut bench = Bench::new(|options| options.session_bytes = 10_000);
+    let bench = Bench::new(|options| options.session_bytes = 10_000);
     for number in 0..100 {
         bench.end(&bench.connect(number), &"r".repeat(1000));
         assert!(bench.lens()[3] <= 10_000);

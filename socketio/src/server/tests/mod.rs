@@ -45,6 +45,7 @@ enum Call<'a> {
     Disconnect(SocketKey),
     Close(ConnKey),
     ShardMessage,
+    Room(SocketKey),
     Reply,
     Timeout,
 }
@@ -64,6 +65,7 @@ struct App {
     /// What the last CONNECT said about an earlier socket.
     asked: Rc<RefCell<String>>,
     replies: Vec<(RequestId, Reply)>,
+    panics_about_data: bool,
     hook: Hook,
     wake: Option<Instant>,
 }
@@ -122,6 +124,11 @@ impl Handler for App {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
     }
 
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        let RoomEvent { nsp, room, change, socket, .. } = event;
+        self.note(io, Call::Room(*socket), format!("{change:?} {nsp} {room} {}", socket.index()));
+    }
+
     fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
         self.replies.push((request, reply));
         self.note(io, Call::Reply, "reply".to_owned());
@@ -133,6 +140,7 @@ impl Handler for App {
     }
 
     fn socket_data(&self, _: &Io<'_>, socket: SocketKey) -> Option<String> {
+        assert!(!self.panics_about_data, "as the test says");
         Some(socket.index().to_string())
     }
 
@@ -178,6 +186,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
             admit_as: None,
             asked: Rc::default(),
             replies: Vec::new(),
+            panics_about_data: false,
             hook,
             wake: None,
         },
@@ -251,7 +260,7 @@ impl Bench {
         assert!(state.clients.iter().all(Option::is_none), "clients");
         assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
         assert!(state.deadlines.acks.is_empty(), "acks");
-        assert!(state.departed.is_empty(), "departed");
+        assert!(state.departed.is_empty() && state.reports.is_empty(), "departed");
         self.assert_nothing_waits();
     }
 

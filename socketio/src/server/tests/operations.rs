@@ -3,7 +3,11 @@
 use engineio::testing;
 
 use super::*;
-use crate::adapter::{Answers, RemoteSocket, Reply, Sockets, Source};
+use std::sync::Mutex;
+
+use crate::adapter::{
+    Action, Adapter, Answers, EventData, Flags, Operation, RemoteSocket, Replies, Reply, Sockets, Source, Targets,
+};
 
 /// Two shards with two clients each; on both, the first is in `a`, the second in `a` and `b`.
 struct Shards {
@@ -230,4 +234,116 @@ fn answers_and_what_sockets_owe_are_limited() {
     expected.sort();
     answers.unanswered.sort();
     assert_eq!((answers.recipients, answers.answers.len(), answers.unanswered), (4, 2, expected));
+}
+
+#[test]
+fn changes_of_rooms_are_reported_in_their_order_if_the_application_wants_them() {
+    let mut bench = Bench::with(|config| config.room_events = true);
+    let [first, second] = [bench.join(), bench.join()];
+    bench.io(|io| {
+        assert!(io.join(first.1, "a") && !io.join(first.1, "a") && io.join(second.1, "a"));
+        io.of("/").sockets_join(["b"]).unwrap();
+        assert!(io.leave(first.1, "a") && !io.leave(first.1, "a"));
+    });
+    let joined = ["Created / a 0", "Joined / a 0", "Joined / a 1", "Created / b 0", "Joined / b 0", "Joined / b 1"];
+    assert_eq!(bench.calls(), [&joined[..], &["Left / a 0"]].concat());
+    bench.text(second.0, "1");
+    let left = ["Left / a 1", "Deleted / a 1", "Left / b 1", "disconnect 1 client namespace disconnect"];
+    assert_eq!(bench.calls(), left);
+    // What the application does meanwhile is reported too, and a panic ends the session that the change is about.
+    bench.hook(|io, call| {
+        if let Call::Room(socket) = call {
+            assert!(io.leave(socket, "b"), "the second time it is not there");
+        }
+    });
+    bench.io(|io| io.join(first.1, "c"));
+    assert!(bench.is_closed(first.0));
+    assert_eq!(bench.calls()[..4], ["Created / c 0", "Joined / c 0", "Left / b 0", "Deleted / b 0"]);
+}
+
+/// Keeps what it gets.
+#[derive(Debug, Default)]
+struct Recorder {
+    sent: Mutex<Vec<Operation>>,
+    rooms: Mutex<Vec<String>>,
+}
+
+impl Adapter for Recorder {
+    fn send(&self, operation: Operation, replies: Option<Replies>) {
+        let asks = matches!(operation.action, Action::FetchSockets { .. } | Action::EmitWithAck { .. });
+        assert_eq!(asks, replies.is_some());
+        self.sent.lock().unwrap().push(operation);
+    }
+
+    fn wants_rooms(&self) -> bool {
+        true
+    }
+
+    fn room_created(&self, shard: u16, nsp: &str, room: &str) {
+        self.rooms.lock().unwrap().push(format!("+{shard}{nsp}{room}"));
+    }
+
+    fn room_deleted(&self, shard: u16, nsp: &str, room: &str) {
+        self.rooms.lock().unwrap().push(format!("-{shard}{nsp}{room}"));
+    }
+}
+
+#[test]
+fn an_adapter_gets_what_other_servers_must_hear_as_names_and_data() {
+    let recorder = Arc::new(Recorder::default());
+    let mut shards = Shards::new(|config| config.adapter = Some(recorder.clone()));
+    let (first, second) = (shards.clients[0][0].1, shards.clients[1][1].1);
+    io(&mut shards.shards[1], |io| io.leave(second, "b"));
+    assert_eq!(*recorder.rooms.lock().unwrap(), ["+0/a", "+0/b", "+1/a", "+1/b", "-1/b"]);
+    let all = |rooms: Option<&[&str]>| Targets {
+        rooms: rooms.map(|rooms| rooms.iter().map(|room| Arc::from(*room)).collect()),
+        ..Targets::everyone("/")
+    };
+    let event = EventData::new("x", "1", &[]);
+    let mut check = |expected: Option<(Targets, Action)>, act: &dyn Fn(&mut Io<'_>)| {
+        shards.act(|io| act(io));
+        let expected = expected.map(|(targets, action)| Operation { targets, action });
+        assert_eq!(recorder.sent.lock().unwrap().drain(..).collect::<Vec<_>>(), Vec::from_iter(expected));
+    };
+    let flags = Flags { volatile: true, compress: false };
+    let targets = Targets { except: vec!["b".into()], ..all(Some(&["a", "c"])) };
+    check(Some((targets, Action::Emit { event: event.clone(), flags })), &|io| {
+        let broadcast = io.of("/").to("a").to("c").except("b").except_socket(first);
+        broadcast.volatile().compress(false).emit("x", "1", &[]).unwrap();
+    });
+    check(None, &|io| {
+        io.of("/").local().emit("x", "1", &[]).unwrap();
+    });
+    check(None, &|io| {
+        io.of("/").this_server().emit("x", "1", &[]).unwrap();
+    });
+    check(None, &|io| {
+        io.of("/").to_all::<&str>([]).emit("x", "1", &[]).unwrap();
+    });
+    check(Some((all(None), Action::Join { rooms: vec!["r".into()] })), &|io| {
+        io.of("/").sockets_join(["r"]).unwrap();
+    });
+    check(Some((all(Some(&["a"])), Action::FetchSockets { timeout: SECOND })), &|io| {
+        io.of("/").to("a").fetch_sockets(SECOND).unwrap();
+    });
+    let flags = Flags::default();
+    let ask = Action::EmitWithAck { event: event.clone(), flags, timeout: SECOND };
+    check(Some((all(None), ask)), &|io| {
+        io.of("/").emit_with_ack("x", "1", &[], SECOND).unwrap();
+    });
+    check(Some((all(None), Action::ServerSideEmit { event })), &|io| {
+        io.of("/").server_side_emit("x", "1", &[]).unwrap();
+    });
+    // It did not say which other servers there are.
+    let Some(Reply::Sockets(sockets)) = shards.reply() else { panic!("no sockets") };
+    assert_eq!((sockets.sockets.len(), sockets.missing), (4, vec![Source::OtherServers]));
+}
+
+#[test]
+fn a_shard_whose_application_panics_about_a_socket_is_missing() {
+    let mut shards = Shards::new(|_| ());
+    shards.shards[1].handler.handler.panics_about_data = true;
+    shards.act(|io| io.of("/").fetch_sockets(Duration::MAX)).unwrap();
+    let Some(Reply::Sockets(Sockets { sockets, missing })) = shards.reply() else { panic!("no sockets") };
+    assert_eq!((sockets.len(), missing), (2, vec![Source::Shard(1)]));
 }

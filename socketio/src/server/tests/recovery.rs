@@ -362,7 +362,7 @@ fn a_client_may_come_back_on_another_shard() {
     let sent = shards[1].sent(back);
     assert_eq!(
         (names(&sent[..2]), answer(&sent[2])),
-        (vec!["direct".to_owned(), "on its way".to_owned()], (sid.clone(), pid.clone()))
+        (vec!["direct".to_owned(), "on its way".to_owned()], (sid.clone(), pid))
     );
     assert!(!shards[0].engine.is_open(conn));
     // Whoever names it reaches it there.

@@ -141,12 +141,12 @@ impl World {
         let shards = Shards::new(SHARDS, |_| server(|config| config.recovery = Some(recovery.clone())));
         let (clients, expected) = (Default::default(), Default::default());
         let mut world = Self { shards, clients, lost: Vec::new(), emitted: 0, expected };
-        for client in 0..CLIENTS {
+        for (client, rooms) in ROOMS.iter().enumerate() {
             let shard = client as u16 % SHARDS;
             world.connect(client, shard);
             world.read(client, usize::MAX);
             let socket = world.socket(client, shard).unwrap();
-            io(&mut world.shards[shard], |io| ROOMS[client].iter().for_each(|room| assert!(io.join(socket, room))));
+            io(&mut world.shards[shard], |io| rooms.iter().for_each(|room| assert!(io.join(socket, room))));
         }
         world
     }

@@ -122,6 +122,9 @@ pub mod router;
 pub mod server;
 mod state;
 
+/// The engine below: its options, its handle, its test kit.
+pub use engineio;
+
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]

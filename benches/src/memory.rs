@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use engineio::testing::Engine;
 use engineio::{
-    CloseReason, ConnKey, Handler as _, Handshake, Job, JobId, Message, Outbox, SendError, ShardMessage, SharedFrame,
-    job::TooManyJobs, session::Transport, slab::Slab,
+    CloseReason, ConnKey, Handler as _, Handshake, Job, JobId, Message, Outbox, Protocol, SendError, ShardMessage,
+    SharedFrame, job::TooManyJobs, session::Transport, slab::Slab,
 };
 use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Io, Server, SocketKey, json};
 
@@ -143,6 +143,8 @@ impl MemoryServer {
         let remote = SocketAddr::from(([127, 0, 0, 1], 9));
         let handshake = Handshake {
             transport: Transport::WebSocket,
+            protocol: Protocol::V4,
+            sid: None,
             uri: &uri,
             headers: &headers,
             remote,

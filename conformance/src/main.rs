@@ -1,10 +1,13 @@
 //! The fixture servers of the official suites: small programs on our crates, like the suites' own fixtures on Node.
 //!
-//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio` has
-//! `SHARDS` shards (default 1). `conformance/official`, `conformance/rfc6455` and the tests beside them start the
-//! fixtures.
+//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio`,
+//! `clients` and `client-sio` have `SHARDS` shards (default 1). With `PARSER=msgpack` the packets of `clients` are MessagePack.
+//! `conformance/official`, `conformance/rfc6455` and the tests beside them start the fixtures.
 
+mod any;
 mod client_eio;
+mod client_sio;
+mod clients;
 mod eio;
 mod sio;
 mod ws_echo;
@@ -12,6 +15,7 @@ mod ws_echo;
 use std::{env, net::TcpListener, time::Duration};
 
 use anyhow::Context as _;
+use socketio::parser::Parser;
 
 fn main() -> anyhow::Result<()> {
     let port = env::var("PORT").context("PORT")?.parse::<u16>().context("PORT")?;
@@ -27,8 +31,17 @@ fn main() -> anyhow::Result<()> {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
         "sio" => sio::serve(listener, engine(allow_eio3)),
         "client-eio" => client_eio::serve(listener, allow_eio3),
+        "client-sio" => client_sio::serve(listener, allow_eio3, shards),
+        "clients" => clients::serve(listener, engine(allow_eio3), shards, parser()?),
         "ws-echo" => ws_echo::serve(listener),
-        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio and ws-echo"),
+        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio, client-sio, clients and ws-echo"),
+    }
+}
+
+fn parser() -> anyhow::Result<Parser> {
+    match env::var("PARSER").as_deref() {
+        Ok("json") | Err(_) => Ok(Parser::Json),
+        Ok(other) => anyhow::bail!("PARSER is {other:?}: there is json"),
     }
 }
 

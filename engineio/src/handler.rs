@@ -11,9 +11,10 @@ use std::{
 use http::{HeaderMap, Uri};
 
 use crate::{
-    Batch, CloseReason, Job, JobId, Message, ShardMessage, SharedFrame,
+    Batch, CloseReason, Job, JobId, Message, Protocol, ShardMessage, SharedFrame,
     job::{JobPanicked, TooManyJobs},
     session::Transport,
+    sid::IssuedSid,
     slab::Key,
 };
 
@@ -41,6 +42,11 @@ impl ConnKey {
 pub struct Handshake<'a> {
     /// The transport the session starts on.
     pub transport: Transport,
+    /// The revision of the protocol that the session speaks.
+    pub protocol: Protocol,
+    /// The session's id, as the client gets it; `None` while it is not decided whether there will be a session
+    /// ([`Handler::on_handshake`]). It is a secret: whoever knows it can use the session.
+    pub sid: Option<&'a IssuedSid>,
     /// Path and query.
     pub uri: &'a Uri,
     /// The request's headers.

@@ -22,6 +22,8 @@ pub struct Config {
     pub acks_per_socket: usize,
     /// Limits of one packet.
     pub packet: parser::Limits,
+    /// The format of packets, which must be that of the clients. Default: JSON.
+    pub parser: parser::Parser,
 }
 
 impl Config {
@@ -29,6 +31,12 @@ impl Config {
     #[must_use]
     pub fn is_dynamic_namespace(&self, name: &str) -> bool {
         self.dynamic_namespaces.as_ref().is_some_and(|test| test.allows(name))
+    }
+
+    /// Encodes packets in the format that the configuration names.
+    #[must_use]
+    pub const fn encoder(&self) -> parser::Encoder {
+        parser::Encoder::new(self.parser)
     }
 
     /// Whether clients may connect to a namespace of this name.
@@ -78,6 +86,7 @@ impl Default for Config {
             namespaces_per_client: 16,
             acks_per_socket: 256,
             packet: parser::Limits::default(),
+            parser: parser::Parser::default(),
         }
     }
 }

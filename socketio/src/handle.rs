@@ -9,7 +9,6 @@ use crate::{
     adapter::{RelayedBroadcast, TargetNames, owners},
     config::Config,
     packet::is_reserved,
-    parser::encode,
 };
 
 /// A way to the sockets of a running server, from any thread: a background task, a thread of a store, an HTTP handler. Clones
@@ -144,7 +143,7 @@ impl Emitter<'_> {
         if !handle.config.is_namespace(nsp) {
             return Err(EmitterError::UnknownNamespace);
         }
-        let frame = encode::event(nsp, None, name, args, attachments);
+        let frame = handle.config.encoder().event(nsp, None, name, args, attachments);
         let (weight, shards) = (frame.websocket().len(), handle.engine.shards());
         let names = names.clone();
         let broadcast = RelayedBroadcast { nsp: (*nsp).into(), narrowed: *narrowed, names, volatile: *volatile, frame };

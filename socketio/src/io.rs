@@ -12,7 +12,7 @@ use crate::{
     broadcast::{Broadcast, gather::Delivery},
     error::{ConnectError, DisconnectReason, EmitError},
     packet::{AckId, is_reserved},
-    parser::encode,
+    parser::Encoder,
     state::{
         State,
         ids::{NspKey, PendingConnect, SocketId, SocketKey},
@@ -51,6 +51,12 @@ impl Io<'_> {
         self.outbox.shard()
     }
 
+    /// Encodes packets in the format of this server's clients: for [`Broadcast::emit_frame`].
+    #[must_use]
+    pub const fn encoder(&self) -> Encoder {
+        self.state.config.encoder()
+    }
+
     /// How many shards the server has; they are numbered from 0.
     #[must_use]
     pub fn shards(&self) -> u16 {
@@ -74,7 +80,7 @@ impl Io<'_> {
     /// The socket's public id.
     #[must_use]
     pub fn id(&self, socket: SocketKey) -> Option<SocketId> {
-        self.state.socket(socket).map(|socket| socket.id)
+        self.state.socket(socket).map(|socket| socket.id.clone())
     }
 
     /// The engine session under a socket.
@@ -183,7 +189,7 @@ impl Io<'_> {
         if is_reserved(name) {
             return Err(EmitError::ReservedName);
         }
-        self.send(key, |nsp| encode::event(nsp, ack, name, args, attachments))
+        self.send(key, |encoder, nsp| encoder.event(nsp, ack, name, args, attachments))
     }
 
     /// Answers the event that came with `id`. Only the first answer counts: the client ignores a second one.
@@ -191,15 +197,15 @@ impl Io<'_> {
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
     pub fn ack(&mut self, socket: SocketKey, id: AckId, args: &str, attachments: &[Bytes]) -> Result<(), EmitError> {
-        self.send(socket, |nsp| encode::ack(nsp, id, args, attachments))
+        self.send(socket, |encoder, nsp| encoder.ack(nsp, id, args, attachments))
     }
 
-    fn send(&mut self, key: SocketKey, encode: impl FnOnce(&str) -> SharedFrame) -> Result<(), EmitError> {
+    fn send(&mut self, key: SocketKey, encode: impl FnOnce(Encoder, &str) -> SharedFrame) -> Result<(), EmitError> {
         // What its rooms hold back was broadcast before this.
         self.flush_held_frames(key);
         let socket = self.state.socket(key).ok_or(EmitError::Disconnected)?;
         let nsp = self.state.namespaces.get(socket.nsp).ok_or(EmitError::Disconnected)?;
-        let frame = encode(&nsp.name);
+        let frame = encode(self.state.config.encoder(), &nsp.name);
         Ok(self.outbox.send(socket.conn, &frame)?)
     }
 
@@ -251,7 +257,7 @@ impl Io<'_> {
         let now = self.now();
         for socket in leaving {
             // A client that cannot be sent this is gone.
-            let _ = self.send(socket, encode::disconnect);
+            let _ = self.send(socket, Encoder::disconnect);
             self.state.remove_socket(socket, DisconnectReason::ServerNamespaceDisconnect, now);
         }
         if close {
@@ -284,8 +290,10 @@ impl Io<'_> {
     }
 
     pub(crate) fn send_refusal(&mut self, conn: ConnKey, nsp: NspKey, error: &ConnectError) {
+        let v4 = self.state.client(conn).is_some_and(|client| client.v4.is_some());
         if let Some(nsp) = self.state.namespaces.get(nsp) {
-            let frame = encode::connect_error(&nsp.name, &error.message, error.data.as_deref());
+            let encode = if v4 { Encoder::connect_error_v4 } else { Encoder::connect_error };
+            let frame = encode(self.state.config.encoder(), &nsp.name, &error.message, error.data.as_deref());
             // A closed connection needs no answer.
             let _ = self.outbox.send(conn, &frame);
         }
@@ -295,14 +303,21 @@ impl Io<'_> {
     /// closing.
     pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
         let socket = self.new_socket(conn, nsp)?;
+        let v4 = self.state.client(conn)?.v4.is_some();
         let name = &self.state.namespaces.get(nsp)?.name;
-        self.outbox.send(conn, &encode::connect(name, &socket.id.to_string())).ok()?;
+        let sid = (!v4).then(|| socket.id.to_string());
+        self.outbox.send(conn, &self.state.config.encoder().connect(name, sid.as_deref())).ok()?;
         self.outbox.accept(conn);
         self.state.add_socket(socket)
     }
 
     /// Makes the socket that [`State::add_socket`] is to add next.
     fn new_socket(&mut self, conn: ConnKey, nsp: NspKey) -> Option<Socket> {
+        let name = &self.state.namespaces.get(nsp)?.name;
+        let client = self.state.clients.get(conn.index() as usize)?.as_ref().filter(|client| client.conn == conn)?;
+        if let Some(sid) = &client.v4 {
+            return Some(Socket::new(SocketId::of_v4(name, sid), nsp, conn));
+        }
         let mut random = [0; RANDOM_LEN];
         self.outbox.fill_random(&mut random);
         let index = self.state.sockets.vacant_key()?.index();

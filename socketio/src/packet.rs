@@ -112,6 +112,18 @@ pub enum Packet<'a> {
     },
 }
 
+impl<'a> Packet<'a> {
+    /// The namespace, with its leading slash.
+    #[must_use]
+    pub const fn nsp(&self) -> &'a str {
+        match self {
+            Self::Connect { nsp, .. } | Self::Disconnect { nsp } | Self::Event { nsp, .. } | Self::Ack { nsp, .. } => {
+                nsp
+            }
+        }
+    }
+}
+
 /// What a client emitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event<'a> {

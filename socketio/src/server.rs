@@ -3,6 +3,10 @@
 //! Socket.IO protocol v5, "Packet types". Whoever breaks the protocol loses the connection, not just the packet, as with
 //! Node: with close reason "parse error". That is: a message that is no packet, a packet for a namespace that the client has
 //! not joined, a second CONNECT to one that it has joined.
+//!
+//! A session of Engine.IO v3 has a client of version 2, which speaks protocol v4. It is connected to `/` when the session
+//! opens. (It keeps its own events back until it has the answer, so an event before a decision that comes later is a
+//! violation too, as in Node.) The other differences are in [`crate::parser`].
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
@@ -10,7 +14,9 @@ use std::{
     time::Instant,
 };
 
-use engineio::{CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, job::JobPanicked};
+use engineio::{
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, job::JobPanicked,
+};
 
 use crate::{
     adapter::RelayedBroadcast,
@@ -20,7 +26,7 @@ use crate::{
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
-    parser::{DecodeError, encode},
+    parser::{DecodeError, Limits, v4},
     state::{Departed, State, client::Client, ids::SocketKey},
 };
 
@@ -71,10 +77,28 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    fn on_packet(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
+    /// Passes on a packet of a client of protocol v4: the query of a CONNECT has the place of the payload.
+    fn on_packet_v4(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, packet: &Packet<'_>) -> Result<(), Violation> {
+        let (nsp, query) = v4::split(packet.nsp());
+        if nsp.len() > self.state.config.packet.nsp_length {
+            return Err(Violation);
+        }
         match packet {
-            Packet::Connect { nsp, auth } => self.on_connect(outbox, conn, nsp, *auth),
-            Packet::Disconnect { nsp } => {
+            Packet::Connect { .. } => self.on_connect(outbox, conn, nsp, v4::auth(query).as_deref()),
+            _ => self.on_packet(outbox, conn, nsp, packet),
+        }
+    }
+
+    fn on_packet(
+        &mut self,
+        outbox: &mut dyn Outbox,
+        conn: ConnKey,
+        nsp: &str,
+        packet: &Packet<'_>,
+    ) -> Result<(), Violation> {
+        match packet {
+            Packet::Connect { auth, .. } => self.on_connect(outbox, conn, nsp, *auth),
+            Packet::Disconnect { .. } => {
                 if self.cancel_pending(conn, nsp) {
                     return Ok(());
                 }
@@ -84,12 +108,12 @@ impl<H: Handler> Server<H> {
                 self.report_disconnects(outbox);
                 Ok(())
             }
-            Packet::Event { nsp, ack, event } => {
+            Packet::Event { ack, event, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 self.on_event(outbox, socket, event, *ack);
                 Ok(())
             }
-            Packet::Ack { nsp, id, args } => {
+            Packet::Ack { id, args, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 // An answer that nobody waits for is ignored, as in Node.
                 if self.state.take_ack(socket, *id) {
@@ -132,7 +156,8 @@ impl<H: Handler> Server<H> {
         }
         let State { namespaces, config, .. } = &mut self.state;
         let Some(nsp) = namespaces.find_or_add(name, config) else {
-            let frame = encode::connect_error(name, "Invalid namespace", None);
+            // In protocol v4 too, as in Node.
+            let frame = config.encoder().connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.
             let _ = outbox.send(conn, &frame);
             return Ok(());
@@ -182,11 +207,16 @@ impl<H: Handler> Server<H> {
         let now = outbox.now();
         let State { clients, config, namespaces, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
-        match client.decoder.decode_text(text, &config.packet) {
-            Ok(Some(packet)) => self.on_packet(outbox, conn, &packet),
+        let v4 = client.v4.is_some();
+        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..config.packet } } else { config.packet };
+        match client.decoder.decode_text(text, &limits) {
+            Ok(Some(packet)) if v4 => self.on_packet_v4(outbox, conn, &packet),
+            Ok(Some(packet)) => self.on_packet(outbox, conn, packet.nsp(), &packet),
             Ok(None) => {
                 // Checked before the attachments come: nothing is kept for a namespace that the client has not joined.
-                let nsp = client.decoder.awaited_nsp().and_then(|nsp| namespaces.find(nsp)).ok_or(Violation)?;
+                let name = client.decoder.awaited_nsp().ok_or(Violation)?;
+                let name = if v4 { v4::split(name).0 } else { name };
+                let nsp = namespaces.find(name).ok_or(Violation)?;
                 client.socket_of(nsp).ok_or(Violation)?;
                 client.awaiting_since = Some(now);
                 self.state.set_attachment_deadline(conn, now);
@@ -202,7 +232,11 @@ impl<H: Handler> Server<H> {
         match client.decoder.decode_binary(bytes, &config.packet)? {
             Some(whole) => {
                 client.awaiting_since = None;
-                self.on_packet(outbox, conn, &whole.packet())
+                let packet = whole.packet();
+                if client.v4.is_some() {
+                    return self.on_packet_v4(outbox, conn, &packet);
+                }
+                self.on_packet(outbox, conn, packet.nsp(), &packet)
             }
             None => Ok(()),
         }
@@ -260,10 +294,17 @@ impl<H: Handler> engineio::Handler for Server<H> {
             self.state.clients.resize_with(index + 1, || None);
         }
         if let Some(slot) = self.state.clients.get_mut(index) {
-            *slot = Some(Client::new(conn, now));
+            // A session that is open has a sid.
+            let v4 = handshake.sid.filter(|_| handshake.protocol == Protocol::V3);
+            *slot = Some(Client::new(conn, v4, now));
         }
         self.state.set_connect_deadline(conn, now);
         self.call(outbox, |handler, io| handler.on_open(io, conn, handshake));
+        // The application may have closed the session. Nothing is queued yet, so one that is open is writable.
+        let v4 = self.state.client(conn).is_some_and(|client| client.v4.is_some());
+        if v4 && outbox.is_writable(conn) && self.on_connect(outbox, conn, "/", None).is_err() {
+            outbox.close(conn, CloseReason::ParseError);
+        }
     }
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {

@@ -11,9 +11,10 @@ use http::{HeaderMap, Uri};
 
 use super::engine::Engine;
 use crate::{
-    CloseReason, ConnKey, Handler, Handshake, Job, JobId, Message, Outbox, Refusal, ShardMessage,
+    CloseReason, ConnKey, Handler, Handshake, Job, JobId, Message, Outbox, Protocol, Refusal, ShardMessage,
     job::{JobPanicked, Work},
     session::Transport,
+    sid::{IssuedSid, RANDOM_LEN},
 };
 
 /// How many times in a row a handler may be called for a deadline before the test counts as hanging.
@@ -57,12 +58,26 @@ impl<H: Handler> Shard<H> {
     ///
     /// # Panics
     /// When the handler refuses the handshake.
-    #[expect(clippy::panic, reason = "an unexpected refusal fails the test")]
     pub fn open(&mut self) -> ConnKey {
-        let (uri, headers) = (Uri::from_static("/engine.io/?EIO=4&transport=websocket"), HeaderMap::new());
+        self.open_protocol(Protocol::V4)
+    }
+
+    /// Opens a session of this revision of the protocol, on WebSocket.
+    ///
+    /// # Panics
+    /// When the handler refuses the handshake.
+    #[expect(clippy::panic, reason = "an unexpected refusal fails the test")]
+    pub fn open_protocol(&mut self, protocol: Protocol) -> ConnKey {
+        let uri = match protocol {
+            Protocol::V3 => Uri::from_static("/engine.io/?EIO=3&transport=websocket"),
+            Protocol::V4 => Uri::from_static("/engine.io/?EIO=4&transport=websocket"),
+        };
+        let headers = HeaderMap::new();
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 9));
         let handshake = Handshake {
             transport: Transport::WebSocket,
+            protocol,
+            sid: None,
             uri: &uri,
             headers: &headers,
             remote,
@@ -74,14 +89,16 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Opens a session with this handshake.
+    /// Opens a session with this handshake. If that names no sid, the session gets one that depends on its key alone.
     ///
     /// # Errors
     /// The handler's refusal.
     pub fn open_with(&mut self, handshake: &Handshake<'_>) -> Result<ConnKey, Refusal> {
         self.handler.on_handshake(&mut self.engine, handshake)?;
         let conn = self.engine.open();
-        self.call_for(conn, |handler, engine| handler.on_open(engine, conn, handshake));
+        let made = IssuedSid::random(self.engine.shard(), conn.index(), [0xa5; RANDOM_LEN]);
+        let handshake = Handshake { sid: Some(handshake.sid.unwrap_or(&made)), ..*handshake };
+        self.call_for(conn, |handler, engine| handler.on_open(engine, conn, &handshake));
         Ok(conn)
     }
 

@@ -130,6 +130,8 @@ fn a_handshake_may_be_refused() {
     let remote = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     let handshake = Handshake {
         transport: crate::session::Transport::Polling,
+        protocol: Protocol::V4,
+        sid: None,
         uri: &uri,
         headers: &headers,
         remote,

@@ -20,6 +20,7 @@ use engineio::{
     CloseReason, ConnKey, Handler as _, Handshake, Outbox as _, Protocol, SharedFrame, Wire,
     packet::{Inbound, Outbound},
     session::{Intervals, Session, SessionEvent, Transport},
+    sid::{IssuedSid, RANDOM_LEN},
     testing::{Engine, Shard},
     ws::{Decoder, Item, deflate::Deflate, header::MAX_CONTROL_PAYLOAD},
 };
@@ -122,8 +123,12 @@ impl World {
         if self.clients[slot].is_some_and(|conn| self.shard.engine.is_open(conn)) {
             return;
         }
+        let (shard, slot_number) = (self.shard.engine.shard(), self.links.len() as u32);
+        let sid = IssuedSid::random(shard, slot_number, [7; RANDOM_LEN]);
         let handshake = Handshake {
             transport: Transport::WebSocket,
+            protocol: wire.protocol,
+            sid: Some(&sid),
             uri: &Uri::from_static("/socket.io/?EIO=4&transport=websocket"),
             headers: &HeaderMap::new(),
             remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),

@@ -91,6 +91,8 @@ fn attachments_of(text: &str, protocol: Protocol) -> usize {
     assert_eq!(json.len() < rest.len(), kind == "3" || kind == "6" || json.starts_with("[\"asked\""), "{text}");
     match kind {
         "1" => assert_eq!(json, ""),
+        // The answer to CONNECT has no payload for clients of version 2.
+        "0" if protocol == Protocol::V3 => assert_eq!(json, ""),
         _ => assert!(serde_json::from_str::<&RawValue>(json).is_ok(), "{text}"),
     }
     count

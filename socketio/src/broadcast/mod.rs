@@ -20,7 +20,6 @@ use crate::{
     adapter::{RelayedBroadcast, TargetNames, send_to_other_shards},
     error::EmitError,
     packet::is_reserved,
-    parser::encode,
     state::{
         State,
         ids::{Member, NspKey, SocketKey},
@@ -169,11 +168,11 @@ impl<'a> Broadcast<'a> {
         if self.nsp.is_none() && !self.state.config.is_dynamic_namespace(&self.nsp_name) {
             return Err(EmitError::UnknownNamespace);
         }
-        let frame = encode::event(&self.nsp_name, None, name, args, attachments);
+        let frame = self.state.config.encoder().event(&self.nsp_name, None, name, args, attachments);
         Ok(self.emit_frame(&frame))
     }
 
-    /// Sends an event that was encoded before ([`encode::event`], for this namespace and without an `ack`), so that several
+    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event) of [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several
     /// broadcasts of one event encode it once. Returns what [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
         if let Some(names) = self.names.take() {

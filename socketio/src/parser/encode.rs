@@ -1,4 +1,4 @@
-//! Packets of a server to frames.
+//! Packets of a server to frames, in JSON. [`super::Encoder`] chooses between this and other formats.
 //!
 //! The text is handed on in parts and copied once, into the frame; nothing here allocates but for names with escapes.
 //! JSON arguments come raw and go verbatim: they must be valid, which what a [`super::Decoder`] gave is. Servers keep
@@ -24,6 +24,20 @@ pub fn connect_error(nsp: &str, message: &str, data: Option<&str>) -> SharedFram
     let (key, data) = data.map_or(("", ""), |data| (",\"data\":", data));
     let body: [&[u8]; 6] = [b"{\"message\":\"", &message, b"\"", key.as_bytes(), data.as_bytes(), b"}"];
     Head::new(PacketType::ConnectError, nsp).frame(&body, &[])
+}
+
+/// The answer to a CONNECT in protocol v4, whose clients make their ids themselves.
+pub(super) fn connect_v4(nsp: &str) -> SharedFrame {
+    Head::new(PacketType::Connect, nsp).frame(&[], &[])
+}
+
+/// The refusal of a CONNECT in protocol v4, where the packet is called ERROR: the data, or the message if there is none.
+pub(super) fn connect_error_v4(nsp: &str, message: &str, data: Option<&str>) -> SharedFrame {
+    let head = Head::new(PacketType::ConnectError, nsp);
+    match data {
+        Some(data) => head.frame(&[data.as_bytes()], &[]),
+        None => head.frame(&[b"\"", &json::escape(message), b"\""], &[]),
+    }
 }
 
 /// The client is put out of `nsp`.

@@ -10,9 +10,12 @@
 pub mod attachments;
 mod decode;
 pub mod encode;
+mod encoder;
 mod error;
 #[cfg(test)]
 mod tests;
+pub(crate) mod v4;
 
 pub use decode::{BinaryPacket, Decoder, Limits};
+pub use encoder::{Encoder, Parser};
 pub use error::DecodeError;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::net;
+use engineio::{hooks::Hooks, net};
 
 use super::{
     app::{App, Settings},
@@ -31,11 +31,21 @@ use crate::{
 #[derive(Debug)]
 pub struct Router {
     engine: engineio::Config,
+    hooks: Option<HooksFactory>,
     config: Config,
     settings: Settings,
     shards: u16,
     state: TypeMap,
     namespaces: BTreeMap<String, Namespace>,
+}
+
+/// Makes the engine's hooks of each shard.
+struct HooksFactory(Box<dyn FnOnce(net::Server) -> net::Server + Send>);
+
+impl fmt::Debug for HooksFactory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HooksFactory").finish_non_exhaustive()
+    }
 }
 
 impl Default for Router {
@@ -52,7 +62,7 @@ impl Router {
         engine.path = "/socket.io/".to_owned();
         let (config, settings) = (Config::default(), Settings::default());
         let mut router =
-            Self { engine, config, settings, shards: 1, state: TypeMap::default(), namespaces: BTreeMap::new() };
+            Self { engine, hooks: None, config, settings, shards: 1, state: TypeMap::default(), namespaces: BTreeMap::new() };
         router.of("/");
         router
     }
@@ -85,6 +95,12 @@ impl Router {
         &mut self.engine
     }
 
+    /// Sets the engine's hooks, which decide about handshakes and change headers; see [`net::Server::hooks`].
+    pub fn hooks<K: Hooks + 'static>(&mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> &mut Self {
+        self.hooks = Some(HooksFactory(Box::new(move |server| server.hooks(factory))));
+        self
+    }
+
     /// The options of Socket.IO. The router sets the names of the namespaces.
     pub const fn config(&mut self) -> &mut Config {
         &mut self.config
@@ -107,8 +123,8 @@ impl Router {
     ///
     /// # Errors
     /// As [`net::Server::serve`]; and when a handler takes a [`State`](super::State) that was not given ([`io::ErrorKind::InvalidInput`]).
-    pub fn serve_on(self, listener: TcpListener) -> io::Result<Running> {
-        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+    pub fn serve_on(mut self, listener: TcpListener) -> io::Result<Running> {
+        let (engine, shards) = (self.server(), self.build()?);
         let app = Arc::clone(&shards.app);
         let server = engine.serve_with_handle(listener, move |handle| shards.shard(Some(handle)))?;
         Ok(Running { server, io: SocketIo::new(app) })
@@ -119,8 +135,8 @@ impl Router {
     /// # Errors
     /// As [`Router::serve_on`].
     #[cfg(feature = "tower")]
-    pub fn attach(self) -> io::Result<(Running, net::EngineService)> {
-        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+    pub fn attach(mut self) -> io::Result<(Running, net::EngineService)> {
+        let (engine, shards) = (self.server(), self.build()?);
         let app = Arc::clone(&shards.app);
         let (server, service) = engine.attach_with_handle(move |handle| shards.shard(Some(handle)))?;
         Ok((Running { server, io: SocketIo::new(app) }, service))
@@ -134,6 +150,14 @@ impl Router {
     pub fn test(self) -> io::Result<(Server<RouterShard>, SocketIo)> {
         let shards = self.build()?;
         Ok((shards.shard(None), SocketIo::new(Arc::clone(&shards.app))))
+    }
+
+    fn server(&mut self) -> net::Server {
+        let server = net::Server::new(self.engine.clone()).shards(self.shards);
+        match self.hooks.take() {
+            Some(HooksFactory(set)) => set(server),
+            None => server,
+        }
     }
 
     fn build(self) -> io::Result<Shards> {

@@ -177,7 +177,7 @@ impl RouterShard {
         let Some(id) = io.id(key) else { return };
         let Admission { context, routes } = admission;
         let place = Place { id, key, shard: io.shard(), is_recovered: false };
-        let socket = Socket::new(context, Arc::clone(&routes), &place);
+        let socket = Socket::new(context, Arc::clone(&routes), place);
         let index = key.index() as usize;
         if self.sockets.len() <= index {
             self.sockets.resize_with(index + 1, || None);

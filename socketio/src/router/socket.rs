@@ -70,9 +70,9 @@ pub(crate) struct Place {
 }
 
 impl Socket {
-    pub(crate) fn new(connected: ConnectContext, routes: Arc<NamespaceRoutes>, place: &Place) -> Self {
+    pub(crate) fn new(connected: ConnectContext, routes: Arc<NamespaceRoutes>, place: Place) -> Self {
         let ConnectContext { app, handshake, nsp, auth, params, extensions } = connected;
-        let Place { id, key, shard, is_recovered } = *place;
+        let Place { id, key, shard, is_recovered } = place;
         let shared = Mutex::new(Shared { extensions, ..Shared::default() });
         let (is_connected, disconnected) = (AtomicBool::new(true), Notify::new());
         Self(Arc::new(Inner {
@@ -137,7 +137,7 @@ impl Socket {
     /// The socket's id, as its client and other sockets know it.
     #[must_use]
     pub fn id(&self) -> SocketId {
-        self.0.id
+        self.0.id.clone()
     }
 
     /// The name of its namespace.

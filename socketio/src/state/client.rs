@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use engineio::ConnKey;
+use engineio::{ConnKey, sid::IssuedSid};
 use smallvec::SmallVec;
 
 use super::ids::{NspKey, SocketKey};
@@ -13,6 +13,8 @@ use crate::parser::Decoder;
 pub(crate) struct Client {
     pub(crate) conn: ConnKey,
     pub(crate) decoder: Decoder,
+    /// The engine's session id, if the client speaks protocol v4: its sockets' ids are made from it.
+    pub(crate) v4: Option<Box<IssuedSid>>,
     pub(crate) sockets: SmallVec<[(NspKey, SocketKey); 1]>,
     /// Since when it has been in no namespace; `None` while it is in one.
     pub(crate) idle_since: Option<Instant>,
@@ -26,10 +28,11 @@ pub(crate) struct Client {
 
 impl Client {
     /// A client that opened its session now.
-    pub(crate) fn new(conn: ConnKey, now: Instant) -> Self {
+    pub(crate) fn new(conn: ConnKey, v4: Option<&IssuedSid>, now: Instant) -> Self {
         Self {
             conn,
             decoder: Decoder::default(),
+            v4: v4.cloned().map(Box::new),
             sockets: SmallVec::new(),
             idle_since: Some(now),
             awaiting_since: None,

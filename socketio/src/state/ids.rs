@@ -1,9 +1,9 @@
 //! The keys and ids of sockets, namespaces and rooms. They are together here, so that the parts of the state name each
 //! other's keys without importing each other.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use engineio::{ConnKey, Sid, slab::Key};
+use engineio::{ConnKey, Sid, sid::IssuedSid, slab::Key};
 
 /// A socket within its shard. A stale key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -17,42 +17,78 @@ impl SocketKey {
     }
 }
 
-/// The public id of a socket. It is made from other random bytes than the engine's session id, which is a secret. Like
-/// that, it names the shard that the socket is on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SocketId(Sid);
+/// The public id of a socket. Like the engine's session id it names the shard that the socket is on.
+///
+/// It is made from other random bytes than the session id, which is a secret. The sockets of clients of version 2
+/// (`engineio::Config::allow_eio3`) are the exception: such a client is not told an id, but makes it from the session id, alone
+/// for `/` and as `/chat#` and the session id elsewhere. So there **whoever is told the id of a socket can use its session**, as in
+/// Node. An application that allows such clients should keep their ids to itself.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SocketId(Form);
+
+/// A text has one form only, so equal texts are equal ids.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Form {
+    /// A text as of a session id.
+    Plain(Sid),
+    /// Any other text.
+    Other { text: Arc<str>, shard: u16 },
+}
 
 impl SocketId {
     pub(crate) fn new(shard: u16, key_index: u32, random: [u8; engineio::sid::RANDOM_LEN]) -> Self {
-        Self(Sid::new(shard, key_index, random))
+        Self(Form::Plain(Sid::new(shard, key_index, random)))
     }
 
-    /// Reads an id back from its text.
+    /// The id that a client of protocol v4 makes for its socket in a namespace.
+    pub(crate) fn of_v4(nsp: &str, sid: &IssuedSid) -> Self {
+        let text = if nsp == "/" { sid.to_string() } else { format!("{nsp}#{sid}") };
+        Self::parse(&text).unwrap_or_else(|| Self(Form::Other { text: text.into(), shard: sid.sid().shard() }))
+    }
+
+    /// Reads an id back from its text. `None` also for the id of a client of version 2 whose session id has a part that the
+    /// application chose: it looks like any other text. [`Broadcast::to`](crate::broadcast::Broadcast::to) finds the socket
+    /// nevertheless.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        Sid::parse(text).map(Self)
+        if let Some(sid) = Sid::parse(text) {
+            return Some(Self(Form::Plain(sid)));
+        }
+        let (nsp, sid) = text.rsplit_once('#')?;
+        let sid = Sid::parse(sid).filter(|_| nsp.starts_with('/'))?;
+        Some(Self(Form::Other { text: text.into(), shard: sid.shard() }))
     }
 
     /// The shard that owns the socket.
     #[must_use]
     pub const fn shard(&self) -> u16 {
-        self.0.shard()
+        match &self.0 {
+            Form::Plain(sid) => sid.shard(),
+            Form::Other { shard, .. } => *shard,
+        }
     }
 
-    pub(crate) const fn index(&self) -> u32 {
-        self.0.index()
+    /// Where the shard keeps the socket, unless its client made the id.
+    pub(crate) const fn index(&self) -> Option<u32> {
+        match &self.0 {
+            Form::Plain(sid) => Some(sid.index()),
+            Form::Other { .. } => None,
+        }
     }
 }
 
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match &self.0 {
+            Form::Plain(sid) => sid.fmt(f),
+            Form::Other { text, .. } => f.write_str(text),
+        }
     }
 }
 
 impl fmt::Debug for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SocketId({})", self.0)
+        write!(f, "SocketId({self})")
     }
 }
 

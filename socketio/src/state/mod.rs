@@ -12,6 +12,7 @@ pub(crate) mod socket;
 
 use std::{
     collections::{HashMap, VecDeque},
+    sync::Arc,
     time::Instant,
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct State {
     /// By the connection's index.
     pub(crate) clients: Vec<Option<Client>>,
     pub(crate) sockets: Slab<Socket>,
+    /// The sockets of protocol v4, by their ids, which do not say where a socket is kept.
+    pub(crate) v4_ids: HashMap<Arc<str>, SocketKey>,
     pub(crate) deadlines: Deadlines,
     /// Sockets that left, which the application hears of as soon as it is not being called.
     pub(crate) departed: VecDeque<Departed>,
@@ -64,6 +67,7 @@ impl State {
             config,
             clients: Vec::new(),
             sockets: Slab::default(),
+            v4_ids: HashMap::new(),
             deadlines: Deadlines::default(),
             departed: VecDeque::new(),
             gathered: GatheredRooms::default(),
@@ -84,8 +88,11 @@ impl State {
     /// Adds a socket; its client exists.
     pub(crate) fn add_socket(&mut self, socket: Socket) -> Option<SocketKey> {
         let (conn, nsp) = (socket.conn, socket.nsp);
-        self.client(conn)?;
+        let v4_id = self.client(conn)?.v4.is_some().then(|| socket.id.to_string());
         let key = SocketKey(self.sockets.insert(socket));
+        if let Some(id) = v4_id {
+            self.v4_ids.insert(id.into(), key);
+        }
         let client = self.client(conn)?;
         client.sockets.push((nsp, key));
         client.idle_since = None;
@@ -135,6 +142,9 @@ impl State {
         }
         let Some(socket) = self.sockets.remove(key.0) else { return };
         self.namespaces.forget_client(socket.nsp);
+        if !self.v4_ids.is_empty() {
+            self.v4_ids.remove(&*socket.id.to_string());
+        }
         if let Some(client) = self.client(socket.conn) {
             client.sockets.retain(|(_, of)| *of != key);
             if client.sockets.is_empty() {
@@ -181,9 +191,16 @@ impl State {
 
     /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
     pub(crate) fn member_by_id(&self, nsp: NspKey, name: &str) -> Option<Member> {
-        let id = SocketId::parse(name)?;
-        let key = self.sockets.key_at(id.index())?;
-        let socket = self.sockets.get(key).filter(|socket| socket.id == id && socket.nsp == nsp)?;
+        // Hashes only where there are such sockets.
+        let v4 = if self.v4_ids.is_empty() { None } else { self.v4_ids.get(name) };
+        let key = match v4 {
+            Some(key) => key.0,
+            None => {
+                let id = SocketId::parse(name)?;
+                self.sockets.key_at(id.index()?).filter(|key| self.sockets.get(*key).is_some_and(|of| of.id == id))?
+            }
+        };
+        let socket = self.sockets.get(key).filter(|socket| socket.nsp == nsp)?;
         Some(Member { socket: SocketKey(key), conn: socket.conn })
     }
 }

@@ -120,7 +120,8 @@ fn answer<H: Handler>(
         Route::Open(Transport::WebSocket) => {
             let client = config.trusted_proxies.client(peer.remote.ip(), &headers);
             let (transport, remote) = (Transport::WebSocket, peer.remote);
-            let handshake = Handshake { transport, uri, headers: &headers, remote, client };
+            let protocol = query.protocol();
+            let handshake = Handshake { transport, protocol, sid: None, uri, headers: &headers, remote, client };
             let mut admitting = Admitting::default();
             // Without hooks nothing is awaited: one call answers all questions.
             let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));

@@ -89,7 +89,8 @@ impl<'a> Asked<'a> {
     fn handshake(self, transport: Transport, config: &Config) -> Handshake<'a> {
         let Self { parts: Parts { uri, headers, .. }, remote, .. } = self;
         let client = config.trusted_proxies.client(remote.ip(), headers);
-        Handshake { transport, uri, headers, remote, client }
+        let protocol = self.query.protocol();
+        Handshake { transport, protocol, sid: None, uri, headers, remote, client }
     }
 
     /// The value of `Sec-WebSocket-Accept`, if this is a correct WebSocket handshake.

@@ -123,7 +123,8 @@ impl<H: Handler> Shard<H> {
         handshake: &Handshake<'_>,
     ) -> (ConnKey, IssuedSid) {
         let (key, sid) = self.io.insert(admitted, active, handshake.transport);
-        self.guarded(key, |handler, io| handler.on_open(io, key, handshake));
+        let handshake = Handshake { sid: Some(&sid), ..*handshake };
+        self.guarded(key, |handler, io| handler.on_open(io, key, &handshake));
         (key, sid)
     }
 

@@ -75,7 +75,8 @@ fn open<H: Handler>(
     let (key, decoder) = shard.turn(|shard| {
         let (transport, remote) = (Transport::WebSocket, peer.remote);
         let client = shard.io.config.trusted_proxies.client(remote.ip(), headers);
-        let handshake = Handshake { transport, uri, headers, remote, client };
+        let protocol = admitted.terms.protocol;
+        let handshake = Handshake { transport, protocol, sid: None, uri, headers, remote, client };
         // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {
             return None;

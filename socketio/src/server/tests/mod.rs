@@ -9,6 +9,7 @@ mod model;
 mod panics;
 mod rooms;
 mod shards;
+mod v4;
 
 use std::{
     ops::{Deref, DerefMut},
@@ -200,6 +201,7 @@ impl Bench {
     fn assert_empty(&self) {
         let state = &self.handler.state;
         assert!(state.sockets.is_empty(), "sockets");
+        assert!(state.v4_ids.is_empty(), "ids");
         assert!(state.clients.iter().all(Option::is_none), "clients");
         assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
         assert!(state.deadlines.acks.is_empty(), "acks");

@@ -116,14 +116,20 @@ fn binary_events(main: &mut Namespace) {
         main.on(event, move |socket: Socket, _: Data<Binary>| socket.emit_all(answer, &()));
     }
     for (event, answer) in [("jsonbuff", "jsonbuff-ack"), ("jsonblob", "jsonblob-ack")] {
-        main.on(event, move |socket: Socket, Data(mixed): Data<Mixed>| {
-            if mixed.is_as_sent() { socket.emit_all(answer, &()) } else { Ok(()) }
-        });
+        main.on(
+            event,
+            move |socket: Socket, Data(mixed): Data<Mixed>| {
+                if mixed.is_as_sent() { socket.emit_all(answer, &()) } else { Ok(()) }
+            },
+        );
     }
     main.on("abuff1", |memory: Extension<Memory>, _: Data<Binary>| memory.abuff1.store(true, Ordering::Relaxed));
-    main.on("abuff2", |socket: Socket, memory: Extension<Memory>| {
-        if memory.abuff1.load(Ordering::Relaxed) { socket.emit_all("abuff2-ack", &()) } else { Ok(()) }
-    });
+    main.on(
+        "abuff2",
+        |socket: Socket, memory: Extension<Memory>| {
+            if memory.abuff1.load(Ordering::Relaxed) { socket.emit_all("abuff2-ack", &()) } else { Ok(()) }
+        },
+    );
     main.on("blob1", |memory: Extension<Memory>, _: Data<Binary>| memory.blob1.store(true, Ordering::Relaxed));
     main.on("blob2", |memory: Extension<Memory>, Data(text): Data<String>| {
         if text == "second" && memory.blob1.load(Ordering::Relaxed) {

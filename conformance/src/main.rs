@@ -34,7 +34,9 @@ fn main() -> anyhow::Result<()> {
         "client-sio" => client_sio::serve(listener, allow_eio3, shards),
         "clients" => clients::serve(listener, engine(allow_eio3), shards, parser()?),
         "ws-echo" => ws_echo::serve(listener),
-        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio, client-sio, clients and ws-echo"),
+        other => {
+            anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, client-eio, client-sio, clients and ws-echo")
+        }
     }
 }
 

@@ -61,8 +61,15 @@ impl Router {
         let mut engine = engineio::Config::default();
         engine.path = "/socket.io/".to_owned();
         let (config, settings) = (Config::default(), Settings::default());
-        let mut router =
-            Self { engine, hooks: None, config, settings, shards: 1, state: TypeMap::default(), namespaces: BTreeMap::new() };
+        let mut router = Self {
+            engine,
+            hooks: None,
+            config,
+            settings,
+            shards: 1,
+            state: TypeMap::default(),
+            namespaces: BTreeMap::new(),
+        };
         router.of("/");
         router
     }

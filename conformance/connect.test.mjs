@@ -29,6 +29,8 @@ const REFUSED = [
   ['an expired token whose end has an exponent', () => signText(`{"sub":"mallory","exp":1.7e9}`), 'token_expired'],
   ['a token for later, with a fraction', () => sign({ ...good(), nbf: epoch(3600) + 0.5 }), 'token_not_yet_valid'],
   // Far more than this ends the connection before it is a CONNECT: who has shown no token may send little.
+  ['a token far above auth.max_token_bytes', () => sign({ ...good(), roles: 'x'.repeat(200_000) }), 'token_invalid'],
+  ['a token that almost fills a payload', () => sign({ ...good(), roles: 'x'.repeat(740_000) }), 'token_invalid'],
   ['a token just above auth.max_token_bytes', () => sign({ ...good(), roles: 'x'.repeat(49_100) }), 'token_invalid'],
 ];
 

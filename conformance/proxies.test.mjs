@@ -14,12 +14,29 @@ import { TRANSPORTS } from './harness/transports.mjs';
 const HANDSHAKE = `${PATH}?EIO=4&transport=polling`;
 const LIMIT = { timeout: 60_000 };
 
-/** The status of a request from a loopback address. */
-function status(proxy, path, { headers = {}, from = '127.0.0.1', method = 'GET' } = {}) {
+/** A request from a loopback address. */
+function ask(proxy, path, { headers = {}, from = '127.0.0.1', method = 'GET', body } = {}) {
   return new Promise((resolve, reject) => {
     const options = { host: '127.0.0.1', port: proxy.port, path, method, headers, localAddress: from, agent: false };
-    request(options, (response) => response.resume().on('end', () => resolve(response.statusCode))).on('error', reject).end();
+    request(options, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part) => { text += part; }).on('end', () => resolve({ status: response.statusCode, text }));
+    }).on('error', reject).end(body);
   });
+}
+
+async function status(proxy, path, options) {
+  return (await ask(proxy, path, options)).status;
+}
+
+/** Opens a session from a loopback address, and shows a token; returns the status of the handshake. */
+async function enter(proxy, token, options) {
+  const open = await ask(proxy, HANDSHAKE, options);
+  if (open.status === 200) {
+    const path = `${HANDSHAKE}&sid=${JSON.parse(open.text.slice(1)).sid}`;
+    assert.equal(await status(proxy, path, { ...options, method: 'POST', body: `40${JSON.stringify({ token })}` }), 200);
+  }
+  return open.status;
 }
 
 for (const name of Object.keys(PROXIES)) {
@@ -55,8 +72,9 @@ for (const name of Object.keys(PROXIES)) {
     const limits = { 'limits.sockets_per_ip': 1, 'http.trusted_proxies': '127.0.0.1' };
     const server = await Server.start(t, { settings: { ...settings, ...limits } });
     const proxy = await start(t, name, server);
-    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2' }), 200);
-    assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.3' }), 200);
+    const token = await server.token('alice');
+    assert.equal(await enter(proxy, token, { from: '127.0.0.2' }), 200);
+    assert.equal(await enter(proxy, token, { from: '127.0.0.3' }), 200);
     const headers = { 'x-forwarded-for': '192.0.2.1' };
     assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2' }), 503);
     assert.equal(await status(proxy, HANDSHAKE, { from: '127.0.0.2', headers }), 503);

@@ -17,6 +17,7 @@
 //! | [`subject`], [`running`] | the server under test: how to start, pin and stop it; its CPU time and memory |
 //! | [`meter`], [`figure`] | what server and generator used during a load; the names of the figures |
 //! | [`row`], [`rows`] | one benchmark ("row"): servers and runs interleaved; what each row does |
+//! | [`canary`] | what bystanders feel of attacks on the server |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
 //! | [`plot`] | a row's result as SVG |
@@ -24,6 +25,7 @@
 //!
 //! A new row is a file in `rows`; a new peer is a [`subject::Subject`].
 
+pub mod canary;
 pub mod crowd;
 pub mod error;
 pub mod figure;

@@ -24,6 +24,10 @@ pub enum Subject {
     TaskPerConnection,
     /// socketioxide on hyper.
     Socketioxide,
+    /// The same chat as closures on this repository's crate `socketio`.
+    Closures,
+    /// The same chat on its handler trait.
+    Trait,
     /// socket.io on Node with its default WebSocket engine.
     Node,
 }
@@ -59,6 +63,8 @@ pub struct Setup {
     pub ping_interval: Option<Duration>,
     /// How many messages the chat server's store keeps; `None` for its default.
     pub stored: Option<usize>,
+    /// The chat server keeps its default limits and announcements of presence.
+    pub limited: bool,
 }
 
 impl Subject {
@@ -70,6 +76,8 @@ impl Subject {
             Self::LimitBatch => "limit-batch",
             Self::TaskPerConnection => "task-per-connection",
             Self::Socketioxide => "socketioxide",
+            Self::Closures => "closures",
+            Self::Trait => "trait",
             Self::Node => "node",
         }
     }
@@ -90,6 +98,8 @@ impl Subject {
             Self::LimitBatch => peer(paths, "limit", "limit", &["--mode", "batch"]),
             Self::TaskPerConnection => peer(paths, "task-per-connection", "task-per-connection", &[]),
             Self::Socketioxide => peer(paths, "socketioxide", "socketioxide-peer", &[]),
+            Self::Closures => peer(paths, "layers", "layers", &["--api", "closures"]),
+            Self::Trait => peer(paths, "layers", "layers", &["--api", "trait"]),
             Self::Node => {
                 let mut command = Command::new("node");
                 command.arg(paths.peers.join("node/server.mjs")).env("NODE_ENV", "production");
@@ -114,6 +124,7 @@ impl Subject {
             Self::LimitWrite | Self::LimitBatch => locked("limit", "limit"),
             Self::TaskPerConnection => locked("task-per-connection", "tokio-tungstenite"),
             Self::Socketioxide => locked("socketioxide", "socketioxide"),
+            Self::Closures | Self::Trait => locked("layers", "socketio"),
             Self::Node => {
                 let package = paths.peers.join("node/node_modules/socket.io/package.json");
                 let package = fs::read(package).ok().and_then(|json| serde_json::from_slice(&json).ok());
@@ -137,10 +148,11 @@ fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
     command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
     let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
     // What the peers do not do is turned off: limits per user and address, and presence sent to everyone.
-    for off in ["message_rate", "typing_rate", "question_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"] {
-        set(&format!("limits.{off}"), "0".into());
+    let off = ["message_rate", "typing_rate", "question_rate", "connect_rate", "sockets_per_ip", "sockets_per_user"];
+    if !setup.limited {
+        off.iter().for_each(|off| set(&format!("limits.{off}"), "0".into()));
+        set("presence.max_room", "1".into());
     }
-    set("presence.max_room", "1".into());
     if let Some(interval) = setup.ping_interval {
         set("engine.ping_interval", format!("{}ms", interval.as_millis()));
     }

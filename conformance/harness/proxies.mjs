@@ -2,30 +2,16 @@
 // documentation gives for them ("Behind a reverse proxy").
 
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 
 import { DEADLINE, withDeadline } from './inbox.mjs';
+import { end, find } from './programs.mjs';
 
 const alive = new Set();
-process.on('exit', () => alive.forEach(end));
-
-/** Ends a proxy and its workers at once. Asked to end, Apache waits up to ten seconds for a WebSocket that it passes on. */
-function end(child) {
-  try {
-    process.kill(-child.pid, 'SIGKILL');
-  } catch {
-    // It has ended by itself.
-  }
-}
-
-/** The path of a program, or undefined. Daemons are in directories that often only an administrator's PATH has. */
-function find(program) {
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin'];
-  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
-}
+process.on('exit', () => alive.forEach((child) => end(child)));
 
 /** A port that nobody listens on now. */
 async function freePort() {
@@ -48,13 +34,18 @@ async function listening(port, ended) {
   }
 }
 
-function nginx(port, upstream, folder) {
+/** nginx's own default, 512, is too few for a herd that connects (docs/proxies.md). */
+const WORKER_CONNECTIONS = 4096;
+
+function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$proxy_add_x_forwarded_for' } = {}) {
   return `
     daemon off;
     master_process off;
     pid ${folder}/pid;
     error_log stderr;
-    events {}
+    events {
+      worker_connections ${WORKER_CONNECTIONS};
+    }
     http {
       access_log off;
       client_body_temp_path ${folder}/body;
@@ -64,8 +55,11 @@ function nginx(port, upstream, folder) {
       scgi_temp_path ${folder}/scgi;
       server {
         listen 127.0.0.1:${port};
+        location /pages/ {
+          proxy_pass http://127.0.0.1:${pages}/;
+        }
         location / {
-          proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+          proxy_set_header X-Forwarded-For ${forwardedFor};
           proxy_set_header Host $host;
           proxy_pass http://127.0.0.1:${upstream};
           proxy_http_version 1.1;
@@ -109,7 +103,7 @@ listen chat
 }
 
 /** Without ProxyPreserveHost, as in the documentation: Host is the server's own address. */
-function apache(port, upstream, folder) {
+function apache(port, upstream, folder, { pages = upstream } = {}) {
   const modules = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite'];
   return `
 ServerRoot ${folder}
@@ -120,6 +114,7 @@ ErrorLog ${folder}/error.log
 Listen 127.0.0.1:${port}
 ${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
 RewriteEngine On
+RewriteRule ^/pages/(.*) http://127.0.0.1:${pages}/$1 [P,L]
 RewriteCond %{HTTP:Upgrade} =websocket [NC]
 RewriteRule /(.*) ws://127.0.0.1:${upstream}/$1 [P,L]
 RewriteCond %{HTTP:Upgrade} !=websocket [NC]
@@ -142,13 +137,16 @@ export function missing(name) {
   return find(program) ? false : `${program} is not installed`;
 }
 
-/** Starts a proxy in front of a server; it ends with the test `t`. */
-export async function start(t, name, server) {
+/**
+ * Starts a proxy in front of a server; it ends with the test `t`. `pages` is the port of an application's pages, which nginx and
+ * Apache serve under `/pages/` beside the chat. `forwardedFor` is what nginx says of every client, in place of the truth.
+ */
+export async function start(t, name, server, options = {}) {
   const { program, args, configuration } = PROXIES[name];
   const folder = mkdtempSync(join(tmpdir(), 'chat-proxy-'));
   const file = join(folder, 'configuration');
   const port = await freePort();
-  writeFileSync(file, configuration(port, server.port, folder));
+  writeFileSync(file, configuration(port, server.port, folder, options));
   const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
   alive.add(child);
   let output = '';

@@ -43,7 +43,8 @@ fn main() -> anyhow::Result<()> {
 fn parser() -> anyhow::Result<Parser> {
     match env::var("PARSER").as_deref() {
         Ok("json") | Err(_) => Ok(Parser::Json),
-        Ok(other) => anyhow::bail!("PARSER is {other:?}: there is json"),
+        Ok("msgpack") => Ok(Parser::Msgpack),
+        Ok(other) => anyhow::bail!("PARSER is {other:?}: there are json and msgpack"),
     }
 }
 

@@ -21,7 +21,10 @@ pub enum CloseReason {
     ServerShuttingDown,
     /// The peer did not read: more than `outbound_hard` bytes wait for it, or it took none for `ping_timeout`.
     SlowConsumer,
-    /// The peer exceeded one of our limits (message size, packets per body).
+    /// The application has not accepted the session yet, and a message was longer than
+    /// [`max_unaccepted`](crate::Config::max_unaccepted).
+    TooLong,
+    /// The peer exceeded one of our limits, such as the number of its sessions.
     LimitExceeded,
     /// A fault on our side (a caught panic), not the peer's.
     Internal,
@@ -39,6 +42,7 @@ impl CloseReason {
             Self::ForcedClose => "forced close",
             Self::ServerShuttingDown => "server shutting down",
             Self::SlowConsumer => "slow consumer",
+            Self::TooLong => "message too long",
             Self::LimitExceeded => "limit exceeded",
             Self::Internal => "internal error",
         }

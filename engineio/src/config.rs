@@ -28,7 +28,8 @@ pub struct Config {
     /// Whether the handshake of a polling session offers WebSocket as an upgrade (`allowUpgrades`). A client that
     /// upgrades without the offer is served all the same, as by the reference. Default true.
     pub allow_upgrades: bool,
-    /// Whether protocol v3, which version 2 clients of Socket.IO speak, is served too (`allowEIO3`). Default false.
+    /// Whether protocol v3, which version 2 clients of Socket.IO speak, is served too (`allowEIO3`). Such clients make
+    /// the ids of their sockets from the session's id, so with them that is no secret any more. Default false.
     pub allow_eio3: bool,
     /// Time between a pong (or the handshake) and the next ping. Default 25 s.
     pub ping_interval: Duration,
@@ -41,7 +42,8 @@ pub struct Config {
     pub max_payload: usize,
     /// The largest message and HTTP body that is accepted of a session until the application accepts it
     /// ([`Outbox::accept`](crate::Outbox::accept)), in bytes. So a client that nobody knows cannot fill the memory with
-    /// unfinished messages. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
+    /// unfinished messages. A session that exceeds it ends with [`CloseReason::TooLong`](crate::CloseReason::TooLong), and its
+    /// peer is told what [`Handler::last_frame`](crate::Handler::last_frame) says. The handshake names `max_payload` all the same. Default: no limit but `max_payload`.
     pub max_unaccepted: usize,
     /// Soft limit of a connection's queue, in bytes. Each frame counts 32 bytes more than its length, because it costs
     /// more. Above the limit volatile packets are dropped and the peer is no longer read from. At or above
@@ -81,7 +83,7 @@ pub struct Config {
     pub cookie: Option<Cookie>,
     /// A message that every session gets right after its handshake (`initialPacket`). Default `None`.
     pub initial_packet: Option<Message<'static>>,
-    /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes.
+    /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes to 32 KiB.
     pub http_compression: Option<HttpCompression>,
     /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`, because compression
     /// costs time and memory, and a message can then no longer be encoded once for all recipients.

@@ -111,6 +111,13 @@ pub trait Handler {
     /// delivered if the peer reads it.
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason);
 
+    /// A last frame for the peer of a session that ends with [`CloseReason::TooLong`], so that its application is told why. The
+    /// message itself was dropped. [`Handler::on_close`] follows.
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        let _ = conn;
+        None
+    }
+
     /// A message arrived from the handler of a shard ([`Outbox::send_to_shard`]) or from another thread
     /// (`net::Handle`). Messages from one sender arrive in the order in which they were sent.
     ///
@@ -215,7 +222,7 @@ pub trait Outbox {
         let _ = conn;
     }
 
-    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`] and [`CloseReason::Internal`] drop
-    /// the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
+    /// Ends the session once its queue is delivered. ([`CloseReason::SlowConsumer`],
+    /// [`CloseReason::LimitExceeded`] and [`CloseReason::Internal`] drop the queue and reset the connection.) [`Handler::on_close`] follows after this call returns.
     fn close(&mut self, conn: ConnKey, reason: CloseReason);
 }

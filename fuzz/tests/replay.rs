@@ -14,7 +14,7 @@ use fuzz::{TARGETS, Target};
 
 /// The number of runs of each target with changed copies of the corpus, and with random bytes.
 const ROUNDS: usize = 4_000;
-const MAX_FILES: usize = 450;
+const MAX_FILES: usize = 500;
 const MAX_BYTES: usize = 1_000_000;
 
 /// SplitMix64.
@@ -140,6 +140,16 @@ fn handshake() {
 }
 
 #[test]
+fn forwarded() {
+    replay("forwarded");
+}
+
+#[test]
+fn proxy_protocol() {
+    replay("proxy_protocol");
+}
+
+#[test]
 fn polling() {
     replay("polling");
 }
@@ -147,6 +157,11 @@ fn polling() {
 #[test]
 fn parser() {
     replay("parser");
+}
+
+#[test]
+fn msgpack() {
+    replay("msgpack");
 }
 
 #[test]

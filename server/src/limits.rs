@@ -2,12 +2,14 @@
 //! A rate of zero is no limit.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::RandomState},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use engineio::ConnKey;
 
 use crate::rate::{Bucket, Rate};
 
@@ -48,17 +50,68 @@ impl Strikes {
 /// Maps that addresses are spread over, so that shards seldom wait for each other.
 const STRIPES: usize = 16;
 
-/// Connections by address, over all shards. The locks are taken when a connection comes and goes.
+/// How many connections each address has, over all shards, and how fast new ones come. The locks are taken when a connection
+/// comes, when it shows a valid token, and when it goes.
+///
+/// A connection is *unproven* until it has shown a valid token. Whoever has no token can open any number of connections, so these
+/// have places of their own: when an address has as many as it may, its newest takes the place of its oldest. They take none of
+/// the places and nothing of the rate of the address's users.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
 }
 
+/// What an address may do. Zero is no limit.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AddressLimits {
+    /// Connections a second that have shown a valid token.
+    pub(crate) rate: f64,
+    /// Connections that have shown a valid token.
+    pub(crate) sockets: usize,
+    /// Connections that have not.
+    pub(crate) unproven: usize,
+}
+
+/// Where a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) shard: u16,
+    pub(crate) conn: ConnKey,
+}
+
+/// Why an address may not open a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddressRefusal {
+    /// Its users have as many as they may have.
+    Places,
+    /// They opened too many of late. One more may come after this time.
+    Rate(Duration),
+}
+
+impl AddressRefusal {
+    /// When to try again.
+    pub(crate) const fn retry_after(self) -> Duration {
+        match self {
+            Self::Places => Duration::from_secs(1),
+            Self::Rate(wait) => wait,
+        }
+    }
+}
+
+/// What a connection counts as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has shown no valid token yet; its number among those of its address, which grows.
+    Unproven(u64),
+    /// It has.
+    Proven,
+}
+
 impl Addresses {
-    /// Addresses that may open `rate` connections a second and hold `limit` at a time; zero is no limit.
-    pub(crate) fn new(rate: f64, limit: usize) -> Self {
-        let stripes = (0..STRIPES).map(|_| Mutex::new(Stripe::new(rate, limit))).collect();
+    /// No connections yet.
+    pub(crate) fn new(limits: AddressLimits) -> Self {
+        let stripes = (0..STRIPES).map(|_| Mutex::new(Stripe::new(limits))).collect();
         Self { stripes, hasher: RandomState::new() }
     }
 
@@ -69,25 +122,33 @@ impl Addresses {
         (self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner), network)
     }
 
-    /// May this address open a connection?
+    /// May this address open a connection? Nothing is counted yet.
     ///
     /// # Errors
-    /// When to try again.
-    pub(crate) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), Duration> {
+    /// Its users have as many connections as they may have, or opened too many of late.
+    pub(crate) fn admit(&self, now: Instant, address: IpAddr) -> Result<(), AddressRefusal> {
         let (mut stripe, network) = self.stripe(address);
         stripe.admit(now, network)
     }
 
-    /// A connection was opened.
-    pub(crate) fn add(&self, now: Instant, address: IpAddr) {
+    /// A connection was opened. Returns its number, and the connection whose place it takes: the caller has to end that one
+    /// unless it has shown a token meanwhile.
+    pub(crate) fn open(&self, now: Instant, address: IpAddr, place: Place) -> (u64, Option<Place>) {
         let (mut stripe, network) = self.stripe(address);
-        stripe.add(now, network);
+        stripe.open(now, network, place)
+    }
+
+    /// A connection has shown a valid token for the first time. Whether the address may have one more of these; if not, the
+    /// caller has to end it.
+    pub(crate) fn prove(&self, now: Instant, address: IpAddr, number: u64) -> bool {
+        let (mut stripe, network) = self.stripe(address);
+        stripe.prove(now, network, number)
     }
 
     /// A connection is over.
-    pub(crate) fn remove(&self, now: Instant, address: IpAddr) {
+    pub(crate) fn close(&self, now: Instant, address: IpAddr, standing: Standing) {
         let (mut stripe, network) = self.stripe(address);
-        stripe.remove(now, network);
+        stripe.close(now, network, standing);
     }
 }
 
@@ -95,8 +156,7 @@ impl Addresses {
 #[derive(Debug)]
 struct Stripe {
     rate: Rate,
-    /// The most connections of one address; zero is no limit.
-    limit: usize,
+    limits: AddressLimits,
     known: HashMap<IpAddr, Address>,
     /// How long an address without a connection is kept: until its bucket is full again, at least.
     keep: Duration,
@@ -105,17 +165,21 @@ struct Stripe {
 
 #[derive(Debug)]
 struct Address {
-    connections: usize,
+    proven: usize,
+    /// Connections without a valid token, by their numbers: the oldest first.
+    unproven: BTreeMap<u64, Place>,
+    next_number: u64,
+    /// Pays for connections that have shown a token.
     bucket: Bucket,
     last_seen: Instant,
 }
 
 impl Stripe {
-    fn new(rate: f64, limit: usize) -> Self {
+    fn new(limits: AddressLimits) -> Self {
         // A bucket holds what comes in one second, and one token at least.
-        let rate = Rate::with_seconds(rate, 1.0);
+        let rate = Rate::with_seconds(limits.rate, 1.0);
         let keep = rate.fill_time().max(SWEEP);
-        Self { rate, limit, known: HashMap::new(), keep, sweep_at: None }
+        Self { rate, limits, known: HashMap::new(), keep, sweep_at: None }
     }
 
     fn entry(&mut self, now: Instant, address: IpAddr) -> &mut Address {
@@ -123,7 +187,9 @@ impl Stripe {
             self.sweep(now);
         }
         self.known.entry(address).or_insert_with(|| Address {
-            connections: 0,
+            proven: 0,
+            unproven: BTreeMap::new(),
+            next_number: 0,
             bucket: Bucket::default(),
             last_seen: now,
         })
@@ -132,27 +198,54 @@ impl Stripe {
     /// Forgets addresses without a connection whose bucket is full again.
     fn sweep(&mut self, now: Instant) {
         let keep = self.keep;
-        self.known.retain(|_, address| address.connections > 0 || now.duration_since(address.last_seen) < keep);
+        self.known.retain(|_, address| {
+            let has_connections = address.proven > 0 || !address.unproven.is_empty();
+            has_connections || now.duration_since(address.last_seen) < keep
+        });
         self.sweep_at = Some(now + SWEEP);
     }
 
-    fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
-        let (limit, rate) = (self.limit, self.rate);
+    fn admit(&mut self, now: Instant, address: IpAddr) -> Result<(), AddressRefusal> {
+        let (limit, rate) = (self.limits.sockets, self.rate);
         let known = self.entry(now, address);
         known.last_seen = now;
-        if limit > 0 && known.connections >= limit {
-            return Err(Duration::from_secs(1));
+        if limit > 0 && known.proven >= limit {
+            return Err(AddressRefusal::Places);
         }
-        known.bucket.take(&rate, now, 1)
+        known.bucket.holds(&rate, now, 1).map_err(AddressRefusal::Rate)
     }
 
-    fn add(&mut self, now: Instant, address: IpAddr) {
-        self.entry(now, address).connections += 1;
-    }
-
-    fn remove(&mut self, now: Instant, address: IpAddr) {
+    fn open(&mut self, now: Instant, address: IpAddr, place: Place) -> (u64, Option<Place>) {
+        let limit = self.limits.unproven;
         let known = self.entry(now, address);
-        known.connections = known.connections.saturating_sub(1);
+        let oldest = if limit > 0 && known.unproven.len() >= limit { known.unproven.pop_first() } else { None };
+        let number = known.next_number;
+        known.next_number += 1;
+        known.unproven.insert(number, place);
+        (number, oldest.map(|(_, place)| place))
+    }
+
+    fn prove(&mut self, now: Instant, address: IpAddr, number: u64) -> bool {
+        let (limit, rate) = (self.limits.sockets, self.rate);
+        let known = self.entry(now, address);
+        if limit > 0 && known.proven >= limit {
+            return false;
+        }
+        known.unproven.remove(&number);
+        known.proven += 1;
+        // The last ones were all admitted while the bucket held a token. It goes no lower than empty for that: otherwise a crowd
+        // that comes back together would lock out its address for as long as it is large.
+        let _ = known.bucket.take(&rate, now, 1);
+        true
+    }
+
+    fn close(&mut self, now: Instant, address: IpAddr, standing: Standing) {
+        let known = self.entry(now, address);
+        match standing {
+            // It is no longer there if its place was taken.
+            Standing::Unproven(number) => _ = known.unproven.remove(&number),
+            Standing::Proven => known.proven = known.proven.saturating_sub(1),
+        }
         known.last_seen = now;
     }
 }
@@ -170,6 +263,8 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use engineio::slab::Slab;
+
     use super::*;
 
     #[test]
@@ -183,29 +278,75 @@ mod tests {
         assert!(!strikes.add(now, 0));
     }
 
+    const FREE: AddressLimits = AddressLimits { rate: 0.0, sockets: 0, unproven: 0 };
+
+    fn places<const N: usize>() -> [Place; N] {
+        let mut slab = Slab::default();
+        [(); N].map(|()| Place { shard: 0, conn: ConnKey::new(slab.insert(())) })
+    }
+
     #[test]
     fn addresses_are_counted_and_forgotten() {
         let now = Instant::now();
-        let addresses = Addresses::new(0.0, 2);
+        let addresses = Addresses::new(AddressLimits { sockets: 2, ..FREE });
         let one: IpAddr = "10.0.0.1".parse().unwrap();
-        addresses.add(now, one);
-        addresses.add(now, "::ffff:10.0.0.1".parse().unwrap());
-        assert!(addresses.admit(now, one).is_err());
+        let mapped: IpAddr = "::ffff:10.0.0.1".parse().unwrap();
+        let numbers = [one, mapped, one].map(|address| addresses.open(now, address, places::<1>()[0]).0);
+        assert!(addresses.prove(now, one, numbers[0]) && addresses.admit(now, one).is_ok());
+        assert!(addresses.prove(now, mapped, numbers[1]) && addresses.admit(now, one).is_err());
+        assert!(!addresses.prove(now, one, numbers[2]), "it was admitted before the others had shown a token");
         assert!(addresses.admit(now, "10.0.0.2".parse().unwrap()).is_ok());
-        addresses.remove(now, one);
+        addresses.close(now, one, Standing::Proven);
         assert!(addresses.admit(now, one).is_ok());
-        addresses.remove(now, one);
+        addresses.close(now, one, Standing::Proven);
         let (mut stripe, _) = addresses.stripe(one);
         stripe.sweep(now + SWEEP);
+        assert_eq!(stripe.known.len(), 1, "there is one without a token");
+        stripe.close(now, one, Standing::Unproven(numbers[2]));
+        stripe.sweep(now + 2 * SWEEP);
         assert_eq!(stripe.known.len(), 0);
+    }
+
+    #[test]
+    fn without_a_token_the_newest_takes_the_place_of_the_oldest() {
+        let now = Instant::now();
+        let addresses = Addresses::new(AddressLimits { unproven: 2, ..FREE });
+        let (one, other): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap());
+        let [a, b, c, d, e] = places();
+        let (first, displaced) = addresses.open(now, one, a);
+        assert_eq!((displaced, addresses.open(now, one, b).1, addresses.open(now, other, c).1), (None, None, None));
+        assert!(addresses.prove(now, one, first));
+        assert_eq!(addresses.open(now, one, d).1, None, "the first is not without a token any more");
+        let (last, displaced) = addresses.open(now, one, e);
+        assert_eq!(displaced, Some(b));
+        addresses.close(now, one, Standing::Unproven(last));
+        assert_eq!(addresses.open(now, one, a).1, None);
+    }
+
+    #[test]
+    fn the_rate_is_paid_by_those_who_show_a_token() {
+        let now = Instant::now();
+        let addresses = Addresses::new(AddressLimits { rate: 2.0, ..FREE });
+        let one: IpAddr = "10.0.0.1".parse().unwrap();
+        let open = || {
+            assert_eq!(addresses.admit(now, one), Ok(()));
+            addresses.open(now, one, places::<1>()[0]).0
+        };
+        let numbers: Vec<_> = (0..1000).map(|_| open()).collect();
+        // As many as came while there was a token are let through; the bucket is empty then, and not below it.
+        assert!(numbers.iter().take(10).all(|number| addresses.prove(now, one, *number)));
+        assert_eq!(addresses.admit(now, one), Err(AddressRefusal::Rate(Duration::from_millis(500))));
+        assert_eq!(addresses.admit(now + Duration::from_millis(500), one), Ok(()));
     }
 
     #[test]
     fn a_slow_rate_holds_beyond_the_sweep() {
         let now = Instant::now();
-        let mut addresses = Stripe::new(0.01, 0);
+        let mut addresses = Stripe::new(AddressLimits { rate: 0.01, ..FREE });
         let one: IpAddr = "10.0.0.1".parse().unwrap();
-        assert!(addresses.admit(now, one).is_ok());
+        let (number, _) = addresses.open(now, one, places::<1>()[0]);
+        assert!(addresses.prove(now, one, number));
+        addresses.close(now, one, Standing::Proven);
         assert!(addresses.admit(now + 2 * SWEEP, one).is_err());
         addresses.sweep(now + Duration::from_secs(121));
         assert_eq!(addresses.known.len(), 0);
@@ -214,9 +355,12 @@ mod tests {
     #[test]
     fn one_ipv6_network_is_one_address() {
         let now = Instant::now();
-        let addresses = Addresses::new(2.0, 0);
-        let admitted = ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"]
-            .map(|address| addresses.admit(now, address.parse().unwrap()).is_ok());
-        assert_eq!(admitted, [true, true, false, true]);
+        let addresses = Addresses::new(AddressLimits { sockets: 1, ..FREE });
+        let [first, second, elsewhere] =
+            ["2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"].map(|address| address.parse().unwrap());
+        let (number, _) = addresses.open(now, first, places::<1>()[0]);
+        assert!(addresses.prove(now, first, number));
+        assert!(addresses.admit(now, second).is_err());
+        assert!(addresses.admit(now, elsewhere).is_ok());
     }
 }

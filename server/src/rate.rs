@@ -54,6 +54,15 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
+    /// Whether there are so many tokens; see [`Bucket::take`].
+    ///
+    /// # Errors
+    /// How long until there are as many.
+    pub(crate) fn holds(&self, rate: &Rate, now: Instant, tokens: u64) -> Result<(), Duration> {
+        let probe = Self { full_at: AtomicU64::new(self.full_at.load(Ordering::Relaxed)) };
+        probe.take(rate, now, tokens)
+    }
+
     /// Takes so many tokens, or all that a full bucket holds if that is less: nothing is too large for ever.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     chat::{Chat, Shared},
-    config::{Config, Shutdown},
+    config::{Config, Limits, Shutdown},
     descriptors, dev,
     http::{self, Readiness},
     logging,
@@ -35,7 +35,7 @@ const CONNECT: usize = 1024;
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
-/// Serves until SIGTERM or SIGINT, then ends every connection; a second signal ends at once. Some threads may still be running
+/// Serves until SIGTERM, SIGINT or SIGHUP, then ends every connection; a second signal ends at once. Some threads may still be running
 /// when it returns: the caller is to end the process.
 ///
 /// # Errors
@@ -48,27 +48,29 @@ pub(crate) fn run(config: Config) -> anyhow::Result<()> {
     served
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut signals =
-        Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+async fn serve(mut config: Config) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
+    let connections = descriptors::raise(config.workers);
+    config.limits.unproven_per_ip = unproven(&config.limits, connections);
     let (config, readiness) = (Arc::new(config), Readiness::default());
-    let running = start(&config, &readiness, listener)?;
+    let running = start(&config, &readiness, listener, connections.unwrap_or(0))?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
-    if let Event::Joined(result) = next_event(joined.as_mut(), signals.next()).await {
+    let name = match next_event(joined.as_mut(), signals.next()).await {
         // Nobody told the shards to end.
-        return Ok(result??);
-    }
-    tracing::info!("shutting down");
+        Event::Joined(result) => return Ok(result??),
+        Event::Signal(name) => name,
+    };
+    tracing::info!(signal = name, "shutting down");
     readiness.drain();
     let Shutdown { timeout, drain } = config.shutdown;
     shards.shutdown(drain.min(timeout));
     match tokio::time::timeout(timeout, next_event(joined, signals.next())).await {
         Ok(Event::Joined(result)) => result??,
-        Ok(Event::Signal) => tracing::info!("a second signal: ending at once"),
+        Ok(Event::Signal(name)) => tracing::info!(signal = name, "a second signal: ending at once"),
         Err(_) => tracing::warn!("not all shards ended within shutdown.timeout; ending without them"),
     }
     Ok(())
@@ -79,16 +81,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 enum Event<T> {
     /// All shards have ended, or one is broken.
     Joined(T),
-    /// A signal came.
-    Signal,
+    /// This signal came.
+    Signal(&'static str),
 }
 
 /// Waits for whichever comes first.
-async fn next_event<T>(mut joined: Pin<&mut impl Future<Output = T>>, signal: impl Future<Output = ()>) -> Event<T> {
+async fn next_event<T>(
+    mut joined: Pin<&mut impl Future<Output = T>>,
+    signal: impl Future<Output = &'static str>,
+) -> Event<T> {
     let mut signal = pin!(signal);
     poll_fn(|cx| match joined.as_mut().poll(cx) {
         Poll::Ready(joined) => Poll::Ready(Event::Joined(joined)),
-        Poll::Pending => signal.as_mut().poll(cx).map(|()| Event::Signal),
+        Poll::Pending => signal.as_mut().poll(cx).map(Event::Signal),
     })
     .await
 }
@@ -103,18 +108,35 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
-fn start(config: &Arc<Config>, readiness: &Readiness, listener: std::net::TcpListener) -> std::io::Result<Running> {
+fn start(
+    config: &Arc<Config>,
+    readiness: &Readiness,
+    listener: std::net::TcpListener,
+    connections: usize,
+) -> std::io::Result<Running> {
     let readiness = readiness.clone();
     let shared = Arc::new(Shared::new(Arc::clone(config), config.workers));
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine_config(config);
-    engine.max_connections = descriptors::raise(config.workers).unwrap_or(0);
+    engine.max_connections = connections;
     Server::new(engine)
         .shards(shards)
         .fallback(move |request| http::answer(request, &readiness))
         .serve(listener, move || socketio::Server::new(socketio.clone(), Chat::new(&shared)))
+}
+
+/// How many connections without a valid token one address may have, where the process may have so many connections: a quarter of
+/// all places at most, so that one address does not take those of everybody.
+fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
+    let places = [Some(limits.connections).filter(|count| *count > 0), connections];
+    let quarter = places.into_iter().flatten().min().map_or(usize::MAX, |places| (places / 4).max(1));
+    match limits.unproven_per_ip {
+        // Switched off.
+        0 => 0,
+        limit => limit.min(quarter),
+    }
 }
 
 fn engine_config(config: &Config) -> engineio::Config {
@@ -176,20 +198,38 @@ fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
+/// The signals that end the process, by their names.
+struct Signals(Vec<(&'static str, Signal)>);
 
 impl Signals {
-    /// Waits for the next signal of either kind.
-    async fn next(&mut self) {
-        poll_fn(|cx| match (self.terminate.poll_recv(cx), self.interrupt.poll_recv(cx)) {
-            (Poll::Pending, Poll::Pending) => Poll::Pending,
-            _ => Poll::Ready(()),
-        })
-        .await;
+    fn listen() -> std::io::Result<Self> {
+        let mut signals =
+            vec![("SIGTERM", signal(SignalKind::terminate())?), ("SIGINT", signal(SignalKind::interrupt())?)];
+        // A terminal closes, and so ends what it started: not without telling the clients. (Reloading the configuration may take its
+        // place.) Under `nohup` the process is to stay.
+        if !is_hangup_ignored() {
+            signals.push(("SIGHUP", signal(SignalKind::hangup())?));
+        }
+        Ok(Self(signals))
     }
+
+    /// Waits for the next signal of any kind.
+    async fn next(&mut self) -> &'static str {
+        poll_fn(|cx| {
+            let mut came =
+                self.0.iter_mut().filter_map(|(name, signal)| signal.poll_recv(cx).is_ready().then_some(*name));
+            came.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Whether whoever started the process had it ignore SIGHUP.
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // A mask, in which signal 1 is the lowest bit.
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]
@@ -199,12 +239,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_address_does_not_take_the_places_of_all() {
+        let limits = |unproven_per_ip, connections| Limits { unproven_per_ip, connections, ..Limits::default() };
+        assert_eq!(unproven(&limits(100, 0), None), 100);
+        assert_eq!(unproven(&limits(100, 0), Some(200)), 50);
+        assert_eq!(unproven(&limits(100, 40), Some(200)), 10);
+        assert_eq!(unproven(&limits(100, 2), None), 1);
+        assert_eq!(unproven(&limits(0, 2), Some(200)), 0);
+    }
+
+    #[test]
     fn the_end_of_the_shards_counts_before_a_signal() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             assert_eq!(next_event(pin!(ready(1)), pending()).await, Event::Joined(1));
-            assert_eq!(next_event(pin!(ready(1)), ready(())).await, Event::Joined(1));
-            assert_eq!(next_event(pin!(pending::<i32>()), ready(())).await, Event::Signal);
+            assert_eq!(next_event(pin!(ready(1)), ready("SIGTERM")).await, Event::Joined(1));
+            assert_eq!(next_event(pin!(pending::<i32>()), ready("SIGTERM")).await, Event::Signal("SIGTERM"));
         });
     }
 }

@@ -4,6 +4,9 @@ mod support;
 
 use support::{Server, run};
 
+/// What a client gets that sends more before CONNECT than a token may have.
+const REFUSED: &str = r#"44{"message":"unauthorized","data":{"code":"token_invalid"}}"#;
+
 #[test]
 fn a_member_that_stops_reading_is_closed_and_the_room_goes_on() {
     run(async {
@@ -23,17 +26,19 @@ fn a_member_that_stops_reading_is_closed_and_the_room_goes_on() {
 }
 
 #[test]
-fn an_unknown_client_may_send_64_kib_and_a_known_one_a_whole_payload() {
+fn an_unknown_client_may_send_64_kib_and_is_told_if_it_sends_more_and_a_known_one_a_whole_payload() {
     run(async {
         // Without the time-out nothing else closes them.
         let server = Server::start(&["limits.connect_timeout=0s"]);
         let long = format!(r#"420["message",{{"message":"{}"}}]"#, "x".repeat(100_000));
         let mut unknown = server.open().await;
         unknown.send(&long).await;
-        unknown.until_closed().await;
+        assert_eq!(unknown.until("44").await, REFUSED, "an official client stays away after it");
+        assert_eq!(unknown.close_code().await, Some(1009));
         // The header alone says how long the message will be.
         let mut unknown = server.open().await;
         unknown.send_raw(&[0x81, 0xff, 0, 0, 0, 0, 0, 1, 0x11, 0x70, 7, 7, 7, 7]).await;
+        assert_eq!(unknown.until("44").await, REFUSED);
         unknown.until_closed().await;
         let mut known = server.connect("alice").await;
         known.send(&long).await;
@@ -44,7 +49,7 @@ fn an_unknown_client_may_send_64_kib_and_a_known_one_a_whole_payload() {
 }
 
 #[test]
-fn an_unknown_client_may_post_64_kib() {
+fn an_unknown_client_may_post_64_kib_and_is_told_if_it_posts_more() {
     use std::io::{Read as _, Write as _};
     let server = Server::start(&[]);
     let ask = |request: String| {
@@ -57,14 +62,29 @@ fn an_unknown_client_may_post_64_kib() {
         answer
     };
     let path = "/socket.io/?EIO=4&transport=polling";
-    let open = ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
-    let sid = open.split_once(r#""sid":""#).and_then(|(_, rest)| rest.split_once('"')).unwrap().0;
-    let post = |framing: &str, body: &str| {
+    let open = || {
+        let open = ask(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        open.split_once(r#""sid":""#).and_then(|(_, rest)| rest.split_once('"')).unwrap().0.to_owned()
+    };
+    let post = |sid: &str, size: usize, chunked: bool| {
+        let body = "x".repeat(size);
+        let (framing, body) = if chunked {
+            ("Transfer-Encoding: chunked".to_owned(), format!("{size:x}\r\n{body}\r\n0\r\n\r\n"))
+        } else {
+            (format!("Content-Length: {size}"), body)
+        };
         ask(format!("POST {path}&sid={sid} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{framing}\r\n\r\n{body}"))
     };
-    let size = 70_000;
-    let declared = post(&format!("Content-Length: {size}"), &"x".repeat(size));
-    assert!(declared.starts_with("HTTP/1.1 413"), "{declared}");
-    let chunked = post("Transfer-Encoding: chunked", &format!("{size:x}\r\n{}\r\n0\r\n\r\n", "x".repeat(size)));
-    assert!(chunked.starts_with("HTTP/1.1 413"), "{chunked}");
+    for (size, chunked) in [(70_000, false), (900_000, false), (70_000, true)] {
+        let sid = open();
+        let answer = post(&sid, size, chunked);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let poll = ask(format!("GET {path}&sid={sid} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
+        assert!(poll.ends_with(REFUSED), "{poll}");
+    }
+    // Nobody may post so much, and nothing more is read.
+    for chunked in [false, true] {
+        let answer = post(&open(), 1_000_001, chunked);
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
+    }
 }

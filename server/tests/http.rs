@@ -95,3 +95,37 @@ fn idle_connections_make_room_when_descriptors_run_short() {
         drop(silent);
     });
 }
+
+#[test]
+fn the_metrics_are_those_of_all_shards() {
+    run(async {
+        let keys = ["workers=3", "limits.sockets_per_user=1", "limits.message_rate=0.001", "limits.message_burst=1"];
+        let server = Server::start(&keys);
+        let mut replaced = server.connect("alice").await;
+        let mut alice = server.connect("alice").await;
+        replaced.until(r#"42["error",{"message":"the user has too many sockets"#).await;
+        replaced.until_closed().await;
+        let mut refused = server.open().await;
+        refused.send("40").await;
+        refused.until("44").await;
+        alice.send(r#"420["message",{"message":"x"}]"#).await;
+        alice.until(r#"430[{"ok":true"#).await;
+        alice.send(r#"421["message",{"message":"x"}]"#).await;
+        alice.until(r#"431[{"ok":false"#).await;
+        let metrics = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+        let answer = ask(&mut connect(&server), metrics, "# EOF\n");
+        assert!(answer.contains("application/openmetrics-text"), "{answer}");
+        for line in [
+            "chat_sockets 1",
+            "chat_sockets_replaced_total 1",
+            "chat_connects_refused_total 1",
+            "chat_messages_received_total 2",
+            r#"chat_rate_limited_total{event="message"} 1"#,
+            r#"chat_rate_limited_total{event="join"} 0"#,
+            r#"chat_sessions_opened_total{transport="websocket"} 3"#,
+            r#"chat_handshakes_refused_total{limit="connect_rate"} 0"#,
+        ] {
+            assert!(answer.lines().any(|found| found == line), "{line}: {answer}");
+        }
+    });
+}

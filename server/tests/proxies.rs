@@ -14,13 +14,39 @@ fn handshake(server: &Server, headers: &str) -> u16 {
 
 /// The same, with bytes in front of it; 0 if the connection is closed without an answer.
 fn handshake_behind(server: &Server, front: &[u8], headers: &str) -> u16 {
+    status(&ask(server, front, "GET", "", headers, ""))
+}
+
+/// Opens a session that shows a token, in one connection for each of its two requests. Returns the status of its handshake.
+fn enter(server: &Server, headers: &str) -> u16 {
+    enter_behind(server, b"", headers)
+}
+
+fn enter_behind(server: &Server, front: &[u8], headers: &str) -> u16 {
+    let open = ask(server, front, "GET", "", headers, "");
+    if let Some((sid, _)) = open.split_once(r#""sid":""#).and_then(|(_, rest)| rest.split_once('"')) {
+        let connect = format!(r#"40{{"token":"{}"}}"#, support::token("alice"));
+        assert_eq!(status(&ask(server, front, "POST", &format!("&sid={sid}"), headers, &connect)), 200);
+    }
+    status(&open)
+}
+
+fn ask(server: &Server, front: &[u8], method: &str, query: &str, headers: &str, body: &str) -> String {
     let mut stream = std::net::TcpStream::connect(&server.address).unwrap();
     stream.write_all(front).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let headers = headers.lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
-    write!(stream, "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n{headers}Connection: close\r\n\r\n").unwrap();
+    let path = format!("/socket.io/?EIO=4&transport=polling{query}");
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .unwrap();
     let mut answer = String::new();
-    if stream.read_to_string(&mut answer).is_err() || answer.is_empty() {
+    // Nothing was answered if the connection breaks.
+    stream.read_to_string(&mut answer).map(|_| answer).unwrap_or_default()
+}
+
+fn status(answer: &str) -> u16 {
+    if answer.is_empty() {
         return 0;
     }
     answer.get(9..12).and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("{answer}"))
@@ -28,15 +54,15 @@ fn handshake_behind(server: &Server, front: &[u8], headers: &str) -> u16 {
 
 #[test]
 fn limits_count_the_client_that_a_trusted_proxy_names_and_never_the_proxy() {
-    let from = |server: &Server, clients: &str| handshake(server, &format!("Host: a\nX-Forwarded-For: {clients}"));
+    let from = |server: &Server, clients: &str| enter(server, &format!("Host: a\nX-Forwarded-For: {clients}"));
     let server = Server::start(&["limits.sockets_per_ip=1"]);
     assert_eq!(from(&server, "192.0.2.1"), 200);
     assert_eq!(from(&server, "192.0.2.2"), 200);
     assert_eq!(from(&server, "192.0.2.1"), 503, "its second session");
     assert_eq!(from(&server, "203.0.113.9, 192.0.2.1"), 503, "it may not choose its address");
-    assert_eq!(handshake(&server, "Host: a\nForwarded: for=192.0.2.2"), 503);
+    assert_eq!(enter(&server, "Host: a\nForwarded: for=192.0.2.2"), 503);
     for _ in 0..5 {
-        assert_eq!(handshake(&server, "Host: a"), 200, "a proxy that names nobody");
+        assert_eq!(enter(&server, "Host: a"), 200, "a proxy that names nobody");
     }
     let alone = Server::start(&["limits.sockets_per_ip=1", "http.trusted_proxies=[]"]);
     assert_eq!(from(&alone, "192.0.2.1"), 200);
@@ -46,15 +72,16 @@ fn limits_count_the_client_that_a_trusted_proxy_names_and_never_the_proxy() {
 #[test]
 fn the_proxy_protocol_names_the_client_of_a_trusted_proxy() {
     let keys = ["limits.sockets_per_ip=1", "http.proxy_protocol=true"];
-    let server = Server::start(&keys);
     let first: &[u8] = b"PROXY TCP4 192.0.2.1 127.0.0.1 4711 80\r\n";
     let second: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc0\0\x02\x02\x7f\0\0\x01\x12\x67\0\x50";
     for header in [first, second] {
-        assert_eq!(handshake_behind(&server, header, "Host: a"), 200, "{}", header.escape_ascii());
+        let server = Server::start(&keys);
+        assert_eq!(enter_behind(&server, header, "Host: a"), 200, "{}", header.escape_ascii());
         assert_eq!(handshake_behind(&server, header, "Host: a"), 503, "its second session");
         assert_eq!(handshake_behind(&server, header, "Host: a\nX-Forwarded-For: 192.0.2.9"), 503, "it is no proxy");
     }
     // The proxy's own health check.
+    let server = Server::start(&keys);
     assert_eq!(handshake_behind(&server, b"PROXY UNKNOWN\r\n", "Host: a"), 200);
     assert_eq!(handshake(&server, "Host: a"), 0, "no header");
     // Without trust, or without the key, such a header is no HTTP.

@@ -3,6 +3,7 @@
 mod support;
 
 use std::{
+    io::Read as _,
     net::TcpStream,
     process::Command,
     time::{Duration, Instant},
@@ -80,6 +81,37 @@ fn the_timeout_bounds_the_drain() {
     run(async {
         let took = time_to_end(&["shutdown.drain=10s", "shutdown.timeout=300ms"]).await;
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(2), "{took:?}");
+    });
+}
+
+#[test]
+fn a_hangup_drains_as_sigterm_does() {
+    run(async {
+        let mut server = Server::start_logging(&["log.level=info"]);
+        let mut client = server.connect("client").await;
+        signal(&server, "HUP");
+        assert_eq!(client.close_code().await, Some(1001));
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+        let mut log = String::new();
+        server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(log.contains("shutting down") && log.contains("SIGHUP"), "{log}");
+    });
+}
+
+#[test]
+fn a_hangup_is_ignored_under_nohup() {
+    run(async {
+        let mut server = Server::start_ignoring_hangup();
+        let mut client = server.connect("client").await;
+        signal(&server, "HUP");
+        client.send(r#"420["message",{"message":"x"}]"#).await;
+        client.until(r#"430[{"ok":true"#).await;
+        signal(&server, "TERM");
+        assert_eq!(client.close_code().await, Some(1001));
+        assert_eq!(server.process.wait().unwrap().code(), Some(0));
+        let mut log = String::new();
+        server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(log.contains("SIGTERM") && !log.contains("SIGHUP"), "{log}");
     });
 }
 

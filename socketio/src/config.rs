@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::parser;
+use crate::{adapter::Adapter, parser};
 
 /// Limits and time-outs. Defaults are those of Node's `socket.io` 4.8 where it has them.
 #[derive(Debug, Clone)]
@@ -20,6 +20,13 @@ pub struct Config {
     pub namespaces_per_client: usize,
     /// The most acknowledgements that one socket may owe. Default 256.
     pub acks_per_socket: usize,
+    /// The most bytes that the answers to one broadcast may have together. A socket whose answer is more counts as
+    /// one that did not answer. Default 16 MiB.
+    pub broadcast_answers: usize,
+    /// Whether [`Handler::on_room_event`](crate::Handler::on_room_event) is called. Default: no.
+    pub room_events: bool,
+    /// The way to other servers. Default: there are none.
+    pub adapter: Option<Arc<dyn Adapter>>,
     /// Limits of one packet.
     pub packet: parser::Limits,
     /// The format of packets, which must be that of the clients. Default: JSON.
@@ -85,6 +92,9 @@ impl Default for Config {
             attachment_timeout: Duration::from_secs(10),
             namespaces_per_client: 16,
             acks_per_socket: 256,
+            broadcast_answers: 16 * 1024 * 1024,
+            room_events: false,
+            adapter: None,
             packet: parser::Limits::default(),
             parser: parser::Parser::default(),
         }

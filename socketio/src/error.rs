@@ -89,6 +89,9 @@ pub enum EmitError {
     /// A name that the protocol keeps for itself (`connect`, `disconnect`, ...).
     #[error("the event name is reserved")]
     ReservedName,
+    /// This shard waits for too many replies and other jobs (`engineio::Config::max_jobs`).
+    #[error("too many requests are under way")]
+    TooManyRequests,
     /// The configuration has no namespace of this name, and allows none.
     #[error("the server has no such namespace")]
     UnknownNamespace,

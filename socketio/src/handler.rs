@@ -5,10 +5,14 @@ use std::time::Instant;
 use engineio::{ConnKey, Handshake, JobId, Refusal, ShardMessage, job::JobPanicked};
 
 use crate::{
+    adapter::{EventData, Reply, ServerReply},
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
-    state::ids::{PendingConnect, SocketKey},
+    state::{
+        ids::{PendingConnect, RequestId, SocketKey},
+        report::RoomEvent,
+    },
 };
 
 /// A client asks to join a namespace.
@@ -18,7 +22,9 @@ pub struct ConnectRequest<'a> {
     pub conn: ConnKey,
     /// The namespace, which exists.
     pub nsp: &'a str,
-    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none.
+    /// The payload of the CONNECT packet: a JSON object, as sent. `None` when there was none. For a client of version 2
+    /// (`engineio::Config::allow_eio3`) it is the query behind the namespace's name, as an object of strings. `/` has none: such a
+    /// client is connected to it when the session opens, and only the handshake says who it is.
     pub auth: Option<&'a str>,
     /// What a decision that comes later is about ([`Decision::Later`]).
     pub pending: PendingConnect,
@@ -75,6 +81,14 @@ pub trait Handler {
     /// Decides whether a client may join a namespace. A refusal is sent as CONNECT_ERROR.
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Self::Admission>;
 
+    /// What a client is told that has joined no namespace and sent a message longer than
+    /// [`max_unaccepted`](engineio::Config::max_unaccepted), as CONNECT_ERROR for the main namespace. Its session ends then. `None`: it
+    /// only ends, and official clients come back with the same message.
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
+        let _ = conn;
+        None
+    }
+
     /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);
 
@@ -84,6 +98,30 @@ pub trait Handler {
     /// The answer to [`Io::emit_with_ack`], or why there is none.
     fn on_ack(&mut self, io: &mut Io<'_>, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
         let _ = (io, socket, id, answer);
+    }
+
+    /// The reply to something that this handler asked many sockets or servers for, with `fetch_sockets`, `emit_with_ack` or
+    /// `server_side_emit_with_ack` of a [`Broadcast`](crate::broadcast::Broadcast). It comes in a later turn than the request.
+    fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
+        let _ = (io, request, reply);
+    }
+
+    /// What others learn about a socket when they fetch it ([`Broadcast::fetch_sockets`](crate::broadcast::Broadcast::fetch_sockets)): JSON, or nothing.
+    fn socket_data(&self, io: &Io<'_>, socket: SocketKey) -> Option<String> {
+        let _ = (io, socket);
+        None
+    }
+
+    /// A socket joined a room or left it. Called only if [`Config::room_events`](crate::Config::room_events) says so, after the call in
+    /// which it happened, and before [`Handler::on_disconnect`] of a socket that left its rooms by that.
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        let _ = (io, event);
+    }
+
+    /// An event came from another server ([`Broadcast::server_side_emit`](crate::broadcast::Broadcast::server_side_emit)). Of all handlers of this server, that of shard 0 gets
+    /// it. With `reply`, the other server waits for an answer; without one, this server is missing there.
+    fn on_server_event(&mut self, io: &mut Io<'_>, nsp: &str, event: &EventData, reply: Option<ServerReply>) {
+        let _ = (io, nsp, event, reply);
     }
 
     /// A socket is no longer connected. It has left its rooms, and [`Io`] finds nothing under its key. This is the last call for

@@ -6,11 +6,10 @@ use bytes::Bytes;
 use engineio::{
     CloseReason, ConnKey, Job, JobId, Outbox, ShardMessage, SharedFrame, job::TooManyJobs, sid::RANDOM_LEN,
 };
-use smallvec::SmallVec;
 
 use crate::{
-    broadcast::{Broadcast, gather::Delivery},
-    error::{ConnectError, DisconnectReason, EmitError},
+    broadcast::{Broadcast, one_socket},
+    error::{ConnectError, EmitError},
     packet::{AckId, is_reserved},
     parser::Encoder,
     state::{
@@ -98,19 +97,12 @@ impl Io<'_> {
 
     /// Puts the socket into a room; `false` when it was there, or is gone.
     pub fn join(&mut self, socket: SocketKey, room: &str) -> bool {
-        // First it gets what its rooms hold back; of the new room it gets only what comes after.
-        self.flush_held_frames(socket);
-        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.join(&mut self.state.sockets, socket, room)
+        one_socket::join(self.state, self.outbox, socket, room)
     }
 
     /// Takes the socket out of a room; `false` when it was not there.
     pub fn leave(&mut self, socket: SocketKey, room: &str) -> bool {
-        self.flush_held_frames(socket);
-        let Some(nsp) = self.state.socket(socket).map(|socket| socket.nsp) else { return false };
-        let Some(nsp) = self.state.namespaces.get_mut(nsp) else { return false };
-        nsp.rooms.leave(&mut self.state.sockets, socket, room)
+        one_socket::leave(self.state, self.outbox, socket, room)
     }
 
     /// The rooms that the socket joined. Its own room, named like its id, is not among them.
@@ -211,12 +203,11 @@ impl Io<'_> {
 
     /// Sends a socket what its rooms hold back, before anything else that concerns it.
     fn flush_held_frames(&mut self, key: SocketKey) {
-        if !self.state.gathered.is_empty() {
-            Delivery::new(self.state, self.outbox).flush_held_frames(key);
-        }
+        one_socket::flush_held_frames(self.state, self.outbox, key);
     }
 
-    /// Begins a broadcast within a namespace: to all its sockets, on every shard, unless it is narrowed.
+    /// Begins a broadcast or another operation within a namespace: for all its sockets, on every shard and server, unless it is
+    /// narrowed.
     pub fn of<'b>(&'b mut self, nsp: &str) -> Broadcast<'b> {
         Broadcast::new(self.state, self.outbox, nsp)
     }
@@ -246,23 +237,16 @@ impl Io<'_> {
         self.outbox.close(conn, CloseReason::ForcedClose);
     }
 
+    /// Ends an engine session at once, without what is queued for it: a WebSocket is reset, and the sid is unknown from now on. For
+    /// clients that nobody waits for, in such numbers that the time they would have to close is too dear.
+    pub fn abort(&mut self, conn: ConnKey) {
+        self.outbox.close(conn, CloseReason::LimitExceeded);
+    }
+
     /// Makes the socket leave its namespace. The client gets a disconnect packet, after which it does not come back by itself.
     /// With `close`, all sockets of the client leave theirs, and then the engine session ends.
     pub fn disconnect(&mut self, socket: SocketKey, close: bool) {
-        let Some(conn) = self.conn(socket) else { return };
-        let leaving: SmallVec<[SocketKey; 1]> = match self.state.client(conn) {
-            Some(client) if close => client.sockets.iter().map(|(_, socket)| *socket).collect(),
-            _ => SmallVec::from_slice(&[socket]),
-        };
-        let now = self.now();
-        for socket in leaving {
-            // A client that cannot be sent this is gone.
-            let _ = self.send(socket, Encoder::disconnect);
-            self.state.remove_socket(socket, DisconnectReason::ServerNamespaceDisconnect, now);
-        }
-        if close {
-            self.outbox.close(conn, CloseReason::ForcedClose);
-        }
+        one_socket::disconnect(self.state, self.outbox, socket, close);
     }
 
     /// Admits a client whose CONNECT was to be decided later. `None` when it no longer waits: it left, or was admitted or refused.

@@ -1,4 +1,4 @@
-//! A Socket.IO server (protocol v5) on top of the Engine.IO server [`engineio`].
+//! A Socket.IO server (protocol v5, and v4 for clients of version 2) on top of the Engine.IO server [`engineio`].
 //!
 //! You write a [`Handler`]: its methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
 //! With it the handler sends events, puts sockets into rooms, broadcasts, and disconnects.
@@ -91,13 +91,14 @@
 //! |---|---|
 //! | `router` | an application of closures with typed arguments, instead of the trait (feature `router`) |
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
-//! | `handle` | how other threads emit to the server's sockets (feature `net`) |
+//! | `handle` | how other threads, and other servers, reach the server's sockets (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
-//! | [`broadcast`] | events for many sockets; what rooms hold back until the end of the turn |
-//! | `adapter` | who else must hear of a broadcast: the other shards |
+//! | [`broadcast`] | events and other operations for many sockets; what rooms hold back until the end of the turn |
+//! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`adapter`] | operations and replies as plain data; how other servers get them |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
 //! | [`json`] | a scanner that checks JSON text and gives its slices |
@@ -106,7 +107,7 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::string_slice))]
 
-mod adapter;
+pub mod adapter;
 pub mod broadcast;
 pub mod config;
 pub mod error;
@@ -117,6 +118,7 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+mod relay;
 #[cfg(feature = "router")]
 pub mod router;
 pub mod server;
@@ -128,7 +130,7 @@ pub use engineio;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
-pub use handle::{Emitter, EmitterError, Handle};
+pub use handle::{AnswerProgress, AnswerStream, Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
 pub use packet::{AckId, Args, Event};
@@ -136,6 +138,7 @@ pub use packet::{AckId, Args, Event};
 pub use router::Binary;
 pub use server::Server;
 pub use state::{
-    ids::{PendingConnect, SocketId, SocketKey},
+    ids::{PendingConnect, RequestId, SocketId, SocketKey},
+    report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };

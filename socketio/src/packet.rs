@@ -187,7 +187,7 @@ impl<'a> Args<'a> {
         self.attachments
     }
 
-    /// All arguments verbatim, joined by commas as they were sent: what [`crate::parser::encode::event`] takes.
+    /// All arguments verbatim, joined by commas as they were sent: what [`Encoder::event`](crate::parser::Encoder::event) takes.
     #[must_use]
     pub fn raw(&self) -> &'a str {
         match self.spans() {

@@ -15,19 +15,27 @@ use std::{
 };
 
 use engineio::{
-    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, job::JobPanicked,
+    CloseReason, ConnKey, Handshake, JobId, Message, Outbox, Protocol, Refusal, ShardMessage, SharedFrame,
+    deadlines::soonest, job::JobPanicked,
 };
 
 use crate::{
-    adapter::RelayedBroadcast,
-    broadcast::{Broadcast, gather::Delivery},
+    adapter::{Answer, OwnedArgs, RemoteSocket, ServerReply, Sockets, collector::Part},
+    broadcast::{Broadcast, gather::Delivery, operations::Completed},
     config::Config,
     error::{AckError, DisconnectReason},
     handler::{ConnectRequest, Decision, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
-    parser::{DecodeError, Limits, v4},
-    state::{Departed, State, client::Client, ids::SocketKey},
+    parser::{DecodeError, Encoder, Limits, Parser, msgpack, v4},
+    relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
+    state::{
+        Departed, State,
+        client::Client,
+        ids::{RequestId, SocketKey},
+        questions,
+        report::{Report, RoomChange, RoomEvent},
+    },
 };
 
 /// A Socket.IO server for one shard; give it to the engine as its handler. See [the crate](crate) for a whole program.
@@ -67,6 +75,9 @@ impl<H: Handler> Server<H> {
 
     /// Reports the sockets that left, in that order. Those that leave meanwhile follow.
     fn report_disconnects(&mut self, outbox: &mut dyn Outbox) {
+        if !self.state.reports.is_empty() {
+            self.report_others(outbox);
+        }
         while let Some(Departed { socket, conn, reason, acks }) = self.state.departed.pop_front() {
             for ack in acks {
                 self.call_about(outbox, conn, |handler, io| {
@@ -74,6 +85,32 @@ impl<H: Handler> Server<H> {
                 });
             }
             self.call_about(outbox, conn, |handler, io| handler.on_disconnect(io, socket, reason));
+            if !self.state.reports.is_empty() {
+                self.report_others(outbox);
+            }
+        }
+    }
+
+    /// Reports changes of rooms, and asks about sockets that are fetched.
+    fn report_others(&mut self, outbox: &mut dyn Outbox) {
+        while let Some(report) = self.state.reports.pop_front() {
+            match report {
+                Report::Fetch(sockets, part) => self.describe(outbox, &sockets, part),
+                Report::Room(event) => self.on_room_event(outbox, &event),
+            }
+        }
+    }
+
+    fn on_room_event(&mut self, outbox: &mut dyn Outbox, event: &RoomEvent) {
+        if let Some(adapter) = &self.state.config.adapter {
+            match event.change {
+                RoomChange::Created => adapter.room_created(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Deleted => adapter.room_deleted(outbox.shard(), &event.nsp, &event.room),
+                RoomChange::Joined | RoomChange::Left => {}
+            }
+        }
+        if self.state.config.room_events {
+            self.call_about(outbox, event.conn, |handler, io| handler.on_room_event(io, event));
         }
     }
 
@@ -116,7 +153,12 @@ impl<H: Handler> Server<H> {
             Packet::Ack { id, args, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 // An answer that nobody waits for is ignored, as in Node.
-                if self.state.take_ack(socket, *id) {
+                if !self.state.take_ack(socket, *id) {
+                    return Ok(());
+                }
+                if questions::is_of_broadcast(*id) {
+                    self.on_answer(socket, *id, args.into());
+                } else {
                     self.call(outbox, |handler, io| handler.on_ack(io, socket, *id, Ok(args)));
                 }
                 Ok(())
@@ -203,13 +245,32 @@ impl<H: Handler> Server<H> {
         self.call(outbox, |handler, io| handler.on_event(io, socket, event, ack));
     }
 
+    /// A whole packet in MessagePack.
+    fn on_msgpack(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
+        let v4 = self.state.client(conn).ok_or(Violation)?.v4.is_some();
+        let limits = self.state.config.packet;
+        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..limits } } else { limits };
+        let unpacked = msgpack::unpack(bytes, &limits)?;
+        let packet = unpacked.packet(&limits)?;
+        if v4 {
+            return self.on_packet_v4(outbox, conn, &packet);
+        }
+        self.on_packet(outbox, conn, packet.nsp(), &packet)
+    }
+
     fn on_text(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, text: &str) -> Result<(), Violation> {
         let now = outbox.now();
         let State { clients, config, namespaces, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
         let v4 = client.v4.is_some();
-        let limits = if v4 { Limits { nsp_length: v4::MAX_NAME, ..config.packet } } else { config.packet };
-        match client.decoder.decode_text(text, &limits) {
+        let wide;
+        let limits = if v4 {
+            wide = Limits { nsp_length: v4::MAX_NAME, ..config.packet };
+            &wide
+        } else {
+            &config.packet
+        };
+        match client.decoder.decode_text(text, limits) {
             Ok(Some(packet)) if v4 => self.on_packet_v4(outbox, conn, &packet),
             Ok(Some(packet)) => self.on_packet(outbox, conn, packet.nsp(), &packet),
             Ok(None) => {
@@ -242,6 +303,43 @@ impl<H: Handler> Server<H> {
         }
     }
 
+    /// A socket answered a broadcast.
+    fn on_answer(&mut self, key: SocketKey, id: AckId, args: OwnedArgs) {
+        let State { sockets, questions, .. } = &mut self.state;
+        let socket = sockets.get(key.0).map(|socket| socket.id.to_string());
+        questions.answer(id, key, Answer { socket, args });
+    }
+
+    /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.
+    fn describe(&mut self, outbox: &mut dyn Outbox, sockets: &[SocketKey], mut part: Part<Sockets>) {
+        let Self { handler, state } = self;
+        let described = catch_unwind(AssertUnwindSafe(|| {
+            let io = Io { state, outbox };
+            let found = sockets.iter().filter_map(|key| {
+                let rooms = io.rooms(*key).map(Arc::from).collect();
+                let (id, nsp) = (io.id(*key)?.to_string(), Arc::from(io.nsp(*key)?));
+                let data = handler.socket_data(&io, *key);
+                Some(RemoteSocket { id, nsp, rooms, data, shard: Some(io.shard()), server: None })
+            });
+            found.collect::<Vec<_>>()
+        }));
+        if let Ok(found) = described {
+            part.add(|sockets| sockets.sockets.extend(found));
+            part.done();
+        }
+    }
+
+    /// Does what another shard or another thread asks for.
+    fn on_operation(&mut self, outbox: &mut dyn Outbox, operation: RelayedOperation) {
+        let RelayedOperation { targets, action } = operation;
+        if let RelayedAction::ServerSide(event, part) = action {
+            let reply = part.map(ServerReply::new);
+            return self.call(outbox, |handler, io| handler.on_server_event(io, &targets.nsp, &event, reply));
+        }
+        Broadcast::of_targets(&mut self.state, outbox, &targets).perform(action);
+        self.report_disconnects(outbox);
+    }
+
     /// Deals with clients that joined no namespace in time, attachments that did not come, and answers that did not come.
     fn run_deadlines(&mut self, outbox: &mut dyn Outbox) {
         let now = outbox.now();
@@ -265,6 +363,8 @@ impl<H: Handler> Server<H> {
                 None => {}
             }
         }
+        self.state.close_due_questions(now);
+        self.state.deadlines.close_due_requests(now);
         // A question that is asked from here on waits for the next call, even if its time is up at once.
         let asked = AckId(self.state.next_ack);
         while let Some((socket, id)) = self.state.deadlines.pop_due_ack(now, asked) {
@@ -308,13 +408,23 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn on_message(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, message: Message<'_>) {
-        let result = match &message {
-            Message::Text(text) => self.on_text(outbox, conn, text),
-            Message::Binary(bytes) => self.on_binary(outbox, conn, bytes),
+        let result = match (self.state.config.parser, &message) {
+            (Parser::Json, Message::Text(text)) => self.on_text(outbox, conn, text),
+            (Parser::Json, Message::Binary(bytes)) => self.on_binary(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Binary(bytes)) => self.on_msgpack(outbox, conn, bytes),
+            (Parser::Msgpack, Message::Text(_)) => Err(Violation),
         };
         if result.is_err() {
             outbox.close(conn, CloseReason::ParseError);
         }
+    }
+
+    fn last_frame(&mut self, conn: ConnKey) -> Option<SharedFrame> {
+        // Its message was a CONNECT, if it keeps to the protocol. The namespace in it was dropped too.
+        let client = self.state.client(conn).filter(|client| client.sockets.is_empty())?;
+        let encode = if client.v4.is_some() { Encoder::connect_error_v4 } else { Encoder::connect_error };
+        let refused = self.handler.refuse_long(conn)?;
+        Some(encode(self.state.config.encoder(), "/", &refused.message, refused.data.as_deref()))
     }
 
     fn on_close(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, reason: CloseReason) {
@@ -332,14 +442,25 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn on_shard_message(&mut self, outbox: &mut dyn Outbox, message: ShardMessage) {
-        match message.downcast::<Arc<RelayedBroadcast>>() {
-            Ok(relayed) => Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
+        let message = match message.downcast::<Arc<RelayedBroadcast>>() {
+            Ok(relayed) => return Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
+            Err(message) => message,
+        };
+        match message.downcast::<RelayedOperation>() {
+            Ok(operation) => self.on_operation(outbox, operation),
             Err(message) => self.call(outbox, |handler, io| handler.on_shard_message(io, message)),
         }
     }
 
     fn on_job_done(&mut self, outbox: &mut dyn Outbox, job: JobId, result: Result<ShardMessage, JobPanicked>) {
-        self.call(outbox, |handler, io| handler.on_job_done(io, job, result));
+        match result.map(ShardMessage::downcast::<Completed>) {
+            Ok(Ok(Completed { deadline, reply })) => {
+                self.state.deadlines.forget_request(deadline, job);
+                self.call(outbox, |handler, io| handler.on_reply(io, RequestId(job), reply));
+            }
+            Ok(Err(message)) => self.call(outbox, |handler, io| handler.on_job_done(io, job, Ok(message))),
+            Err(panic) => self.call(outbox, |handler, io| handler.on_job_done(io, job, Err(panic))),
+        }
     }
 
     fn wants_flush(&self) -> bool {
@@ -351,7 +472,7 @@ impl<H: Handler> engineio::Handler for Server<H> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        [self.state.deadlines.next(), self.handler.poll_timeout()].into_iter().flatten().min()
+        soonest([self.state.deadlines.next(), self.state.questions.next(), self.handler.poll_timeout()])
     }
 
     fn on_timeout(&mut self, outbox: &mut dyn Outbox) {

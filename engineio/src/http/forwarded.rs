@@ -100,26 +100,29 @@ impl TrustedProxies {
         if !self.trusts(peer) {
             return None;
         }
+        let mut hosts: Vec<&str> = elements(headers, &X_FORWARDED_HOST, Quotes::Plain).collect();
+        if hosts.is_empty() {
+            let forwarded = elements(headers, &header::FORWARDED, Quotes::Enclose);
+            hosts.extend(forwarded.filter_map(|element| parameter(element, "host")));
+        }
+        if hosts.is_empty() {
+            return None;
+        }
         let (_, steps) = self.walk(peer, headers);
-        let hosts: Vec<&str> = match elements(headers, &X_FORWARDED_HOST) {
-            hosts if hosts.is_empty() => elements(headers, &header::FORWARDED)
-                .into_iter()
-                .filter_map(|element| parameter(element, "host"))
-                .collect(),
-            hosts => hosts,
-        };
         // Each trusted proxy adds one host; one that adds none leaves fewer.
-        let at = hosts.len().saturating_sub(steps);
-        hosts.get(at).copied()
+        hosts.get(..steps.min(hosts.len()))?.last().copied()
     }
 
     /// The client, and how many proxies were trusted on the way to it.
     fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> (Option<IpAddr>, usize) {
         let (mut address, mut steps) = (peer.to_canonical(), 0);
-        let mut named = addresses(headers);
+        if !self.trusts(address) {
+            return (Some(address), 0);
+        }
+        let mut named = addresses(headers).into_iter();
         while self.trusts(address) {
             steps += 1;
-            match named.pop() {
+            match named.next() {
                 Some(Some(next)) => address = next,
                 // An unknown or hidden client, or one of the proxies says nothing.
                 Some(None) | None => return (None, steps),
@@ -129,37 +132,55 @@ impl TrustedProxies {
     }
 }
 
-/// The addresses that the headers name, from the client to the last proxy; `None` for a name that is no address.
+/// The addresses that the headers name, from the last proxy to the client; `None` for a name that is no address.
 ///
 /// `X-Forwarded-For` counts before `Forwarded`, because more proxies set it: one that sets only the former passes on what
 /// the client sent as the latter.
 fn addresses(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    match elements(headers, &X_FORWARDED_FOR) {
-        elements if !elements.is_empty() => elements.into_iter().map(address).collect(),
-        _ => elements(headers, &header::FORWARDED)
-            .into_iter()
-            .map(|element| parameter(element, "for").and_then(address))
-            .collect(),
+    let mut named: Vec<_> = elements(headers, &X_FORWARDED_FOR, Quotes::Plain).map(address).collect();
+    if named.is_empty() {
+        let forwarded = elements(headers, &header::FORWARDED, Quotes::Enclose);
+        named.extend(forwarded.map(|element| parameter(element, "for").and_then(address)));
     }
+    named
 }
 
-/// The elements of a list that may be spread over several fields (RFC 9110, 5.3). A comma within quotes separates nothing.
-fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<&'a str> {
-    let fields = headers.get_all(name).iter().map(|field| field.to_str().unwrap_or("?"));
-    fields.flat_map(|field| split(field, ',')).map(str::trim).filter(|element| !element.is_empty()).collect()
+/// What a quotation mark is in a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Quotes {
+    /// A character like any other.
+    Plain,
+    /// The begin or the end of a string, in which a separator separates nothing.
+    Enclose,
 }
 
-fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+/// The elements of a list that may be spread over several fields (RFC 9110, 5.3), the last one first.
+///
+/// A proxy may add its element to the field that the client sent. So the list is read from its end, and each element by
+/// itself: what the client sent must not change what is read of the rest, not even a quotation mark without its
+/// counterpart, or bytes that are no text.
+fn elements<'a>(headers: &'a HeaderMap, name: &HeaderName, quotes: Quotes) -> impl Iterator<Item = &'a str> {
+    let fields = headers.get_all(name).iter().rev();
+    fields
+        .flat_map(move |field| split_from_end(field.as_bytes(), b',', quotes))
+        .map(<[u8]>::trim_ascii)
+        .filter(|element| !element.is_empty())
+        .map(|element| std::str::from_utf8(element).unwrap_or("?"))
+}
+
+fn split_from_end(bytes: &[u8], separator: u8, quotes: Quotes) -> impl Iterator<Item = &[u8]> {
     let mut quoted = false;
-    text.split(move |c| {
-        quoted ^= c == '"';
-        !quoted && c == separator
+    bytes.rsplit(move |byte| {
+        quoted ^= quotes == Quotes::Enclose && *byte == b'"';
+        !quoted && *byte == separator
     })
 }
 
-/// The value of a parameter of an element of `Forwarded`: `for=192.0.2.1;host="a:1"`.
+/// The value of a parameter of an element of `Forwarded`: `for=192.0.2.1;host="a:1"`. If one name comes twice, the last
+/// one counts.
 fn parameter<'a>(element: &'a str, name: &str) -> Option<&'a str> {
-    let mut pairs = split(element, ';').filter_map(|pair| pair.split_once('='));
+    let pairs = split_from_end(element.as_bytes(), b';', Quotes::Enclose);
+    let mut pairs = pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.split_once('='));
     let (_, value) = pairs.find(|(key, _)| key.trim().eq_ignore_ascii_case(name))?;
     let value = value.trim();
     Some(value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
@@ -232,10 +253,30 @@ mod tests {
             (lo, &[("forwarded", "for=_hidden")], None),
             (lo, &[("forwarded", "proto=https")], None),
             (lo, &[("forwarded", "for=1.1.1.1"), ("x-forwarded-for", "192.0.2.1")], Some("192.0.2.1")),
+            // What the client sent cannot hide what a proxy adds to the same field.
+            (lo, &[("x-forwarded-for", "\", 192.0.2.1")], Some("192.0.2.1")),
+            (lo, &[("x-forwarded-for", "1.1.1.1\", 192.0.2.1, 10.1.2.3")], Some("192.0.2.1")),
+            (lo, &[("forwarded", "for=\", for=192.0.2.1")], Some("192.0.2.1")),
+            (lo, &[("forwarded", "for=\"a;b, for=\"[2001:db8::1]:4711\";proto=http")], Some("2001:db8::1")),
         ];
         for (peer, pairs, expected) in rows {
             let client = proxies.client(peer.parse().unwrap(), &headers(pairs));
             assert_eq!(client, expected.map(|text| text.parse().unwrap()), "{peer} {pairs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_hides_no_address_behind_it() {
+        let proxies = trusted(&["127.0.0.1"]);
+        for (name, value) in [
+            ("x-forwarded-for", &b"\xff, 192.0.2.1"[..]),
+            ("x-forwarded-for", "\u{e9}\", 192.0.2.1".as_bytes()),
+            ("forwarded", b"for=\xff, for=192.0.2.1"),
+        ] {
+            let headers =
+                HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_bytes(value).unwrap())]);
+            let client = proxies.client("127.0.0.1".parse().unwrap(), &headers);
+            assert_eq!(client, "192.0.2.1".parse().ok(), "{}", value.escape_ascii());
         }
     }
 

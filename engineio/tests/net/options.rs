@@ -107,6 +107,24 @@ async fn a_long_poll_body_is_compressed_for_a_client_that_accepts_it() {
 }
 
 #[tokio::test]
+async fn a_body_that_would_keep_the_shard_busy_is_sent_as_it_is() {
+    let server = TestServer::start(|_| {});
+    let query = format!("{OPEN}&sid={}", server.open().await);
+    for (headers, len, compressed) in [
+        ("", 200_000, false),
+        ("Accept-Encoding: gzip\r\n", 200_000, false),
+        ("Accept-Encoding: gzip\r\nX-Other: read by hyper\r\nExpect: x\r\n", 200_000, false),
+        ("Accept-Encoding: gzip\r\n", 20_000, true),
+    ] {
+        let message = format!("4{}", "x".repeat(len));
+        assert_eq!(server.post(&query, &message).await.body, "ok");
+        let answer = get(&server, &query, headers).await;
+        assert_eq!(answer.head.contains("content-encoding: gzip\r\n"), compressed, "{headers}: {}", answer.head);
+        assert!(compressed || answer.body == message);
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_whose_client_accepts_no_binary_gets_base64() {
     let server = TestServer::start(|_| {});
     let mut ws = server.websocket_at(&format!("{WEBSOCKET}&b64=1")).await;

@@ -22,6 +22,9 @@ pub(crate) enum AuthError {
 }
 
 impl AuthError {
+    /// It is longer than a token may be.
+    pub(crate) const TOO_LONG: Self = Self::Invalid("longer than auth.max_token_bytes");
+
     /// The code in the `data` of `CONNECT_ERROR`.
     pub(crate) const fn code(self) -> &'static str {
         match self {

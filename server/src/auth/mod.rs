@@ -73,7 +73,7 @@ impl Verifier {
             return Err(AuthError::Missing);
         }
         if token.len() > self.max_bytes {
-            return Err(AuthError::Invalid("longer than auth.max_token_bytes"));
+            return Err(AuthError::TOO_LONG);
         }
         // RFC 7515 section 7.1: three parts, not fewer (an unsecured token) and not more (an encrypted one).
         let parts = token.rsplit_once('.').and_then(|(message, signature)| {

@@ -16,6 +16,7 @@
 //! | `reply`, `error` | what an event is acknowledged with; refusals |
 
 mod connections;
+mod counters;
 mod error;
 mod home;
 mod reply;
@@ -26,17 +27,22 @@ mod users;
 
 use std::{sync::Arc, time::Instant};
 
-use connections::Connections;
+use connections::{Connections, Displaced};
+pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
 use home::Homes;
 use reply::Outcome;
 use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
-use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets};
+use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets, unauthorized};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
-use crate::{config::Config, limits::Addresses};
+use crate::{
+    auth::AuthError,
+    config::Config,
+    limits::{AddressLimits, AddressRefusal, Addresses},
+};
 
 /// What the shards of one chat have in common.
 #[derive(Debug)]
@@ -64,9 +70,14 @@ pub(crate) struct Chat {
 impl Shared {
     /// For a chat of so many shards.
     pub(crate) fn new(config: Arc<Config>, shards: usize) -> Self {
+        let limits = AddressLimits {
+            rate: config.limits.connect_rate,
+            sockets: config.limits.sockets_per_ip,
+            unproven: config.limits.unproven_per_ip,
+        };
         Self {
             accounts: Arc::new(Accounts::new(&config)),
-            addresses: Arc::new(Addresses::new(config.limits.connect_rate, config.limits.sockets_per_ip)),
+            addresses: Arc::new(Addresses::new(limits)),
             homes: HomeShards::default(),
             shards: shards.max(1),
             config,
@@ -93,6 +104,7 @@ impl Chat {
         args: &Args<'_>,
         ack: Option<AckId>,
     ) -> Result<Outcome, ChatError> {
+        self.sockets.counters.messages += 1;
         let Some(checked) = self.sockets.check_message(io, socket, args, ack)? else { return Ok(Outcome::Asked) };
         if io.shards() > 1 {
             self.sockets.send_message(io, checked);
@@ -127,15 +139,23 @@ impl Handler for Chat {
     type Admission = Admission;
 
     fn on_handshake(&mut self, now: Instant, handshake: &Handshake<'_>) -> Result<(), Refusal> {
-        let admitted = self.connections.admit(now, handshake.client);
-        admitted.map_err(|retry_after| Refusal::Unavailable { retry_after })
+        self.connections.admit(now, handshake.client).map_err(|refusal| {
+            let counters = &mut self.sockets.counters;
+            match refusal {
+                AddressRefusal::Places => counters.refused_places += 1,
+                AddressRefusal::Rate(_) => counters.refused_rate += 1,
+            }
+            Refusal::Unavailable { retry_after: refusal.retry_after() }
+        })
     }
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
-        self.connections.open(io.now(), conn, handshake.client);
+        self.sockets.counters.count_opened(handshake.transport);
+        self.connections.open(io, conn, handshake.client, &mut self.sockets.counters);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
+        self.sockets.counters.closed += 1;
         self.connections.close(io.now(), conn);
     }
 
@@ -144,7 +164,9 @@ impl Handler for Chat {
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
             match self.sockets.authorize(io, auth) {
-                Ok(admission) => return Decision::Admit(admission),
+                Ok(admission) if self.connections.prove(io.now(), conn) => return Decision::Admit(admission),
+                // The next handshake is told when to try again.
+                Ok(_) => ConnectRefusal::TooOften,
                 Err(refusal) => refusal,
             }
         } else {
@@ -153,6 +175,7 @@ impl Handler for Chat {
         match refusal {
             ConnectRefusal::TooMany(error) => Decision::Refuse(error),
             ConnectRefusal::Token(error) => {
+                self.sockets.counters.wrong_tokens += 1;
                 if self.connections.count_wrong_token(conn) {
                     io.close(conn);
                 }
@@ -164,6 +187,12 @@ impl Handler for Chat {
                 Decision::Refuse(ConnectError { message: "try again later".to_owned(), data: None })
             }
         }
+    }
+
+    fn refuse_long(&mut self, _: ConnKey) -> Option<ConnectError> {
+        self.sockets.counters.wrong_tokens += 1;
+        // A client that does nothing wrong sends nothing else before its token is accepted.
+        Some(unauthorized(AuthError::TOO_LONG.code()))
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
@@ -210,6 +239,14 @@ impl Handler for Chat {
         };
         let message = match message.downcast::<ToAll>() {
             Ok(message) => return self.receive_all(io, &message),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<Displaced>() {
+            Ok(displaced) => return self.connections.displace(io, displaced, &mut self.sockets.counters),
+            Err(other) => other,
+        };
+        let message = match message.downcast() {
+            Ok(CountersQuery(reply)) => return reply.send(self.sockets.counters.clone()),
             Err(other) => other,
         };
         // Nobody sends a chat anything else.

@@ -64,6 +64,7 @@ pub(super) static KEYS: &[Key] = &[
     key("limits.connect_user_rate", |c| &mut c.limits.connect_user_rate),
     key("limits.connect_rate", |c| &mut c.limits.connect_rate),
     key("limits.sockets_per_ip", |c| &mut c.limits.sockets_per_ip),
+    key("limits.unproven_per_ip", |c| &mut c.limits.unproven_per_ip),
     key("limits.pending_per_ip", |c| &mut c.limits.pending_per_ip),
     key("limits.sockets_per_user", |c| &mut c.limits.sockets_per_user),
     key("limits.sockets_per_user_policy", |c| &mut c.limits.sockets_per_user_policy),

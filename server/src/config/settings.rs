@@ -81,10 +81,12 @@ pub(crate) struct Limits {
     pub(crate) question_rate: f64,
     /// CONNECT packets a second, of each user and within each connection. Without `sockets_per_user` users have none.
     pub(crate) connect_user_rate: f64,
-    /// New connections a second and address.
+    /// New connections a second and address that show a valid token.
     pub(crate) connect_rate: f64,
-    /// Sockets open at once from one address.
+    /// Connections open at once from one address that have shown a valid token.
     pub(crate) sockets_per_ip: usize,
+    /// Connections open at once from one address that have not. The newest takes the place of the oldest.
+    pub(crate) unproven_per_ip: usize,
     /// TCP connections of one address on which no request of a session has come.
     pub(crate) pending_per_ip: usize,
     /// Sockets open at once of one user.
@@ -356,6 +358,8 @@ impl Default for Limits {
             connect_user_rate: 1.0,
             connect_rate: 100.0,
             sockets_per_ip: 1000,
+            // At 10,000 handshakes a second each has 0.4 s to show its token.
+            unproven_per_ip: 4096,
             // A WebSocket is one for a few milliseconds, a request without a session for as long as its answer takes.
             pending_per_ip: 256,
             sockets_per_user: 10,

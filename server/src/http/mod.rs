@@ -1,6 +1,8 @@
-//! HTTP beside the socket: the demo page (`page`), and whether the server lives and is ready (`health`).
+//! HTTP beside the socket: the demo page (`page`), whether the server lives and is ready (`health`), and what it has counted
+//! (`metrics`).
 
 mod health;
+mod metrics;
 mod page;
 mod response;
 
@@ -47,6 +49,7 @@ fn resource(path: &str, shards: &Handle, readiness: &Readiness) -> Outcome<Respo
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
+        "/metrics" => Outcome::pending(metrics::metrics(shards.clone())),
         path => Outcome::Ready(page::file(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
@@ -106,6 +109,8 @@ mod tests {
         let mut server = Answering::start();
         assert_eq!(server.get("GET", "/healthz"), (200, "ok\n".into()));
         assert_eq!(server.get("GET", "/readyz"), (200, "ready\n".into()));
+        let (status, metrics) = server.get("GET", "/metrics");
+        assert!(status == 200 && metrics.contains("chat_sockets 0\n") && metrics.ends_with("# EOF\n"), "{metrics}");
         assert_eq!(server.get("GET", "/../etc/passwd").0, 404);
         assert_eq!(server.get("POST", "/").0, 405);
         for path in ["/", "/healthz", "/readyz"] {
@@ -116,6 +121,7 @@ mod tests {
         server.end_shards();
         assert_eq!(server.get("GET", "/readyz"), (503, "shard 0 does not answer\n".into()));
         assert_eq!(server.get("OPTIONS", "/readyz").0, 503);
+        assert_eq!(server.get("GET", "/metrics"), (503, "shard 0 does not answer\n".into()));
         server.readiness.drain();
         assert_eq!(server.get("GET", "/readyz"), (503, "draining\n".into()));
         assert_eq!(server.get("GET", "/healthz").0, 200);

@@ -18,6 +18,7 @@ let current = null; // the room shown
 const rooms = new Map(); // by id: { id, messages: in the order of their ids, unread, button }
 const people = new Map(); // by userId: the last userStatus
 const typists = new Map(); // by userId: the last userTyping
+let offered = null; // a token of the address, as long as nobody has decided about it
 let replyTo = null; // the message to be answered
 const unsent = new Map(); // by room, text and reply: the clientId of a message that was not acknowledged
 
@@ -82,10 +83,22 @@ const nameOf = (claims) => String(claims.name ?? claims.username ?? claims.sub);
 // A fragment is not sent to any server, a query would stand in logs. It leaves the address, which people copy.
 function tokenFromFragment() {
   const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (!token) return;
+  if (token === null) return;
   history.replaceState(null, '', location.pathname);
-  $('token').value = token;
-  connect();
+  const inUse = $('state').dataset.state !== 'closed' && token === $('token').value.trim();
+  if (!inUse) setOffer(token);
+}
+
+// Anybody can make a link with a token of his own, and would read what is written under it. So a token of the address
+// connects nobody, and replaces nobody's connection, before the person has agreed to it. The focus stays where it is: an
+// Enter that was meant for a message must not be that agreement.
+function setOffer(token) {
+  offered = token;
+  $('offer').hidden = !token;
+  if (!token) return;
+  const claims = claimsOf(token);
+  // A name can be anybody's; the `sub` tells users apart.
+  $('offer-user').textContent = nameOf(claims) === String(claims.sub) ? claims.sub : `${nameOf(claims)} (${claims.sub})`;
 }
 
 // Emits with an acknowledgement. Resolves to the answer, or shows the error and resolves to null.
@@ -322,6 +335,12 @@ $('disconnect').addEventListener('click', () => {
   showState('closed', 'Disconnected');
   $('token').focus();
 });
+$('offer-accept').addEventListener('click', () => {
+  $('token').value = offered;
+  setOffer(null);
+  connect();
+});
+$('offer-reject').addEventListener('click', () => setOffer(null));
 $('reply-cancel').addEventListener('click', () => setReply(null));
 $('text').addEventListener('input', typing);
 $('text').addEventListener('keydown', (event) => {

@@ -43,6 +43,12 @@ fn binary() -> Command {
     command
 }
 
+/// A token of this user.
+pub(crate) fn token(sub: &str) -> String {
+    let output = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+}
+
 impl Server {
     /// Starts a server with these keys on a free port.
     pub(crate) fn start(keys: &[&str]) -> Self {
@@ -67,6 +73,14 @@ impl Server {
         let mut command = binary();
         command.stderr(Stdio::piped());
         Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
+    /// Starts a server as `nohup` does, whose standard error is read by the test.
+    pub(crate) fn start_ignoring_hangup() -> Self {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_chat-server")]);
+        command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null()).stderr(Stdio::piped());
+        Self::spawn(command, "127.0.0.1:0", &["log.level=info"])
     }
 
     fn spawn(mut command: Command, address: &str, keys: &[&str]) -> Self {
@@ -95,9 +109,9 @@ impl Server {
 
     /// A user's connected socket.
     pub(crate) async fn connect(&self, sub: &str) -> Client {
-        let token = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap().stdout;
+        let token = token(sub);
         let mut client = self.open().await;
-        client.send(&format!(r#"40{{"token":"{}"}}"#, String::from_utf8(token).unwrap().trim_end())).await;
+        client.send(&format!(r#"40{{"token":"{token}"}}"#)).await;
         client.until("40").await;
         client
     }
@@ -133,6 +147,22 @@ impl Client {
         use tokio::io::AsyncWriteExt as _;
         let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
         stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The code of the close frame that comes; `None` when the connection ends without one.
+    pub(crate) async fn close_code(&mut self) -> Option<u16> {
+        tokio::time::timeout(PATIENCE, async {
+            while let Some(Ok(message)) = self.0.next().await {
+                if let Message::Close(frame) = message {
+                    // Answers it, so that the server need not wait.
+                    let _ = self.0.next().await;
+                    return frame.map(|frame| frame.code.into());
+                }
+            }
+            None
+        })
+        .await
+        .expect("the server did not close")
     }
 
     /// Reads whatever comes until the connection ends.

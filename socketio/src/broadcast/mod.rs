@@ -1,9 +1,13 @@
 //! [`Broadcast`]: an event for many sockets, encoded once.
 //!
-//! It reaches the sockets of every shard. Here it is sent to this shard's; `adapter` sends it to the others, where the
-//! same frame goes to the same targets.
+//! It reaches the sockets of every shard. Here it is sent to this shard's; `relay` sends it to the others, where the
+//! same frame goes to the same targets. An adapter, if there is one, gets it for other servers.
+//!
+//! `operations` has what else can be done to many sockets.
 
 pub(crate) mod gather;
+pub(crate) mod one_socket;
+pub(crate) mod operations;
 mod recipients;
 
 use std::sync::Arc;
@@ -17,9 +21,10 @@ use self::{
     recipients::{Recipients, Target},
 };
 use crate::{
-    adapter::{RelayedBroadcast, TargetNames, send_to_other_shards},
+    adapter::{Action, EventData, Flags, Operation, Targets},
     error::EmitError,
-    packet::is_reserved,
+    packet::{AckId, is_reserved},
+    relay::{RelayedBroadcast, send_to_other_shards},
     state::{
         State,
         ids::{Member, NspKey, SocketKey},
@@ -27,14 +32,14 @@ use crate::{
     },
 };
 
-/// A broadcast that is being put together; [`Broadcast::emit`] sends it.
+/// Sockets of a namespace that are being chosen, for [`Broadcast::emit`] or another operation.
 ///
 /// `to` narrows it to rooms; a socket that is in several of them is reached once. `except` leaves out rooms or sockets,
-/// `volatile` leaves out sockets that have much unread, `local` leaves out the other shards.
+/// `volatile` leaves out sockets that have much unread, `this_server` leaves out other servers, and `local` the other shards too.
 ///
 /// Broadcasts of one shard arrive in the order in which they were emitted. Those of different shards may arrive in different
 /// orders at different sockets. Where that matters, let one shard do all broadcasts to a room.
-#[must_use = "nothing is sent before `emit`"]
+#[must_use = "nothing is done before `emit` or another operation"]
 pub struct Broadcast<'a> {
     state: &'a mut State,
     outbox: &'a mut dyn Outbox,
@@ -42,15 +47,24 @@ pub struct Broadcast<'a> {
     nsp: Option<NspKey>,
     nsp_name: Arc<str>,
     recipients: Recipients,
-    volatile: bool,
-    /// The targets by name, for the other shards; `None` when the broadcast is for this shard alone.
-    names: Option<TargetNames>,
+    flags: Flags,
+    /// The targets by name, for the other shards and servers; `None` when the broadcast is for this shard alone.
+    names: Option<Names>,
+    /// Whether other servers are left out.
+    this_server: bool,
+}
+
+/// The rooms and sockets that a broadcast was given, by name.
+#[derive(Debug, Default)]
+struct Names {
+    to: Vec<Arc<str>>,
+    except: Vec<Arc<str>>,
 }
 
 impl std::fmt::Debug for Broadcast<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (recipients, volatile) = (&self.recipients, &self.volatile);
-        f.debug_struct("Broadcast").field("recipients", recipients).field("volatile", volatile).finish_non_exhaustive()
+        let (recipients, flags) = (&self.recipients, &self.flags);
+        f.debug_struct("Broadcast").field("recipients", recipients).field("flags", flags).finish_non_exhaustive()
     }
 }
 
@@ -59,21 +73,28 @@ impl<'a> Broadcast<'a> {
         let key = state.namespaces.find(nsp);
         let nsp_name = key.and_then(|key| state.namespaces.get(key)).map(|nsp| Arc::clone(&nsp.name));
         let nsp_name = nsp_name.unwrap_or_else(|| nsp.into());
-        let names = (outbox.shards() > 1).then(TargetNames::default);
-        Self { state, outbox, nsp: key, nsp_name, recipients: Recipients::default(), volatile: false, names }
+        let names = (outbox.shards() > 1 || state.config.adapter.is_some()).then(Names::default);
+        let (recipients, flags) = (Recipients::default(), Flags::default());
+        Self { state, outbox, nsp: key, nsp_name, recipients, flags, names, this_server: false }
+    }
+
+    /// The targets that another shard or server named, on this shard alone.
+    pub(crate) fn of_targets(state: &'a mut State, outbox: &'a mut dyn Outbox, targets: &Targets) -> Self {
+        let mut broadcast = Self::new(state, outbox, &targets.nsp).local();
+        broadcast.recipients.narrowed = targets.rooms.is_some();
+        for name in targets.rooms.iter().flatten() {
+            broadcast = broadcast.to(name);
+        }
+        for name in &targets.except {
+            broadcast = broadcast.except(name);
+        }
+        broadcast
     }
 
     /// Sends a broadcast of another shard to its targets here.
     pub(crate) fn apply_relayed(state: &'a mut State, outbox: &'a mut dyn Outbox, relayed: &RelayedBroadcast) {
-        let mut broadcast = Self::new(state, outbox, &relayed.nsp).local();
-        broadcast.recipients.narrowed = relayed.narrowed;
-        broadcast.volatile = relayed.volatile;
-        for name in &relayed.names.to {
-            broadcast = broadcast.to(name);
-        }
-        for name in &relayed.names.except {
-            broadcast = broadcast.except(name);
-        }
+        let mut broadcast = Self::of_targets(state, outbox, &relayed.targets);
+        broadcast.flags.volatile = relayed.volatile;
         broadcast.emit_frame(&relayed.frame);
     }
 
@@ -96,6 +117,17 @@ impl<'a> Broadcast<'a> {
         }
         self.recipients.to.extend(self.target(room));
         self
+    }
+
+    /// [`Broadcast::to`], by the other name that Node has for it.
+    pub fn in_(self, room: &str) -> Self {
+        self.to(room)
+    }
+
+    /// Narrows the broadcast to several rooms, as [`Broadcast::to`] for each does. With no room it reaches nobody.
+    pub fn to_all<R: AsRef<str>>(mut self, rooms: impl IntoIterator<Item = R>) -> Self {
+        self.recipients.narrowed = true;
+        rooms.into_iter().fold(self, |broadcast, room| broadcast.to(room.as_ref()))
     }
 
     /// Narrows the broadcast to the room of a handle, as [`to`](Self::to) does with the room's name. A handle of another
@@ -136,6 +168,11 @@ impl<'a> Broadcast<'a> {
         self
     }
 
+    /// Leaves out several rooms, as [`Broadcast::except`] for each does.
+    pub fn except_all<R: AsRef<str>>(self, rooms: impl IntoIterator<Item = R>) -> Self {
+        rooms.into_iter().fold(self, |broadcast, room| broadcast.except(room.as_ref()))
+    }
+
     /// Leaves out one socket.
     pub fn except_socket(mut self, socket: SocketKey) -> Self {
         self.recipients.except.push(socket);
@@ -144,14 +181,43 @@ impl<'a> Broadcast<'a> {
 
     /// Leaves out sockets whose queue is above the engine's `outbound_soft`.
     pub const fn volatile(mut self) -> Self {
-        self.volatile = true;
+        self.flags.volatile = true;
         self
     }
 
-    /// Leaves out the sockets of other shards.
+    /// Whether the event may be compressed; it may, unless this says otherwise. It matters only where the engine's configuration
+    /// has compression.
+    pub const fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = compress;
+        self
+    }
+
+    /// Leaves out the sockets of other shards, and those of other servers.
     pub fn local(mut self) -> Self {
         self.names = None;
         self
+    }
+
+    /// Leaves out the sockets of other servers: what Node calls `local`.
+    pub const fn this_server(mut self) -> Self {
+        self.this_server = true;
+        self
+    }
+
+    /// The targets by name, for others.
+    fn targets(&self, names: Names) -> Targets {
+        let rooms = self.recipients.narrowed.then_some(names.to);
+        Targets { nsp: Arc::clone(&self.nsp_name), rooms, except: names.except }
+    }
+
+    fn check_namespace(&self) -> Result<(), EmitError> {
+        let exists = self.nsp.is_some() || self.state.config.is_dynamic_namespace(&self.nsp_name);
+        if exists { Ok(()) } else { Err(EmitError::UnknownNamespace) }
+    }
+
+    fn encode(&self, ack: Option<AckId>, name: &str, args: &str, attachments: &[Bytes]) -> SharedFrame {
+        let frame = self.state.config.encoder().event(&self.nsp_name, ack, name, args, attachments);
+        if self.flags.compress { frame } else { frame.without_compression() }
     }
 
     /// Sends the event. `args` are JSON values joined by commas, with a [placeholder](crate::parser::attachments::placeholder)
@@ -165,27 +231,32 @@ impl<'a> Broadcast<'a> {
         if is_reserved(name) {
             return Err(EmitError::ReservedName);
         }
-        if self.nsp.is_none() && !self.state.config.is_dynamic_namespace(&self.nsp_name) {
-            return Err(EmitError::UnknownNamespace);
+        self.check_namespace()?;
+        let frame = self.encode(None, name, args, attachments);
+        if let Some((adapter, targets)) = self.servers() {
+            let (flags, event) = (self.flags, EventData::new(name, args, attachments));
+            adapter.send(Operation { targets, action: Action::Emit { event, flags } }, None);
         }
-        let frame = self.state.config.encoder().event(&self.nsp_name, None, name, args, attachments);
         Ok(self.emit_frame(&frame))
     }
 
-    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event) of [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several
-    /// broadcasts of one event encode it once. Returns what [`Broadcast::emit`] does.
+    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event) of
+    /// [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. Returns what
+    /// [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
-        if let Some(names) = self.names.take() {
-            let nsp = Arc::clone(&self.nsp_name);
-            let (narrowed, volatile, frame) = (self.recipients.narrowed, self.volatile, frame.clone());
-            send_to_other_shards(self.outbox, RelayedBroadcast { nsp, narrowed, names, volatile, frame });
+        if self.names.is_some()
+            && self.outbox.shards() > 1
+            && let Some(names) = self.names.take()
+        {
+            let (targets, volatile, frame) = (self.targets(names), self.flags.volatile, frame.clone());
+            send_to_other_shards(self.outbox, RelayedBroadcast { targets, volatile, frame });
         }
         self.nsp.map_or(0, |nsp| self.emit_here(nsp, frame))
     }
 
     /// Sends the frame to the recipients on this shard.
     fn emit_here(self, nsp: NspKey, frame: &SharedFrame) -> usize {
-        let Self { state, outbox, recipients, volatile, .. } = self;
+        let Self { state, outbox, recipients, flags: Flags { volatile, .. }, .. } = self;
         let mut delivery = Delivery::new(state, outbox);
         if let Some(room) = recipients.one_room() {
             // Its members get it together at the end of the turn.

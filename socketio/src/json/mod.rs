@@ -21,7 +21,7 @@ pub(crate) use string::escape;
 
 pub use error::JsonError;
 pub use limits::{Limits, MAX_DEPTH};
-pub use string::{LoneSurrogate, quote, unquote};
+pub use string::{LoneSurrogate, quote, unquote, unquote_lossy};
 
 /// What a value is; see [`kind`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -206,6 +206,11 @@ impl Tokens<'_> {
     /// The offset after the last piece.
     pub(crate) const fn position(&self) -> usize {
         self.pos
+    }
+
+    /// Goes on from this offset.
+    pub(crate) const fn seek(&mut self, position: usize) {
+        self.pos = position;
     }
 }
 

@@ -58,6 +58,17 @@ pub(super) fn end(bytes: &[u8], open: usize) -> Result<usize, JsonError> {
 /// # Errors
 /// The escape of half a surrogate pair.
 pub fn unquote(raw: &str) -> Result<Cow<'_, str>, LoneSurrogate> {
+    unescape(raw, Err(LoneSurrogate))
+}
+
+/// The text of a checked string literal, with U+FFFD for each escape of half a surrogate pair.
+#[must_use]
+pub fn unquote_lossy(raw: &str) -> Cow<'_, str> {
+    unescape(raw, Ok(char::REPLACEMENT_CHARACTER)).unwrap_or_default()
+}
+
+/// `lone` stands for half a surrogate pair.
+fn unescape(raw: &str, lone: Result<char, LoneSurrogate>) -> Result<Cow<'_, str>, LoneSurrogate> {
     let inner = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(raw);
     if !inner.as_bytes().contains(&b'\\') {
         return Ok(Cow::Borrowed(inner));
@@ -74,7 +85,9 @@ pub fn unquote(raw: &str) -> Result<Cow<'_, str>, LoneSurrogate> {
             Some('r') => text.push('\r'),
             Some('t') => text.push('\t'),
             Some('u') => {
-                let (character, after) = unicode_escape(chars.as_str())?;
+                let digits = chars.as_str();
+                let escape = unicode_escape(digits);
+                let (character, after) = escape.or_else(|_| Ok((lone?, digits.get(4..).unwrap_or_default())))?;
                 text.push(character);
                 chars = after.chars();
             }

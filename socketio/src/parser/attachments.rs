@@ -28,6 +28,7 @@ pub const fn placeholder(num: usize) -> Placeholder {
 /// What is known of an open object.
 #[derive(Clone, Copy, Default)]
 struct Candidate {
+    start: usize,
     /// Where the `true` of its last `_placeholder` stands.
     flag: Option<Span>,
     num: Option<Num>,
@@ -36,6 +37,8 @@ struct Candidate {
 /// A placeholder, or what a client takes for one.
 #[derive(Clone, Copy)]
 struct Found {
+    /// Where the object begins and ends.
+    object: (usize, usize),
     /// Where the `true` of its `_placeholder` stands.
     flag: Span,
     num: Option<Num>,
@@ -69,8 +72,8 @@ fn placeholders(valid: &str) -> SmallVec<[Found; 4]> {
             Token::Open(_) => "",
             Token::Close(Container::Array) => continue,
             Token::Close(Container::Object) => {
-                if let Some(Candidate { flag: Some(flag), num }) = objects.pop() {
-                    found.push(Found { flag, num });
+                if let Some(Candidate { start, flag: Some(flag), num }) = objects.pop() {
+                    found.push(Found { object: (start, tokens.position()), flag, num });
                 }
                 continue;
             }
@@ -84,7 +87,7 @@ fn placeholders(valid: &str) -> SmallVec<[Found; 4]> {
             }
         }
         if token == Token::Open(Container::Object) {
-            objects.push(Candidate::default());
+            objects.push(Candidate { start: tokens.position().saturating_sub(1), ..Candidate::default() });
         }
     }
     found
@@ -94,6 +97,29 @@ fn placeholders(valid: &str) -> SmallVec<[Found; 4]> {
 pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> {
     let good = |found: &Found| found.num.and_then(|num| num.value).is_some_and(|value| value < attachments);
     if placeholders(valid).iter().all(good) { Ok(()) } else { Err(DecodeError::Placeholder) }
+}
+
+/// How many placeholders there are in a checked text.
+pub(super) fn count(valid: &str) -> usize {
+    placeholders(valid).len()
+}
+
+/// The placeholders of this many attachments in a checked text, in order: where each begins and ends, and its number. One
+/// within another is a part of that.
+pub(super) fn places(valid: &str, attachments: usize) -> SmallVec<[(usize, usize, usize); 4]> {
+    let number = |found: &Found| found.num.and_then(|num| num.value).filter(|value| *value < attachments);
+    let mut places: SmallVec<[(usize, usize, usize); 4]> = placeholders(valid)
+        .iter()
+        .filter_map(|found| number(found).map(|number| (found.object.0, found.object.1, number)))
+        .collect();
+    places.sort_unstable();
+    let mut end = 0;
+    places.retain(|place| {
+        let is_outer = place.0 >= end;
+        end = if is_outer { place.1 } else { end };
+        is_outer
+    });
+    places
 }
 
 /// Whether a checked text holds an object that a client takes for a placeholder. Data of a packet without attachments may

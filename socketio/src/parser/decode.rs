@@ -122,6 +122,23 @@ impl Decoder {
     }
 }
 
+/// A packet whose attachments came with it: the text does not announce them.
+pub(super) fn decode_whole<'a>(
+    text: &'a str,
+    attachments: &'a [Bytes],
+    limits: &Limits,
+) -> Result<Packet<'a>, DecodeError> {
+    let header = Header::scan(text, limits)?;
+    let layout = match header.kind {
+        PacketType::Connect => return connect(&header, limits),
+        PacketType::Disconnect => return disconnect(&header),
+        PacketType::ConnectError => return Err(DecodeError::ServerPacket),
+        PacketType::Event | PacketType::BinaryEvent => Layout::event(text, &header, limits)?,
+        PacketType::Ack | PacketType::BinaryAck => Layout::ack(text, &header, limits)?,
+    };
+    Ok(layout.into_packet(text, attachments))
+}
+
 /// What comes before the JSON.
 struct Header<'a> {
     kind: PacketType,

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use engineio::SharedFrame;
 
-use super::encode;
+use super::{encode, msgpack::pack};
 use crate::packet::AckId;
 
 /// The format of packets. All clients of a server must use the same one, because a packet does not say which it has.
@@ -13,6 +13,8 @@ pub enum Parser {
     /// Text with JSON; attachments follow in messages of their own. What clients use unless they are told otherwise.
     #[default]
     Json,
+    /// MessagePack, each packet in one binary message: `socket.io-msgpack-parser`.
+    Msgpack,
 }
 
 /// Encodes a server's packets in the format of its clients ([`Config::encoder`](crate::Config::encoder)).
@@ -36,6 +38,7 @@ impl Encoder {
         match (self.0, sid) {
             (Parser::Json, Some(sid)) => encode::connect(nsp, sid),
             (Parser::Json, None) => encode::connect_v4(nsp),
+            (Parser::Msgpack, sid) => pack::connect(nsp, sid),
         }
     }
 
@@ -44,6 +47,7 @@ impl Encoder {
     pub fn connect_error(self, nsp: &str, message: &str, data: Option<&str>) -> SharedFrame {
         match self.0 {
             Parser::Json => encode::connect_error(nsp, message, data),
+            Parser::Msgpack => pack::connect_error(nsp, message, data),
         }
     }
 
@@ -52,6 +56,7 @@ impl Encoder {
     pub fn connect_error_v4(self, nsp: &str, message: &str, data: Option<&str>) -> SharedFrame {
         match self.0 {
             Parser::Json => encode::connect_error_v4(nsp, message, data),
+            Parser::Msgpack => pack::connect_error_v4(nsp, message, data),
         }
     }
 
@@ -60,6 +65,7 @@ impl Encoder {
     pub fn disconnect(self, nsp: &str) -> SharedFrame {
         match self.0 {
             Parser::Json => encode::disconnect(nsp),
+            Parser::Msgpack => pack::disconnect(nsp),
         }
     }
 
@@ -68,6 +74,7 @@ impl Encoder {
     pub fn event(self, nsp: &str, ack: Option<AckId>, name: &str, args: &str, attachments: &[Bytes]) -> SharedFrame {
         match self.0 {
             Parser::Json => encode::event(nsp, ack, name, args, attachments),
+            Parser::Msgpack => pack::event(nsp, ack, name, args, attachments),
         }
     }
 
@@ -76,6 +83,7 @@ impl Encoder {
     pub fn ack(self, nsp: &str, id: AckId, args: &str, attachments: &[Bytes]) -> SharedFrame {
         match self.0 {
             Parser::Json => encode::ack(nsp, id, args, attachments),
+            Parser::Msgpack => pack::ack(nsp, id, args, attachments),
         }
     }
 }

@@ -51,6 +51,9 @@ pub enum DecodeError {
     /// Text where the next attachment was due.
     #[error("text instead of an attachment")]
     MissingAttachment,
+    /// A message that is no packet in MessagePack.
+    #[error("no packet in MessagePack")]
+    MessagePack,
     /// Binary where no attachment was due.
     #[error("unexpected attachment")]
     UnexpectedAttachment,

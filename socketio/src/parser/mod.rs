@@ -1,6 +1,7 @@
-//! Messages of Engine.IO to packets of Socket.IO and back.
+//! Messages of Engine.IO to packets of Socket.IO and back, in one of two formats ([`Parser`]). That of MessagePack is in
+//! [`msgpack`].
 //!
-//! A packet is one text message and, if it has attachments, as many binary messages after it: `5` (the type), `2-`
+//! In JSON, a packet is one text message and, if it has attachments, as many binary messages after it: `5` (the type), `2-`
 //! (attachments), `/chat,` (namespace), `13` (ack id), then JSON with a placeholder for each attachment.
 //! [`Decoder`] puts a client's messages together, [`encode`] builds frames for one or many recipients.
 //!
@@ -12,6 +13,7 @@ mod decode;
 pub mod encode;
 mod encoder;
 mod error;
+pub mod msgpack;
 #[cfg(test)]
 mod tests;
 pub(crate) mod v4;

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{routes::Routes, type_map::TypeMap};
+use super::type_map::TypeMap;
 use crate::config::Config;
 
 /// See the module.
@@ -18,7 +18,6 @@ pub struct App {
     pub(crate) number: u64,
     pub(crate) config: Config,
     pub(crate) settings: Settings,
-    pub(crate) routes: Routes,
     pub(crate) state: TypeMap,
     /// The way to the shards from other threads. A test without sockets has none.
     pub(crate) engine: OnceLock<engineio::net::Handle>,
@@ -44,9 +43,9 @@ impl Default for Settings {
 }
 
 impl App {
-    pub(crate) fn new(config: Config, settings: Settings, routes: Routes, state: TypeMap) -> Self {
+    pub(crate) fn new(config: Config, settings: Settings, state: TypeMap) -> Self {
         static APPS: AtomicU64 = AtomicU64::new(0);
         let number = APPS.fetch_add(1, Ordering::Relaxed);
-        Self { number, config, settings, routes, state, engine: OnceLock::new() }
+        Self { number, config, settings, state, engine: OnceLock::new() }
     }
 }

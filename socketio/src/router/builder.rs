@@ -23,6 +23,7 @@ use super::{
     type_map::{Requirements, TypeMap},
 };
 use crate::{
+    adapter::{EventData as RawEvent, ServerReply},
     config::{Config, DynamicNamespaces},
     server::Server,
 };
@@ -171,12 +172,15 @@ impl Router {
         let Self { mut config, settings, state, namespaces, .. } = self;
         let mut routes = Routes::default();
         config.namespaces.clear();
+        // A socket knows its rooms, whoever made it join them.
+        config.room_events = true;
         for (name, namespace) in namespaces {
             if let Some(missing) = namespace.requirements.missing(&state) {
                 let error = format!("a handler of {name} takes State<{missing}>, which Router::state was not given");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, error));
             }
             let Namespace { pattern, routes: handlers, .. } = namespace;
+            routes.has_outgoing |= !handlers.outgoing.is_empty();
             if pattern.is_literal() {
                 config.namespaces.push(name.clone());
                 routes.listed.insert(name, Arc::new(handlers));
@@ -189,13 +193,14 @@ impl Router {
             let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
             config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
         }
-        Ok(Shards { app: Arc::new(App::new(config, settings, routes, state)) })
+        Ok(Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) })
     }
 }
 
 /// Makes the handler of each shard.
 struct Shards {
     app: Arc<App>,
+    routes: Arc<Routes>,
 }
 
 impl Shards {
@@ -204,7 +209,7 @@ impl Shards {
             // Each shard has the same.
             let _ = self.app.engine.set(engine.clone());
         }
-        Server::new(self.app.config.clone(), RouterShard::new(Arc::clone(&self.app)))
+        Server::new(self.app.config.clone(), RouterShard::new(Arc::clone(&self.app), Arc::clone(&self.routes)))
     }
 }
 
@@ -266,6 +271,23 @@ impl Namespace {
     /// Is called for events that have no handler of their own.
     pub fn fallback<M: 'static>(&mut self, handler: impl Handler<OnEvent, M>) -> &mut Self {
         self.routes.fallback.push(Callback::new(handler, &mut self.requirements));
+        self
+    }
+
+    /// Is called for each event that is sent to sockets of the namespace: once for a broadcast, on the shard that begins it.
+    pub fn on_any_outgoing(&mut self, hook: impl Fn(&RawEvent) + Send + Sync + 'static) -> &mut Self {
+        self.routes.outgoing.push(Arc::new(hook));
+        self
+    }
+
+    /// Is called for each event that another server sends to this one ([`Operator::server_side_emit`](super::Operator::server_side_emit)).
+    /// With a `ServerReply`, that server waits for an answer. There are other servers only where the configuration has an
+    /// [`Adapter`](crate::adapter::Adapter).
+    pub fn on_server_event(
+        &mut self,
+        hook: impl Fn(SocketIo, RawEvent, Option<ServerReply>) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.routes.server_event = Some(Arc::new(hook));
         self
     }
 

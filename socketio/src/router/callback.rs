@@ -53,7 +53,7 @@ impl Kind for OnAuthorize {
     type Success = Admitted;
     type Error = ConnectError;
 
-    fn app<'c>(context: &'c ConnectContext) -> &'c App {
+    fn app(context: &ConnectContext) -> &App {
         &context.app
     }
 }
@@ -63,7 +63,7 @@ impl Kind for OnConnect {
     type Success = ();
     type Error = EventError;
 
-    fn app<'c>(context: &'c Socket) -> &'c App {
+    fn app(context: &Socket) -> &App {
         context.app()
     }
 }
@@ -89,7 +89,7 @@ impl Kind for OnDisconnect {
 }
 
 impl SocketKind for OnConnect {
-    fn socket<'c>(context: &'c Socket) -> &'c Socket {
+    fn socket(context: &Socket) -> &Socket {
         context
     }
 }
@@ -158,8 +158,17 @@ impl<T: Send + Sync + 'static, E: Into<ConnectError>> Output<OnAuthorize> for Re
     }
 }
 
+/// Work of a handler, or of several, that may wait.
+pub(crate) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The result of a handler.
+pub(crate) type ResultOf<K> = Result<<K as Kind>::Success, <K as Kind>::Error>;
+
 /// The future of a handler.
-pub(crate) type Running<K> = Pin<Box<dyn Future<Output = Result<<K as Kind>::Success, <K as Kind>::Error>> + Send>>;
+pub(crate) type Running<K> = Task<ResultOf<K>>;
+
+/// A handler, whatever its arguments are.
+type DynCallback<K> = dyn Fn(&<K as Kind>::Context<'_>) -> Called<K> + Send + Sync;
 
 /// What a call of a handler brings: a result, or a future of one.
 pub enum Called<K: Kind> {
@@ -167,7 +176,7 @@ pub enum Called<K: Kind> {
     Done(Result<K::Success, K::Error>),
     /// It has not been polled.
     #[doc(hidden)]
-    Waits(Pin<Box<dyn Future<Output = Result<K::Success, K::Error>> + Send>>),
+    Waits(Task<Result<K::Success, K::Error>>),
 }
 
 impl<K: Kind> fmt::Debug for Called<K> {
@@ -181,7 +190,7 @@ impl<K: Kind> fmt::Debug for Called<K> {
 
 /// A handler, whatever its arguments are.
 pub(crate) struct Callback<K: Kind> {
-    call: Arc<dyn Fn(&K::Context<'_>) -> Called<K> + Send + Sync>,
+    call: Arc<DynCallback<K>>,
 }
 
 impl<K: Kind> Callback<K> {

@@ -17,6 +17,7 @@ use super::{
     payload::{Answer, PayloadError, Written},
 };
 use crate::{
+    adapter::{EventData, Reply},
     packet::{AckId, is_reserved},
     state::ids::SocketKey,
 };
@@ -48,6 +49,11 @@ impl Outgoing {
         &self.payload.attachments
     }
 
+    /// The event as handlers of any event see it.
+    pub(crate) fn raw(&self) -> EventData {
+        EventData::new(&self.name, &self.payload.args, &self.payload.attachments)
+    }
+
     /// Bytes of memory, for the limit of mailboxes.
     fn weight(&self) -> usize {
         self.name.len() + self.payload.args.len() + self.payload.attachments.iter().map(Bytes::len).sum::<usize>()
@@ -65,6 +71,7 @@ pub(crate) struct Targets {
     pub(crate) except_socket: Option<SocketKey>,
     pub(crate) volatile: bool,
     pub(crate) local: bool,
+    pub(crate) compress: bool,
 }
 
 /// See the module.
@@ -98,21 +105,41 @@ pub(crate) enum Command {
         socket: SocketKey,
         close: bool,
     },
-    Broadcast {
+    /// Something for many sockets.
+    OnAll {
         targets: Targets,
-        event: Outgoing,
+        action: Action,
     },
+}
+
+/// What is done with many sockets.
+#[derive(Debug)]
+pub(crate) enum Action {
+    Emit(Outgoing),
+    EmitWithAck { event: Outgoing, timeout: Duration, reply: oneshot::Sender<Reply> },
+    Join(Vec<Box<str>>),
+    Leave(Vec<Box<str>>),
+    Disconnect { close: bool },
+    Fetch { timeout: Duration, reply: oneshot::Sender<Reply> },
+    ServerSideEmit(Outgoing),
+    ServerSideEmitWithAck { event: Outgoing, timeout: Duration, reply: oneshot::Sender<Reply> },
 }
 
 impl Command {
     fn weight(&self) -> usize {
         match self {
-            Self::Emit { event, .. } | Self::EmitWithAck { event, .. } | Self::Broadcast { event, .. } => {
-                event.weight()
+            Self::Emit { event, .. }
+            | Self::EmitWithAck { event, .. }
+            | Self::OnAll { action: Action::Emit(event) | Action::EmitWithAck { event, .. }, .. }
+            | Self::OnAll {
+                action: Action::ServerSideEmit(event) | Action::ServerSideEmitWithAck { event, .. }, ..
+            } => event.weight(),
+            Self::OnAll { action: Action::Join(rooms) | Action::Leave(rooms), .. } => {
+                rooms.iter().map(|room| room.len()).sum()
             }
             Self::Ack { payload, .. } => payload.args.len(),
             Self::Join { room, .. } | Self::Leave { room, .. } => room.len(),
-            Self::Disconnect { .. } => 0,
+            Self::Disconnect { .. } | Self::OnAll { .. } => 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{app::App, callback::Admitted, handshake::Handshake, socket::Socket, type_map::TypeMap};
+use super::{app::App, handshake::Handshake, socket::Socket, type_map::TypeMap};
 use crate::{
     error::DisconnectReason,
     packet::{AckId, Event},
@@ -20,12 +20,6 @@ pub struct ConnectContext {
     pub(crate) params: Arc<BTreeMap<String, String>>,
     /// What the authorisations so far brought.
     pub(crate) extensions: TypeMap,
-}
-
-impl ConnectContext {
-    pub(crate) fn add(&mut self, admitted: Admitted) {
-        self.extensions.insert_any(admitted.0);
-    }
 }
 
 /// An event of a socket.

@@ -1,10 +1,17 @@
 //! [`OwnedEvent`]: an event that outlives the packet it came in, because its handler waits, or because it waits for its turn.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::Bytes;
 
-use super::{callback::Called, context::EventContext, error::EventError, extract::Ack, socket::Socket};
+use super::{
+    callback::{Called, OnEvent, Running},
+    context::EventContext,
+    error::EventError,
+    extract::Ack,
+    routes::NamespaceRoutes,
+    socket::Socket,
+};
 use crate::{
     json,
     packet::{AckId, Args, Event},
@@ -37,9 +44,17 @@ impl OwnedEvent {
     }
 }
 
+/// A socket, and the handlers of its namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Routed {
+    pub(crate) socket: Socket,
+    pub(crate) routes: Arc<NamespaceRoutes>,
+}
+
 /// Tells the application that an event was not handled.
-pub(crate) fn report(socket: &Socket, name: &str, error: &EventError, ack: Option<AckId>) {
-    if let Some(hook) = &socket.routes().error {
+pub(crate) fn report(of: &Routed, name: &str, error: &EventError, ack: Option<AckId>) {
+    let Routed { socket, routes } = of;
+    if let Some(hook) = &routes.error {
         hook(socket, name, error, Ack::new(socket.clone(), ack));
         return;
     }
@@ -55,31 +70,25 @@ pub(crate) fn report(socket: &Socket, name: &str, error: &EventError, ack: Optio
 
 /// Runs the handlers of an event from `position` on, one after another. `waiting` is the future of the one before, and whether
 /// the event ends when it fails.
-pub(crate) async fn run(
-    socket: Socket,
-    event: OwnedEvent,
-    mut position: usize,
-    waiting: Option<(super::callback::Running<super::callback::OnEvent>, bool)>,
-) {
-    let routes = socket.routes();
-    let chain = routes.chain(&event.name);
+pub(crate) async fn run(of: Routed, event: OwnedEvent, mut position: usize, waiting: Option<(Running<OnEvent>, bool)>) {
+    let chain = of.routes.chain(&event.name);
     let mut waiting = waiting;
     loop {
         if let Some((future, ends)) = waiting.take()
             && let Err(error) = future.await
         {
-            report(&socket, &event.name, &error, event.ack);
+            report(&of, &event.name, &error, event.ack);
             if ends {
                 return;
             }
         }
         let Some((handler, ends)) = chain.get(position) else { return };
         position += 1;
-        let called = handler.call(&EventContext { socket: &socket, event: &event.event(), ack: event.ack });
+        let called = handler.call(&EventContext { socket: &of.socket, event: &event.event(), ack: event.ack });
         match called {
             Called::Done(Ok(())) => {}
             Called::Done(Err(error)) => {
-                report(&socket, &event.name, &error, event.ack);
+                report(&of, &event.name, &error, event.ack);
                 if ends {
                     return;
                 }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc};
 
-use bytes::Bytes;
 use http::HeaderMap;
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -17,8 +16,9 @@ use super::{
     type_map::Requirements,
 };
 use crate::{
+    adapter::EventData as RawEvent,
     error::{ConnectError, DisconnectReason},
-    packet::AckId,
+    packet::{AckId, Event},
 };
 
 impl<K: SocketKind> Extract<K> for Socket {
@@ -62,22 +62,10 @@ impl<T: DeserializeOwned> Extract<OnEvent> for Result<Payload<T>, PayloadError> 
     }
 }
 
-/// The name and the arguments of an event as they came, for handlers of any event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RawEvent {
-    /// The event's name.
-    pub name: String,
-    /// The JSON of the arguments, joined by commas, with a placeholder for each attachment.
-    pub args: String,
-    /// The attachments.
-    pub attachments: Vec<Bytes>,
-}
-
 impl Extract<OnEvent> for RawEvent {
     fn extract(context: &<OnEvent as Kind>::Context<'_>) -> Result<Self, EventError> {
-        let event = context.event;
-        let (args, attachments) = (event.args.raw().to_owned(), event.args.attachments().to_vec());
-        Ok(Self { name: event.name.clone().into_owned(), args, attachments })
+        let Event { name, args } = context.event;
+        Ok(Self::new(name, args.raw(), args.attachments()))
     }
 }
 

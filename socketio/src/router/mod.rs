@@ -31,7 +31,7 @@
 //! | [`Socket`] | the socket | everywhere but `authorize` |
 //! | [`Data<T>`](Data), [`Payload<T>`](Payload) | the first argument of the event; all of them | events |
 //! | [`Ack`] | the way to acknowledge the event | events |
-//! | [`RawEvent`] | name and arguments as they came | events |
+//! | [`RawEvent`] | name and arguments as they came: JSON, and attachments | events |
 //! | [`State<T>`](State) | what [`Router::state`] was given | everywhere |
 //! | [`Extension<T>`](Extension) | what `authorize` returned, or [`Socket::insert`] stored | everywhere but `authorize` |
 //! | [`Auth<T>`](Auth) | the payload of the client's CONNECT | `authorize`, `on_connect` |
@@ -66,6 +66,7 @@ mod io;
 mod operator;
 mod pattern;
 mod payload;
+mod remote;
 mod routes;
 mod shard;
 mod socket;
@@ -74,6 +75,7 @@ mod type_map;
 
 mod builder;
 
+pub use crate::adapter::{EventData as RawEvent, ServerReply};
 #[doc(hidden)]
 pub use app::App;
 pub use app::Settings;
@@ -84,12 +86,13 @@ pub use callback::{
 };
 pub use context::{ConnectContext, DisconnectContext, EventContext};
 pub use error::{AnswerError, BoxError, EventError, SendError};
-pub use extract::{Ack, Auth, Data, Extension, Headers, MissingExtension, Params, Payload, RawEvent, State};
+pub use extract::{Ack, Auth, Data, Extension, Headers, MissingExtension, Params, Payload, State};
 pub use handshake::Handshake;
 pub use io::SocketIo;
 pub use operator::Operator;
 pub use pattern::PatternError;
 pub use payload::{Answer, Binary, PayloadError};
+pub use remote::{Answers, RemoteSocket, Sockets};
 pub use shard::RouterShard;
 pub use socket::Socket;
 pub use type_map::Requirements;

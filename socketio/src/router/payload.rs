@@ -3,12 +3,16 @@
 //! Binary data travels beside the JSON, as attachments. [`Binary`] is how a type says where it stands. While a value is being
 //! written or read, the attachments are in a variable of the thread, because serde has no other place for them.
 
-use std::{cell::RefCell, fmt, ops::Deref};
+use std::{cell::RefCell, ops::Deref};
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
+use serde_json::value::RawValue;
 
-use crate::packet::Args;
+use crate::{
+    adapter::{EventData, OwnedArgs, ServerReply},
+    packet::Args,
+};
 
 thread_local! {
     /// The attachments of the value that this thread is writing or reading; `None` when it does neither.
@@ -156,27 +160,29 @@ pub(crate) fn read<T: de::DeserializeOwned>(json: &str, attachments: &[Bytes]) -
     Ok(value?)
 }
 
-/// The arguments of an answer, which outlive the packet they came in.
-#[derive(Clone, Default)]
-pub struct Answer {
-    /// JSON values joined by commas.
-    args: String,
-    attachments: Vec<Bytes>,
-}
-
-impl Answer {
-    pub(crate) fn new(args: &Args<'_>) -> Self {
-        Self { args: args.raw().to_owned(), attachments: args.attachments().to_vec() }
-    }
-
-    /// The first argument; read as `null` when there is none.
+impl EventData {
+    /// The first argument, read as a `T`; as `null` when there is none.
     ///
     /// # Errors
     /// When it is of another type.
     pub fn first<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
         let args = format!("[{}]", self.args);
-        let items: Vec<&serde_json::value::RawValue> = serde_json::from_str(&args)?;
+        let items: Vec<&RawValue> = serde_json::from_str(&args)?;
         read(items.first().map_or("null", |item| item.get()), &self.attachments)
+    }
+}
+
+/// The arguments of an acknowledgement.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer(pub OwnedArgs);
+
+impl Answer {
+    /// The first argument; read as `null` when there is none.
+    ///
+    /// # Errors
+    /// When it is of another type.
+    pub fn first<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
+        read(self.0.first().unwrap_or("null"), &self.0.attachments)
     }
 
     /// All arguments, as a tuple or list.
@@ -184,19 +190,19 @@ impl Answer {
     /// # Errors
     /// When they are of other types, or not as many.
     pub fn all<T: de::DeserializeOwned>(&self) -> Result<T, PayloadError> {
-        read(&format!("[{}]", self.args), &self.attachments)
-    }
-
-    /// The JSON of the arguments, joined by commas.
-    #[must_use]
-    pub fn raw(&self) -> &str {
-        &self.args
+        read(&format!("[{}]", self.0.raw()), &self.0.attachments)
     }
 }
 
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("args", &self.args).field("attachments", &self.attachments).finish()
+impl ServerReply {
+    /// Answers with one argument.
+    ///
+    /// # Errors
+    /// When it cannot be written as JSON.
+    pub fn send_value<T: Serialize + ?Sized>(self, value: &T) -> Result<(), PayloadError> {
+        let Written { args, attachments } = Written::one(value)?;
+        self.send(OwnedArgs { args: vec![args], attachments });
+        Ok(())
     }
 }
 
@@ -249,7 +255,8 @@ mod tests {
 
     #[test]
     fn an_answer_gives_its_first_argument_or_all() {
-        let answer = Answer { args: r#"{"a":"[,"},2"#.to_owned(), attachments: Vec::new() };
+        let args = [r#"{"a":"[,"}"#, "2"].map(str::to_owned).to_vec();
+        let answer = Answer(OwnedArgs { args, attachments: Vec::new() });
         assert_eq!(answer.all::<(serde_json::Value, u8)>().unwrap(), (json!({ "a": "[," }), 2));
         assert_eq!(answer.first::<serde_json::Value>().unwrap(), json!({ "a": "[," }));
         assert_eq!(Answer::default().first::<Option<u8>>().unwrap(), None);

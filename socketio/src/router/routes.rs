@@ -10,12 +10,20 @@ use super::{
     callback::{Callback, OnAuthorize, OnConnect, OnDisconnect, OnEvent},
     error::EventError,
     extract::Ack,
+    io::SocketIo,
     pattern::Pattern,
     socket::Socket,
 };
+use crate::adapter::{EventData as RawEvent, ServerReply};
 
 /// What is called when an event was not handled.
 type ErrorHook = dyn Fn(&Socket, &str, &EventError, Ack) + Send + Sync;
+
+/// What is called for each event that is sent.
+type OutgoingHook = dyn Fn(&RawEvent) + Send + Sync;
+
+/// What is called for each event of another server.
+type ServerHook = dyn Fn(SocketIo, RawEvent, Option<ServerReply>) + Send + Sync;
 
 /// The handlers of a namespace, or of all that fit a pattern.
 #[derive(Default)]
@@ -31,6 +39,10 @@ pub(crate) struct NamespaceRoutes {
     pub(crate) fallback: Vec<Callback<OnEvent>>,
     pub(crate) error: Option<Arc<ErrorHook>>,
     pub(crate) ordered: bool,
+    /// Called for each event that is sent.
+    pub(crate) outgoing: Vec<Arc<OutgoingHook>>,
+    /// Called for each event of another server.
+    pub(crate) server_event: Option<Arc<ServerHook>>,
 }
 
 impl NamespaceRoutes {
@@ -77,6 +89,8 @@ impl fmt::Debug for NamespaceRoutes {
 pub(crate) struct Routes {
     pub(crate) listed: HashMap<String, Arc<NamespaceRoutes>>,
     pub(crate) patterns: Vec<(Arc<Pattern>, Arc<NamespaceRoutes>)>,
+    /// Whether any of them has an `outgoing`.
+    pub(crate) has_outgoing: bool,
 }
 
 impl Routes {

@@ -16,13 +16,11 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     app::App,
     commands::{self, Command, Outgoing},
-    context::ConnectContext,
     error::{AnswerError, SendError},
     handshake::Handshake,
     io::SocketIo,
     operator::Operator,
     payload::{self, Answer, PayloadError},
-    routes::NamespaceRoutes,
     type_map::TypeMap,
 };
 use crate::{
@@ -39,7 +37,6 @@ pub struct Socket(Arc<Inner>);
 
 struct Inner {
     app: Arc<App>,
-    routes: Arc<NamespaceRoutes>,
     id: SocketId,
     key: SocketKey,
     shard: u16,
@@ -61,23 +58,27 @@ struct Shared {
     data: Option<Box<str>>,
 }
 
-/// Where a socket is.
-pub(crate) struct Place {
+/// What a new socket is made of.
+pub(crate) struct Parts {
+    pub(crate) app: Arc<App>,
     pub(crate) id: SocketId,
     pub(crate) key: SocketKey,
     pub(crate) shard: u16,
+    pub(crate) nsp: Arc<str>,
+    pub(crate) handshake: Arc<Handshake>,
+    pub(crate) auth: Option<Arc<str>>,
+    pub(crate) params: Arc<BTreeMap<String, String>>,
+    pub(crate) extensions: TypeMap,
     pub(crate) is_recovered: bool,
 }
 
 impl Socket {
-    pub(crate) fn new(connected: ConnectContext, routes: Arc<NamespaceRoutes>, place: Place) -> Self {
-        let ConnectContext { app, handshake, nsp, auth, params, extensions } = connected;
-        let Place { id, key, shard, is_recovered } = place;
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, is_recovered } = parts;
         let shared = Mutex::new(Shared { extensions, ..Shared::default() });
         let (is_connected, disconnected) = (AtomicBool::new(true), Notify::new());
         Self(Arc::new(Inner {
             app,
-            routes,
             id,
             key,
             shard,
@@ -94,10 +95,6 @@ impl Socket {
 
     pub(crate) fn app(&self) -> &App {
         &self.0.app
-    }
-
-    pub(crate) fn routes(&self) -> &Arc<NamespaceRoutes> {
-        &self.0.routes
     }
 
     pub(crate) fn key(&self) -> SocketKey {
@@ -136,8 +133,8 @@ impl Socket {
 
     /// The socket's id, as its client and other sockets know it.
     #[must_use]
-    pub fn id(&self) -> SocketId {
-        self.0.id.clone()
+    pub fn id(&self) -> &SocketId {
+        &self.0.id
     }
 
     /// The name of its namespace.
@@ -266,9 +263,20 @@ impl Socket {
         self.shared().rooms.iter().map(|room| String::from(&**room)).collect()
     }
 
-    /// Sets the rooms that it is in.
-    pub(crate) fn set_rooms<'a>(&self, rooms: impl Iterator<Item = &'a str>) {
-        self.shared().rooms = rooms.map(Into::into).collect();
+    /// Whether it is in a room.
+    #[must_use]
+    pub fn is_in(&self, room: &str) -> bool {
+        self.shared().rooms.contains(room)
+    }
+
+    /// It is in a room now: somebody else made it join.
+    pub(crate) fn add_room(&self, room: &str) {
+        self.shared().rooms.insert(room.into());
+    }
+
+    /// It is no longer in a room.
+    pub(crate) fn remove_room(&self, room: &str) {
+        self.shared().rooms.remove(room);
     }
 
     /// Everybody in a room but this socket.
@@ -278,7 +286,7 @@ impl Socket {
 
     /// Everybody in the namespace but this socket.
     pub fn broadcast(&self) -> Operator {
-        Operator::except_socket(self)
+        self.io().of(&self.0.nsp).without(self.0.shard, self.0.key)
     }
 
     /// Makes the socket leave its namespace. Its client does not come back by itself.
@@ -325,10 +333,6 @@ impl Socket {
 
     pub(crate) fn raw_data(&self) -> Option<Box<str>> {
         self.shared().data.clone()
-    }
-
-    pub(crate) fn set_raw_data(&self, data: &str) {
-        self.shared().data = Some(data.into());
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
@@ -12,11 +11,9 @@ use engineio::Job;
 
 use super::{
     app::App,
+    callback::Task,
     commands::{self, Command, Commands},
 };
-
-/// Work of a handler, or of several.
-pub(crate) type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a task that waited brought.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::{fmt, sync::Arc};
 
-use engineio::{ConnKey, Sid, sid::IssuedSid, slab::Key};
+use engineio::{ConnKey, JobId, Sid, sid::IssuedSid, slab::Key};
 
 /// A socket within its shard. A stale key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +104,11 @@ pub struct PendingConnect {
     /// Tells it from an earlier one of the same client in the same namespace.
     pub(crate) number: u64,
 }
+
+/// A question to many sockets or servers. The [`Reply`](crate::adapter::Reply) comes with it
+/// ([`Handler::on_reply`](crate::Handler::on_reply)). No two requests of one shard have the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub(crate) JobId);
 
 /// A room within its namespace and shard. A room that is empty ceases to exist, and its key finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,6 +7,8 @@ pub(crate) mod client;
 pub(crate) mod deadlines;
 pub(crate) mod ids;
 pub(crate) mod namespace;
+pub(crate) mod questions;
+pub(crate) mod report;
 pub(crate) mod room;
 pub(crate) mod socket;
 
@@ -24,7 +26,9 @@ use self::{
     deadlines::Deadlines,
     ids::{Member, NspKey, PendingConnect, SocketId, SocketKey},
     namespace::Namespaces,
-    room::gathered::GatheredRooms,
+    questions::{Questions, is_of_broadcast},
+    report::{Report, RoomChange, RoomEvent},
+    room::{RoomTable, gathered::GatheredRooms},
     socket::Socket,
 };
 use crate::{config::Config, error::DisconnectReason, packet::AckId};
@@ -53,6 +57,12 @@ pub(crate) struct State {
     /// Sockets that left, which the application hears of as soon as it is not being called.
     pub(crate) departed: VecDeque<Departed>,
     pub(crate) gathered: GatheredRooms,
+    /// What else it hears of then. It is told before it hears of the sockets that left.
+    pub(crate) reports: VecDeque<Report>,
+    /// Whether rooms are reported.
+    reports_rooms: bool,
+    /// Broadcasts that wait for answers.
+    pub(crate) questions: Questions,
     /// The clients whose CONNECT the application has not decided about.
     pub(crate) pending: HashMap<ConnKey, SmallVec<[PendingConnect; 1]>>,
     pending_connects: u64,
@@ -62,6 +72,7 @@ pub(crate) struct State {
 
 impl State {
     pub(crate) fn new(config: Config) -> Self {
+        let reports_rooms = config.room_events || config.adapter.as_ref().is_some_and(|adapter| adapter.wants_rooms());
         Self {
             namespaces: Namespaces::new(&config),
             config,
@@ -71,6 +82,9 @@ impl State {
             deadlines: Deadlines::default(),
             departed: VecDeque::new(),
             gathered: GatheredRooms::default(),
+            reports: VecDeque::new(),
+            reports_rooms,
+            questions: Questions::default(),
             pending: HashMap::new(),
             pending_connects: 0,
             next_ack: 0,
@@ -137,9 +151,11 @@ impl State {
     /// Removes a socket from its rooms and from its client. The application hears of it later.
     pub(crate) fn remove_socket(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
         let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
+        let rooms = if self.reports_rooms { self.names_to_report(key) } else { Vec::new() };
         if let Some(nsp) = self.namespaces.get_mut(nsp) {
             nsp.rooms.leave_all(&mut self.sockets, key);
         }
+        rooms.iter().for_each(|room| self.report_leave(key, room));
         let Some(socket) = self.sockets.remove(key.0) else { return };
         self.namespaces.forget_client(socket.nsp);
         if !self.v4_ids.is_empty() {
@@ -152,11 +168,68 @@ impl State {
                 self.set_connect_deadline(socket.conn, now);
             }
         }
-        let acks = socket.acks.into_iter().map(|(id, deadline)| {
-            self.deadlines.forget_ack(id, deadline);
-            id
-        });
-        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks: acks.collect() });
+        let mut acks = Vec::new();
+        for (id, deadline) in socket.acks {
+            if is_of_broadcast(id) {
+                self.questions.leave(id, key, &socket.id);
+            } else {
+                self.deadlines.forget_ack(id, deadline);
+                acks.push(id);
+            }
+        }
+        self.departed.push_back(Departed { socket: key, conn: socket.conn, reason, acks });
+    }
+
+    /// Puts a socket into a room; `false` when it was there, or is gone. What its rooms hold back is sent before.
+    pub(crate) fn join(&mut self, key: SocketKey, room: &str) -> bool {
+        let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.namespaces.get_mut(nsp) else { return false };
+        let has_joined = nsp.rooms.join(&mut self.sockets, key, room);
+        if has_joined && self.reports_rooms {
+            let is_first = nsp.rooms.find(room).is_some_and(|room| nsp.rooms.members(room).len() == 1);
+            let room = Arc::from(room);
+            if is_first {
+                self.report_room(key, &room, RoomChange::Created);
+            }
+            self.report_room(key, &room, RoomChange::Joined);
+        }
+        has_joined
+    }
+
+    /// Takes a socket out of a room; `false` when it was not there. What its rooms hold back is sent before.
+    pub(crate) fn leave(&mut self, key: SocketKey, room: &str) -> bool {
+        let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return false };
+        let Some(nsp) = self.namespaces.get_mut(nsp) else { return false };
+        let has_left = nsp.rooms.leave(&mut self.sockets, key, room);
+        if has_left && self.reports_rooms {
+            self.report_leave(key, &Arc::from(room));
+        }
+        has_left
+    }
+
+    /// The rooms of a socket.
+    fn names_to_report(&self, key: SocketKey) -> Vec<Arc<str>> {
+        let socket = self.socket(key);
+        let rooms = socket.and_then(|socket| Some((socket, &self.namespaces.get(socket.nsp)?.rooms)));
+        let names = |(socket, rooms): (&Socket, &RoomTable)| {
+            socket.rooms.iter().filter_map(|membership| rooms.name(membership)).map(Arc::from).collect()
+        };
+        rooms.map(names).unwrap_or_default()
+    }
+
+    fn report_leave(&mut self, key: SocketKey, room: &Arc<str>) {
+        self.report_room(key, room, RoomChange::Left);
+        let nsp = self.socket(key).and_then(|socket| self.namespaces.get(socket.nsp));
+        if nsp.is_some_and(|nsp| nsp.rooms.find(room).is_none()) {
+            self.report_room(key, room, RoomChange::Deleted);
+        }
+    }
+
+    fn report_room(&mut self, key: SocketKey, room: &Arc<str>, change: RoomChange) {
+        let Some(socket) = self.socket(key) else { return };
+        let Some(nsp) = self.namespaces.get(socket.nsp).map(|nsp| Arc::clone(&nsp.name)) else { return };
+        let (id, conn) = (socket.id.clone(), socket.conn);
+        self.reports.push_back(Report::Room(RoomEvent { nsp, room: Arc::clone(room), change, socket: key, id, conn }));
     }
 
     /// Takes an acknowledgement off those that a socket owes; `false` when it did not owe this one.
@@ -166,6 +239,19 @@ impl State {
         let (_, deadline) = socket.acks.remove(position);
         self.deadlines.forget_ack(id, deadline);
         true
+    }
+
+    /// Ends the broadcasts whose time is up.
+    pub(crate) fn close_due_questions(&mut self, now: Instant) {
+        while let Some((id, sockets, mut part)) = self.questions.pop_due(now) {
+            let mut unanswered = Vec::new();
+            for key in sockets {
+                self.take_ack(key, id);
+                unanswered.extend(self.socket(key).map(|socket| socket.id.to_string()));
+            }
+            part.add(|answers| answers.unanswered.extend(unanswered));
+            part.done();
+        }
     }
 
     /// Sets the deadline by which a client that is in no namespace must join one, unless it has one.

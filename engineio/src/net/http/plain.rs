@@ -309,7 +309,13 @@ fn deliver<H: Handler>(
     relevant: &HeaderMap,
 ) {
     let begun = shard.io.begin_post(session, Some(PostBody::Payload(form)), body.len() as u64);
-    let result = begun.and_then(|begun| deliver_short(shard, begun.conn, form, body));
+    let result = begun.and_then(|begun| {
+        if body.len() > begun.max_body {
+            shard.io.end_long_post(begun.conn);
+            return Ok(());
+        }
+        deliver_short(shard, begun.conn, form, body)
+    });
     // A client that has read the answer can rely on the effects of its packets.
     shard.report_closed();
     match result {

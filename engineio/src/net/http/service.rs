@@ -236,7 +236,8 @@ impl<H: Handler + 'static> EngineHttp<H> {
     async fn open_polling(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Refused> {
         let admitted = self.admit(asked, Transport::Polling).await?;
         let protocol = admitted.terms.protocol;
-        let (sid, body) = self.shard.turn(|shard| {
+        let headers = &asked.parts.headers;
+        let (sid, poll) = self.shard.turn(|shard| {
             // The server may have begun to shut down while the application decided.
             if shard.io.draining {
                 return Err(Refused::from(UNAVAILABLE));
@@ -244,10 +245,10 @@ impl<H: Handler + 'static> EngineHttp<H> {
             let takes_binary = asked.query.takes_binary();
             let polling = ActiveTransport::Polling(PollingTransport { takes_binary, ..PollingTransport::default() });
             let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling, &self.config));
-            let body = shard.io.take_body(key).ok_or(UNAVAILABLE)?;
-            Ok((sid, body))
+            let mut poll = asked.poll(shard.io.take_body(key).ok_or(UNAVAILABLE)?, protocol);
+            shard.io.limit_compression(&mut poll, headers);
+            Ok((sid, poll))
         })?;
-        let (poll, headers) = (asked.poll(body, protocol), &asked.parts.headers);
         Ok(answer::handshake(poll, &sid.to_string(), headers, &self.config))
     }
 
@@ -271,7 +272,11 @@ impl<H: Handler + 'static> EngineHttp<H> {
             Action::Upgrade => Box::pin(self.begin_upgrade(&session, asked, &body, query)).await,
             Action::Poll => {
                 let body = polling::poll(&session, query).await?;
-                Ok(asked.poll(body, query.protocol).answer(headers, &self.config))
+                let mut poll = asked.poll(body, query.protocol);
+                if poll.compress && headers.contains_key(header::ACCEPT_ENCODING) {
+                    self.shard.turn(|shard| shard.io.limit_compression(&mut poll, headers));
+                }
+                Ok(poll.answer(headers, &self.config))
             }
             Action::Post => {
                 let form = engine::post_body(headers, asked.query, query.protocol);

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     CloseReason, Config, ConnKey, Handler, Handshake, JobId, Message, Outbox, Refusal, ShardMessage, SharedFrame,
+    deadlines::soonest,
     hooks::{IdGenerationError, SidPart, Verdict},
     http::{
         Query, Refused,
@@ -189,6 +190,13 @@ impl<H: Handler> Shard<H> {
     /// Reports every close to the handler, and ends the transports.
     pub(in crate::net) fn report_closed(&mut self) {
         while let Some((key, reason, end)) = self.io.closing.pop() {
+            if reason == CloseReason::TooLong {
+                self.guarded(key, |handler, io| {
+                    if let Some(frame) = handler.last_frame(key) {
+                        io.push(key, &frame);
+                    }
+                });
+            }
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
             self.io.end_transport(key, end);
@@ -237,7 +245,10 @@ impl<H: Handler> Shard<H> {
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
-        if self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now) {
+        // Nothing above calls the handler, so its deadline is not before the first one.
+        if due.is_some_and(|due| due <= self.io.now)
+            && self.handler.poll_timeout().is_some_and(|deadline| deadline <= self.io.now)
+        {
             self.handler.on_timeout(&mut self.io);
         }
         self.report_closed();
@@ -245,7 +256,7 @@ impl<H: Handler> Shard<H> {
 
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
-        [self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()].into_iter().flatten().min()
+        soonest([self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()])
     }
 
     /// Whether the driver has something to do.

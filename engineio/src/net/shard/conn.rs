@@ -65,7 +65,7 @@ impl End {
     /// How the transport ends after a close that the layer above asked for.
     pub(in crate::net) const fn of(reason: CloseReason) -> Self {
         match reason {
-            CloseReason::SlowConsumer | CloseReason::Internal => Self::Abort,
+            CloseReason::SlowConsumer | CloseReason::LimitExceeded | CloseReason::Internal => Self::Abort,
             // RFC 6455, 7.4.1: 1001 is an endpoint going away.
             CloseReason::ServerShuttingDown => Self::Close(Some(1001)),
             _ => Self::Close(None),

@@ -19,7 +19,11 @@ use super::{
     transport::WebSocketTransport,
 };
 use crate::{
-    CloseReason, Config, ConnKey, Protocol, SharedFrame, http::Action, packet::Outbound, sid::Sid, slab::Slab,
+    CloseReason, Config, ConnKey, Protocol, SharedFrame,
+    http::{Action, compression::Budget},
+    packet::Outbound,
+    sid::Sid,
+    slab::Slab,
 };
 
 /// The state of a shard without its handler. See the module.
@@ -59,6 +63,8 @@ pub(in crate::net) struct ShardIo {
     pub(in crate::net) drain: Rc<Notify>,
     /// How many connections speak HTTP.
     pub(in crate::net) http: usize,
+    /// How many bodies may be compressed.
+    pub(super) compression: Budget,
     /// A buffer lent to writes that combine small frames.
     pub(super) gather: Vec<u8>,
     pub(super) probes: u64,
@@ -89,6 +95,7 @@ impl ShardIo {
             draining: false,
             drain: Rc::default(),
             http: 0,
+            compression: Budget::default(),
             gather: Vec::new(),
             probes: 0,
         }

@@ -85,7 +85,7 @@ impl ShardIo {
     }
 
     /// Queues a frame without checking limits.
-    fn push(&mut self, key: ConnKey, frame: &SharedFrame) {
+    pub(super) fn push(&mut self, key: ConnKey, frame: &SharedFrame) {
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         conn.out.push(conn.transport.adapt(frame, &self.config));
         self.mark_dirty(key);

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     http::{
         Refused, answer,
+        compression::choose,
         encode::{encode, fits_template},
     },
     slab::Key,
@@ -88,7 +89,8 @@ impl ShardIo {
         let Some(relevant) = self.plain.take_poll(key) else { return };
         let last = self.plain.is_last(key);
         let PollBody { bytes, binary, compress } = body;
-        let poll = answer::Poll { body: bytes, binary, compress, jsonp: None };
+        let mut poll = answer::Poll { body: bytes, binary, compress, jsonp: None };
+        self.limit_compression(&mut poll, &relevant);
         if !fits_template(&poll, &relevant, &self.config) {
             let response = poll.answer(&relevant, &self.config);
             return self.answer_plain(key, response, &relevant);
@@ -97,6 +99,16 @@ impl ShardIo {
         self.plain.poll.of(last).push(&mut out, &poll.body, self.date.now());
         self.send_plain(key, &out);
         self.take_back_gather(out);
+    }
+
+    /// Has the answer sent as it is if the shard has compressed enough for now.
+    pub(in crate::net) fn limit_compression(&mut self, poll: &mut answer::Poll<'_>, request: &HeaderMap) {
+        if poll.compress
+            && let Some(options) = &self.config.http_compression
+            && choose(Some(options), request, poll.body.len()).is_some()
+        {
+            poll.compress = self.compression.take(options, poll.body.len(), self.now);
+        }
     }
 
     /// Answers a POST whose packets were accepted.

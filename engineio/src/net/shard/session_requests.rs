@@ -26,8 +26,12 @@ impl ShardIo {
             SessionRequest::BeginPost { query, form, declared, answer } => {
                 drop(answer.send(self.begin_post(query, form, declared)));
             }
-            SessionRequest::EndPost { conn, answer } => {
-                self.end_post(conn);
+            SessionRequest::EndPost { conn, too_long, answer } => {
+                if too_long {
+                    self.end_long_post(conn);
+                } else {
+                    self.end_post(conn);
+                }
                 let _ = answer.send(());
             }
             SessionRequest::FailPost { conn, answer } => {
@@ -86,17 +90,18 @@ impl ShardIo {
             return Err(Refused::BadRequest);
         };
         // The declared length is too large: refused before a byte is read, and the session lives on.
-        let accepted = self.conn(key).is_some_and(|conn| conn.accepted);
-        let max_body = self.config.max_message(accepted);
-        if declared > max_body as u64 {
+        let max_read = self.config.max_payload;
+        if declared > max_read as u64 {
             return Err(Refused::TooLarge);
         }
+        let accepted = self.conn(key).is_some_and(|conn| conn.accepted);
+        let max_body = self.config.max_message(accepted);
         let conn = self.conn(key).filter(|conn| conn.is_open()).ok_or(Refused::BadRequest)?;
         if let Err(reason) = conn.session.begin_post() {
             self.end(key, reason, End::Fault(None));
             return Err(Refused::BadRequest);
         }
-        Ok(BegunPost { conn: key, form, max_body })
+        Ok(BegunPost { conn: key, form, max_body, max_read })
     }
 
     /// The POST has ended.
@@ -104,6 +109,12 @@ impl ShardIo {
         if let Some(conn) = self.conn(key) {
             conn.session.end_post();
         }
+    }
+
+    /// The POST has ended. Its body was longer than those of a session that the application has not accepted yet, and was dropped.
+    pub(in crate::net) fn end_long_post(&mut self, key: ConnKey) {
+        self.end_post(key);
+        self.end(key, CloseReason::TooLong, End::Close(None));
     }
 
     /// The body of a POST is invalid: the session ends.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    deadlines::{Fifo, Heap},
+    deadlines::{Fifo, Heap, soonest},
     handler::ConnKey,
     session::Intervals,
     slab::{Key, Slab},
@@ -63,7 +63,7 @@ impl Timers {
     /// When to wake up. A run before that sends the pings that are due by then.
     pub(in crate::net) fn next(&self) -> Option<Instant> {
         let pings = self.pings.next().and_then(|next| next.checked_add(self.slack));
-        [pings, self.pongs.next(), self.others.next(), self.first_bytes.deadlines.next()].into_iter().flatten().min()
+        soonest([pings, self.pongs.next(), self.others.next(), self.first_bytes.deadlines.next()])
     }
 
     /// A run of the timers begins; `due` is the first deadline it will see.

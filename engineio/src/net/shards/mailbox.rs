@@ -374,7 +374,11 @@ mod tests {
         let (done, answer) = oneshot::channel::<()>();
         assert!(outgoing.push(
             0,
-            Command::Session(SessionRequest::EndPost { conn: ConnKey::new(Slab::default().insert(())), answer: done })
+            Command::Session(SessionRequest::EndPost {
+                conn: ConnKey::new(Slab::default().insert(())),
+                too_long: false,
+                answer: done,
+            })
         ));
         post(&mut outgoing, 0, 0, FULL);
         outgoing.flush_to_mailboxes(&mailboxes, |_| panic!("not full"));

@@ -35,6 +35,10 @@ pub(in crate::net) struct BegunPost {
     pub(in crate::net) form: PostBody,
     /// The most bytes that its body may have.
     pub(in crate::net) max_body: usize,
+    /// A longer body is read up to so many bytes, and dropped, so that the client reads why ([`CloseReason::TooLong`]).
+    ///
+    /// [`CloseReason::TooLong`]: crate::CloseReason::TooLong
+    pub(in crate::net) max_read: usize,
 }
 
 /// A request for a session. See the module.
@@ -47,8 +51,8 @@ pub(in crate::net) enum SessionRequest {
     /// A POST brings packets. `form` says how to read its body (`None`: its content type does not fit the session),
     /// `declared` how many bytes the body has at least.
     BeginPost { query: SessionQuery, form: Option<PostBody>, declared: u64, answer: Sender<Result<BegunPost, Refused>> },
-    /// The POST has ended, without packets.
-    EndPost { conn: ConnKey, answer: Sender<()> },
+    /// The POST has ended, without packets. `too_long` says that its body was dropped, which ends the session.
+    EndPost { conn: ConnKey, too_long: bool, answer: Sender<()> },
     /// The body of the POST is invalid.
     FailPost { conn: ConnKey, answer: Sender<()> },
     /// A request of this session was dropped before it was complete.

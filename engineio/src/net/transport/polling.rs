@@ -49,18 +49,24 @@ pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     config: &Config,
 ) -> Result<(), Refused> {
     let guard = AbortGuard { session, sid: query.sid, armed: true };
-    let BegunPost { conn, form, max_body } = match session.begin_post(query, form, body.size_hint().lower()).await {
-        Ok(begun) => begun,
-        Err(refused) => {
-            guard.disarm();
-            return Err(refused);
-        }
-    };
-    let body = tokio::time::timeout(config.body_timeout, read(body, max_body)).await;
+    let BegunPost { conn, form, max_body, max_read } =
+        match session.begin_post(query, form, body.size_hint().lower()).await {
+            Ok(begun) => begun,
+            Err(refused) => {
+                guard.disarm();
+                return Err(refused);
+            }
+        };
+    let body = tokio::time::timeout(config.body_timeout, read(body, max_body, max_read)).await;
     let result = match body.unwrap_or(Err(Refused::TimedOut)) {
-        Ok(body) => deliver_body(session, conn, form, body).await,
+        Ok(Some(body)) => deliver_body(session, conn, form, body).await,
+        // After 413 an official client would not read why: it gives up its poll, and comes back with the same message.
+        Ok(None) => {
+            session.end_post(conn, true).await;
+            Ok(())
+        }
         Err(Refused::TooLarge) => {
-            session.end_post(conn).await;
+            session.end_post(conn, false).await;
             Err(Refused::TooLarge)
         }
         // Truncated or timed out: dropping the guard closes the session.
@@ -70,19 +76,29 @@ pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
     result
 }
 
-async fn read(mut body: impl Body<Data = Bytes> + Unpin, max: usize) -> Result<Bytes, Refused> {
-    let mut whole = BytesMut::new();
+/// Reads a body of at most `max` bytes. What is longer is read up to `max_read` bytes and dropped: `None`.
+async fn read(
+    mut body: impl Body<Data = Bytes> + Unpin,
+    max: usize,
+    max_read: usize,
+) -> Result<Option<Bytes>, Refused> {
+    let (mut whole, mut count) = (BytesMut::new(), 0_usize);
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame.map_err(|_| Refused::BrokenBody)?.into_data() else { continue };
-        if whole.len() + data.len() > max {
+        count = count.saturating_add(data.len());
+        if count > max_read {
             return Err(Refused::TooLarge);
         }
+        if count > max {
+            whole = BytesMut::new();
+            continue;
+        }
         if whole.is_empty() && body.is_end_stream() {
-            return Ok(data);
+            return Ok(Some(data));
         }
         whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
+    Ok((count <= max).then(|| whole.freeze()))
 }
 
 /// Sends the body of a POST that has begun to the session's shard. The POST ends when that shard has handled it.

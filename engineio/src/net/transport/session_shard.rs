@@ -72,9 +72,12 @@ impl<'a, H: Handler> SessionShard<'a, H> {
         begun.await.unwrap_or(Err(Refused::UNKNOWN))
     }
 
-    /// See [`ShardIo::end_post`].
-    pub(in crate::net) async fn end_post(&self, conn: ConnKey) {
-        let ended = self.ask(|io| io.end_post(conn), |answer| SessionRequest::EndPost { conn, answer });
+    /// See [`ShardIo::end_post`], or, if the body was too long and was dropped, [`ShardIo::end_long_post`].
+    pub(in crate::net) async fn end_post(&self, conn: ConnKey, too_long: bool) {
+        let ended = self.ask(
+            |io| if too_long { io.end_long_post(conn) } else { io.end_post(conn) },
+            |answer| SessionRequest::EndPost { conn, too_long, answer },
+        );
         // A shard that has ended has nothing to end.
         let _ = ended.await;
     }

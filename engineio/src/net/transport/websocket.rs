@@ -19,7 +19,7 @@ use super::super::{
 use crate::{
     CloseReason, ConnKey, Handler, Message, Outbox, Protocol, SharedFrame,
     packet::{DecodeError, Inbound},
-    ws::{Decoder, Item},
+    ws::{Decoder, Item, ProtocolError},
 };
 
 /// How many packets one socket may bring in one turn, before other tasks run.
@@ -158,6 +158,10 @@ fn take_in<H: Handler>(
         match decoder.decode(&mut bytes) {
             Ok(Some(item)) => on_item(shard, key, protocol, item),
             Ok(None) => return 0,
+            // Known only by a message that it may not send yet. It is told why, before the connection fails.
+            Err(error @ ProtocolError::MessageTooBig) if max_message < shard.io.config.max_payload => {
+                shard.io.end(key, CloseReason::TooLong, End::Fault(Some(error.close_code())));
+            }
             // An invalid WebSocket frame: fail the connection (RFC 6455, 7.1.7).
             Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
         }

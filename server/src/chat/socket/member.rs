@@ -42,6 +42,19 @@ impl Access {
             Self::Listed(rooms) => rooms.iter().any(|listed| listed == room),
         }
     }
+
+    /// Whether it opens no room that `other` does not open.
+    fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Any) => true,
+            (Self::Any, Self::Listed(_)) => false,
+            (Self::Listed(rooms), Self::Listed(others)) => {
+                // A token may list tens of thousands.
+                let others: HashSet<&String> = others.iter().collect();
+                rooms.iter().all(|room| others.contains(room))
+            }
+        }
+    }
 }
 
 /// How often a socket is told that it sent too many `typing`: a key that is held down repeats them.
@@ -104,8 +117,10 @@ pub(super) struct Member {
     pub(super) questions: Option<Box<Questions>>,
     /// Whom it was told of in the rooms that its token brought it into, until it is in all of them.
     pub(super) snapshot: Option<Box<Snapshot>>,
-    /// When its token was issued, as the time since the Unix epoch.
+    /// When the newest of its tokens that say so was issued, as the time since the Unix epoch.
     issued: Option<Duration>,
+    /// The latest end of its tokens, as the time since the Unix epoch; [`Duration::MAX`] if one has none.
+    latest_end: Duration,
     /// When the token expires, as the time since the Unix epoch, leeway included.
     pub(super) expires: Option<Duration>,
 }
@@ -124,6 +139,7 @@ impl Member {
             questions: None,
             snapshot: None,
             issued: None,
+            latest_end: Duration::ZERO,
             expires: None,
         }
     }
@@ -133,16 +149,19 @@ impl Member {
         self.account.rename(&claims.name);
         self.access = Access::of(claims.rooms.as_ref(), default);
         self.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
-        self.issued = claims.iat;
+        self.issued = self.issued.max(claims.iat);
+        self.latest_end = self.latest_end.max(claims.exp.unwrap_or(Duration::MAX));
     }
 
-    /// Whether a token is older than the one in use: it was issued earlier, or, where one of them does not say when, ends
-    /// earlier.
-    pub(super) fn has_newer_than(&self, claims: &Claims, leeway: Duration) -> bool {
-        match (self.issued, claims.iat) {
-            (Some(issued), Some(other)) => other < issued,
-            _ => claims.exp.map(|exp| exp.saturating_add(leeway)) < self.expires && claims.exp.is_some(),
+    /// Whether a token may bring back rights that a newer one took away: it was issued earlier than one that the socket has shown.
+    /// Where one of them does not say when, it may if it ends earlier and opens a room that the one in use does not open. An
+    /// application that signs shorter and shorter tokens for the same rooms is not hindered so.
+    pub(super) fn may_be_outdated(&self, claims: &Claims, default: RoomAccess) -> bool {
+        if let (Some(issued), Some(other)) = (self.issued, claims.iat) {
+            return other < issued;
         }
+        claims.exp.unwrap_or(Duration::MAX) < self.latest_end
+            && !Access::of(claims.rooms.as_ref(), default).is_within(&self.access)
     }
 
     /// The room with this id, if the socket is in it.
@@ -187,11 +206,18 @@ impl Member {
         let mut own = Snapshot::default();
         let listed = self.snapshot.as_deref_mut().filter(|snapshot| entry <= snapshot.until);
         let snapshot = listed.unwrap_or(&mut own);
+        let is_last = snapshot.awaited <= 1;
         let max_bytes = SNAPSHOT_BYTES.min(snapshot.bytes.saturating_add(max_bytes));
         for account in present {
             let status = account.online();
             let bytes = snapshot.bytes + status.len() + STATUS_COST;
-            if bytes > max_bytes || !snapshot.told.insert(Arc::clone(account)) {
+            // Most sockets enter one room, and so need no set: the home names everybody once.
+            let known = if is_last {
+                !snapshot.told.is_empty() && snapshot.told.contains(account)
+            } else {
+                bytes <= max_bytes && !snapshot.told.insert(Arc::clone(account))
+            };
+            if bytes > max_bytes || known {
                 continue;
             }
             snapshot.bytes = bytes;

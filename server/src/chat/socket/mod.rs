@@ -28,12 +28,11 @@ mod typing;
 
 use std::time::Instant;
 
-use deadlines::SocketDeadlines;
-use engineio::{SharedFrame, deadlines::Heap};
+use engineio::{SharedFrame, deadlines::soonest};
 use socketio::{Io, RoomHandle};
 
 pub(super) use message::CheckedMessage;
-pub(super) use session::{Admission, ConnectRefusal};
+pub(super) use session::{Admission, ConnectRefusal, unauthorized};
 pub(super) use sockets::Sockets;
 
 use super::{
@@ -81,9 +80,15 @@ impl LocalSockets for Sockets {
 impl Sockets {
     /// When [`Sockets::on_timeout`] or [`Sockets::next_gone`] is to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let sockets = [&self.idle, &self.expiry, &self.typing, &self.unasked].map(SocketDeadlines::next);
-        let users = [&self.gone, &self.resting].map(Heap::next);
-        sockets.into_iter().chain(users).chain([self.clock.next()]).flatten().min()
+        soonest([
+            self.idle.next(),
+            self.expiry.next(),
+            self.typing.next(),
+            self.unasked.next(),
+            self.gone.next(),
+            self.resting.next(),
+            self.clock.next(),
+        ])
     }
 
     /// Looks at the sockets whose time has come.
@@ -120,7 +125,8 @@ impl Sockets {
     /// How many entries each collection has that must be empty without a client; counting takes the deadlines out.
     #[cfg(test)]
     pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 10] {
-        let count = |deadlines: &mut SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
+        let count =
+            |deadlines: &mut deadlines::SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
         [
             ("members", self.members.iter().count()),
             ("users", self.members.users()),

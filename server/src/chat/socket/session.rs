@@ -43,17 +43,13 @@ pub(in crate::chat) enum ConnectRefusal {
 impl Sockets {
     /// Checks the token of a CONNECT packet, and reserves a socket for its user.
     pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
-        let refuse = |code: &str| ConnectError {
-            message: "unauthorized".to_owned(),
-            data: Some(format!(r#"{{"code":"{code}"}}"#)),
-        };
         let token = request::token(auth).ok_or(AuthError::Missing);
         let claims = token.and_then(|token| self.verifier.verify(&token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
-            ConnectRefusal::Token(refuse(error.code()))
+            ConnectRefusal::Token(unauthorized(error.code()))
         })?;
         let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
-            ReserveError::TooMany => ConnectRefusal::TooMany(refuse("too_many_connections")),
+            ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
             ReserveError::TooOften => ConnectRefusal::TooOften,
         })?;
         Ok(Admission { claims, reservation })
@@ -69,6 +65,7 @@ impl Sockets {
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         member.begin_snapshot();
         self.members.insert(member);
+        self.counters.connected += 1;
         if !self.config.limits.idle_timeout.is_zero() {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
@@ -112,6 +109,7 @@ impl Sockets {
         let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
         if self.accounts.make_room(account, slot, heard) {
             tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
+            self.counters.replaced += 1;
             expel(
                 io,
                 socket,
@@ -149,10 +147,13 @@ impl Sockets {
         let member = self.members.get_mut(socket).filter(|member| *member.account.id == *claims.sub);
         let member = member.ok_or(ChatError::new(Code::InvalidPayload, "the token is another user's"))?;
         // Whoever was given fewer rights could take back the old ones otherwise.
-        if member.has_newer_than(&claims, leeway) {
-            return Err(ChatError::new(Code::InvalidPayload, "the token is older than the one in use"));
+        let default = self.config.rooms.default_access;
+        if member.may_be_outdated(&claims, default) {
+            let reason =
+                "the token is older than the one in use, or ends earlier and opens more rooms without iat in both";
+            return Err(ChatError::new(Code::InvalidPayload, reason));
         }
-        member.renew(&claims, self.config.rooms.default_access, leeway);
+        member.renew(&claims, default, leeway);
         member.begin_snapshot();
         self.watch_expiry(io, socket);
         let closed = self.leave_closed(io, socket);
@@ -192,6 +193,7 @@ impl Sockets {
     pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         self.end_all_typing(io, socket);
         let Some(member) = self.members.remove(socket) else { return };
+        self.counters.disconnected += 1;
         let account = member.account;
         let rooms = member.rooms.iter().map(|joined| &joined.room);
         let slot = Slot { shard: io.shard(), index: socket.index() };
@@ -215,6 +217,9 @@ impl Sockets {
         ack: Option<AckId>,
         outcome: &Result<Reply, ChatError>,
     ) {
+        if outcome.as_ref().is_err_and(|error| error.code == Code::RateLimited) {
+            self.counters.count_rate_limited(event);
+        }
         // It fails only where the connection is closing: then nobody waits for it.
         match (outcome, ack) {
             (Ok(_), None) => {}
@@ -283,6 +288,11 @@ impl Sockets {
         }
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
+}
+
+/// The refusal of a CONNECT.
+pub(in crate::chat) fn unauthorized(code: &str) -> ConnectError {
+    ConnectError { message: "unauthorized".to_owned(), data: Some(format!(r#"{{"code":"{code}"}}"#)) }
 }
 
 /// The ids of rooms, as a JSON array.

@@ -12,6 +12,7 @@ use super::{deadlines::SocketDeadlines, member::Members};
 use crate::{
     auth::Verifier,
     chat::{
+        counters::Counters,
         shard_message::{Asker, HomeRequest, HomeShards, ToHome},
         users::Accounts,
     },
@@ -42,6 +43,7 @@ pub(in crate::chat) struct Sockets {
     /// Tokens end by the wall clock.
     pub(super) clock: ClockWatch,
     pub(super) lobby: Room,
+    pub(in crate::chat) counters: Counters,
 }
 
 /// The way from sockets to homes.
@@ -82,6 +84,7 @@ impl Sockets {
             resting: Heap::default(),
             clock: ClockWatch::default(),
             lobby: Room::new(LOBBY),
+            counters: Counters::default(),
             config,
         }
     }

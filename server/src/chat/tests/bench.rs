@@ -36,6 +36,10 @@ impl Handler for Held {
         self.0.borrow_mut().authorize(io, request)
     }
 
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
+        self.0.borrow_mut().refuse_long(conn)
+    }
+
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
         self.0.borrow_mut().on_connect(io, socket, admission);
     }
@@ -163,6 +167,13 @@ impl Bench {
         let (lifetime, ago) = (Duration::from_secs(lifetime + ago), Duration::from_secs(ago));
         let request = TokenRequest { sub, name: None, rooms: rooms.as_deref(), lifetime };
         sign(&self.shared.config.auth, &request, wall_clock() - ago).unwrap()
+    }
+
+    /// A token with this payload.
+    pub(super) fn token_of(&self, payload: &str) -> String {
+        let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+        let key = jsonwebtoken::EncodingKey::from_secret(self.shared.config.auth.jwt_secret.as_ref().unwrap().expose());
+        jsonwebtoken::encode(&jsonwebtoken::Header::default(), &payload, &key).unwrap()
     }
 
     /// A user's socket, with this token; what it was sent at connect is returned.

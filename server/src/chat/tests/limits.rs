@@ -333,6 +333,23 @@ fn a_newcomer_is_told_of_each_user_once_however_many_rooms_they_share() {
 }
 
 #[test]
+fn that_a_user_is_offline_is_told_once_however_many_rooms_are_shared() {
+    with(&[("rooms.lobby", "false")], |mut bench| {
+        let names: Vec<String> = (0..100).map(|room| room.to_string()).collect();
+        let rooms: Vec<&str> = names.iter().map(String::as_str).collect();
+        let [(alice, _), (bob, _)] = ["alice", "bob"].map(|user| {
+            let token = bench.token_for(user, Some(&rooms), 1000, 0);
+            bench.join_with(&token)
+        });
+        bench.sent(alice);
+        bench.close(bob);
+        bench.advance(10_000);
+        let sent = bench.sent(alice);
+        assert!(matches!(&*sent, [offline] if offline.contains(r#""isOnline":false"#)), "{sent:?}");
+    });
+}
+
+#[test]
 fn what_a_newcomer_is_told_at_connect_is_bounded_in_bytes() {
     with(&[("presence.snapshot", "1000")], |mut bench| {
         for n in 0..400 {
@@ -418,6 +435,33 @@ fn refresh_takes_away_the_rooms_that_the_new_token_does_not_open() {
         let sent = bench.sent(alice);
         let told = |sent: &String| sent.contains(r#""code":"room_forbidden","event":"refresh","left":["a","b"]"#);
         assert!(matches!(&*sent, [error] if told(error)), "{sent:?}");
+    });
+}
+
+#[test]
+fn without_iat_a_token_that_ends_earlier_may_keep_rooms_and_open_no_more() {
+    with(&[], |mut bench| {
+        let token =
+            |bench: &Bench, rooms: &str, end: u64| bench.token_of(&format!(r#"{{"sub":"alice",{rooms}"exp":{end}}}"#));
+        let (first, shorter) = (r#""rooms":["a","b"],"#, r#""rooms":["a"],"#);
+        let connect = token(&bench, first, 4_000_000_000);
+        let (alice, _) = bench.join_with(&connect);
+        for (rooms, end, accepted) in [
+            (first, 3_900_000_000, true),
+            (r#""rooms":["a","b","c"],"#, 3_900_000_000, false),
+            (r#""rooms":["*"],"#, 3_999_999_999, false),
+            ("", 3_999_999_999, false),
+            (shorter, 3_800_000_000, true),
+            // It ends later than the one in use, but earlier than the first one.
+            (first, 3_900_000_000, false),
+            (first, 4_000_000_000, true),
+        ] {
+            let token = token(&bench, rooms, end);
+            bench.text(alice, &format!(r#"27["refresh",{{"token":"{token}"}}]"#));
+            let sent = bench.sent(alice).join("");
+            assert_eq!(sent.contains(r#"437[{"ok":true"#), accepted, "{rooms} {end}: {sent}");
+            assert_eq!(sent.contains("without iat in both"), !accepted, "{rooms} {end}: {sent}");
+        }
     });
 }
 

@@ -43,7 +43,7 @@ fn the_keys_are_those_of_the_documentation() {
     let documented = "listen data_dir workers tls.cert tls.key \
         limits.message_length limits.context_bytes limits.context_depth limits.attachments limits.attachment_bytes \
         limits.message_rate limits.message_burst limits.message_bytes_rate limits.typing_rate limits.question_rate \
-        limits.connect_user_rate limits.connect_rate limits.sockets_per_ip limits.pending_per_ip \
+        limits.connect_user_rate limits.connect_rate limits.sockets_per_ip limits.unproven_per_ip limits.pending_per_ip \
         limits.sockets_per_user \
         limits.sockets_per_user_policy limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
         limits.outbound_soft limits.outbound_hard limits.connections rooms.default_access rooms.lobby presence.grace \
@@ -74,7 +74,7 @@ fn the_defaults_are_those_of_the_documentation() {
         listen = "127.0.0.1:3000" data_dir = "./data" workers = CORES
         message_length = 4096 context_bytes = 4096 context_depth = 8 attachments = 4 attachment_bytes = 262144
         message_rate = 20 message_burst = 40 message_bytes_rate = 262144 typing_rate = 10 question_rate = 10
-        connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 pending_per_ip = 256 sockets_per_user = 10
+        connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 unproven_per_ip = 4096 pending_per_ip = 256 sockets_per_user = 10
         sockets_per_user_policy = "replace" rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
         default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
@@ -107,6 +107,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("limits.connect_user_rate", "8.75"),
     ("limits.connect_rate", "9"),
     ("limits.sockets_per_ip", "10"),
+    ("limits.unproven_per_ip", "28"),
     ("limits.pending_per_ip", "27"),
     ("limits.sockets_per_user", "11"),
     ("limits.sockets_per_user_policy", "refuse"),

@@ -251,3 +251,22 @@ fn a_panic_costs_the_connection_and_what_was_sent_before_it_is_sent() {
     assert!(!bench.is_open(later) && bench.is_open(other));
     assert_eq!(bench.notes.take().len(), 2);
 }
+
+#[test]
+fn what_is_sent_is_told_once_for_a_broadcast() {
+    let mut bench = Bench::new(|app| {
+        let notes = app.of("/").on("go", |socket: Socket| -> Result<(), SendError> {
+            socket.emit("one", &1)?;
+            socket.broadcast().emit_all("many", &(2, 3))
+        });
+        let told = Notes::default();
+        notes.on_any_outgoing({
+            let told = told.clone();
+            move |event| told.add(format!("{}({})", event.name, event.args))
+        });
+        notes.on("told", move |ack: Ack| ack.send(&told.take()));
+    });
+    let [conn, ..] = [bench.join(), bench.join(), bench.join()];
+    bench.text(conn, r#"2["go"]"#);
+    assert_eq!(bench.text(conn, r#"20["told"]"#), [r#"430[["one(1)","many(2,3)"]]"#]);
+}

@@ -6,6 +6,8 @@ mod events;
 mod gather;
 mod leaving;
 mod model;
+mod msgpack;
+mod operations;
 mod panics;
 mod rooms;
 mod shards;
@@ -21,6 +23,7 @@ use engineio::{Handler as _, testing::Shard};
 
 use super::*;
 use crate::{
+    adapter::Reply,
     config::DynamicNamespaces,
     error::{ConnectError, EmitError},
     packet::Args,
@@ -37,6 +40,8 @@ enum Call<'a> {
     Disconnect(SocketKey),
     Close(ConnKey),
     ShardMessage,
+    Room(SocketKey),
+    Reply,
     Timeout,
 }
 
@@ -49,6 +54,8 @@ struct App {
     /// Decides about the next CONNECT later; then this is what it is about.
     decide_later: bool,
     pending: Option<PendingConnect>,
+    replies: Vec<(RequestId, Reply)>,
+    panics_about_data: bool,
     hook: Hook,
     wake: Option<Instant>,
 }
@@ -103,6 +110,21 @@ impl Handler for App {
         self.note(io, Call::Disconnect(socket), format!("disconnect {} {reason}", socket.index()));
     }
 
+    fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
+        let RoomEvent { nsp, room, change, socket, .. } = event;
+        self.note(io, Call::Room(*socket), format!("{change:?} {nsp} {room} {}", socket.index()));
+    }
+
+    fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
+        self.replies.push((request, reply));
+        self.note(io, Call::Reply, "reply".to_owned());
+    }
+
+    fn socket_data(&self, _: &Io<'_>, socket: SocketKey) -> Option<String> {
+        assert!(!self.panics_about_data, "as the test says");
+        Some(socket.index().to_string())
+    }
+
     fn on_shard_message(&mut self, io: &mut Io<'_>, message: ShardMessage) {
         let text = message.downcast::<&str>().unwrap();
         self.note(io, Call::ShardMessage, format!("shard message {text}"));
@@ -134,7 +156,19 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
     };
     change(&mut config);
     let hook: Hook = Box::new(|_, _| ());
-    Server::new(config, App { calls: Vec::new(), refuse: None, decide_later: false, pending: None, hook, wake: None })
+    Server::new(
+        config,
+        App {
+            calls: Vec::new(),
+            refuse: None,
+            decide_later: false,
+            pending: None,
+            replies: Vec::new(),
+            panics_about_data: false,
+            hook,
+            wake: None,
+        },
+    )
 }
 
 /// A shard with the application, and what the tests do with it beside what the kit offers.
@@ -205,7 +239,7 @@ impl Bench {
         assert!(state.clients.iter().all(Option::is_none), "clients");
         assert!(state.namespaces.iter().all(|nsp| nsp.rooms.is_empty()), "rooms");
         assert!(state.deadlines.acks.is_empty(), "acks");
-        assert!(state.departed.is_empty(), "departed");
+        assert!(state.departed.is_empty() && state.reports.is_empty(), "departed");
         self.assert_nothing_waits();
     }
 

@@ -62,7 +62,8 @@ fn the_query_of_a_name_is_the_auth_payload() {
     ] {
         let mut bench = Bench::new();
         let conn = bench.open_v4();
-        (bench.calls(), bench.sent(conn));
+        bench.calls();
+        bench.sent(conn);
         bench.text(conn, packet);
         assert_eq!(bench.sent(conn), [answer], "{packet}");
         assert_eq!(bench.calls(), [call], "{packet}");
@@ -180,7 +181,8 @@ fn an_id_is_what_the_client_makes_of_the_session_id_and_reaches_its_socket() {
     bench.text(conn, "0/chat?a=1,");
     bench.text(other, "0/chat,");
     let (main, chat) = (bench.socket_of(conn, "/"), bench.socket_of(conn, "/chat"));
-    (bench.sent(conn), bench.sent(other));
+    bench.sent(conn);
+    bench.sent(other);
     let ids = bench.io(|io| [main, chat].map(|socket| io.id(socket).unwrap()));
     let texts = [sid_of(conn), format!("/chat#{}", sid_of(conn))];
     assert_eq!(ids.clone().map(|id| id.to_string()), texts);

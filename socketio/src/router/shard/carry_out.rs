@@ -1,0 +1,116 @@
+//! What handlers want done with sockets is done here, with the shard's [`Io`].
+
+use std::sync::Arc;
+
+use super::{
+    super::commands::{Action, Command, Targets},
+    state::RouterShard,
+};
+use crate::{broadcast::Broadcast, io::Io, router::error::SendError};
+
+impl RouterShard {
+    pub(super) fn carry_out(&mut self, io: &mut Io<'_>, commands: &mut Vec<Command>) {
+        for command in commands.drain(..) {
+            self.tell_outgoing(&command);
+            // What cannot be delivered is for a socket that is gone: `on_disconnect` reports that.
+            match command {
+                Command::Emit { socket, event, volatile } => {
+                    if !volatile || io.is_writable(socket) {
+                        let _ = io.emit(socket, &event.name, &event.payload.args, event.attachments());
+                    }
+                }
+                Command::EmitWithAck { socket, event, timeout, reply } => {
+                    let args = &event.payload.args;
+                    match io.emit_with_ack(socket, &event.name, args, event.attachments(), timeout) {
+                        Ok(id) => drop(self.answers.insert(id, reply)),
+                        // Whoever asked may have stopped waiting.
+                        Err(error) => drop(reply.send(Err(SendError::from(error).into()))),
+                    }
+                }
+                Command::Ack { socket, id, payload } => {
+                    let _ = io.ack(socket, id, &payload.args, &payload.attachments);
+                }
+                Command::Join { socket, room } => drop(io.join(socket, &room)),
+                Command::Leave { socket, room } => drop(io.leave(socket, &room)),
+                Command::Disconnect { socket, close } => io.disconnect(socket, close),
+                Command::OnAll { targets, action } => self.act(narrow(io, &targets), action),
+            }
+        }
+    }
+
+    /// Tells those who want to hear of each event that is sent.
+    fn tell_outgoing(&mut self, command: &Command) {
+        if !self.routes.has_outgoing {
+            return;
+        }
+        let (routes, event) = match command {
+            Command::Emit { socket, event, .. } | Command::EmitWithAck { socket, event, .. } => {
+                (self.entry(*socket).map(|entry| Arc::clone(&entry.of.routes)), event)
+            }
+            Command::OnAll { targets, action: Action::Emit(event) | Action::EmitWithAck { event, .. } } => {
+                (self.routes.find(&targets.nsp).map(|(routes, _)| routes), event)
+            }
+            _ => return,
+        };
+        if let Some(routes) = routes.filter(|routes| !routes.outgoing.is_empty()) {
+            let event = event.raw();
+            routes.outgoing.iter().for_each(|hook| hook(&event));
+        }
+    }
+
+    /// Does something with many sockets.
+    fn act(&mut self, broadcast: Broadcast<'_>, action: Action) {
+        // Nothing of this fails: `Operator` checked the namespace, and `Outgoing` the name of the event. What does not begin
+        // drops the way of its reply, which says so.
+        match action {
+            Action::Emit(event) => drop(broadcast.emit(&event.name, &event.payload.args, event.attachments())),
+            Action::EmitWithAck { event, timeout, reply } => {
+                let args = &event.payload.args;
+                if let Ok(request) = broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout) {
+                    self.replies.insert(request, reply);
+                }
+            }
+            Action::ServerSideEmit(event) => {
+                let _ = broadcast.server_side_emit(&event.name, &event.payload.args, event.attachments());
+            }
+            Action::ServerSideEmitWithAck { event, timeout, reply } => {
+                let args = &event.payload.args;
+                if let Ok(request) =
+                    broadcast.server_side_emit_with_ack(&event.name, args, event.attachments(), timeout)
+                {
+                    self.replies.insert(request, reply);
+                }
+            }
+            Action::Join(rooms) => drop(broadcast.sockets_join(&rooms)),
+            Action::Leave(rooms) => drop(broadcast.sockets_leave(&rooms)),
+            Action::Disconnect { close } => drop(broadcast.disconnect_sockets(close)),
+            Action::Fetch { timeout, reply } => {
+                if let Ok(request) = broadcast.fetch_sockets(timeout) {
+                    self.replies.insert(request, reply);
+                }
+            }
+        }
+    }
+}
+
+/// The broadcast to these targets.
+fn narrow<'a>(io: &'a mut Io<'_>, targets: &Targets) -> Broadcast<'a> {
+    let mut broadcast = io.of(&targets.nsp);
+    for room in &targets.to {
+        broadcast = broadcast.to(room);
+    }
+    for room in &targets.except {
+        broadcast = broadcast.except(room);
+    }
+    if let Some(socket) = targets.except_socket {
+        broadcast = broadcast.except_socket(socket);
+    }
+    if targets.narrowed {
+        broadcast = broadcast.to_all::<&str>([]);
+    }
+    broadcast = broadcast.compress(targets.compress);
+    if targets.volatile {
+        broadcast = broadcast.volatile();
+    }
+    if targets.local { broadcast.local() } else { broadcast }
+}

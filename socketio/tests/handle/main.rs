@@ -1,0 +1,6 @@
+//! What other threads, and other servers, do to the sockets of a server of several shards, over real connections.
+
+mod cluster;
+mod emit;
+mod operations;
+mod support;

@@ -1,0 +1,5 @@
+//! The router with sockets: several shards, other threads, many sockets at once.
+
+mod client;
+mod limits;
+mod threads;

@@ -143,10 +143,10 @@ fn binary_events(main: &mut Namespace) {
 }
 
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener, allow_eio3: bool, shards: u16) -> anyhow::Result<()> {
+pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config, shards: u16) -> anyhow::Result<()> {
     let mut app = Router::new();
-    app.engine().allow_eio3 = allow_eio3;
-    app.engine().ping_interval = Duration::from_millis(2000);
+    engine.path = "/socket.io/".to_owned();
+    *app.engine() = engine;
     app.hooks(|| Slow).shards(shards);
     events(app.of("/"));
     binary_events(app.of("/"));

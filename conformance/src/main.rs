@@ -31,7 +31,7 @@ fn main() -> anyhow::Result<()> {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
         "sio" => sio::serve(listener, engine(allow_eio3)),
         "client-eio" => client_eio::serve(listener, allow_eio3),
-        "client-sio" => client_sio::serve(listener, allow_eio3, shards),
+        "client-sio" => client_sio::serve(listener, client_sio_engine(allow_eio3), shards),
         "clients" => clients::serve(listener, engine(allow_eio3), shards, parser()?),
         "ws-echo" => ws_echo::serve(listener),
         other => {
@@ -46,6 +46,15 @@ fn parser() -> anyhow::Result<Parser> {
         Ok("msgpack") => Ok(Parser::Msgpack),
         Ok(other) => anyhow::bail!("PARSER is {other:?}: there are json and msgpack"),
     }
+}
+
+/// What the clients expect of the engine. Their pages, with `CORS=1`, come from another origin.
+fn client_sio_engine(allow_eio3: bool) -> engineio::Config {
+    let mut config = engineio::Config::default();
+    config.allow_eio3 = allow_eio3;
+    config.cors = env::var("CORS").is_ok_and(|value| value == "1").then(engineio::http::Cors::default);
+    config.ping_interval = Duration::from_millis(2000);
+    config
 }
 
 /// What both protocol suites expect of the engine: a short heartbeat, and any origin.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use socketio::{
     Binary,
-    router::{Ack, AnswerError, Auth, Data, Extension, Handshake, Namespace, Router, SendError, Socket},
+    router::{Ack, AnswerError, Auth, Data, Extension, Handshake, Namespace, Router, Socket},
 };
 
 use crate::any::Any;
@@ -69,10 +69,6 @@ impl Mixed {
     }
 }
 
-fn id(socket: Socket, ack: Ack) -> Result<(), SendError> {
-    ack.send(&socket.id().to_string())
-}
-
 /// The events of `/`.
 fn events(main: &mut Namespace) {
     main.authorize(|handshake: Arc<Handshake>| match handshake.query.get("fail") {
@@ -105,7 +101,7 @@ fn events(main: &mut Namespace) {
     main.on("getHandshake", |socket: Socket, memory: Extension<Memory>, ack: Ack| {
         ack.send(&NodeHandshake { handshake: socket.handshake(), auth: &memory.auth })
     });
-    main.on("getId", id);
+    main.on("getId", |socket: Socket, ack: Ack| ack.send(&socket.id().to_string()));
 }
 
 /// The events of `/` with binary data. Data of another type never reach these handlers.
@@ -150,7 +146,7 @@ pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config, shards:
     app.hooks(|| Slow).shards(shards);
     events(app.of("/"));
     binary_events(app.of("/"));
-    app.of("/foo").on("getId", id);
+    app.of("/foo").on("getId", |socket: Socket, ack: Ack| ack.send(&socket.id().to_string()));
     app.of("/abc").on_connect(|socket: Socket, Auth(auth): Auth<Value>| {
         socket.emit("handshake", &NodeHandshake { handshake: socket.handshake(), auth: &auth })
     });

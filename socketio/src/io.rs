@@ -286,26 +286,22 @@ impl Io<'_> {
     /// Puts a client into a namespace: it gets the answer to its CONNECT, and then the socket exists. `None` when its session is
     /// closing.
     pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
-        let socket = self.new_socket(conn, nsp)?;
-        let v4 = self.state.client(conn)?.v4.is_some();
-        let name = &self.state.namespaces.get(nsp)?.name;
-        let sid = (!v4).then(|| socket.id.to_string());
-        self.outbox.send(conn, &self.state.config.encoder().connect(name, sid.as_deref())).ok()?;
-        self.outbox.accept(conn);
-        self.state.add_socket(socket)
-    }
-
-    /// Makes the socket that [`State::add_socket`] is to add next.
-    fn new_socket(&mut self, conn: ConnKey, nsp: NspKey) -> Option<Socket> {
         let name = &self.state.namespaces.get(nsp)?.name;
         let client = self.state.clients.get(conn.index() as usize)?.as_ref().filter(|client| client.conn == conn)?;
-        if let Some(sid) = &client.v4 {
-            return Some(Socket::new(SocketId::of_v4(name, sid), nsp, conn));
-        }
-        let mut random = [0; RANDOM_LEN];
-        self.outbox.fill_random(&mut random);
-        let index = self.state.sockets.vacant_key()?.index();
-        let id = SocketId::new(self.outbox.shard(), index, random);
-        Some(Socket::new(id, nsp, conn))
+        let (id, sid) = match &client.v4 {
+            // It makes its id itself, and is told none.
+            Some(sid) => (SocketId::of_v4(name, sid), None),
+            None => {
+                let mut random = [0; RANDOM_LEN];
+                self.outbox.fill_random(&mut random);
+                let index = self.state.sockets.vacant_key()?.index();
+                let id = SocketId::new(self.outbox.shard(), index, random);
+                let sid = id.to_string();
+                (id, Some(sid))
+            }
+        };
+        self.outbox.send(conn, &self.state.config.encoder().connect(name, sid.as_deref())).ok()?;
+        self.outbox.accept(conn);
+        self.state.add_socket(Socket::new(id, nsp, conn))
     }
 }

@@ -92,6 +92,7 @@
 //! | `router` | an application of closures with typed arguments, instead of the trait (feature `router`) |
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
 //! | `handle` | how other threads, and other servers, reach the server's sockets (feature `net`) |
+//! | `client_files` | the bundles of the official client, for browsers (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
 //! | [`broadcast`] | events and other operations for many sockets; what rooms hold back until the end of the turn |
@@ -109,6 +110,8 @@
 
 pub mod adapter;
 pub mod broadcast;
+#[cfg(feature = "net")]
+mod client_files;
 pub mod config;
 pub mod error;
 #[cfg(feature = "net")]
@@ -127,6 +130,8 @@ mod state;
 /// The engine below: its options, its handle, its test kit.
 pub use engineio;
 
+#[cfg(feature = "net")]
+pub use client_files::client_files;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
@@ -142,3 +147,14 @@ pub use state::{
     report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };
+
+/// The tests compile the code in the guide, and in the repository's README.
+#[cfg(all(doctest, feature = "tower", feature = "testing"))]
+#[doc = include_str!("../../docs/library.md")]
+#[doc = include_str!("../../README.md")]
+struct Library;
+
+/// The tests compile the code in the README.
+#[cfg(all(doctest, feature = "router"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -117,6 +118,16 @@ impl Router {
     /// How handlers are treated.
     pub const fn settings(&mut self) -> &mut Settings {
         &mut self.settings
+    }
+
+    /// Gives browsers the bundles of the official client, at `/socket.io/socket.io.js` and so on. They are read here, from a folder;
+    /// see [`client_files`](crate::client_files()).
+    ///
+    /// # Errors
+    /// As [`client_files`](crate::client_files()).
+    pub fn serve_client(&mut self, folder: impl AsRef<Path>) -> io::Result<&mut Self> {
+        self.engine.files = crate::client_files(folder)?;
+        Ok(self)
     }
 
     /// Starts the server. Connections are accepted when this returns.
@@ -338,6 +349,12 @@ impl Running {
     /// Ends the server: see [`net::Handle::shutdown`]. Clients come back by themselves, when there is a server again.
     pub fn shutdown(&self, within: Duration) {
         self.server.shutdown(within);
+    }
+
+    /// Ends the server gradually: see [`net::Handle::drain`]. The sessions of its clients end one after another over this time, so
+    /// the servers to which they go next are not asked by all at once.
+    pub fn drain(&self, over: Duration) {
+        self.server.drain(over);
     }
 
     /// Waits for the end.

@@ -102,12 +102,12 @@ impl State {
     /// Adds a socket; its client exists.
     pub(crate) fn add_socket(&mut self, socket: Socket) -> Option<SocketKey> {
         let (conn, nsp) = (socket.conn, socket.nsp);
-        let v4_id = self.client(conn)?.v4.is_some().then(|| socket.id.to_string());
+        let client = self.clients.get_mut(conn.index() as usize)?.as_mut().filter(|client| client.conn == conn)?;
+        let v4_id = client.v4.is_some().then(|| socket.id.to_string());
         let key = SocketKey(self.sockets.insert(socket));
         if let Some(id) = v4_id {
             self.v4_ids.insert(id.into(), key);
         }
-        let client = self.client(conn)?;
         client.sockets.push((nsp, key));
         client.idle_since = None;
         self.namespaces.count_client(nsp);
@@ -127,6 +127,10 @@ impl State {
 
     /// What a client waits for.
     pub(crate) fn pending_of(&self, conn: ConnKey) -> &[PendingConnect] {
+        // Mostly nobody waits, and each CONNECT asks: no key is hashed then.
+        if self.pending.is_empty() {
+            return &[];
+        }
         self.pending.get(&conn).map_or(&[], |pending| pending)
     }
 
@@ -143,6 +147,9 @@ impl State {
 
     /// A client that is gone waits for nothing.
     pub(crate) fn forget_pending(&mut self, conn: ConnKey) {
+        if self.pending.is_empty() {
+            return;
+        }
         for pending in self.pending.remove(&conn).into_iter().flatten() {
             self.namespaces.forget_client(pending.nsp);
         }

@@ -158,9 +158,13 @@ impl<H: Handler + 'static> EngineHttp<H> {
         if !engine::matches_path(&self.config, parts.uri.path()) {
             return self.answer_other(parts).await;
         }
-        let query = Query::parse(&parts.uri);
         let remote = self.peer.remote;
         let judged = self.config.judged_headers(remote.ip(), &parts.headers);
+        if let Some(mut file) = self.file(parts) {
+            answer::finish(&mut file, &judged, &self.config);
+            return file;
+        }
+        let query = Query::parse(&parts.uri);
         let asked = Asked { parts, judged: &judged, query: &query, remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
             Ok(Served::First(response)) => {
@@ -180,6 +184,16 @@ impl<H: Handler + 'static> EngineHttp<H> {
             self.shard.turn(|shard| shard.hooks.change_headers(headers, &request, first));
         }
         response
+    }
+
+    /// The file that is asked for, if it is one below the engine's path.
+    fn file(&self, parts: &Parts) -> Option<Response<Bytes>> {
+        let Config { files, http_compression, .. } = &*self.config;
+        if files.is_empty() {
+            return None;
+        }
+        let name = engine::below_path(&self.config, parts.uri.path())?;
+        files.answer(&parts.method, name, &parts.headers, http_compression.as_ref())
     }
 
     /// The application's answer to a request outside the engine's path.

@@ -3,8 +3,11 @@
 //! A session is closed at once and reported to the handler at the end of the turn's pass ([`super::application`]). Its
 //! transport may take a little longer, to deliver what is queued and to close properly.
 
+use std::time::Duration;
+
 use super::{
     conn::{End, Phase},
+    gradual_end::GradualEnd,
     io::ShardIo,
     timers::Deadline,
     transport::ActiveTransport,
@@ -63,6 +66,37 @@ impl ShardIo {
         }
         if let Some(task) = conn.probe.and_then(|probe| probe.task) {
             task.wake();
+        }
+    }
+}
+
+/// A server that drains.
+impl ShardIo {
+    /// Begins to end the sessions that are open now.
+    pub(in crate::net) fn end_gradually(&mut self, over: Duration) {
+        let sessions = self.conns.keys().map(ConnKey).filter(|key| self.is_open(*key)).collect();
+        self.gradual_end = Some(GradualEnd::new(self.now, over, sessions));
+        self.on_no_sessions();
+    }
+
+    /// Ends the sessions whose time has come. When the time is over, the server shuts down.
+    pub(super) fn run_gradual_end(&mut self) {
+        let now = self.now;
+        while let Some(key) = self.gradual_end.as_mut().and_then(|end| end.pop_due(now)) {
+            let reason = CloseReason::ServerShuttingDown;
+            self.end(key, reason, End::of(reason));
+        }
+        if self.gradual_end.as_ref().is_some_and(|end| end.is_over(now)) {
+            self.gradual_end = None;
+            self.registry.shut_down(self.config.close_timeout);
+        }
+    }
+
+    /// A server that admits no more sessions may have none left: then it shuts down, or HTTP connections end.
+    pub(in crate::net) fn on_no_sessions(&mut self) {
+        self.end_http_if_drained();
+        if self.registry.may_shut_down() {
+            self.registry.shut_down(self.config.close_timeout);
         }
     }
 }

@@ -21,13 +21,15 @@ impl ConnectError {
         Self { message: message.into(), data: None }
     }
 
-    /// Adds data for the client.
+    /// Adds data for the client, which finds it in `error.data`.
     ///
-    /// # Errors
-    /// When it cannot be written as JSON.
+    /// ```
+    /// let error = socketio::ConnectError::new("not authorized").with_data(&serde_json::json!({ "code": 1 }));
+    /// ```
     #[cfg(feature = "router")]
-    pub fn with_data<T: serde::Serialize + ?Sized>(self, data: &T) -> Result<Self, serde_json::Error> {
-        Ok(Self { data: Some(serde_json::to_string(data)?), ..self })
+    #[must_use]
+    pub fn with_data(self, data: &serde_json::Value) -> Self {
+        Self { data: Some(data.to_string()), ..self }
     }
 }
 

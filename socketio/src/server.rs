@@ -190,14 +190,16 @@ impl<H: Handler> Server<H> {
         auth: Option<&str>,
     ) -> Result<(), Violation> {
         let limit = self.state.config.namespaces_per_client;
+        let found = self.state.namespaces.find(name);
         let client = self.state.client(conn).ok_or(Violation)?;
+        let has_joined = found.is_some_and(|nsp| client.socket_of(nsp).is_some());
         let joined = client.sockets.len();
         // A second CONNECT to a namespace is a violation.
-        if self.joined(conn, name).is_ok() || joined + self.state.pending_of(conn).len() >= limit {
+        if has_joined || joined + self.state.pending_of(conn).len() >= limit {
             return Err(Violation);
         }
         let State { namespaces, config, .. } = &mut self.state;
-        let Some(nsp) = namespaces.find_or_add(name, config) else {
+        let Some(nsp) = found.or_else(|| namespaces.add_dynamic(name, config)) else {
             // In protocol v4 too, as in Node.
             let frame = config.encoder().connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.

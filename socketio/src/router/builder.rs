@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use engineio::{hooks::Hooks, net};
+use engineio::net;
 
 use super::{
     app::{App, Settings},
@@ -29,25 +29,25 @@ use crate::{
     server::Server,
 };
 
+/// A change of the engine's server before it starts.
+struct ServerChange(Box<dyn FnOnce(net::Server) -> net::Server + Send>);
+
+impl fmt::Debug for ServerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerChange").finish_non_exhaustive()
+    }
+}
+
 /// An application that is being put together. See [the module](super).
 #[derive(Debug)]
 pub struct Router {
     engine: engineio::Config,
-    hooks: Option<HooksFactory>,
     config: Config,
     settings: Settings,
     shards: u16,
+    change: Vec<ServerChange>,
     state: TypeMap,
     namespaces: BTreeMap<String, Namespace>,
-}
-
-/// Makes the engine's hooks of each shard.
-struct HooksFactory(Box<dyn FnOnce(net::Server) -> net::Server + Send>);
-
-impl fmt::Debug for HooksFactory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HooksFactory").finish_non_exhaustive()
-    }
 }
 
 impl Default for Router {
@@ -65,10 +65,10 @@ impl Router {
         let (config, settings) = (Config::default(), Settings::default());
         let mut router = Self {
             engine,
-            hooks: None,
             config,
             settings,
             shards: 1,
+            change: Vec::new(),
             state: TypeMap::default(),
             namespaces: BTreeMap::new(),
         };
@@ -104,15 +104,31 @@ impl Router {
         &mut self.engine
     }
 
-    /// Sets the engine's hooks, which decide about handshakes and change headers; see [`net::Server::hooks`].
-    pub fn hooks<K: Hooks + 'static>(&mut self, factory: impl Fn() -> K + Send + Sync + 'static) -> &mut Self {
-        self.hooks = Some(HooksFactory(Box::new(move |server| server.hooks(factory))));
-        self
-    }
-
     /// The options of Socket.IO. The router sets the names of the namespaces.
     pub const fn config(&mut self) -> &mut Config {
         &mut self.config
+    }
+
+    /// Changes the engine's server before it starts: what it answers outside the engine's path ([`net::Server::fallback`]), and who
+    /// may open a session and with which id and headers ([`net::Server::hooks`]).
+    ///
+    /// ```
+    /// # use socketio::engineio::hooks::{Hooks, Outcome, Request, Verdict};
+    /// # let mut app = socketio::router::Router::new();
+    /// struct OnlyWithKey;
+    ///
+    /// impl Hooks for OnlyWithKey {
+    ///     fn allow_request(&mut self, request: &Request<'_>) -> Outcome<Verdict> {
+    ///         let has_key = request.headers.contains_key("x-api-key");
+    ///         Outcome::Ready(if has_key { Verdict::Allow } else { Verdict::Refuse { message: None } })
+    ///     }
+    /// }
+    ///
+    /// app.server(|server| server.hooks(|| OnlyWithKey));
+    /// ```
+    pub fn server(&mut self, change: impl FnOnce(net::Server) -> net::Server + Send + 'static) -> &mut Self {
+        self.change.push(ServerChange(Box::new(change)));
+        self
     }
 
     /// How handlers are treated.
@@ -142,8 +158,8 @@ impl Router {
     ///
     /// # Errors
     /// As [`net::Server::serve`]; and when a handler takes a [`State`](super::State) that was not given ([`io::ErrorKind::InvalidInput`]).
-    pub fn serve_on(mut self, listener: TcpListener) -> io::Result<Running> {
-        let (engine, shards) = (self.server(), self.build()?);
+    pub fn serve_on(self, listener: TcpListener) -> io::Result<Running> {
+        let (engine, shards) = self.build()?;
         let app = Arc::clone(&shards.app);
         let server = engine.serve_with_handle(listener, move |handle| shards.shard(Some(handle)))?;
         Ok(Running { server, io: SocketIo::new(app) })
@@ -154,8 +170,8 @@ impl Router {
     /// # Errors
     /// As [`Router::serve_on`].
     #[cfg(feature = "tower")]
-    pub fn attach(mut self) -> io::Result<(Running, net::EngineService)> {
-        let (engine, shards) = (self.server(), self.build()?);
+    pub fn attach(self) -> io::Result<(Running, net::EngineService)> {
+        let (engine, shards) = self.build()?;
         let app = Arc::clone(&shards.app);
         let (server, service) = engine.attach_with_handle(move |handle| shards.shard(Some(handle)))?;
         Ok((Running { server, io: SocketIo::new(app) }, service))
@@ -167,20 +183,14 @@ impl Router {
     /// # Errors
     /// When a handler takes a [`State`](super::State) that was not given.
     pub fn test(self) -> io::Result<(Server<RouterShard>, SocketIo)> {
-        let shards = self.build()?;
+        let (_, shards) = self.build()?;
         Ok((shards.shard(None), SocketIo::new(Arc::clone(&shards.app))))
     }
 
-    fn server(&mut self) -> net::Server {
-        let server = net::Server::new(self.engine.clone()).shards(self.shards);
-        match self.hooks.take() {
-            Some(HooksFactory(set)) => set(server),
-            None => server,
-        }
-    }
-
-    fn build(self) -> io::Result<Shards> {
-        let Self { mut config, settings, state, namespaces, .. } = self;
+    fn build(self) -> io::Result<(net::Server, Shards)> {
+        let Self { engine, mut config, settings, shards, change, state, namespaces } = self;
+        let server =
+            change.into_iter().fold(net::Server::new(engine).shards(shards), |server, change| (change.0)(server));
         let mut routes = Routes::default();
         config.namespaces.clear();
         // A socket knows its rooms, whoever made it join them.
@@ -204,7 +214,7 @@ impl Router {
             let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
             config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
         }
-        Ok(Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) })
+        Ok((server, Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) }))
     }
 }
 

@@ -284,6 +284,11 @@ impl Socket {
         self.broadcast().to(room)
     }
 
+    /// Everybody in a room, this socket too if it is there.
+    pub fn within(&self, room: &str) -> Operator {
+        self.io().of(&self.0.nsp).to(room)
+    }
+
     /// Everybody in the namespace but this socket.
     pub fn broadcast(&self) -> Operator {
         self.io().of(&self.0.nsp).without(self.0.shard, self.0.key)

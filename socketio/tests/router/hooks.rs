@@ -23,7 +23,7 @@ impl Hooks for Doorkeeper {
 #[tokio::test]
 async fn the_hooks_decide_who_becomes_a_client() {
     let mut app = Router::new();
-    app.hooks(|| Doorkeeper).of("/").on("hi", |ack: Ack| ack.send("hello"));
+    app.server(|server| server.hooks(|| Doorkeeper)).of("/").on("hi", |ack: Ack| ack.send("hello"));
     let running = app.serve("127.0.0.1:0").unwrap();
     let address = running.local_addr();
     let stream = TcpStream::connect(address).await.unwrap();

@@ -16,7 +16,7 @@ struct User(String);
 fn sign_in(Auth(auth): Auth<Token>) -> Result<User, ConnectError> {
     match auth.token.strip_prefix("user-") {
         Some(name) => Ok(User(name.to_owned())),
-        None => Err(ConnectError::new("not authorized").with_data(&["token"]).unwrap()),
+        None => Err(ConnectError::new("not authorized").with_data(&serde_json::json!(["token"]))),
     }
 }
 
@@ -48,8 +48,8 @@ fn an_authorisation_may_wait_and_several_are_asked_in_order() {
                 if auth.token == "no" { Err(ConnectError::new("first")) } else { Ok(7_u8) }
             },
         );
-        nsp.authorize(|State(notes): State<Notes>| -> Result<(), &'static str> {
-            notes.add("second");
+        nsp.authorize(|number: Extension<u8>, State(notes): State<Notes>| -> Result<(), &'static str> {
+            notes.add(format!("second {}", *number));
             Ok(())
         });
         nsp.on_connect(|number: Extension<u8>, State(notes): State<Notes>| notes.add(format!("connected {}", *number)));
@@ -61,7 +61,7 @@ fn an_authorisation_may_wait_and_several_are_asked_in_order() {
     while bench.run_job() {}
     assert!(bench.shard.sent(a)[0].starts_with("40{"));
     assert_eq!(bench.shard.sent(b), [r#"44{"message":"first"}"#]);
-    assert_eq!(bench.notes.take(), ["first yes", "second", "connected 7", "first no"]);
+    assert_eq!(bench.notes.take(), ["first yes", "second 7", "connected 7", "first no"]);
 }
 
 #[test]

@@ -60,8 +60,7 @@ async fn sign_in(
     if store.owner(order).await == Some(user.name) {
         return Ok(user);
     }
-    let data = json!({ "order": order }).to_string();
-    Err(ConnectError { message: "not your order".to_owned(), data: Some(data) })
+    Err(ConnectError::new("not your order").with_data(&json!({ "order": order })))
 }
 
 fn app() -> Router {

@@ -39,7 +39,7 @@ async function nextEvent(client, first) {
 }
 
 for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']]) {
-  withFixture(`recovery over ${transports.join(' and ')}`, 'sio', { recovery: true }, (server) => {
+  withFixture(`recovery over ${transports.join(' and ')}`, 'recovery', {}, (server) => {
     test('missed events come once and in order, again and again', { timeout: 30_000 }, async (t) => {
       const client = await join(t, server, { transports });
       const send = await sender(t, server);
@@ -97,7 +97,7 @@ for (const transports of [['websocket'], ['polling'], ['polling', 'websocket']])
   });
 }
 
-withFixture('recovery while the old connection seems to live', 'sio', { recovery: true }, (server) => {
+withFixture('recovery while the old connection seems to live', 'recovery', {}, (server) => {
   test('the new connection takes over', { timeout: 20_000 }, async (t) => {
     const old = await join(t, server);
     const send = await sender(t, server);
@@ -128,12 +128,17 @@ withFixture('recovery while the old connection seems to live', 'sio', { recovery
 
 withFixture('recovery switched off', 'sio', {}, (server) => {
   test('there is neither a pid nor an offset', { timeout: 20_000 }, async (t) => {
-    const client = await join(t, server);
-    const send = await sender(t, server);
-    send(client, 'plain');
-    assert.deepEqual(await client.events.next(() => true, 'the event'), ['plain']);
-    assert.equal(client.socket._pid, undefined);
-    client.socket.io.engine.close();
-    assert.equal(await connected(client), false);
+    const manager = new Manager(server.url, { transports: ['websocket'], reconnectionDelay: 1, reconnectionDelayMax: 50 });
+    t.after(() => manager._close());
+    const socket = manager.socket('/');
+    const [connects, echoes] = [new Inbox(), new Inbox()];
+    socket.on('connect', () => connects.push(socket.recovered === true));
+    socket.on('message-back', (...args) => echoes.push(args));
+    assert.equal(await connects.next(() => true, 'a connect'), false);
+    socket.emit('message', 'plain');
+    assert.deepEqual(await echoes.next(() => true, 'the event'), ['plain']);
+    assert.equal(socket._pid, undefined);
+    socket.io.engine.close();
+    assert.equal(await connects.next(() => true, 'another connect'), false);
   });
 });

@@ -104,7 +104,10 @@ withFixture('recovery while the old connection seems to live', 'recovery', {}, (
     send(old, 1);
     await nextEvent(old, 1);
     // From here on it reads nothing, and nobody tells the server.
-    old.socket.io.engine.transport.ws._socket.pause();
+    const { ws } = old.socket.io.engine.transport;
+    ws._socket.pause();
+    // A WebSocket that is closed waits 30 s for the other side, which this one never hears.
+    t.after(() => ws.terminate());
     send(old, 2);
     const manager = new Manager(server.url, { transports: ['websocket'], autoConnect: false });
     t.after(() => manager._close());

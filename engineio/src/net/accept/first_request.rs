@@ -123,7 +123,8 @@ fn answer<H: Handler>(
             let handshake = Handshake { transport, uri, headers: &headers, remote, client };
             let mut admitting = Admitting::default();
             // Without hooks nothing is awaited: one call answers all questions.
-            let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));
+            let admitted =
+                shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None), client));
             match admitted {
                 Ok(admitted) => {
                     let (wire, extensions) = WireFormat::negotiate(&config, query, admitted.terms.protocol, &headers);

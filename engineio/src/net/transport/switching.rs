@@ -74,8 +74,7 @@ fn open<H: Handler>(
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
         let (transport, remote) = (Transport::WebSocket, peer.remote);
-        let client = shard.io.config.trusted_proxies.client(remote.ip(), headers);
-        let handshake = Handshake { transport, uri, headers, remote, client };
+        let handshake = Handshake { transport, uri, headers, remote, client: admitted.client };
         // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {
             return None;

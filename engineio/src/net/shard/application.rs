@@ -5,6 +5,7 @@
 //! shard.
 
 use std::{
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -62,12 +63,16 @@ pub(in crate::net) struct Admitting {
 }
 
 impl Admitting {
-    /// Finishes the admission.
-    pub(in crate::net) fn finish(self, part: Result<Option<SidPart>, IdGenerationError>) -> Result<Admitted, Refused> {
+    /// Finishes the admission of this client.
+    pub(in crate::net) fn finish(
+        self,
+        part: Result<Option<SidPart>, IdGenerationError>,
+        client: Option<IpAddr>,
+    ) -> Result<Admitted, Refused> {
         let terms = self.admission.sid_part(part)?;
         // The admission asked for the permit first.
         let permit = self.permit.ok_or(Refused::BadRequest)?;
-        Ok(Admitted { permit, terms, answer: None })
+        Ok(Admitted { permit, terms, client, answer: None })
     }
 }
 

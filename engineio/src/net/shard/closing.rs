@@ -19,9 +19,6 @@ impl ShardIo {
     pub(in crate::net) fn end(&mut self, key: ConnKey, reason: CloseReason, end: End) {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         conn.phase = Phase::Closing;
-        if let Some(Some(task)) = conn.probe.as_ref().map(|probe| &probe.task) {
-            task.wake_by_ref();
-        }
         self.closing.push((key, reason, end));
     }
 
@@ -41,12 +38,18 @@ impl ShardIo {
     }
 
     /// Queues the last frame of a closed session, and gives the peer `close_timeout` to read it.
+    ///
+    /// A client whose probe was answered may have sent packet `5` already, and then takes its WebSocket for the session's
+    /// and polls no more. So that WebSocket is not closed yet: if the packet comes, the last frame goes there.
     fn linger(&mut self, key: ConnKey, last: SharedFrame, end: End) {
         let until = self.now + self.config.close_timeout;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match conn.transport.polling_mut() {
             Some(polling) if end != End::Noop => polling.last = Some(last),
             _ => conn.out.push(last),
+        }
+        if end == End::Noop || !conn.session.is_probed() {
+            conn.end_probe();
         }
         conn.phase = Phase::Lingering { until };
         self.mark_dirty(key);
@@ -55,7 +58,8 @@ impl ShardIo {
 
     /// Removes the connection. Its stream closes; its tasks no longer find it and end.
     pub(in crate::net) fn remove(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.remove(key.0) else { return };
+        let Some(mut conn) = self.conns.remove(key.0) else { return };
+        conn.end_probe();
         match conn.transport {
             ActiveTransport::WebSocket(websocket) => websocket.wake(),
             ActiveTransport::Polling(polling) => {
@@ -63,9 +67,6 @@ impl ShardIo {
                     self.refuse_waiting(waiting);
                 }
             }
-        }
-        if let Some(task) = conn.probe.and_then(|probe| probe.task) {
-            task.wake();
         }
     }
 }

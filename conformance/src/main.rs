@@ -1,8 +1,9 @@
 //! The fixture servers of the official suites: small programs on our crates, like the suites' own fixtures on Node.
 //!
-//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio`,
-//! `clients` and `client-sio` have `SHARDS` shards (default 1). With `PARSER=msgpack` the packets of `clients` are MessagePack.
-//! `conformance/official`, `conformance/rfc6455` and the tests beside them start the fixtures.
+//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. All but `client-eio` and
+//! `ws-echo` have `SHARDS` shards (default 1). With `PARSER=msgpack` the packets of `clients` are MessagePack. With `RECOVERY=1` `sio` has
+//! connection state recovery; `client-sio` always has it. `conformance/official`, `conformance/rfc6455` and the tests beside them start
+//! the fixtures.
 
 mod any;
 mod client_eio;
@@ -29,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     println!("listening on http://127.0.0.1:{}", listener.local_addr()?.port());
     match fixture.as_str() {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
-        "sio" => sio::serve(listener, engine(allow_eio3)),
+        "sio" => sio::serve(listener, engine(allow_eio3), shards, env::var("RECOVERY").is_ok_and(|value| value == "1")),
         "client-eio" => client_eio::serve(listener, allow_eio3),
         "client-sio" => client_sio::serve(listener, client_sio_engine(allow_eio3), shards),
         "clients" => clients::serve(listener, engine(allow_eio3), shards, parser()?),

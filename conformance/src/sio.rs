@@ -1,4 +1,7 @@
 //! Socket.IO: the namespaces `/` and `/custom`, which echo with and without acknowledgements.
+//!
+//! With `RECOVERY=1` connection state recovery is on, nobody gets `auth`, and a client of `/` can `join` a room and `send` events to one: the first
+//! argument is the room, the second is `{"volatile":BOOLEAN}`, the others are those of the event `sent`.
 
 use std::{
     collections::VecDeque,
@@ -7,7 +10,10 @@ use std::{
 };
 
 use engineio::net;
-use socketio::{AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey};
+use socketio::{
+    AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey, json,
+    recovery::{Options, Recovery},
+};
 
 /// How long after the answer to CONNECT the event `auth` comes. The older copy of the suite loses a message that reaches it in the
 /// same read as the one before.
@@ -21,10 +27,17 @@ struct Pending {
     auth: String,
 }
 
-#[derive(Default)]
 struct Protocol {
+    /// Whether a client gets an event when it has connected.
+    greets: bool,
     /// All wait equally long, so the first is the next.
     pending: VecDeque<Pending>,
+}
+
+impl Protocol {
+    const fn new(greets: bool) -> Self {
+        Self { greets, pending: VecDeque::new() }
+    }
 }
 
 impl Handler for Protocol {
@@ -35,8 +48,14 @@ impl Handler for Protocol {
         Decision::Admit(request.auth.unwrap_or("{}").to_owned())
     }
 
+    fn readmit(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>, _: Option<&str>) -> Option<String> {
+        Some(String::new())
+    }
+
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, auth: String) {
-        self.pending.push_back(Pending { at: io.now() + AUTH_AFTER, socket, auth });
+        if self.greets {
+            self.pending.push_back(Pending { at: io.now() + AUTH_AFTER, socket, auth });
+        }
     }
 
     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
@@ -48,6 +67,13 @@ impl Handler for Protocol {
         let _ = match (&*event.name, ack) {
             ("message", _) => io.emit(socket, "message-back", args, attachments),
             ("message-with-ack", Some(ack)) => io.ack(socket, ack, args, attachments),
+            ("join", Some(ack)) => {
+                if let Some(room) = text(event, 0) {
+                    io.join(socket, &room);
+                }
+                io.ack(socket, ack, "", &[])
+            }
+            ("send", _) => send(io, event),
             _ => Ok(()),
         };
     }
@@ -66,12 +92,37 @@ impl Handler for Protocol {
     }
 }
 
+/// An argument that is a string.
+fn text(event: &Event<'_>, index: usize) -> Option<String> {
+    event.args.get(index).and_then(|raw| json::unquote(raw).ok()).map(std::borrow::Cow::into_owned)
+}
+
+/// Sends an event to a room, as a client said.
+fn send(io: &mut Io<'_>, event: &Event<'_>) -> Result<(), socketio::EmitError> {
+    let room = text(event, 0).unwrap_or_default();
+    let args = event.args.iter().skip(2).collect::<Vec<_>>().join(",");
+    let mut broadcast = io.of("/").to(&room);
+    if event.args.get(1) == Some(r#"{"volatile":true}"#) {
+        broadcast = broadcast.volatile();
+    }
+    broadcast.emit("sent", &args, event.args.attachments()).map(drop)
+}
+
 /// Serves until the process is ended.
-pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config) -> anyhow::Result<()> {
+pub(crate) fn serve(
+    listener: TcpListener,
+    mut engine: engineio::Config,
+    shards: u16,
+    recovery: bool,
+) -> anyhow::Result<()> {
     engine.path = "/socket.io/".to_owned();
     let mut config = Config::default();
     config.namespaces = vec!["/".to_owned(), "/custom".to_owned()];
     config.connect_timeout = Duration::from_millis(1000);
-    net::Server::new(engine).serve(listener, move || Server::new(config.clone(), Protocol::default()))?.join()?;
+    config.recovery = recovery.then(|| Recovery::new(Options::default()));
+    net::Server::new(engine)
+        .shards(shards)
+        .serve(listener, move || Server::new(config.clone(), Protocol::new(!recovery)))?
+        .join()?;
     Ok(())
 }

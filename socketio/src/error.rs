@@ -58,6 +58,14 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether the client may get the socket back ([`recovery`](crate::recovery)): its connection broke, or was closed without a word.
+    #[must_use]
+    pub const fn is_recoverable(self) -> bool {
+        use CloseReason::{ForcedClose, PingTimeout, ServerShuttingDown, TransportClose, TransportError};
+        let Self::Engine(reason) = self else { return false };
+        matches!(reason, TransportClose | TransportError | ForcedClose | PingTimeout | ServerShuttingDown)
+    }
+
     /// The wording of Node's `socket.io`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

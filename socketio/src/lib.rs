@@ -99,6 +99,7 @@
 //! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`recovery`] | what a client whose connection broke gets back: the log of events, and the sessions |
 //! | [`adapter`] | operations and replies as plain data; how other servers get them |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
@@ -121,6 +122,7 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+pub mod recovery;
 mod relay;
 #[cfg(feature = "router")]
 pub mod router;

@@ -26,6 +26,7 @@ use super::{
 use crate::{
     adapter::{EventData as RawEvent, ServerReply},
     config::{Config, DynamicNamespaces},
+    recovery::{Options, Recovery},
     server::Server,
 };
 
@@ -128,6 +129,14 @@ impl Router {
     /// ```
     pub fn server(&mut self, change: impl FnOnce(net::Server) -> net::Server + Send + 'static) -> &mut Self {
         self.change.push(ServerChange(Box::new(change)));
+        self
+    }
+
+    /// Gives clients whose connection broke for a short time their sockets back, with id, rooms, data, extensions and the events that
+    /// they missed ([`recovery`](crate::recovery)). [`Namespace::on_connect`] is called for them too:
+    /// [`Socket::is_recovered`] tells. The authorisations are not asked again, unless the options say so.
+    pub fn recovery(&mut self, options: Options) -> &mut Self {
+        self.config.recovery = Some(Recovery::new(options));
         self
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use socketio::{
     Binary,
-    recovery::{Options, Recovery},
+    recovery::Options,
     router::{Ack, AnswerError, Auth, Data, Extension, Handshake, Namespace, Router, Socket},
 };
 
@@ -144,7 +144,7 @@ pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config, shards:
     let mut app = Router::new();
     engine.path = "/socket.io/".to_owned();
     *app.engine() = engine;
-    app.config().recovery = Some(Recovery::new(Options::default()));
+    app.recovery(Options::default());
     app.server(|server| server.hooks(|| Slow)).shards(shards);
     events(app.of("/"));
     binary_events(app.of("/"));

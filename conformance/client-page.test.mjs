@@ -35,6 +35,16 @@ const upgraded = () => {
 };
 const transport = () => socket.io.engine.transport.name;
 const ids = async () => [socket.id, await socket.timeout(8_000).emitWithAck('getId')];
+/** Loses the connection once the socket has an offset; whether it comes back as the same socket. */
+const recovers = async () => {
+  const once = (emitter, event) => new Promise((resolve) => emitter.once(event, resolve));
+  const { id } = socket;
+  socket.emit('hi');
+  await once(socket, 'hi');
+  socket.io.engine.close();
+  await once(socket, 'connect');
+  return socket.recovered && socket.id === id;
+};
 const disconnect = () => {
   socket.disconnect();
 };
@@ -97,8 +107,10 @@ for (const name of Object.keys(BROWSERS)) {
           await page.until(hasHeard, `connect ${lost} reconnect connect`);
           const [newId, newKnown] = await page.evaluate(ids);
           assert.equal(newKnown, newId);
+          assert.equal(await page.evaluate(recovers), true);
           await page.evaluate(disconnect);
-          await page.until(hasHeard, `connect ${lost} reconnect connect disconnect:io client disconnect`);
+          const forced = 'disconnect:forced close reconnect connect disconnect:io client disconnect';
+          await page.until(hasHeard, `connect ${lost} reconnect connect ${forced}`);
         });
       }
     });

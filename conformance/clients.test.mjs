@@ -197,6 +197,30 @@ for (const client of CLIENTS) {
       socket.disconnect();
       assert.equal(await next('disconnect'), 'io client disconnect');
     });
+
+    if (recovers) {
+      overEachTransport('a lost connection costs neither the socket nor an event', async (t, transport) => {
+        const cable = await Cable.lay(t, server.url);
+        const { socket, next } = await start(t, client, cable.url, transport, { reconnection: true });
+        const { id } = socket;
+        socket.emit('hi');
+        await next('hi');
+        if (transport === 'polling') {
+          // A cable that is cut would not tell the server: it would wait for the next poll.
+          socket.io.engine.close();
+        } else {
+          const lost = cable.lose('42["hi",');
+          socket.emit('hi');
+          await lost;
+          cable.cut();
+          await next('hi');
+        }
+        await next('reconnect');
+        await next('connect');
+        assert.equal(socket.recovered, true);
+        assert.equal(socket.id, id);
+      });
+    }
   });
 
   withFixture(`socket.io-client ${client.version} and a server that ends it`, 'clients', { eio3: isV2 }, (server) => {

@@ -144,7 +144,8 @@ pub(crate) fn serve(listener: TcpListener, mut engine: engineio::Config, shards:
     let mut app = Router::new();
     engine.path = "/socket.io/".to_owned();
     *app.engine() = engine;
-    app.server(|server| server.hooks(|| Slow)).shards(shards).recovery(Options::default());
+    app.recovery(Options::default());
+    app.server(|server| server.hooks(|| Slow)).shards(shards);
     events(app.of("/"));
     binary_events(app.of("/"));
     app.of("/foo").on("getId", |socket: Socket, ack: Ack| ack.send(&socket.id().to_string()));

@@ -61,7 +61,7 @@ pub(crate) struct Claimed {
     /// The events that the client missed, and what it had seen before them.
     pub(crate) missed: Vec<Arc<RecoverableEvent>>,
     pub(crate) from: Position,
-    /// As in a [`Session`](super::Session): what the client cannot have missed.
+    /// As in a [`Session`]: what the client cannot have missed.
     pub(crate) since: Instant,
     pub(crate) ticket: u64,
 }

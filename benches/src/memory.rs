@@ -124,7 +124,13 @@ impl MemoryServer {
     /// A server with `clients` connected to `/` and joined to [`ROOM`].
     #[must_use]
     pub fn new(clients: usize) -> Self {
-        let server = Server::new(Config::default(), App);
+        Self::with_config(clients, Config::default())
+    }
+
+    /// Likewise, with this configuration.
+    #[must_use]
+    pub fn with_config(clients: usize, config: Config) -> Self {
+        let server = Server::new(config, App);
         let mut this = Self { server, keys: Slab::default(), conns: Vec::new(), outbox: Counter::default() };
         for _ in 0..clients {
             let conn = this.connect();

@@ -25,16 +25,17 @@ export class Fixture {
   path = '/engine.io/';
   stderr = '';
 
-  constructor(name, { eio3 = false, parser = 'json' } = {}) {
+  constructor(name, { eio3 = false, cors = false, parser = 'json' } = {}) {
     this.name = name;
     this.eio3 = eio3;
+    this.cors = cors;
     this.parser = parser;
   }
 
   async launch() {
     assert.ok(existsSync(BINARY), `no fixture at ${BINARY}; run: cargo build --release -p conformance`);
     const { CHAT_WORKERS, ...rest } = process.env;
-    const env = { ...rest, CONF_FIXTURE: this.name, PORT: '0', ALLOW_EIO3: this.eio3 ? '1' : '0', SHARDS: CHAT_WORKERS ?? '1', PARSER: this.parser };
+    const env = { ...rest, CONF_FIXTURE: this.name, PORT: '0', ALLOW_EIO3: this.eio3 ? '1' : '0', CORS: this.cors ? '1' : '0', SHARDS: CHAT_WORKERS ?? '1', PARSER: this.parser };
     const child = spawn(BINARY, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     alive.add(child);

@@ -1,12 +1,15 @@
 //! The fixture servers of the official suites: small programs on our crates, like the suites' own fixtures on Node.
 //!
-//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio` and
-//! `clients` have `SHARDS` shards (default 1). With `PARSER=msgpack` the packets of `clients` are MessagePack. `conformance/official`, `conformance/rfc6455` and the tests beside them start the
-//! fixtures.
+//! `CONF_FIXTURE` names the fixture and `PORT` the port. With `ALLOW_EIO3=1` protocol v3 is served too. `eio`,
+//! `clients`, `client-sio` and `recovery` have `SHARDS` shards (default 1). With `PARSER=msgpack` the packets of `clients` are MessagePack.
+//! `conformance/official`, `conformance/rfc6455` and the tests beside them start the fixtures.
 
+mod any;
 mod client_eio;
+mod client_sio;
 mod clients;
 mod eio;
+mod recovery;
 mod sio;
 mod ws_echo;
 
@@ -29,9 +32,15 @@ fn main() -> anyhow::Result<()> {
         "eio" => eio::serve(listener, engine(allow_eio3), shards),
         "sio" => sio::serve(listener, engine(allow_eio3)),
         "client-eio" => client_eio::serve(listener, allow_eio3),
+        "client-sio" => client_sio::serve(listener, client_sio_engine(allow_eio3), shards),
         "clients" => clients::serve(listener, engine(allow_eio3), shards, parser()?),
+        "recovery" => recovery::serve(listener, engine(allow_eio3), shards),
         "ws-echo" => ws_echo::serve(listener),
-        other => anyhow::bail!("CONF_FIXTURE is {other:?}: there are eio, sio, clients, client-eio and ws-echo"),
+        other => {
+            anyhow::bail!(
+                "CONF_FIXTURE is {other:?}: there are eio, sio, client-eio, client-sio, clients, recovery and ws-echo"
+            )
+        }
     }
 }
 
@@ -41,6 +50,15 @@ fn parser() -> anyhow::Result<Parser> {
         Ok("msgpack") => Ok(Parser::Msgpack),
         Ok(other) => anyhow::bail!("PARSER is {other:?}: there are json and msgpack"),
     }
+}
+
+/// What the clients expect of the engine. Their pages, with `CORS=1`, come from another origin.
+fn client_sio_engine(allow_eio3: bool) -> engineio::Config {
+    let mut config = engineio::Config::default();
+    config.allow_eio3 = allow_eio3;
+    config.cors = env::var("CORS").is_ok_and(|value| value == "1").then(engineio::http::Cors::default);
+    config.ping_interval = Duration::from_millis(2000);
+    config
 }
 
 /// What both protocol suites expect of the engine: a short heartbeat, and any origin.

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     Message, SharedFrame,
-    http::{Cookie, Cors, Hosts, HttpCompression, Origins, TrustedProxies, cookie::InvalidCookie},
+    http::{Cookie, Cors, Files, Hosts, HttpCompression, Origins, TrustedProxies, cookie::InvalidCookie},
     packet::Outbound,
     session::{Intervals, Transport},
     ws::deflate::PerMessageDeflate,
@@ -83,6 +83,8 @@ pub struct Config {
     pub cookie: Option<Cookie>,
     /// A message that every session gets right after its handshake (`initialPacket`). Default `None`.
     pub initial_packet: Option<Message<'static>>,
+    /// Files that are served below `path`, such as the bundles of a client. Default none.
+    pub files: Files,
     /// Compression of the bodies that answer polls, for clients that accept it. Default on, from 1024 bytes to 32 KiB.
     pub http_compression: Option<HttpCompression>,
     /// Compression of WebSocket messages (RFC 7692), for clients that offer it. Default `None`, because compression
@@ -285,6 +287,7 @@ impl Default for Config {
             cors: None,
             cookie: None,
             initial_packet: None,
+            files: Files::default(),
             http_compression: Some(HttpCompression::default()),
             per_message_deflate: None,
             open_packet: OpenPacket::Apart,

@@ -114,3 +114,8 @@ pub use protocol::Protocol;
 pub use shard_message::ShardMessage;
 pub use shared_frame::{SharedFrame, Wire};
 pub use sid::Sid;
+
+/// The tests compile the code in the README.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

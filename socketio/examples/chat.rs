@@ -35,7 +35,7 @@ struct Message<'a> {
     text: &'a str,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn app() -> Router {
     let mut app = Router::new();
     let chat = app.of("/");
 
@@ -67,6 +67,42 @@ fn main() -> Result<(), Box<dyn Error>> {
         socket.rooms().iter().try_for_each(|room| socket.to(room).emit("left", &user.0.0))
     });
 
-    app.serve("127.0.0.1:3000")?.join()?;
+    app
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    app().serve("127.0.0.1:3000")?.join()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio::engineio::testing::Shard;
+
+    #[test]
+    fn who_has_a_name_chats() {
+        let (server, _) = super::app().test().unwrap();
+        let mut shard = Shard::new(server);
+        let [ada, ben] = [shard.open(), shard.open()];
+        shard.text(ada, r#"0{"name":" "}"#);
+        assert_eq!(shard.sent(ada), [r#"44{"message":"a name, please"}"#]);
+        for (client, name) in [(ada, "ada"), (ben, "ben")] {
+            shard.text(client, &format!(r#"0{{"name":"{name}"}}"#));
+            shard.text(client, r#"20["join","tea"]"#);
+            assert_eq!(shard.sent(client)[1], r#"430["tea"]"#);
+        }
+        assert_eq!(shard.sent(ada), [r#"42["joined","ben"]"#]);
+
+        shard.text(ada, r#"21["message",{"room":"tea","text":"hello"}]"#);
+        let message = r#"42["message",{"from":"ada","room":"tea","text":"hello"}]"#;
+        assert_eq!(shard.sent(ben), [message]);
+        let mut sent = shard.sent(ada);
+        sent.sort();
+        assert_eq!(sent, [message, r#"431["sent"]"#]);
+
+        shard.text(ben, r#"2["typing","tea"]"#);
+        assert_eq!(shard.sent(ada), [r#"42["typing","ben"]"#]);
+        shard.text(ben, "1");
+        assert_eq!(shard.sent(ada), [r#"42["left","ben"]"#]);
+    }
 }

@@ -1,54 +1,67 @@
-//! Rooms: `join` puts a socket into a room; `say` reaches everyone in the room but the speaker, and the acknowledgement says
-//! how many these are.
+//! Rooms: clients join and leave them, and an event reaches everyone in a room.
 //!
 //! `cargo run --release -p socketio --example rooms`, then with `socket.io-client`:
-//! `socket.emit('join', 'tea'); socket.emit('say', 'tea', { any: 'value' }, console.log)`.
+//!
+//! ```js
+//! socket.emit('join', ['tea', 'coffee'], (rooms) => console.log(rooms));
+//! socket.emit('say', 'tea', { any: 'value' });
+//! ```
 
-use std::net::TcpListener;
+use std::error::Error;
 
-use engineio::net;
-use socketio::{
-    AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, Server, SocketKey, json,
-};
+use serde_json::Value;
+use socketio::router::{Ack, Data, Payload, Router, SendError, Socket};
 
-struct Rooms;
+fn app() -> Router {
+    let mut app = Router::new();
+    let nsp = app.of("/");
 
-impl Handler for Rooms {
-    type Admission = ();
+    nsp.on("join", |socket: Socket, Data(rooms): Data<Vec<String>>, ack: Ack| {
+        rooms.iter().for_each(|room| socket.join(room));
+        ack.send(&socket.rooms())
+    });
 
-    fn authorize(&mut self, _: &mut Io<'_>, _: &ConnectRequest<'_>) -> Decision<()> {
-        Decision::Admit(())
-    }
+    nsp.on("leave", |socket: Socket, Data(room): Data<String>, ack: Ack| {
+        socket.leave(&room);
+        ack.send(&socket.rooms())
+    });
 
-    fn on_connect(&mut self, _: &mut Io<'_>, _: SocketKey, (): ()) {}
+    // `socket.to` leaves out the socket itself; `socket.io().of("/").to` would not.
+    nsp.on("say", |socket: Socket, Payload((room, said)): Payload<(String, Value)>| {
+        socket.to(&room).emit_all("said", &(&room, &said))
+    });
 
-    fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
-        // Arguments are raw JSON; a room's name is a string.
-        let room = event.args.get(0).filter(|arg| json::kind(arg) == json::Kind::String);
-        let Some(Ok(room)) = room.map(json::unquote) else { return };
-        match &*event.name {
-            "join" => drop(io.join(socket, &room)),
-            "say" => {
-                let said = event.args.get(1).unwrap_or("null");
-                // `said` holds the placeholders of the attachments.
-                let broadcast = io.of("/").to(&room).except_socket(socket);
-                let reached = broadcast.emit("said", said, event.args.attachments()).unwrap_or_default();
-                if let Some(id) = ack {
-                    // It fails only for a socket that is gone, which `on_disconnect` reports.
-                    let _ = io.ack(socket, id, &reached.to_string(), &[]);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
+    // A socket that is gone still knows the rooms that it was in.
+    nsp.on_disconnect(|socket: Socket| -> Result<(), SendError> {
+        socket.rooms().iter().try_for_each(|room| socket.to(room).emit("left", &socket.id().to_string()))
+    });
+    app
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut engine = engineio::Config::default();
-    engine.path = "/socket.io/".to_owned();
-    let listener = TcpListener::bind("127.0.0.1:3000")?;
-    net::Server::new(engine).serve(listener, || Server::new(Config::default(), Rooms))?.join()?;
+fn main() -> Result<(), Box<dyn Error>> {
+    app().serve("127.0.0.1:3000")?.join()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use socketio::engineio::testing::Shard;
+
+    #[test]
+    fn what_is_said_reaches_the_others_in_the_room() {
+        let (server, _) = super::app().test().unwrap();
+        let mut shard = Shard::new(server);
+        let [ada, ben, cay] = [shard.open(), shard.open(), shard.open()];
+        for (client, room) in [(ada, "tea"), (ben, "tea"), (cay, "coffee")] {
+            shard.text(client, "0");
+            shard.text(client, &format!(r#"20["join",["{room}"]]"#));
+            assert_eq!(shard.sent(client)[1], format!(r#"430[["{room}"]]"#));
+        }
+        shard.text(ada, r#"2["say","tea",{"any":"value"}]"#);
+        assert_eq!(shard.sent(ben), [r#"42["said","tea",{"any":"value"}]"#]);
+        assert!(shard.sent(ada).is_empty() && shard.sent(cay).is_empty());
+
+        shard.text(ben, "1");
+        assert!(shard.sent(ada)[0].starts_with(r#"42["left","#));
+    }
 }

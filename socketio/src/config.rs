@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{adapter::Adapter, parser};
+use crate::{adapter::Adapter, parser, recovery::Recovery};
 
 /// Limits and time-outs. Defaults are those of Node's `socket.io` 4.8 where it has them.
 #[derive(Debug, Clone)]
@@ -20,6 +20,8 @@ pub struct Config {
     pub namespaces_per_client: usize,
     /// The most acknowledgements that one socket may owe. Default 256.
     pub acks_per_socket: usize,
+    /// Connection state recovery. Default: off.
+    pub recovery: Option<Recovery>,
     /// The most bytes that the answers to one broadcast may have together. A socket whose answer is more counts as
     /// one that did not answer. Default 16 MiB.
     pub broadcast_answers: usize,
@@ -44,6 +46,11 @@ impl Config {
     #[must_use]
     pub const fn encoder(&self) -> parser::Encoder {
         parser::Encoder::new(self.parser)
+    }
+
+    /// Whether a socket may be on another shard than its id names.
+    pub(crate) const fn sockets_move(&self) -> bool {
+        self.recovery.is_some()
     }
 
     /// Whether clients may connect to a namespace of this name.
@@ -92,6 +99,7 @@ impl Default for Config {
             attachment_timeout: Duration::from_secs(10),
             namespaces_per_client: 16,
             acks_per_socket: 256,
+            recovery: None,
             broadcast_answers: 16 * 1024 * 1024,
             room_events: false,
             adapter: None,

@@ -21,13 +21,15 @@ impl ConnectError {
         Self { message: message.into(), data: None }
     }
 
-    /// Adds data for the client.
+    /// Adds data for the client, which finds it in `error.data`.
     ///
-    /// # Errors
-    /// When it cannot be written as JSON.
+    /// ```
+    /// let error = socketio::ConnectError::new("not authorized").with_data(&serde_json::json!({ "code": 1 }));
+    /// ```
     #[cfg(feature = "router")]
-    pub fn with_data<T: serde::Serialize + ?Sized>(self, data: &T) -> Result<Self, serde_json::Error> {
-        Ok(Self { data: Some(serde_json::to_string(data)?), ..self })
+    #[must_use]
+    pub fn with_data(self, data: &serde_json::Value) -> Self {
+        Self { data: Some(data.to_string()), ..self }
     }
 }
 
@@ -56,6 +58,14 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Whether the client may get the socket back ([`recovery`](crate::recovery)): its connection broke, or was closed without a word.
+    #[must_use]
+    pub const fn is_recoverable(self) -> bool {
+        use CloseReason::{ForcedClose, PingTimeout, ServerShuttingDown, TransportClose, TransportError};
+        let Self::Engine(reason) = self else { return false };
+        matches!(reason, TransportClose | TransportError | ForcedClose | PingTimeout | ServerShuttingDown)
+    }
+
     /// The wording of Node's `socket.io`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -9,6 +9,7 @@ use crate::{
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
     packet::{AckId, Args, Event},
+    recovery::{Admission, RecoveryRequest},
     state::{
         ids::{PendingConnect, RequestId, SocketKey},
         report::RoomEvent,
@@ -26,6 +27,8 @@ pub struct ConnectRequest<'a> {
     /// (`engineio::Config::allow_eio3`) it is the query behind the namespace's name, as an object of strings. `/` has none: such a
     /// client is connected to it when the session opens, and only the handshake says who it is.
     pub auth: Option<&'a str>,
+    /// What the client says about the socket that it was before its connection broke ([`recovery`](crate::recovery)).
+    pub recovery: Option<RecoveryRequest<'a>>,
     /// What a decision that comes later is about ([`Decision::Later`]).
     pub pending: PendingConnect,
 }
@@ -35,9 +38,12 @@ pub struct ConnectRequest<'a> {
 pub enum Decision<A> {
     /// The client joins the namespace. [`Handler::on_connect`] gets the value.
     Admit(A),
+    /// The client joins the namespace, as the socket that it was or with a private id of the application's. [`Handler::on_connect`] gets the
+    /// value.
+    AdmitAs(A, Box<Admission>),
     /// The client is refused.
     Refuse(ConnectError),
-    /// The application says so later, with [`Io::admit`] or [`Io::refuse`] and [`ConnectRequest::pending`]. Until then the client is in no
+    /// The application says so later, with [`Io::admit`], [`Io::admit_as`] or [`Io::refuse`] and [`ConnectRequest::pending`]. Until then the client is in no
     /// namespace by this CONNECT; what it sends there closes its connection, as in Node. Another CONNECT to the same
     /// namespace is answered together with the first.
     Later,
@@ -89,7 +95,22 @@ pub trait Handler {
         None
     }
 
-    /// A socket is connected. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
+    /// A client is about to get its socket back ([`Config::recovery`](crate::Config::recovery)). The answer is what [`Handler::on_connect`] gets for
+    /// it, in place of what [`Handler::authorize`] would admit it with; `data` is what [`Handler::socket_data`] said when the old
+    /// connection ended. `None`, the default: the client is treated as a new one.
+    ///
+    /// It is not called without [`Options::skip_middlewares`](crate::recovery::Options::skip_middlewares): then `authorize` decides.
+    fn readmit(
+        &mut self,
+        io: &mut Io<'_>,
+        request: &ConnectRequest<'_>,
+        data: Option<&str>,
+    ) -> Option<Self::Admission> {
+        let _ = (io, request, data);
+        None
+    }
+
+    /// A socket is connected; [`Io::is_recovered`] says whether it is one that the client had before. The client has been sent the answer to its CONNECT, so what is emitted here follows that.
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Self::Admission);
 
     /// An event arrived. With `ack`, the client waits for [`Io::ack`].
@@ -106,7 +127,7 @@ pub trait Handler {
         let _ = (io, request, reply);
     }
 
-    /// What others learn about a socket when they fetch it ([`Broadcast::fetch_sockets`](crate::broadcast::Broadcast::fetch_sockets)): JSON, or nothing.
+    /// What is saved with a socket that may be recovered ([`Handler::readmit`]), and what others learn about it when they fetch it ([`Broadcast::fetch_sockets`](crate::broadcast::Broadcast::fetch_sockets)): JSON, or nothing.
     fn socket_data(&self, io: &Io<'_>, socket: SocketKey) -> Option<String> {
         let _ = (io, socket);
         None

@@ -1,14 +1,14 @@
 //! [`Io`]: what an application may do within a call.
 
+mod admission;
+
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use engineio::{
-    CloseReason, ConnKey, Job, JobId, Outbox, ShardMessage, SharedFrame, job::TooManyJobs, sid::RANDOM_LEN,
-};
+use engineio::{CloseReason, ConnKey, Job, JobId, Outbox, ShardMessage, SharedFrame, job::TooManyJobs};
 
 use crate::{
-    broadcast::{Broadcast, one_socket},
+    broadcast::{Broadcast, numbered, one_socket},
     error::{ConnectError, EmitError},
     packet::{AckId, is_reserved},
     parser::Encoder,
@@ -16,7 +16,6 @@ use crate::{
         State,
         ids::{NspKey, PendingConnect, SocketId, SocketKey},
         room::handle::RoomHandle,
-        socket::Socket,
     },
 };
 
@@ -136,6 +135,9 @@ impl Io<'_> {
     /// # Errors
     /// [`EmitError`] when it will not be delivered.
     pub fn emit(&mut self, socket: SocketKey, name: &str, args: &str, attachments: &[Bytes]) -> Result<(), EmitError> {
+        if self.state.recovery.is_some() && !is_reserved(name) {
+            return numbered::emit_to_socket(self.state, self.outbox, socket, name, args, attachments);
+        }
         self.send_event(socket, None, name, args, attachments)
     }
 
@@ -249,20 +251,6 @@ impl Io<'_> {
         one_socket::disconnect(self.state, self.outbox, socket, close);
     }
 
-    /// Admits a client whose CONNECT was to be decided later. `None` when it no longer waits: it left, or was admitted or refused.
-    ///
-    /// [`Handler::on_connect`](crate::Handler::on_connect) is not called: the caller has the socket's key.
-    pub fn admit(&mut self, pending: PendingConnect) -> Option<SocketKey> {
-        if !self.state.take_pending(pending) {
-            return None;
-        }
-        let PendingConnect { conn, nsp, .. } = pending;
-        // The socket counts before the waiting client no longer does, so that the namespace exists throughout.
-        let socket = self.connect(conn, nsp);
-        self.state.namespaces.forget_client(nsp);
-        socket
-    }
-
     /// Refuses a client whose CONNECT was to be decided later; `false` when it no longer waits.
     pub fn refuse(&mut self, pending: PendingConnect, error: &ConnectError) -> bool {
         if !self.state.take_pending(pending) {
@@ -281,31 +269,5 @@ impl Io<'_> {
             // A closed connection needs no answer.
             let _ = self.outbox.send(conn, &frame);
         }
-    }
-
-    /// Puts a client into a namespace: it gets the answer to its CONNECT, and then the socket exists. `None` when its session is
-    /// closing.
-    pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
-        let socket = self.new_socket(conn, nsp)?;
-        let v4 = self.state.client(conn)?.v4.is_some();
-        let name = &self.state.namespaces.get(nsp)?.name;
-        let sid = (!v4).then(|| socket.id.to_string());
-        self.outbox.send(conn, &self.state.config.encoder().connect(name, sid.as_deref())).ok()?;
-        self.outbox.accept(conn);
-        self.state.add_socket(socket)
-    }
-
-    /// Makes the socket that [`State::add_socket`] is to add next.
-    fn new_socket(&mut self, conn: ConnKey, nsp: NspKey) -> Option<Socket> {
-        let name = &self.state.namespaces.get(nsp)?.name;
-        let client = self.state.clients.get(conn.index() as usize)?.as_ref().filter(|client| client.conn == conn)?;
-        if let Some(sid) = &client.v4 {
-            return Some(Socket::new(SocketId::of_v4(name, sid), nsp, conn));
-        }
-        let mut random = [0; RANDOM_LEN];
-        self.outbox.fill_random(&mut random);
-        let index = self.state.sockets.vacant_key()?.index();
-        let id = SocketId::new(self.outbox.shard(), index, random);
-        Some(Socket::new(id, nsp, conn))
     }
 }

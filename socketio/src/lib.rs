@@ -92,12 +92,14 @@
 //! | `router` | an application of closures with typed arguments, instead of the trait (feature `router`) |
 //! | [`server`] | the engine's messages become packets, and packets become calls of the handler |
 //! | `handle` | how other threads, and other servers, reach the server's sockets (feature `net`) |
+//! | `client_files` | the bundles of the official client, for browsers (feature `net`) |
 //! | [`handler`] | the trait that an application implements |
 //! | [`io`] | what a handler may do |
 //! | [`broadcast`] | events and other operations for many sockets; what rooms hold back until the end of the turn |
 //! | `relay` | what shards send each other about many sockets |
 //! | `state` | the clients, sockets, namespaces, rooms and deadlines of one shard |
 //! | [`config`], [`error`] | limits and time-outs; errors and reasons |
+//! | [`recovery`] | what a client whose connection broke gets back: the log of events, and the sessions |
 //! | [`adapter`] | operations and replies as plain data; how other servers get them |
 //! | [`parser`] | messages to packets, and packets to frames |
 //! | [`packet`] | the packets that a client may send |
@@ -109,6 +111,8 @@
 
 pub mod adapter;
 pub mod broadcast;
+#[cfg(feature = "net")]
+mod client_files;
 pub mod config;
 pub mod error;
 #[cfg(feature = "net")]
@@ -118,6 +122,7 @@ pub mod io;
 pub mod json;
 pub mod packet;
 pub mod parser;
+pub mod recovery;
 mod relay;
 #[cfg(feature = "router")]
 pub mod router;
@@ -127,6 +132,8 @@ mod state;
 /// The engine below: its options, its handle, its test kit.
 pub use engineio;
 
+#[cfg(feature = "net")]
+pub use client_files::client_files;
 pub use config::Config;
 pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 #[cfg(feature = "net")]
@@ -142,3 +149,14 @@ pub use state::{
     report::{RoomChange, RoomEvent},
     room::handle::RoomHandle,
 };
+
+/// The tests compile the code in the guide, and in the repository's README.
+#[cfg(all(doctest, feature = "tower", feature = "testing"))]
+#[doc = include_str!("../../docs/library.md")]
+#[doc = include_str!("../../README.md")]
+struct Library;
+
+/// The tests compile the code in the README.
+#[cfg(all(doctest, feature = "router"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

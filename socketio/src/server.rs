@@ -8,7 +8,11 @@
 //! opens. (It keeps its own events back until it has the answer, so an event before a decision that comes later is a
 //! violation too, as in Node.) The other differences are in [`crate::parser`].
 
+mod claims;
+
 use std::{
+    collections::HashMap,
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::Arc,
     time::Instant,
@@ -24,25 +28,33 @@ use crate::{
     broadcast::{Broadcast, gather::Delivery, operations::Completed},
     config::Config,
     error::{AckError, DisconnectReason},
-    handler::{ConnectRequest, Decision, Handler},
+    handler::{ConnectRequest, Handler},
     io::Io,
     packet::{AckId, Event, Packet},
     parser::{DecodeError, Encoder, Limits, Parser, msgpack, v4},
+    recovery::{claiming::Claiming, event::RecoveryMessage, request::RequestTexts},
     relay::{RelayedAction, RelayedBroadcast, RelayedOperation},
     state::{
         Departed, State,
         client::Client,
-        ids::{RequestId, SocketKey},
+        ids::{PendingConnect, RequestId, SocketKey},
         questions,
         report::{Report, RoomChange, RoomEvent},
     },
 };
 
 /// A Socket.IO server for one shard; give it to the engine as its handler. See [the crate](crate) for a whole program.
-#[derive(Debug)]
-pub struct Server<H> {
+pub struct Server<H: Handler> {
     handler: H,
     state: State,
+    /// The clients that ask for an earlier socket, while other shards are asked about it.
+    claims: HashMap<PendingConnect, Claiming<H::Admission>>,
+}
+
+impl<H: Handler + fmt::Debug> fmt::Debug for Server<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("handler", &self.handler).field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 /// The client broke the protocol, so its connection is closed.
@@ -52,13 +64,13 @@ impl<H: Handler> Server<H> {
     /// A server with these limits and this application.
     #[must_use]
     pub fn new(config: Config, handler: H) -> Self {
-        Self { handler, state: State::new(config) }
+        Self { handler, state: State::new(config), claims: HashMap::new() }
     }
 
     /// Calls the application, and then reports the sockets that left during the call. It reports them after a panic too: the
     /// engine ends the session whose message this is, and the others that left must not be forgotten.
     fn call<R>(&mut self, outbox: &mut dyn Outbox, call: impl FnOnce(&mut H, &mut Io<'_>) -> R) -> R {
-        let Self { handler, state } = self;
+        let Self { handler, state, .. } = self;
         let result = catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox })));
         self.report_disconnects(outbox);
         result.unwrap_or_else(|panic| resume_unwind(panic))
@@ -67,7 +79,7 @@ impl<H: Handler> Server<H> {
     /// Calls the application about a session that the engine may not be serving just now. A panic is caught here and ends
     /// that session: the engine would end the one that it is serving, or, in a timer, the shard.
     fn call_about(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, call: impl FnOnce(&mut H, &mut Io<'_>)) {
-        let Self { handler, state } = self;
+        let Self { handler, state, .. } = self;
         if catch_unwind(AssertUnwindSafe(|| call(handler, &mut Io { state, outbox }))).is_err() {
             outbox.close(conn, CloseReason::Internal);
         }
@@ -178,6 +190,7 @@ impl<H: Handler> Server<H> {
         let pending = self.state.pending_of(conn).iter().find(|pending| pending.nsp == nsp).copied();
         let Some(pending) = pending else { return false };
         self.state.take_pending(pending);
+        self.claims.remove(&pending);
         self.state.namespaces.forget_client(nsp);
         true
     }
@@ -190,14 +203,16 @@ impl<H: Handler> Server<H> {
         auth: Option<&str>,
     ) -> Result<(), Violation> {
         let limit = self.state.config.namespaces_per_client;
+        let found = self.state.namespaces.find(name);
         let client = self.state.client(conn).ok_or(Violation)?;
+        let has_joined = found.is_some_and(|nsp| client.socket_of(nsp).is_some());
         let joined = client.sockets.len();
         // A second CONNECT to a namespace is a violation.
-        if self.joined(conn, name).is_ok() || joined + self.state.pending_of(conn).len() >= limit {
+        if has_joined || joined + self.state.pending_of(conn).len() >= limit {
             return Err(Violation);
         }
         let State { namespaces, config, .. } = &mut self.state;
-        let Some(nsp) = namespaces.find_or_add(name, config) else {
+        let Some(nsp) = found.or_else(|| namespaces.add_dynamic(name, config)) else {
             // In protocol v4 too, as in Node.
             let frame = config.encoder().connect_error(name, "Invalid namespace", None);
             // A closed connection needs no answer.
@@ -209,35 +224,11 @@ impl<H: Handler> Server<H> {
             return Ok(());
         }
         let pending = self.state.next_pending(conn, nsp);
-        let request = ConnectRequest { conn, nsp: name, auth, pending };
+        let texts = RequestTexts::read(auth);
+        let recovery = texts.as_ref().map(RequestTexts::as_request);
         // The namespace exists while the application decides, whoever leaves it meanwhile.
         self.state.namespaces.count_client(nsp);
-        let decided =
-            catch_unwind(AssertUnwindSafe(|| self.call(outbox, |handler, io| handler.authorize(io, &request))));
-        let admission = match decided {
-            Ok(Decision::Later) => {
-                self.state.add_pending(pending);
-                return Ok(());
-            }
-            Ok(Decision::Admit(admission)) => {
-                // The answer is sent before the application hears of the socket, so that whatever it emits comes after. A
-                // session that is closing by now joins nothing.
-                let socket = Io { state: &mut self.state, outbox }.connect(conn, nsp);
-                socket.map(|socket| (socket, admission))
-            }
-            Ok(Decision::Refuse(refused)) => {
-                Io { state: &mut self.state, outbox }.send_refusal(conn, nsp, &refused);
-                None
-            }
-            Err(panic) => {
-                self.state.namespaces.forget_client(nsp);
-                resume_unwind(panic);
-            }
-        };
-        self.state.namespaces.forget_client(nsp);
-        if let Some((socket, admission)) = admission {
-            self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
-        }
+        self.begin_connect(outbox, &ConnectRequest { conn, nsp: name, auth, recovery, pending });
         Ok(())
     }
 
@@ -312,7 +303,7 @@ impl<H: Handler> Server<H> {
 
     /// Asks the application about sockets, for who fetches them. If it panics, this shard is missing in the result.
     fn describe(&mut self, outbox: &mut dyn Outbox, sockets: &[SocketKey], mut part: Part<Sockets>) {
-        let Self { handler, state } = self;
+        let Self { handler, state, .. } = self;
         let described = catch_unwind(AssertUnwindSafe(|| {
             let io = Io { state, outbox };
             let found = sockets.iter().filter_map(|key| {
@@ -433,8 +424,13 @@ impl<H: Handler> engineio::Handler for Server<H> {
         let slot = self.state.clients.get_mut(conn.index() as usize);
         let client = slot.and_then(|slot| slot.take_if(|client| client.conn == conn));
         for (_, socket) in client.into_iter().flat_map(|client| client.sockets) {
-            self.state.remove_socket(socket, DisconnectReason::Engine(reason), now);
+            let reason = DisconnectReason::Engine(reason);
+            if reason.is_recoverable() {
+                self.save_data(outbox, socket);
+            }
+            self.state.remove_socket(socket, reason, now);
         }
+        self.claims.retain(|pending, _| pending.conn != conn);
         self.state.forget_pending(conn);
         // The application hears of the sockets before it hears of the end of their session.
         self.report_disconnects(outbox);
@@ -446,8 +442,12 @@ impl<H: Handler> engineio::Handler for Server<H> {
             Ok(relayed) => return Broadcast::apply_relayed(&mut self.state, outbox, &relayed),
             Err(message) => message,
         };
-        match message.downcast::<RelayedOperation>() {
-            Ok(operation) => self.on_operation(outbox, operation),
+        let message = match message.downcast::<RelayedOperation>() {
+            Ok(operation) => return self.on_operation(outbox, operation),
+            Err(message) => message,
+        };
+        match message.downcast::<RecoveryMessage>() {
+            Ok(message) => self.on_recovery_message(outbox, message),
             Err(message) => self.call(outbox, |handler, io| handler.on_shard_message(io, message)),
         }
     }

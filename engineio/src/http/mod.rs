@@ -18,6 +18,7 @@
 //! | [`refusal_log`] | which refusals are logged |
 //! | [`cors`] | what browsers are told about that |
 //! | [`cookie`] | the cookie of a polling handshake |
+//! | [`files`] | files below the engine's path |
 //! | [`compression`] | gzip and deflate for poll bodies |
 //! | [`host`] | whether a request names its host, and for which hosts the server answers |
 //! | [`jsonp`] | the script form of polling (v3) |
@@ -28,6 +29,7 @@ pub mod compression;
 pub mod cookie;
 pub mod cors;
 pub mod encode;
+pub mod files;
 pub mod forwarded;
 pub mod head;
 pub mod host;
@@ -46,12 +48,13 @@ use std::fmt;
 pub use compression::HttpCompression;
 pub use cookie::{Cookie, Priority, SameSite};
 pub use cors::{Cors, CorsOrigins, OriginTest};
+pub use files::Files;
 pub use forwarded::{Network, TrustedProxies};
 pub use host::Hosts;
 pub use origin::Origins;
 pub use query::Query;
 pub use refusal::Refused;
-pub use route::{Action, PostBody, Route, check_session, matches_path, post_body, route};
+pub use route::{Action, PostBody, Route, below_path, check_session, matches_path, post_body, route};
 
 use crate::{Config, session::Transport};
 

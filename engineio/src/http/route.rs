@@ -50,6 +50,13 @@ pub fn matches_path(config: &Config, path: &str) -> bool {
     path.strip_prefix(own).is_some_and(|rest| !config.add_trailing_slash || rest.starts_with('/'))
 }
 
+/// What follows the configured path and its slash; `None` for a path that is not below it.
+#[must_use]
+pub fn below_path<'a>(config: &Config, path: &'a str) -> Option<&'a str> {
+    let own = config.path.strip_suffix('/').unwrap_or(&config.path);
+    path.strip_prefix(own)?.strip_prefix('/')
+}
+
 /// Finds out what a request for the engine's path asks for. `Host` must be what the client sent
 /// ([`Config::judged_headers`](crate::Config::judged_headers)).
 ///

@@ -130,7 +130,8 @@ impl<H: Handler + 'static> Driver<H> {
             }
             #[cfg(feature = "tower")]
             Command::Request(passed) => super::accept::tower::serve(&self.shard, *passed),
-            Command::Drained => self.shard.turn(|shard| shard.io.end_http_if_drained()),
+            Command::Drained => self.shard.turn(|shard| shard.io.on_no_sessions()),
+            Command::Drain { over } => self.shard.turn(|shard| shard.io.end_gradually(over.min(LONGEST_DRAIN))),
             Command::Shutdown { within } => {
                 self.drain = Some(Instant::now() + within.min(LONGEST_DRAIN));
                 if let Some(accepting) = self.accepting.take() {

@@ -305,6 +305,11 @@ impl Running {
         self.registry.shut_down(within);
     }
 
+    /// See [`Handle::drain`].
+    pub fn drain(&self, over: Duration) {
+        self.registry.drain(over);
+    }
+
     /// Waits until every shard has stopped, or one is broken.
     ///
     /// # Errors

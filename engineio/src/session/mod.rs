@@ -246,6 +246,12 @@ impl Session {
         !self.upgrade.is_idle()
     }
 
+    /// Whether the probe was answered: the client may have sent packet `5`, and then it polls no more.
+    #[must_use]
+    pub const fn is_probed(&self) -> bool {
+        matches!(self.upgrade, Upgrade::Probed { .. })
+    }
+
     /// The probing WebSocket is gone.
     pub fn abandon_upgrade(&mut self) {
         self.upgrade = Upgrade::Idle;

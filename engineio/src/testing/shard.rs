@@ -230,4 +230,16 @@ impl<H: Handler> Shard<H> {
         self.report_closed();
         true
     }
+    /// Runs the jobs that can be done now, also those that other jobs start or make possible. Returns how many are done.
+    pub fn run_jobs(&mut self) -> usize {
+        let mut done = 0;
+        loop {
+            let jobs: Vec<_> = self.engine.jobs().collect();
+            let before = done;
+            done += jobs.into_iter().filter(|id| self.run_job(*id)).count();
+            if done == before {
+                return done;
+            }
+        }
+    }
 }

@@ -229,6 +229,18 @@ fn jobs_run_when_the_test_says_so() {
 }
 
 #[test]
+fn all_jobs_run_that_can_be_done() {
+    let mut shard = Shard::new(Puppet::default());
+    let never = shard.engine.start_job(Job::future(std::future::pending::<u32>())).unwrap();
+    for number in [1_u32, 2] {
+        shard.engine.start_job(Job::blocking(move || number)).unwrap();
+    }
+    assert_eq!((shard.run_jobs(), shard.run_jobs()), (2, 0));
+    assert_eq!(calls(&mut shard), ["job Ok(1)", "job Ok(2)"]);
+    assert_eq!(shard.engine.jobs().collect::<Vec<_>>(), [never]);
+}
+
+#[test]
 fn the_clock_stops_at_each_deadline() {
     let mut shard = Shard::new(Puppet::default());
     let start = shard.engine.now();

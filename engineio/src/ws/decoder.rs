@@ -40,6 +40,8 @@ pub struct Decoder {
     closed: bool,
     /// The bits of a header that must be 0.
     reserved: u8,
+    /// How many bytes were discarded.
+    discarded: u32,
 }
 
 /// The received part of a header, a frame or a message that is not complete.
@@ -88,14 +90,14 @@ impl Decoder {
     /// A decoder for messages of at most `max_message` bytes, all fragments together.
     #[must_use]
     pub const fn new(max_message: usize) -> Self {
-        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS }
+        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS, discarded: 0 }
     }
 
     /// A decoder for a connection on which permessage-deflate was agreed. A compressed message may have `max_message`
     /// bytes before and after it is inflated.
     #[must_use]
     pub const fn with_deflate(max_message: usize) -> Self {
-        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS_DEFLATE }
+        Self { max_message, partial: None, closed: false, reserved: header::RESERVED_BITS_DEFLATE, discarded: 0 }
     }
 
     /// Changes the limit of messages, from the next header on.
@@ -109,6 +111,18 @@ impl Decoder {
         self.partial = None;
     }
 
+    /// Discards input. Then all further input is discarded too.
+    pub fn discard(&mut self, input: &[u8]) {
+        self.end();
+        self.discarded = self.discarded.saturating_add(u32::try_from(input.len()).unwrap_or(u32::MAX));
+    }
+
+    /// How many bytes were discarded: by [`Decoder::discard`], or because they came after the last item.
+    #[must_use]
+    pub const fn discarded(&self) -> u32 {
+        self.discarded
+    }
+
     /// Takes the next item from `input`, which is unmasked in place and left with what follows the item. `None` means
     /// that all input was consumed; an incomplete part is kept in the decoder.
     ///
@@ -119,7 +133,8 @@ impl Decoder {
     /// header that declares it.
     pub fn decode<'i>(&mut self, input: &mut &'i mut [u8]) -> Result<Option<Item<'i>>, ProtocolError> {
         if self.closed {
-            *input = &mut [];
+            let rest = mem::take(input);
+            self.discard(rest);
             return Ok(None);
         }
         let item = self.next_item(input);

@@ -4,6 +4,7 @@
 mod any_stream;
 mod congestion;
 mod deflate;
+mod files;
 mod first_bytes;
 mod handshake;
 mod heads;

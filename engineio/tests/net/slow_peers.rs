@@ -149,3 +149,22 @@ async fn the_last_response_of_a_connection_reaches_a_peer_that_reads_late_comple
     assert_eq!(poll.response().await.body.len(), 1000 * 20_002 - 1);
     assert!(poll.ended().await);
 }
+
+#[tokio::test]
+async fn a_peer_that_sends_a_lot_to_a_closed_connection_still_reads_what_was_queued() {
+    const COUNT: usize = 1000;
+    let mut server = TestServer::start(|config| {
+        (config.outbound_soft, config.outbound_hard) = (1 << 30, 1 << 30);
+        config.close_timeout = Duration::from_secs(60);
+    });
+    let mut late = server.raw_websocket().await;
+    late.send(&[frame(0x81, format!("4burst {COUNT} 20000").as_bytes()), frame(0x81, b"4close")].concat()).await;
+    assert_eq!(server.closed().await, CloseReason::ForcedClose);
+    // The server stops reading, and does not reset the connection.
+    late.send(&vec![0; (2 << 20) + (256 << 10)]).await;
+    for _ in 0..COUNT {
+        assert_eq!(late.frame().await.1.len(), 20_001);
+    }
+    assert_eq!(late.frame().await, (8, vec![]));
+    assert!(late.ended().await);
+}

@@ -226,6 +226,16 @@ impl TestServer {
         http
     }
 
+    pub(crate) fn drain(&self, over: Duration) {
+        self.running.as_ref().unwrap().drain(over);
+    }
+
+    /// Waits until the server has stopped.
+    pub(crate) async fn join(&mut self) {
+        let running = self.running.take().unwrap();
+        soon(tokio::task::spawn_blocking(|| running.join())).await.unwrap().unwrap();
+    }
+
     pub(crate) fn shutdown(&mut self, within: Duration) -> Duration {
         let running = self.running.take().unwrap();
         let start = Instant::now();

@@ -168,6 +168,27 @@ async fn a_peer_that_keeps_its_side_open_after_the_close_frame_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_peer_that_floods_a_connection_after_a_fault_is_reset() {
+    let server = TestServer::start(|config| config.close_timeout = Duration::from_secs(60));
+    let mut http = server.raw_websocket().await;
+    http.send(&[0x81, 1, b'6']).await;
+    assert_eq!(http.frame().await, (8, 1002u16.to_be_bytes().to_vec()));
+    let flood = vec![0; 1 << 20];
+    soon(async { while http.stream.write_all(&flood).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_all_of_a_message_that_is_too_big_reads_the_close_frame_then() {
+    let server = TestServer::start(|config| config.max_payload = 1000);
+    let mut http = server.raw_websocket().await;
+    http.send(&frame(0x82, &vec![0; 3 << 20])).await;
+    assert_eq!(http.frame().await, (8, 1009u16.to_be_bytes().to_vec()));
+    assert!(http.ended().await);
+    // The server still takes what comes, so this end is no reset.
+    http.send(&[0; 1000]).await;
+}
+
+#[tokio::test]
 async fn a_missing_pong_closes_and_a_pong_keeps_alive() {
     let mut server = TestServer::start(|config| {
         config.ping_interval = Duration::from_millis(50);

@@ -42,7 +42,9 @@ impl Drop for Server {
 }
 
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
+    // The tests may run under `nohup`, which a process would inherit.
+    let mut command = Command::new("/usr/bin/env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_chat-server")]);
     command.current_dir(std::env::temp_dir()).env_clear().stdin(Stdio::null());
     command
 }

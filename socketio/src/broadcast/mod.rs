@@ -6,6 +6,7 @@
 //! `operations` has what else can be done to many sockets.
 
 pub(crate) mod gather;
+pub(crate) mod numbered;
 pub(crate) mod one_socket;
 pub(crate) mod operations;
 mod recipients;
@@ -27,7 +28,7 @@ use crate::{
     relay::{RelayedBroadcast, send_to_other_shards},
     state::{
         State,
-        ids::{Member, NspKey, SocketKey},
+        ids::{Member, NspKey, SocketId, SocketKey},
         room::handle::RoomHandle,
     },
 };
@@ -50,6 +51,8 @@ pub struct Broadcast<'a> {
     flags: Flags,
     /// The targets by name, for the other shards and servers; `None` when the broadcast is for this shard alone.
     names: Option<Names>,
+    /// Whether other shards and servers are left out.
+    local: bool,
     /// Whether other servers are left out.
     this_server: bool,
 }
@@ -73,14 +76,17 @@ impl<'a> Broadcast<'a> {
         let key = state.namespaces.find(nsp);
         let nsp_name = key.and_then(|key| state.namespaces.get(key)).map(|nsp| Arc::clone(&nsp.name));
         let nsp_name = nsp_name.unwrap_or_else(|| nsp.into());
-        let names = (outbox.shards() > 1 || state.config.adapter.is_some()).then(Names::default);
+        // With recovery, events are kept, with the names of their targets.
+        let keeps_names = outbox.shards() > 1 || state.config.adapter.is_some() || state.recovery.is_some();
+        let names = keeps_names.then(Names::default);
         let (recipients, flags) = (Recipients::default(), Flags::default());
-        Self { state, outbox, nsp: key, nsp_name, recipients, flags, names, this_server: false }
+        Self { state, outbox, nsp: key, nsp_name, recipients, flags, names, local: false, this_server: false }
     }
 
     /// The targets that another shard or server named, on this shard alone.
     pub(crate) fn of_targets(state: &'a mut State, outbox: &'a mut dyn Outbox, targets: &Targets) -> Self {
         let mut broadcast = Self::new(state, outbox, &targets.nsp).local();
+        broadcast.names = None;
         broadcast.recipients.narrowed = targets.rooms.is_some();
         for name in targets.rooms.iter().flatten() {
             broadcast = broadcast.to(name);
@@ -104,6 +110,10 @@ impl<'a> Broadcast<'a> {
         // The id comes first: a room that was named like it must not get what is meant for the socket.
         if let Some(member) = self.state.member_by_id(nsp, name) {
             return Some(Target::Socket(member));
+        }
+        let may_be_elsewhere = self.outbox.shards() > 1 || self.state.recovery.is_some();
+        if may_be_elsewhere && SocketId::is_of(name, self.outbox.shards()) {
+            return None;
         }
         self.state.namespaces.get(nsp)?.rooms.find(name).map(Target::Room)
     }
@@ -176,6 +186,12 @@ impl<'a> Broadcast<'a> {
     /// Leaves out one socket.
     pub fn except_socket(mut self, socket: SocketKey) -> Self {
         self.recipients.except.push(socket);
+        // Without recovery the socket is on this shard or nowhere.
+        if self.state.recovery.is_some()
+            && let (Some(names), Some(socket)) = (&mut self.names, self.state.sockets.get(socket.0))
+        {
+            names.except.push(socket.id.to_string().into());
+        }
         self
     }
 
@@ -194,7 +210,11 @@ impl<'a> Broadcast<'a> {
 
     /// Leaves out the sockets of other shards, and those of other servers.
     pub fn local(mut self) -> Self {
-        self.names = None;
+        self.local = true;
+        // Recovery keeps events with the names of their targets, whoever gets them.
+        if self.state.recovery.is_none() {
+            self.names = None;
+        }
         self
     }
 
@@ -232,24 +252,30 @@ impl<'a> Broadcast<'a> {
             return Err(EmitError::ReservedName);
         }
         self.check_namespace()?;
-        let frame = self.encode(None, name, args, attachments);
         if let Some((adapter, targets)) = self.servers() {
             let (flags, event) = (self.flags, EventData::new(name, args, attachments));
             adapter.send(Operation { targets, action: Action::Emit { event, flags } }, None);
         }
+        if self.state.recovery.is_some() {
+            return Ok(self.emit_numbered(EventData::new(name, args, attachments)));
+        }
+        let frame = self.encode(None, name, args, attachments);
         Ok(self.emit_frame(&frame))
     }
 
-    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event) of
-    /// [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. Returns what
-    /// [`Broadcast::emit`] does.
+    /// Sends an event that was encoded before ([`Encoder::event`](crate::parser::Encoder::event)
+    /// of [`Io::encoder`](crate::Io::encoder), for this namespace and without an `ack`), so that several
+    /// broadcasts of one event encode it once. It reaches this server alone: an adapter needs the event's parts. For the same reason it is
+    /// not kept for [`recovery`](crate::recovery), and gets no offset. Returns what [`Broadcast::emit`] does.
     pub fn emit_frame(mut self, frame: &SharedFrame) -> usize {
-        if self.names.is_some()
+        if !self.local
+            && self.names.is_some()
             && self.outbox.shards() > 1
             && let Some(names) = self.names.take()
         {
             let (targets, volatile, frame) = (self.targets(names), self.flags.volatile, frame.clone());
-            send_to_other_shards(self.outbox, RelayedBroadcast { targets, volatile, frame });
+            let sockets_move = self.state.config.sockets_move();
+            send_to_other_shards(self.outbox, RelayedBroadcast { targets, volatile, frame }, sockets_move);
         }
         self.nsp.map_or(0, |nsp| self.emit_here(nsp, frame))
     }

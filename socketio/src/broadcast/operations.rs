@@ -168,7 +168,7 @@ impl Broadcast<'_> {
 
     /// The way to other servers, and the targets, if it may have some there.
     pub(super) fn servers(&self) -> Option<(&dyn Adapter, Targets)> {
-        let adapter = self.state.config.adapter.as_deref().filter(|_| !self.this_server)?;
+        let adapter = self.state.config.adapter.as_deref().filter(|_| !self.this_server && !self.local)?;
         let names = self.names.as_ref()?;
         let rooms = self.recipients.narrowed.then(|| names.to.clone());
         let targets = Targets { nsp: Arc::clone(&self.nsp_name), rooms, except: names.except.clone() };
@@ -176,9 +176,9 @@ impl Broadcast<'_> {
     }
 
     fn send_to_other_shards(&mut self, action: impl FnMut(u16) -> RelayedAction) {
-        if let Some(names) = self.names.take() {
+        if let Some(names) = self.names.take().filter(|_| !self.local) {
             let (targets, here) = (Arc::new(self.targets(names)), self.outbox.shard());
-            send_to_shards(self.outbox, &targets, here, action);
+            send_to_shards(self.outbox, &targets, here, self.state.config.sockets_move(), action);
         }
     }
 

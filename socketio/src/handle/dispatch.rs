@@ -18,6 +18,7 @@ use crate::{
         reply::Gathered,
     },
     packet::{AckId, is_reserved},
+    recovery::event::RecoveryMessage,
     relay::{Question, RelayedAction, RelayedBroadcast, RelayedOperation, wanted_shards},
     state::questions,
 };
@@ -159,16 +160,23 @@ impl Handle {
 
     fn each(&self, operation: &Operation, servers: bool, action: impl Fn() -> RelayedAction) -> Started {
         let targets = Arc::new(operation.targets.clone());
-        let wanted = wanted_shards(&targets, self.engine.shards());
+        let wanted = wanted_shards(&targets, self.engine.shards(), self.config.sockets_move());
         let message = |shard| (shard, RelayedOperation { targets: Arc::clone(&targets), action: action() }.into());
         self.sending(operation.clone(), servers, wanted.map(message).collect())
     }
 
     fn broadcast(&self, targets: &Targets, event: &EventData, flags: Flags) -> Messages {
+        if self.config.recovery.as_ref().is_some_and(|recovery| recovery.store().is_some()) {
+            // One shard numbers what other threads emit, and sends it to the others.
+            let (targets, event) = (targets.clone(), event.clone());
+            let weight = event.len();
+            let message = RecoveryMessage::Emit { targets, event, flags };
+            return vec![(0, ShardMessage::new(message).with_weight(weight))];
+        }
         let frame = self.encoded(targets, None, event, flags);
         let weight = frame.websocket().len();
         let broadcast = RelayedBroadcast { targets: targets.clone(), volatile: flags.volatile, frame };
-        let wanted = wanted_shards(&broadcast.targets, self.engine.shards());
+        let wanted = wanted_shards(&broadcast.targets, self.engine.shards(), self.config.sockets_move());
         let broadcast = Arc::new(broadcast);
         wanted.map(|shard| (shard, ShardMessage::new(Arc::clone(&broadcast)).with_weight(weight))).collect()
     }
@@ -184,7 +192,7 @@ impl Handle {
             let action = action(collector.part(Source::Shard(shard)));
             (shard, RelayedOperation { targets: Arc::clone(&targets), action }.into())
         };
-        wanted_shards(&targets, self.engine.shards()).map(message).collect()
+        wanted_shards(&targets, self.engine.shards(), self.config.sockets_move()).map(message).collect()
     }
 
     /// A question: `timeout` for those who answer, and `grace` more for the shards and servers to say who did not.

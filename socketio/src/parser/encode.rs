@@ -17,6 +17,13 @@ pub fn connect(nsp: &str, sid: &str) -> SharedFrame {
     Head::new(PacketType::Connect, nsp).frame(&[b"{\"sid\":\"", &sid, b"\"}"], &[])
 }
 
+/// [`connect`], with the private id by which the client may get its socket back.
+#[must_use]
+pub fn connect_with_pid(nsp: &str, sid: &str, pid: &str) -> SharedFrame {
+    let (sid, pid) = (json::escape(sid), json::escape(pid));
+    Head::new(PacketType::Connect, nsp).frame(&[b"{\"sid\":\"", &sid, b"\",\"pid\":\"", &pid, b"\"}"], &[])
+}
+
 /// The refusal of a CONNECT. `data` is raw JSON for the client's error object; without it the key is left out.
 #[must_use]
 pub fn connect_error(nsp: &str, message: &str, data: Option<&str>) -> SharedFrame {

@@ -32,13 +32,14 @@ impl Encoder {
     }
 
     /// The answer to a CONNECT: the client has joined `nsp` as socket `sid`. In protocol v4 the client makes its id itself,
-    /// and the answer has none.
+    /// and the answer has none. `pid` is the private id by which the client may get its socket back.
     #[must_use]
-    pub fn connect(self, nsp: &str, sid: Option<&str>) -> SharedFrame {
-        match (self.0, sid) {
-            (Parser::Json, Some(sid)) => encode::connect(nsp, sid),
-            (Parser::Json, None) => encode::connect_v4(nsp),
-            (Parser::Msgpack, sid) => pack::connect(nsp, sid),
+    pub fn connect(self, nsp: &str, sid: Option<&str>, pid: Option<&str>) -> SharedFrame {
+        match (self.0, sid, pid) {
+            (Parser::Json, Some(sid), None) => encode::connect(nsp, sid),
+            (Parser::Json, Some(sid), Some(pid)) => encode::connect_with_pid(nsp, sid, pid),
+            (Parser::Json, None, _) => encode::connect_v4(nsp),
+            (Parser::Msgpack, sid, pid) => pack::connect(nsp, sid, pid),
         }
     }
 

@@ -9,10 +9,10 @@ use super::relayed::{RelayedBroadcast, RelayedOperation};
 use crate::{adapter::Targets, relay::RelayedAction, state::ids::SocketId};
 
 /// Sends a broadcast to the other shards that may have one of its targets: as an `Arc<RelayedBroadcast>`.
-pub(crate) fn send_to_other_shards(outbox: &mut dyn Outbox, broadcast: RelayedBroadcast) {
+pub(crate) fn send_to_other_shards(outbox: &mut dyn Outbox, broadcast: RelayedBroadcast, sockets_move: bool) {
     let (here, shards) = (outbox.shard(), outbox.shards());
     let weight = broadcast.frame.websocket().len();
-    let wanted = wanted_shards(&broadcast.targets, shards);
+    let wanted = wanted_shards(&broadcast.targets, shards, sockets_move);
     let broadcast = Arc::new(broadcast);
     for shard in wanted.filter(|shard| *shard != here) {
         outbox.send_to_shard(shard, ShardMessage::new(Arc::clone(&broadcast)).with_weight(weight));
@@ -24,9 +24,10 @@ pub(crate) fn send_to_shards(
     outbox: &mut dyn Outbox,
     targets: &Arc<Targets>,
     here: u16,
+    sockets_move: bool,
     mut action: impl FnMut(u16) -> RelayedAction,
 ) {
-    for shard in wanted_shards(targets, outbox.shards()).filter(|shard| *shard != here) {
+    for shard in wanted_shards(targets, outbox.shards(), sockets_move).filter(|shard| *shard != here) {
         let operation = RelayedOperation { targets: Arc::clone(targets), action: action(shard) };
         outbox.send_to_shard(shard, operation.into());
     }
@@ -43,9 +44,9 @@ impl From<RelayedOperation> for ShardMessage {
     }
 }
 
-/// The shards that may have one of the targets.
-pub(crate) fn wanted_shards(targets: &Targets, shards: u16) -> impl Iterator<Item = u16> + use<> {
-    let owners = owners(targets, shards);
+/// The shards that may have one of the targets. With `sockets_move`, a socket may be on another shard than its id names.
+pub(crate) fn wanted_shards(targets: &Targets, shards: u16, sockets_move: bool) -> impl Iterator<Item = u16> + use<> {
+    let owners = if sockets_move { None } else { owners(targets, shards) };
     (0..shards).filter(move |shard| owners.as_ref().is_none_or(|owners| owners.contains(shard)))
 }
 

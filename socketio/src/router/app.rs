@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::type_map::TypeMap;
+use super::{recovered::Extensions, type_map::TypeMap};
 use crate::config::Config;
 
 /// See the module.
@@ -19,6 +19,8 @@ pub struct App {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
     pub(crate) state: TypeMap,
+    /// Of sockets that may come back.
+    pub(crate) recoverable: Extensions,
     /// The way to the shards from other threads. A test without sockets has none.
     pub(crate) engine: OnceLock<engineio::net::Handle>,
 }
@@ -43,9 +45,15 @@ impl Default for Settings {
 }
 
 impl App {
+    /// How long after its end a socket may come back, if the core recovers sockets by itself.
+    pub(crate) fn max_disconnection(&self) -> Option<Duration> {
+        let store = self.config.recovery.as_ref()?.store()?;
+        Some(store.options().max_disconnection)
+    }
+
     pub(crate) fn new(config: Config, settings: Settings, state: TypeMap) -> Self {
         static APPS: AtomicU64 = AtomicU64::new(0);
         let number = APPS.fetch_add(1, Ordering::Relaxed);
-        Self { number, config, settings, state, engine: OnceLock::new() }
+        Self { number, config, settings, state, recoverable: Extensions::default(), engine: OnceLock::new() }
     }
 }

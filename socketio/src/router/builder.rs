@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt, io,
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -25,8 +26,18 @@ use super::{
 use crate::{
     adapter::{EventData as RawEvent, ServerReply},
     config::{Config, DynamicNamespaces},
+    recovery::{Options, Recovery},
     server::Server,
 };
+
+/// A change of the engine's server before it starts.
+struct ServerChange(Box<dyn FnOnce(net::Server) -> net::Server + Send>);
+
+impl fmt::Debug for ServerChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerChange").finish_non_exhaustive()
+    }
+}
 
 /// An application that is being put together. See [the module](super).
 #[derive(Debug)]
@@ -35,6 +46,7 @@ pub struct Router {
     config: Config,
     settings: Settings,
     shards: u16,
+    change: Vec<ServerChange>,
     state: TypeMap,
     namespaces: BTreeMap<String, Namespace>,
 }
@@ -52,8 +64,15 @@ impl Router {
         let mut engine = engineio::Config::default();
         engine.path = "/socket.io/".to_owned();
         let (config, settings) = (Config::default(), Settings::default());
-        let mut router =
-            Self { engine, config, settings, shards: 1, state: TypeMap::default(), namespaces: BTreeMap::new() };
+        let mut router = Self {
+            engine,
+            config,
+            settings,
+            shards: 1,
+            change: Vec::new(),
+            state: TypeMap::default(),
+            namespaces: BTreeMap::new(),
+        };
         router.of("/");
         router
     }
@@ -91,9 +110,49 @@ impl Router {
         &mut self.config
     }
 
+    /// Changes the engine's server before it starts: what it answers outside the engine's path ([`net::Server::fallback`]), and who
+    /// may open a session and with which id and headers ([`net::Server::hooks`]).
+    ///
+    /// ```
+    /// # use socketio::engineio::hooks::{Hooks, Outcome, Request, Verdict};
+    /// # let mut app = socketio::router::Router::new();
+    /// struct OnlyWithKey;
+    ///
+    /// impl Hooks for OnlyWithKey {
+    ///     fn allow_request(&mut self, request: &Request<'_>) -> Outcome<Verdict> {
+    ///         let has_key = request.headers.contains_key("x-api-key");
+    ///         Outcome::Ready(if has_key { Verdict::Allow } else { Verdict::Refuse { message: None } })
+    ///     }
+    /// }
+    ///
+    /// app.server(|server| server.hooks(|| OnlyWithKey));
+    /// ```
+    pub fn server(&mut self, change: impl FnOnce(net::Server) -> net::Server + Send + 'static) -> &mut Self {
+        self.change.push(ServerChange(Box::new(change)));
+        self
+    }
+
+    /// Gives clients whose connection broke for a short time their sockets back, with id, rooms, data, extensions and the events that
+    /// they missed ([`recovery`](crate::recovery)). [`Namespace::on_connect`] is called for them too:
+    /// [`Socket::is_recovered`] tells. The authorisations are not asked again, unless the options say so.
+    pub fn recovery(&mut self, options: Options) -> &mut Self {
+        self.config.recovery = Some(Recovery::new(options));
+        self
+    }
+
     /// How handlers are treated.
     pub const fn settings(&mut self) -> &mut Settings {
         &mut self.settings
+    }
+
+    /// Gives browsers the bundles of the official client, at `/socket.io/socket.io.js` and so on. They are read here, from a folder;
+    /// see [`client_files`](crate::client_files()).
+    ///
+    /// # Errors
+    /// As [`client_files`](crate::client_files()).
+    pub fn serve_client(&mut self, folder: impl AsRef<Path>) -> io::Result<&mut Self> {
+        self.engine.files = crate::client_files(folder)?;
+        Ok(self)
     }
 
     /// Starts the server. Connections are accepted when this returns.
@@ -109,7 +168,7 @@ impl Router {
     /// # Errors
     /// As [`net::Server::serve`]; and when a handler takes a [`State`](super::State) that was not given ([`io::ErrorKind::InvalidInput`]).
     pub fn serve_on(self, listener: TcpListener) -> io::Result<Running> {
-        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+        let (engine, shards) = self.build()?;
         let app = Arc::clone(&shards.app);
         let server = engine.serve_with_handle(listener, move |handle| shards.shard(Some(handle)))?;
         Ok(Running { server, io: SocketIo::new(app) })
@@ -121,7 +180,7 @@ impl Router {
     /// As [`Router::serve_on`].
     #[cfg(feature = "tower")]
     pub fn attach(self) -> io::Result<(Running, net::EngineService)> {
-        let (engine, shards) = (net::Server::new(self.engine.clone()).shards(self.shards), self.build()?);
+        let (engine, shards) = self.build()?;
         let app = Arc::clone(&shards.app);
         let (server, service) = engine.attach_with_handle(move |handle| shards.shard(Some(handle)))?;
         Ok((Running { server, io: SocketIo::new(app) }, service))
@@ -133,12 +192,14 @@ impl Router {
     /// # Errors
     /// When a handler takes a [`State`](super::State) that was not given.
     pub fn test(self) -> io::Result<(Server<RouterShard>, SocketIo)> {
-        let shards = self.build()?;
+        let (_, shards) = self.build()?;
         Ok((shards.shard(None), SocketIo::new(Arc::clone(&shards.app))))
     }
 
-    fn build(self) -> io::Result<Shards> {
-        let Self { mut config, settings, state, namespaces, .. } = self;
+    fn build(self) -> io::Result<(net::Server, Shards)> {
+        let Self { engine, mut config, settings, shards, change, state, namespaces } = self;
+        let server =
+            change.into_iter().fold(net::Server::new(engine).shards(shards), |server, change| (change.0)(server));
         let mut routes = Routes::default();
         config.namespaces.clear();
         // A socket knows its rooms, whoever made it join them.
@@ -162,7 +223,7 @@ impl Router {
             let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
             config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
         }
-        Ok(Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) })
+        Ok((server, Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) }))
     }
 }
 
@@ -307,6 +368,12 @@ impl Running {
     /// Ends the server: see [`net::Handle::shutdown`]. Clients come back by themselves, when there is a server again.
     pub fn shutdown(&self, within: Duration) {
         self.server.shutdown(within);
+    }
+
+    /// Ends the server gradually: see [`net::Handle::drain`]. The sessions of its clients end one after another over this time, so
+    /// the servers to which they go next are not asked by all at once.
+    pub fn drain(&self, over: Duration) {
+        self.server.drain(over);
     }
 
     /// Waits for the end.

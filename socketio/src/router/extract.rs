@@ -133,7 +133,7 @@ impl<K: Kind, T: Clone + Send + Sync + 'static> Extract<K> for State<T> {
     }
 }
 
-/// What an authorisation of the namespace returned ([`Namespace::authorize`](super::Namespace::authorize)), or what
+/// What an (earlier) authorisation of the namespace returned ([`Namespace::authorize`](super::Namespace::authorize)), or what
 /// [`Socket::insert`] stored.
 #[derive(Debug)]
 pub struct Extension<T>(pub Arc<T>);
@@ -161,6 +161,18 @@ impl<K: SocketKind, T: Send + Sync + 'static> Extract<K> for Extension<T> {
     fn extract(context: &K::Context<'_>) -> Result<Self, EventError> {
         let missing = || EventError::Handler(Box::new(MissingExtension(std::any::type_name::<T>())));
         K::socket(context).get().map(Self).ok_or_else(missing)
+    }
+}
+
+impl<T: Send + Sync + 'static> Extract<OnAuthorize> for Extension<T> {
+    fn extract(context: &<OnAuthorize as Kind>::Context<'_>) -> Result<Self, ConnectError> {
+        let value = context.extensions.get().map(Self);
+        value.ok_or_else(|| {
+            // The application's mistake: the client is not told which.
+            let missing = MissingExtension(std::any::type_name::<T>());
+            tracing::error!(nsp = &*context.nsp, error = %missing, "a client is refused");
+            ConnectError::new("internal error")
+        })
     }
 }
 

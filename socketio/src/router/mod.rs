@@ -66,6 +66,7 @@ mod io;
 mod operator;
 mod pattern;
 mod payload;
+mod recovered;
 mod remote;
 mod routes;
 mod shard;

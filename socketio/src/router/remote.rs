@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use super::{
@@ -35,15 +35,23 @@ pub struct RemoteSocket(adapter::RemoteSocket);
 /// What is told of a socket that somebody fetches.
 #[derive(Serialize)]
 struct Description<'a> {
+    id: &'a str,
     handshake: &'a Handshake,
     #[serde(skip_serializing_if = "Option::is_none")]
     data: Option<&'a RawValue>,
 }
 
-/// What is told of a socket that somebody fetches: JSON.
-pub(crate) fn describe(handshake: &Handshake, data: Option<&str>) -> Option<String> {
+/// What is told of a socket that somebody fetches, and kept for one that may come back: JSON.
+pub(crate) fn describe(id: &str, handshake: &Handshake, data: Option<&str>) -> Option<String> {
     let data = data.and_then(|data| serde_json::from_str(data).ok());
-    serde_json::to_string(&Description { handshake, data }).ok()
+    serde_json::to_string(&Description { id, handshake, data }).ok()
+}
+
+/// What was kept for a socket that comes back.
+#[derive(Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) id: String,
+    pub(crate) data: Option<Box<RawValue>>,
 }
 
 impl RemoteSocket {

@@ -69,13 +69,23 @@ pub(crate) struct Parts {
     pub(crate) auth: Option<Arc<str>>,
     pub(crate) params: Arc<BTreeMap<String, String>>,
     pub(crate) extensions: TypeMap,
-    pub(crate) is_recovered: bool,
+    /// Of a socket that came back.
+    pub(crate) recovered: Option<Restored>,
+}
+
+/// What a socket that came back has again.
+#[derive(Default)]
+pub(crate) struct Restored {
+    pub(crate) rooms: BTreeSet<Box<str>>,
+    pub(crate) data: Option<Box<str>>,
 }
 
 impl Socket {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, is_recovered } = parts;
-        let shared = Mutex::new(Shared { extensions, ..Shared::default() });
+        let Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, recovered } = parts;
+        let is_recovered = recovered.is_some();
+        let Restored { rooms, data } = recovered.unwrap_or_default();
+        let shared = Mutex::new(Shared { rooms, extensions, data });
         let (is_connected, disconnected) = (AtomicBool::new(true), Notify::new());
         Self(Arc::new(Inner {
             app,
@@ -284,6 +294,11 @@ impl Socket {
         self.broadcast().to(room)
     }
 
+    /// Everybody in a room, this socket too if it is there.
+    pub fn within(&self, room: &str) -> Operator {
+        self.io().of(&self.0.nsp).to(room)
+    }
+
     /// Everybody in the namespace but this socket.
     pub fn broadcast(&self) -> Operator {
         self.io().of(&self.0.nsp).without(self.0.shard, self.0.key)
@@ -329,6 +344,10 @@ impl Socket {
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, PayloadError> {
         let data = self.shared().data.clone();
         data.map(|data| payload::read(&data, &[])).transpose()
+    }
+
+    pub(crate) fn extensions(&self) -> TypeMap {
+        self.shared().extensions.clone()
     }
 
     pub(crate) fn raw_data(&self) -> Option<Box<str>> {

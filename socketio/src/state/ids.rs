@@ -59,7 +59,7 @@ impl SocketId {
         Some(Self(Form::Other { text: text.into(), shard: sid.shard() }))
     }
 
-    /// The shard that owns the socket.
+    /// The shard that the socket was made on. It is still there, unless it was recovered on another one.
     #[must_use]
     pub const fn shard(&self) -> u16 {
         match &self.0 {
@@ -75,7 +75,16 @@ impl SocketId {
             Form::Other { .. } => None,
         }
     }
+
+    /// Whether `name` can be the id of a socket of a server with so many shards. Such a name must not stand for a room where the
+    /// socket may be elsewhere: whoever joins a room of that name would get what is meant for the socket.
+    pub(crate) fn is_of(name: &str, shards: u16) -> bool {
+        Self::parse(name).is_some_and(|id| id.shard() < shards)
+    }
 }
+
+/// The private id by which a client gets its socket back: a secret of other random bytes than the socket's public id.
+pub(crate) type Pid = Sid;
 
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

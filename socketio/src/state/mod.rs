@@ -8,6 +8,7 @@ pub(crate) mod deadlines;
 pub(crate) mod ids;
 pub(crate) mod namespace;
 pub(crate) mod questions;
+mod recovery;
 pub(crate) mod report;
 pub(crate) mod room;
 pub(crate) mod socket;
@@ -31,7 +32,12 @@ use self::{
     room::{RoomTable, gathered::GatheredRooms},
     socket::Socket,
 };
-use crate::{config::Config, error::DisconnectReason, packet::AckId};
+use crate::{
+    config::Config,
+    error::DisconnectReason,
+    packet::AckId,
+    recovery::{Recovery, shard::ShardRecovery},
+};
 
 /// A socket that left.
 #[derive(Debug)]
@@ -68,6 +74,10 @@ pub(crate) struct State {
     pending_connects: u64,
     /// The id of the next acknowledgement that is asked for.
     pub(crate) next_ack: u64,
+    /// `None` unless sockets are recovered in memory.
+    pub(crate) recovery: Option<ShardRecovery>,
+    /// Recovered sockets that are elsewhere than their ids say.
+    pub(crate) moved: HashMap<SocketId, SocketKey>,
 }
 
 impl State {
@@ -75,6 +85,8 @@ impl State {
         let reports_rooms = config.room_events || config.adapter.as_ref().is_some_and(|adapter| adapter.wants_rooms());
         Self {
             namespaces: Namespaces::new(&config),
+            recovery: config.recovery.as_ref().and_then(Recovery::store).map(ShardRecovery::new),
+            moved: HashMap::new(),
             config,
             clients: Vec::new(),
             sockets: Slab::default(),
@@ -102,12 +114,12 @@ impl State {
     /// Adds a socket; its client exists.
     pub(crate) fn add_socket(&mut self, socket: Socket) -> Option<SocketKey> {
         let (conn, nsp) = (socket.conn, socket.nsp);
-        let v4_id = self.client(conn)?.v4.is_some().then(|| socket.id.to_string());
+        let client = self.clients.get_mut(conn.index() as usize)?.as_mut().filter(|client| client.conn == conn)?;
+        let v4_id = client.v4.is_some().then(|| socket.id.to_string());
         let key = SocketKey(self.sockets.insert(socket));
         if let Some(id) = v4_id {
             self.v4_ids.insert(id.into(), key);
         }
-        let client = self.client(conn)?;
         client.sockets.push((nsp, key));
         client.idle_since = None;
         self.namespaces.count_client(nsp);
@@ -127,6 +139,10 @@ impl State {
 
     /// What a client waits for.
     pub(crate) fn pending_of(&self, conn: ConnKey) -> &[PendingConnect] {
+        // Mostly nobody waits, and each CONNECT asks: no key is hashed then.
+        if self.pending.is_empty() {
+            return &[];
+        }
         self.pending.get(&conn).map_or(&[], |pending| pending)
     }
 
@@ -143,6 +159,9 @@ impl State {
 
     /// A client that is gone waits for nothing.
     pub(crate) fn forget_pending(&mut self, conn: ConnKey) {
+        if self.pending.is_empty() {
+            return;
+        }
         for pending in self.pending.remove(&conn).into_iter().flatten() {
             self.namespaces.forget_client(pending.nsp);
         }
@@ -151,6 +170,7 @@ impl State {
     /// Removes a socket from its rooms and from its client. The application hears of it later.
     pub(crate) fn remove_socket(&mut self, key: SocketKey, reason: DisconnectReason, now: Instant) {
         let Some(nsp) = self.socket(key).map(|socket| socket.nsp) else { return };
+        self.end_session(key, reason, now);
         let rooms = if self.reports_rooms { self.names_to_report(key) } else { Vec::new() };
         if let Some(nsp) = self.namespaces.get_mut(nsp) {
             nsp.rooms.leave_all(&mut self.sockets, key);
@@ -278,15 +298,14 @@ impl State {
     /// The socket whose id is `name`, if it is in this namespace. Every socket is the only member of a room named like its id.
     pub(crate) fn member_by_id(&self, nsp: NspKey, name: &str) -> Option<Member> {
         // Hashes only where there are such sockets.
-        let v4 = if self.v4_ids.is_empty() { None } else { self.v4_ids.get(name) };
-        let key = match v4 {
-            Some(key) => key.0,
-            None => {
-                let id = SocketId::parse(name)?;
-                self.sockets.key_at(id.index()?).filter(|key| self.sockets.get(*key).is_some_and(|of| of.id == id))?
-            }
-        };
-        let socket = self.sockets.get(key).filter(|socket| socket.nsp == nsp)?;
-        Some(Member { socket: SocketKey(key), conn: socket.conn })
+        let v4 = if self.v4_ids.is_empty() { None } else { self.v4_ids.get(name).copied() };
+        let key = v4.or_else(|| {
+            let id = SocketId::parse(name)?;
+            let key = self.sockets.key_at(id.index()?).map(SocketKey);
+            let here = key.filter(|key| self.socket(*key).is_some_and(|socket| socket.id == id));
+            here.or_else(|| self.moved.get(&id).copied())
+        })?;
+        let socket = self.socket(key).filter(|socket| socket.nsp == nsp)?;
+        Some(Member { socket: key, conn: socket.conn })
     }
 }

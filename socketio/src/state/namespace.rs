@@ -56,11 +56,10 @@ impl Namespaces {
         }
     }
 
-    /// The namespace of a client that wants to join it. If it is a dynamic one, it exists from here on; call
-    /// [`Namespaces::remove_if_unused`] when the client does not join.
-    pub(crate) fn find_or_add(&mut self, name: &str, config: &Config) -> Option<NspKey> {
-        let found = self.find(name);
-        found.or_else(|| config.is_dynamic_namespace(name).then(|| self.add(name, true)))
+    /// Adds the namespace of a client that wants to join it, if the name may be that of a dynamic one. Call
+    /// [`Namespaces::forget_client`] when the client does not join.
+    pub(crate) fn add_dynamic(&mut self, name: &str, config: &Config) -> Option<NspKey> {
+        config.is_dynamic_namespace(name).then(|| self.add(name, true))
     }
 
     pub(crate) fn get(&self, key: NspKey) -> Option<&Namespace> {
@@ -87,7 +86,7 @@ impl Namespaces {
     }
 
     /// Removes a dynamic namespace that nobody is in.
-    pub(crate) fn remove_if_unused(&mut self, key: NspKey) {
+    fn remove_if_unused(&mut self, key: NspKey) {
         if self.get(key).is_some_and(|nsp| nsp.is_dynamic && nsp.clients == 0)
             && let Some(nsp) = self.list.remove(key.0)
         {

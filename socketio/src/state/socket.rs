@@ -6,7 +6,7 @@ use engineio::ConnKey;
 use smallvec::SmallVec;
 
 use super::ids::{Membership, NspKey, SocketId};
-use crate::packet::AckId;
+use crate::{packet::AckId, recovery::Session};
 
 /// See the module.
 #[derive(Debug)]
@@ -26,11 +26,25 @@ pub(crate) struct Socket {
     /// The number of the last flush that found it in a room: a socket in two of a flush's rooms must get both rooms'
     /// broadcasts in the order of their numbers.
     pub(crate) last_flush: u64,
+    /// What only sockets have that can be recovered.
+    pub(crate) recovery: Option<Box<SocketRecovery>>,
+}
+
+/// What recovery keeps with a socket.
+#[derive(Debug, Default)]
+pub(crate) struct SocketRecovery {
+    /// `None`: the application recovers sockets.
+    pub(crate) session: Option<Session>,
+    /// Whether it was recovered when it connected.
+    pub(crate) is_recovered: bool,
+    /// What the application says about it at its end.
+    pub(crate) data: Option<Box<str>>,
 }
 
 impl Socket {
     /// A socket in no room, which owes nothing.
     pub(crate) fn new(id: SocketId, nsp: NspKey, conn: ConnKey) -> Self {
-        Self { id, nsp, conn, rooms: SmallVec::new(), acks: Vec::new(), last_broadcast: 0, delivered: 0, last_flush: 0 }
+        let (rooms, acks) = (SmallVec::new(), Vec::new());
+        Self { id, nsp, conn, rooms, acks, last_broadcast: 0, delivered: 0, last_flush: 0, recovery: None }
     }
 }

@@ -1,5 +1,7 @@
-//! The router with sockets: several shards, other threads, many sockets at once.
+//! The router with sockets: several shards, other threads, many sockets at once, files, the end of a server.
 
 mod client;
+mod hooks;
 mod limits;
+mod server;
 mod threads;

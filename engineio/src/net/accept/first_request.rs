@@ -124,7 +124,8 @@ fn answer<H: Handler>(
             let handshake = Handshake { transport, protocol, sid: None, uri, headers: &headers, remote, client };
             let mut admitting = Admitting::default();
             // Without hooks nothing is awaited: one call answers all questions.
-            let admitted = shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None)));
+            let admitted =
+                shard.admit(&mut admitting, &handshake, query).and_then(|()| admitting.finish(Ok(None), client));
             match admitted {
                 Ok(admitted) => {
                     let (wire, extensions) = WireFormat::negotiate(&config, query, admitted.terms.protocol, &headers);

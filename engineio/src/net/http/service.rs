@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, PoisonError},
 };
@@ -86,11 +86,15 @@ impl<'a> Asked<'a> {
         Request { method, uri, query, headers, remote }
     }
 
-    fn handshake(self, transport: Transport, config: &Config) -> Handshake<'a> {
+    /// `client` is [`Asked::client`].
+    fn handshake(self, transport: Transport, client: Option<IpAddr>) -> Handshake<'a> {
         let Self { parts: Parts { uri, headers, .. }, remote, .. } = self;
-        let client = config.trusted_proxies.client(remote.ip(), headers);
         let protocol = self.query.protocol();
         Handshake { transport, protocol, sid: None, uri, headers, remote, client }
+    }
+
+    fn client(self, config: &Config) -> Option<IpAddr> {
+        config.trusted_proxies.client(self.remote.ip(), &self.parts.headers)
     }
 
     /// The value of `Sec-WebSocket-Accept`, if this is a correct WebSocket handshake.
@@ -158,9 +162,13 @@ impl<H: Handler + 'static> EngineHttp<H> {
         if !engine::matches_path(&self.config, parts.uri.path()) {
             return self.answer_other(parts).await;
         }
-        let query = Query::parse(&parts.uri);
         let remote = self.peer.remote;
         let judged = self.config.judged_headers(remote.ip(), &parts.headers);
+        if let Some(mut file) = self.file(parts) {
+            answer::finish(&mut file, &judged, &self.config);
+            return file;
+        }
+        let query = Query::parse(&parts.uri);
         let asked = Asked { parts, judged: &judged, query: &query, remote };
         let (mut response, hooked) = match self.serve(asked, body).await {
             Ok(Served::First(response)) => {
@@ -180,6 +188,16 @@ impl<H: Handler + 'static> EngineHttp<H> {
             self.shard.turn(|shard| shard.hooks.change_headers(headers, &request, first));
         }
         response
+    }
+
+    /// The file that is asked for, if it is one below the engine's path.
+    fn file(&self, parts: &Parts) -> Option<Response<Bytes>> {
+        let Config { files, http_compression, .. } = &*self.config;
+        if files.is_empty() {
+            return None;
+        }
+        let name = engine::below_path(&self.config, parts.uri.path())?;
+        files.answer(&parts.method, name, &parts.headers, http_compression.as_ref())
     }
 
     /// The application's answer to a request outside the engine's path.
@@ -222,11 +240,11 @@ impl<H: Handler + 'static> EngineHttp<H> {
     /// Whether this handshake may become a session. Waits for the hooks' answers.
     async fn admit(&self, asked: Asked<'_>, transport: Transport) -> Result<Admitted, Refused> {
         let (shard, request) = (&self.shard, asked.request());
-        let mut admitting = Admitting::default();
+        let (mut admitting, client) = (Admitting::default(), asked.client(&self.config));
         loop {
-            shard.turn(|shard| shard.admit(&mut admitting, &asked.handshake(transport, &self.config), asked.query))?;
+            shard.turn(|shard| shard.admit(&mut admitting, &asked.handshake(transport, client), asked.query))?;
             if admitting.admission.question() == Question::SidPart {
-                return admitting.finish(hooks::generate_id(shard, &request).await);
+                return admitting.finish(hooks::generate_id(shard, &request).await, client);
             }
             let verdict = hooks::allow_request(shard, &request).await;
             admitting.admission.verdict(verdict.as_ref().map_err(|panicked| *panicked))?;
@@ -235,7 +253,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
 
     async fn open_polling(&self, asked: Asked<'_>) -> Result<Response<Bytes>, Refused> {
         let admitted = self.admit(asked, Transport::Polling).await?;
-        let protocol = admitted.terms.protocol;
+        let (protocol, client) = (admitted.terms.protocol, admitted.client);
         let headers = &asked.parts.headers;
         let (sid, poll) = self.shard.turn(|shard| {
             // The server may have begun to shut down while the application decided.
@@ -244,7 +262,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
             }
             let takes_binary = asked.query.takes_binary();
             let polling = ActiveTransport::Polling(PollingTransport { takes_binary, ..PollingTransport::default() });
-            let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling, &self.config));
+            let (key, sid) = shard.open(admitted, polling, &asked.handshake(Transport::Polling, client));
             let mut poll = asked.poll(shard.io.take_body(key).ok_or(UNAVAILABLE)?, protocol);
             shard.io.limit_compression(&mut poll, headers);
             Ok((sid, poll))

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 /// The most bytes that are read and discarded from a connection that has been answered and closed.
-const MAX_DISCARDED: u64 = 4 * 1024 * 1024;
+pub(in crate::net) const MAX_DISCARDED: u32 = 4 * 1024 * 1024;
 
 /// What a stream other than a TCP socket must be able to do.
 pub(in crate::net) trait Duplex: AsyncRead + AsyncWrite + Send {}
@@ -149,7 +149,7 @@ impl PeerStream {
     pub(in crate::net) async fn close_in_stages(mut self, timeout: Duration) {
         let discard = async {
             self.shutdown().await?;
-            tokio::io::copy(&mut self.take(MAX_DISCARDED), &mut tokio::io::sink()).await
+            tokio::io::copy(&mut self.take(MAX_DISCARDED.into()), &mut tokio::io::sink()).await
         };
         // Whatever the result, the connection is over.
         let _ = tokio::time::timeout(timeout, discard).await;

@@ -5,6 +5,7 @@
 //! shard.
 
 use std::{
+    net::IpAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -14,6 +15,7 @@ use super::{
     super::shards::registry::{Registry, SessionPermit},
     conn::End,
     fallback::Fallback,
+    gradual_end::GradualEnd,
     hooks::CaughtHooks,
     io::ShardIo,
     opening::Admitted,
@@ -61,12 +63,16 @@ pub(in crate::net) struct Admitting {
 }
 
 impl Admitting {
-    /// Finishes the admission.
-    pub(in crate::net) fn finish(self, part: Result<Option<SidPart>, IdGenerationError>) -> Result<Admitted, Refused> {
+    /// Finishes the admission of this client.
+    pub(in crate::net) fn finish(
+        self,
+        part: Result<Option<SidPart>, IdGenerationError>,
+        client: Option<IpAddr>,
+    ) -> Result<Admitted, Refused> {
         let terms = self.admission.sid_part(part)?;
         // The admission asked for the permit first.
         let permit = self.permit.ok_or(Refused::BadRequest)?;
-        Ok(Admitted { permit, terms, answer: None })
+        Ok(Admitted { permit, terms, client, answer: None })
     }
 }
 
@@ -242,6 +248,7 @@ impl<H: Handler> Shard<H> {
         self.io.timers.begin_run(due, self.io.now);
         self.io.timers.first_bytes.expire(self.io.now);
         self.io.plain.expire(self.io.now);
+        self.io.run_gradual_end();
         while let Some((key, due)) = self.io.timers.pop_due(self.io.now) {
             self.io.on_deadline(key, due);
         }
@@ -256,7 +263,8 @@ impl<H: Handler> Shard<H> {
 
     /// The next instant at which [`Shard::run_timers`] has something to do.
     pub(in crate::net) fn next_deadline(&self) -> Option<Instant> {
-        soonest([self.io.timers.next(), self.io.plain.next_deadline(), self.handler.poll_timeout()])
+        let gradual_end = self.io.gradual_end.as_ref().map(GradualEnd::next);
+        soonest([self.io.timers.next(), self.io.plain.next_deadline(), gradual_end, self.handler.poll_timeout()])
     }
 
     /// Whether the driver has something to do.
@@ -273,6 +281,7 @@ impl<H: Handler> Shard<H> {
         // What was held back before must still be sent.
         self.flush_handler();
         self.io.draining = true;
+        self.io.gradual_end = None;
         let keys: Vec<_> = self.io.conns.keys().map(ConnKey).collect();
         for key in keys {
             self.io.end(key, CloseReason::ServerShuttingDown, End::of(CloseReason::ServerShuttingDown));

@@ -23,8 +23,7 @@ impl ShardIo {
     }
 
     /// Whether a WebSocket must be left unread, because its peer does not read or another shard has too much to do. Its
-    /// task is woken when that is over. The bytes of a closed connection are read and discarded, up to the end of its
-    /// stream.
+    /// task is woken when that is over. The bytes of a closed connection are read and discarded, up to a limit.
     pub(in crate::net) fn pauses(&mut self, key: ConnKey) -> bool {
         let (soft, congested) = (self.config.outbound_soft, self.is_congested());
         let Some(Conn { transport: ActiveTransport::WebSocket(ws), out, phase: Phase::Open, .. }) =

@@ -3,8 +3,11 @@
 //! A session is closed at once and reported to the handler at the end of the turn's pass ([`super::application`]). Its
 //! transport may take a little longer, to deliver what is queued and to close properly.
 
+use std::time::Duration;
+
 use super::{
     conn::{End, Phase},
+    gradual_end::GradualEnd,
     io::ShardIo,
     timers::Deadline,
     transport::ActiveTransport,
@@ -16,9 +19,6 @@ impl ShardIo {
     pub(in crate::net) fn end(&mut self, key: ConnKey, reason: CloseReason, end: End) {
         let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return };
         conn.phase = Phase::Closing;
-        if let Some(Some(task)) = conn.probe.as_ref().map(|probe| &probe.task) {
-            task.wake_by_ref();
-        }
         self.closing.push((key, reason, end));
     }
 
@@ -38,12 +38,18 @@ impl ShardIo {
     }
 
     /// Queues the last frame of a closed session, and gives the peer `close_timeout` to read it.
+    ///
+    /// A client whose probe was answered may have sent packet `5` already, and then takes its WebSocket for the session's
+    /// and polls no more. So that WebSocket is not closed yet: if the packet comes, the last frame goes there.
     fn linger(&mut self, key: ConnKey, last: SharedFrame, end: End) {
         let until = self.now + self.config.close_timeout;
         let Some(conn) = self.conns.get_mut(key.0) else { return };
         match conn.transport.polling_mut() {
             Some(polling) if end != End::Noop => polling.last = Some(last),
             _ => conn.out.push(last),
+        }
+        if end == End::Noop || !conn.session.is_probed() {
+            conn.end_probe();
         }
         conn.phase = Phase::Lingering { until };
         self.mark_dirty(key);
@@ -52,7 +58,8 @@ impl ShardIo {
 
     /// Removes the connection. Its stream closes; its tasks no longer find it and end.
     pub(in crate::net) fn remove(&mut self, key: ConnKey) {
-        let Some(conn) = self.conns.remove(key.0) else { return };
+        let Some(mut conn) = self.conns.remove(key.0) else { return };
+        conn.end_probe();
         match conn.transport {
             ActiveTransport::WebSocket(websocket) => websocket.wake(),
             ActiveTransport::Polling(polling) => {
@@ -61,8 +68,36 @@ impl ShardIo {
                 }
             }
         }
-        if let Some(task) = conn.probe.and_then(|probe| probe.task) {
-            task.wake();
+    }
+}
+
+/// A server that drains.
+impl ShardIo {
+    /// Begins to end the sessions that are open now.
+    pub(in crate::net) fn end_gradually(&mut self, over: Duration) {
+        let sessions = self.conns.keys().map(ConnKey).filter(|key| self.is_open(*key)).collect();
+        self.gradual_end = Some(GradualEnd::new(self.now, over, sessions));
+        self.on_no_sessions();
+    }
+
+    /// Ends the sessions whose time has come. When the time is over, the server shuts down.
+    pub(super) fn run_gradual_end(&mut self) {
+        let now = self.now;
+        while let Some(key) = self.gradual_end.as_mut().and_then(|end| end.pop_due(now)) {
+            let reason = CloseReason::ServerShuttingDown;
+            self.end(key, reason, End::of(reason));
+        }
+        if self.gradual_end.as_ref().is_some_and(|end| end.is_over(now)) {
+            self.gradual_end = None;
+            self.registry.shut_down(self.config.close_timeout);
+        }
+    }
+
+    /// A server that admits no more sessions may have none left: then it shuts down, or HTTP connections end.
+    pub(in crate::net) fn on_no_sessions(&mut self) {
+        self.end_http_if_drained();
+        if self.registry.may_shut_down() {
+            self.registry.shut_down(self.config.close_timeout);
         }
     }
 }

@@ -86,6 +86,13 @@ impl Conn {
         self.phase == Phase::Open
     }
 
+    /// Ends the reservation for a probing WebSocket, whose task then closes it.
+    pub(in crate::net) fn end_probe(&mut self) {
+        if let Some(task) = self.probe.take().and_then(|probe| probe.task) {
+            task.wake();
+        }
+    }
+
     /// How the bodies of its polls are written.
     pub(in crate::net) const fn poll_form(&self) -> PollForm {
         let takes_binary =

@@ -13,6 +13,7 @@ use super::{
     },
     congestion::Congestion,
     conn::{Conn, End},
+    gradual_end::GradualEnd,
     jobs::Jobs,
     plain_conn::PlainConns,
     timers::Timers,
@@ -68,6 +69,8 @@ pub(in crate::net) struct ShardIo {
     /// A buffer lent to writes that combine small frames.
     pub(super) gather: Vec<u8>,
     pub(super) probes: u64,
+    /// While the server drains.
+    pub(super) gradual_end: Option<GradualEnd>,
 }
 
 impl ShardIo {
@@ -98,6 +101,7 @@ impl ShardIo {
             compression: Budget::default(),
             gather: Vec::new(),
             probes: 0,
+            gradual_end: None,
         }
     }
 

@@ -16,6 +16,7 @@
 //! | `outbox` | what a handler sends |
 //! | `flush` | the writes at the end of a turn |
 //! | `closing` | how sessions and their transports end; a peer that reads too slowly is closed here and in `outbox` |
+//! | `gradual_end` | the sessions of a draining server, which end one after another |
 //! | `timeouts` | what to do when a deadline comes |
 //! | `back_pressure`, `congestion` | when sockets stay unread; which other shards have too much to do |
 //! | `io` | the state that the files above work on |
@@ -29,6 +30,7 @@ mod congestion;
 pub(in crate::net) mod conn;
 pub(in crate::net) mod fallback;
 mod flush;
+mod gradual_end;
 pub(in crate::net) mod hooks;
 pub(in crate::net) mod io;
 mod jobs;

@@ -1,5 +1,7 @@
 //! Turns an admitted handshake into a session.
 
+use std::net::IpAddr;
+
 use super::{
     super::{peer::send_queue::SendQueue, shards::registry::SessionPermit},
     conn::{Conn, Phase},
@@ -20,6 +22,8 @@ use crate::{
 pub(in crate::net) struct Admitted {
     pub(in crate::net) permit: SessionPermit,
     pub(in crate::net) terms: Terms,
+    /// [`Handshake::client`](crate::Handshake::client): to look for it in the headers is slow, so it is done once.
+    pub(in crate::net) client: Option<IpAddr>,
     /// The answer 101, if it is sent in one write with the OPEN packet.
     pub(in crate::net) answer: Option<Vec<u8>>,
 }
@@ -32,7 +36,7 @@ impl ShardIo {
         active: ActiveTransport,
         transport: Transport,
     ) -> (ConnKey, IssuedSid) {
-        let Admitted { permit, terms: Terms { protocol, sid_part }, answer } = admitted;
+        let Admitted { permit, terms: Terms { protocol, sid_part }, answer, .. } = admitted;
         let session = Session::with_protocol(self.now, transport, self.config.intervals(), protocol);
         let beat_at = session.next_beat();
         let conn = Conn {

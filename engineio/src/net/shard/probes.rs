@@ -39,8 +39,8 @@ impl ShardIo {
 
     /// Whether this probe still has the session reserved.
     fn holds_probe(&mut self, probe: ProbeKey) -> bool {
-        self.conn(probe.conn)
-            .is_some_and(|conn| conn.is_open() && conn.probe.as_ref().is_some_and(|slot| slot.number == probe.number))
+        let slot = self.conn(probe.conn).and_then(|conn| conn.probe.as_ref());
+        slot.is_some_and(|slot| slot.number == probe.number)
     }
 
     /// As [`ShardIo::holds_probe`], and wakes `cx` when that changes.
@@ -68,9 +68,10 @@ impl ShardIo {
         Some(step)
     }
 
-    /// Moves the session to the WebSocket that completed its upgrade. The queue is sent there, in order.
+    /// Moves the session to the WebSocket that completed its upgrade. The queue is sent there, in order; so is the last
+    /// frame of a session that was closed meanwhile. `false` if the session is gone.
     pub(in crate::net) fn adopt_websocket(&mut self, key: ConnKey, stream: PeerStream, wire: WireFormat) -> bool {
-        let Some(conn) = self.conns.get_mut(key.0).filter(|conn| conn.is_open()) else { return false };
+        let Some(conn) = self.conns.get_mut(key.0) else { return false };
         conn.probe = None;
         let form = conn.poll_form();
         if !wire.is_plain() {
@@ -78,11 +79,16 @@ impl ShardIo {
         }
         let websocket = ActiveTransport::WebSocket(WebSocketTransport::new(stream, wire));
         let before = std::mem::replace(&mut conn.transport, websocket);
-        if let ActiveTransport::Polling(PollingTransport { waiting: Some(waiting), .. }) = before {
-            conn.session.end_poll();
+        if let ActiveTransport::Polling(PollingTransport { waiting, last, .. }) = before {
+            if let Some(last) = last {
+                conn.out.push(last);
+            }
             // A poll that still waits is answered with a close packet, as Node does. A client that upgrades correctly
             // has none waiting.
-            self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
+            if let Some(waiting) = waiting {
+                conn.session.end_poll();
+                self.answer_waiting(waiting, PollBody::of(SharedFrame::close(None), form));
+            }
         }
         self.mark_dirty(key);
         true

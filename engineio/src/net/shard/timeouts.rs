@@ -71,11 +71,7 @@ impl ShardIo {
                     let _ = self.send(key, &ping);
                 }
                 Ok(Some(SessionEvent::Noop)) => self.release_poll(key),
-                Ok(Some(SessionEvent::UpgradeExpired)) => {
-                    if let Some(task) = conn.probe.take().and_then(|probe| probe.task) {
-                        task.wake();
-                    }
-                }
+                Ok(Some(SessionEvent::UpgradeExpired)) => conn.end_probe(),
                 Ok(_) => {
                     // Pings and regular pongs have their own queues. This is an upgrade, a pong with more time, or v3.
                     let more_time = conn.session.awaits_pong() && !pinged;

@@ -135,6 +135,11 @@ impl WebSocketTransport {
         }
     }
 
+    /// Whether the close frame is written.
+    pub(in crate::net) const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
     /// Whether the stream may accept more after a write has blocked; registers `cx` otherwise.
     pub(in crate::net) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.stream.poll_unblocked(cx)

@@ -31,8 +31,10 @@ pub(in crate::net) enum Command {
     /// A request that another server passes on.
     #[cfg(feature = "tower")]
     Request(Box<PassedRequest>),
-    /// A server that shuts down has no session left.
+    /// A server that admits no more sessions has none left.
     Drained,
+    /// End every session, one after another, over this time.
+    Drain { over: Duration },
     /// End every session and its transport; stop once all are gone, or after this time.
     Shutdown { within: Duration },
 }
@@ -48,7 +50,7 @@ impl Command {
                 Self::Packets(packets) => packets.body.len(),
                 #[cfg(feature = "tower")]
                 Self::Request(_) => 0,
-                Self::Session(_) | Self::Drained | Self::Shutdown { .. } => 0,
+                Self::Session(_) | Self::Drained | Self::Drain { .. } | Self::Shutdown { .. } => 0,
             }
     }
 }

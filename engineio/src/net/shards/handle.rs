@@ -185,6 +185,16 @@ impl Handle {
         self.registry.shut_down(within);
     }
 
+    /// Ends the server gradually, so that its clients do not all reconnect at the same moment. New sessions are refused with status
+    /// 503 from now on; requests of open ones are served. Each shard ends its sessions one after another, evenly over this
+    /// time. The server then shuts down, also before that time once no session is left. See [`Handle::shutdown`]; the
+    /// transports have `close_timeout`.
+    ///
+    /// [`Handle::shutdown`] can be called meanwhile, to end the rest at once.
+    pub fn drain(&self, over: Duration) {
+        self.registry.drain(over);
+    }
+
     /// Puts a command into a shard's mailbox. Waits while that is full.
     pub(in crate::net) async fn put(&self, shard: u16, mut command: Command) -> Result<(), ShardGone> {
         let mailbox = self.registry.mailbox(shard).ok_or(ShardGone(shard))?;

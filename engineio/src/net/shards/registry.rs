@@ -20,6 +20,9 @@ pub(in crate::net) struct Registry {
     pub(in crate::net) refusals: Mutex<RefusalLog>,
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
+    /// No more sessions are admitted.
+    refuses: AtomicBool,
+    /// The server is shutting down.
     closing: AtomicBool,
 }
 
@@ -31,6 +34,7 @@ impl Registry {
             http: Arc::new(HttpConnections::new(max_pending)),
             refusals: Mutex::default(),
             sessions: AtomicUsize::new(0),
+            refuses: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
     }
@@ -46,23 +50,39 @@ impl Registry {
         self.mailboxes.get(usize::from(shard))
     }
 
-    /// A permit for one more session, if there are fewer than `limit` (0: no limit) and the server is not shutting
-    /// down.
+    /// A permit for one more session, if there are fewer than `limit` (0: no limit) and the server is neither draining nor
+    /// shutting down.
     pub(in crate::net) fn permit(self: &Arc<Self>, limit: usize) -> Option<SessionPermit> {
         let before = self.sessions.fetch_add(1, Ordering::SeqCst);
         // From here on an unused permit is returned by `Drop`.
         let permit = SessionPermit(Arc::clone(self));
         let full = limit > 0 && before >= limit;
-        (!full && !self.closing.load(Ordering::SeqCst)).then_some(permit)
+        (!full && !self.refuses.load(Ordering::SeqCst)).then_some(permit)
     }
 
     /// Ends every session and its transport. Each shard stops once all sessions are gone, or `within` has passed.
     pub(in crate::net) fn shut_down(&self, within: Duration) {
+        self.refuses.store(true, Ordering::SeqCst);
         self.closing.store(true, Ordering::SeqCst);
         for mailbox in &self.mailboxes {
             // A shard that has ended has nothing to shut down.
             let _ = mailbox.put(Command::Shutdown { within });
         }
+    }
+
+    /// Admits no more sessions. Each shard ends its own, one after another, over this time, and then shuts the server down.
+    pub(in crate::net) fn drain(&self, over: Duration) {
+        self.refuses.store(true, Ordering::SeqCst);
+        for mailbox in &self.mailboxes {
+            let _ = mailbox.put(Command::Drain { over });
+        }
+    }
+
+    /// Whether the server drains, has no session left, and is not shutting down yet.
+    pub(in crate::net) fn may_shut_down(&self) -> bool {
+        self.refuses.load(Ordering::SeqCst)
+            && !self.closing.load(Ordering::SeqCst)
+            && self.sessions.load(Ordering::SeqCst) == 0
     }
 
     /// Whether the server is shutting down and no session is left or being admitted.
@@ -86,7 +106,7 @@ pub(in crate::net) struct SessionPermit(Arc<Registry>);
 impl Drop for SessionPermit {
     fn drop(&mut self) {
         let Self(registry) = self;
-        if registry.sessions.fetch_sub(1, Ordering::SeqCst) == 1 && registry.closing.load(Ordering::SeqCst) {
+        if registry.sessions.fetch_sub(1, Ordering::SeqCst) == 1 && registry.refuses.load(Ordering::SeqCst) {
             for mailbox in &registry.mailboxes {
                 let _ = mailbox.put(Command::Drained);
             }
@@ -97,6 +117,19 @@ impl Drop for SessionPermit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_drains_admits_nobody_and_may_shut_down_when_the_last_is_gone() {
+        let registry = Arc::new(Registry::new(1, 0));
+        let last = registry.permit(0).unwrap();
+        registry.drain(Duration::from_secs(60));
+        assert!(registry.permit(0).is_none());
+        assert!(!registry.may_shut_down() && !registry.is_drained());
+        drop(last);
+        assert!(registry.may_shut_down() && !registry.is_drained());
+        registry.shut_down(Duration::ZERO);
+        assert!(!registry.may_shut_down() && registry.is_drained());
+    }
 
     #[test]
     fn a_permit_lasts_as_long_as_it_is_held() {

@@ -74,8 +74,7 @@ fn open<H: Handler>(
 ) -> Option<ReadLoop<H>> {
     let (key, decoder) = shard.turn(|shard| {
         let (transport, remote) = (Transport::WebSocket, peer.remote);
-        let client = shard.io.config.trusted_proxies.client(remote.ip(), headers);
-        let protocol = admitted.terms.protocol;
+        let (client, protocol) = (admitted.client, admitted.terms.protocol);
         let handshake = Handshake { transport, protocol, sid: None, uri, headers, remote, client };
         // It was admitted before the 101; the server may have begun to shut down since.
         if shard.io.draining {

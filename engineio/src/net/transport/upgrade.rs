@@ -1,7 +1,6 @@
 //! A WebSocket that upgrades a polling session: from its handshake to packet `5`.
 
 use std::{
-    io,
     pin::Pin,
     task::{Poll, ready},
     time::Duration,
@@ -11,7 +10,11 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::{
     super::{
-        peer::{stream::PeerStream, unread::Unread, wire_format::WireFormat},
+        peer::{
+            stream::{MAX_DISCARDED, PeerStream},
+            unread::Unread,
+            wire_format::WireFormat,
+        },
         shard::turn::ShardRef,
         shards::session_request::ProbeKey,
     },
@@ -146,14 +149,12 @@ impl<H: Handler> Probing<H> {
 }
 
 /// Closes a WebSocket that got its 101 but has no session: sends a close frame, then waits for the peer's end of
-/// stream, at most [`REFUSED_LINGER`].
+/// stream, at most [`REFUSED_LINGER`] and [`MAX_DISCARDED`] bytes.
 pub(in crate::net) async fn refuse(mut stream: PeerStream, code: Option<u16>) {
     let closing = async {
         stream.write_all(SharedFrame::close(code).websocket()).await?;
         stream.shutdown().await?;
-        let mut sink = [0; 512];
-        while stream.read(&mut sink).await? > 0 {}
-        io::Result::Ok(())
+        tokio::io::copy(&mut stream.take(MAX_DISCARDED.into()), &mut tokio::io::sink()).await
     };
     // Whether the peer has gone or not, there is nothing left to tell it.
     let _ = tokio::time::timeout(REFUSED_LINGER, closing).await;

@@ -8,7 +8,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::super::{
-    peer::unread::Unread,
+    peer::{stream::MAX_DISCARDED, unread::Unread},
     shard::{
         application::Shard,
         conn::{Conn, End, Phase},
@@ -78,7 +78,7 @@ fn read_in_turn<H: Handler>(
         if budget == 0 {
             break;
         }
-        let count = match poll_read(shard, key, cx) {
+        let count = match poll_read(shard, key, decoder.discarded(), cx) {
             Poll::Pending => {
                 // The connection only lingers: nobody will read what is unfinished.
                 if !shard.io.is_open(key) {
@@ -119,12 +119,30 @@ fn write_on<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_>
     }
 }
 
-/// Reads into the shard's buffer; `None` when the connection is over.
-fn poll_read<H: Handler>(shard: &mut Shard<H>, key: ConnKey, cx: &mut Context<'_>) -> Poll<Option<usize>> {
+/// Reads into the shard's buffer; `None` when the connection is over. `discarded` bytes came after the session's end.
+fn poll_read<H: Handler>(
+    shard: &mut Shard<H>,
+    key: ConnKey,
+    discarded: u32,
+    cx: &mut Context<'_>,
+) -> Poll<Option<usize>> {
     let Shard { io, scratch, .. } = shard;
     let Some(Conn { transport: ActiveTransport::WebSocket(ws), phase, .. }) = io.conn(key) else {
         return Poll::Ready(None);
     };
+    // A peer that floods a closed connection must not keep the shard busy.
+    if *phase != Phase::Open && discarded >= MAX_DISCARDED / 2 {
+        if !ws.is_finished() {
+            // A reset would destroy what is queued, which the peer may still read. The task is woken when the close frame
+            // is written, or when the connection is removed.
+            return Poll::Pending;
+        }
+        if discarded >= MAX_DISCARDED {
+            ws.stream.reset_on_drop();
+            io.remove(key);
+            return Poll::Ready(None);
+        }
+    }
     let mut buffer = ReadBuf::new(scratch);
     let reason = match Pin::new(&mut ws.stream).poll_read(cx, &mut buffer) {
         Poll::Pending => return Poll::Pending,
@@ -166,6 +184,7 @@ fn take_in<H: Handler>(
             Err(error) => shard.io.end(key, CloseReason::TransportError, End::Fault(Some(error.close_code()))),
         }
     }
+    decoder.discard(bytes);
     0
 }
 

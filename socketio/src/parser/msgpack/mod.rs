@@ -3,7 +3,7 @@
 //! A packet is one binary message: a map of `type` (a number, without those of packets with attachments), `data`, `nsp`, and
 //! `id` if an acknowledgement is meant. Binary data stands where it belongs, in the arguments.
 //!
-//! Everything else in this crate has arguments as JSON, with placeholders and attachments. [`unpack`] makes that from a
+//! Everything else in this crate has arguments as JSON, with placeholders and attachments. [`unpack()`] makes that from a
 //! client's message, by way of the text that the JSON format would have, so that the same checks apply to both formats. The
 //! functions of `pack` go the other way.
 //!

@@ -18,13 +18,17 @@ use crate::{
 const EXACT: u64 = 1 << 53;
 
 /// The answer to a CONNECT. In protocol v4 it has no id.
-pub(in crate::parser) fn connect(nsp: &str, sid: Option<&str>) -> SharedFrame {
+pub(in crate::parser) fn connect(nsp: &str, sid: Option<&str>, pid: Option<&str>) -> SharedFrame {
     let mut packer = Packer::begin(PacketType::Connect, nsp, None, sid.is_some());
     if let Some(sid) = sid {
         packer.str("data");
-        packer.map(1);
+        packer.map(1 + usize::from(pid.is_some()));
         packer.str("sid");
         packer.str(sid);
+        if let Some(pid) = pid {
+            packer.str("pid");
+            packer.str(pid);
+        }
     }
     packer.frame()
 }

@@ -247,8 +247,8 @@ fn what_a_server_sends() {
     let args = format!(r#"[{}],{{"k":{}}}"#, placeholder(1), placeholder(0));
     #[rustfmt::skip]
     let table: &[(SharedFrame, &[u8])] = &[
-        (pack::connect("/", Some("id")), b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa3sid\xa2id"),
-        (pack::connect("/", None), b"\x82\xa4type\x00\xa3nsp\xa1/"),
+        (pack::connect("/", Some("id"), None), b"\x83\xa4type\x00\xa3nsp\xa1/\xa4data\x81\xa3sid\xa2id"),
+        (pack::connect("/", None, None), b"\x82\xa4type\x00\xa3nsp\xa1/"),
         (pack::connect_error("/x", "no", None), b"\x83\xa4type\x04\xa3nsp\xa2/x\xa4data\x81\xa7message\xa2no"),
         (pack::connect_error("/", "no", Some("[1,{}]")), b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\x82\xa7message\xa2no\xa4data\x92\x01\x80"),
         (pack::connect_error_v4("/", "no", None), b"\x83\xa4type\x04\xa3nsp\xa1/\xa4data\xa2no"),

@@ -14,8 +14,9 @@ use super::{
         handshake::Handshake,
         io::SocketIo,
         payload::Answer,
-        remote::describe,
-        socket::{Parts, Socket},
+        remote::{Kept, describe},
+        routes::NamespaceRoutes,
+        socket::{Parts, Restored, Socket},
         tasks::{self, Finished},
         type_map::TypeMap,
     },
@@ -35,13 +36,28 @@ use crate::{
 };
 
 impl RouterShard {
+    /// What a CONNECT comes with, and who handles it. `None` when the router knows no such namespace.
+    fn connect_context(&self, request: &ConnectRequest<'_>) -> Option<(ConnectContext, Arc<NamespaceRoutes>)> {
+        let handshake = self.handshakes.get(request.conn.index() as usize)?.clone()?;
+        let (routes, params) = self.routes.find(request.nsp)?;
+        let context = ConnectContext {
+            app: Arc::clone(&self.app),
+            handshake,
+            nsp: request.nsp.into(),
+            auth: request.auth.map(Into::into),
+            params: Arc::new(params),
+            extensions: TypeMap::default(),
+        };
+        Some((context, routes))
+    }
+
     fn admit(&mut self, io: &mut Io<'_>, key: SocketKey, admission: Admission) {
         let Some(id) = io.id(key) else { return };
-        let Admission { context, routes } = admission;
+        let Admission { context, routes, data } = admission;
         let ConnectContext { app, handshake, nsp, auth, params, extensions } = context;
         let shard = io.shard();
-        let is_recovered = false;
-        let parts = Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, is_recovered };
+        let recovered = io.is_recovered(key).then(|| Restored { rooms: io.rooms(key).map(Into::into).collect(), data });
+        let parts = Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, recovered };
         let of = Routed { socket: Socket::new(parts), routes };
         let index = key.index() as usize;
         if self.sockets.len() <= index {
@@ -79,25 +95,16 @@ impl Handler for RouterShard {
     }
 
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {
-        let ConnectRequest { conn, nsp, auth, pending, .. } = *request;
-        let handshake = self.handshakes.get(conn.index() as usize).and_then(Clone::clone);
-        let (Some((routes, params)), Some(handshake)) = (self.routes.find(nsp), handshake) else {
+        let ConnectRequest { conn, pending, .. } = *request;
+        let Some((context, routes)) = self.connect_context(request) else {
             return Decision::Refuse(ConnectError::new("Invalid namespace"));
         };
-        let context = ConnectContext {
-            app: Arc::clone(&self.app),
-            handshake,
-            nsp: nsp.into(),
-            auth: auth.map(Into::into),
-            params: Arc::new(params),
-            extensions: TypeMap::default(),
-        };
         if routes.authorize.is_empty() {
-            return Decision::Admit(Admission { context, routes });
+            return Decision::Admit(Admission { context, routes, data: None });
         }
         let mut task: Task<_> = Box::pin(run_authorize(Arc::clone(&routes), context));
         match self.run(io, "authorize", || tasks::begin(&mut task)) {
-            Some(result) => result.map(|context| Admission { context, routes }).into(),
+            Some(result) => result.map(|context| Admission { context, routes, data: None }).into(),
             None => {
                 let rest = tasks::rest(Arc::clone(&self.app), io.shard(), "authorize".into(), task);
                 match io.start_job(rest) {
@@ -108,6 +115,14 @@ impl Handler for RouterShard {
                 Decision::Later
             }
         }
+    }
+
+    fn readmit(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>, data: Option<&str>) -> Option<Admission> {
+        let Kept { id, data } = serde_json::from_str(data?).ok()?;
+        let (mut context, routes) = self.connect_context(request)?;
+        // Without what the authorisations brought, they are to be asked again.
+        context.extensions = self.app.recoverable.take(&id)?;
+        Some(Admission { context, routes, data: data.map(|data| data.get().into()) })
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
@@ -158,7 +173,7 @@ impl Handler for RouterShard {
     fn socket_data(&self, _: &Io<'_>, key: SocketKey) -> Option<String> {
         let entry = self.sockets.get(key.index() as usize)?.as_ref();
         let socket = &entry.filter(|entry| entry.of.socket.key() == key)?.of.socket;
-        describe(socket.handshake(), socket.raw_data().as_deref())
+        describe(&socket.id().to_string(), socket.handshake(), socket.raw_data().as_deref())
     }
 
     fn on_room_event(&mut self, io: &mut Io<'_>, event: &RoomEvent) {
@@ -181,6 +196,10 @@ impl Handler for RouterShard {
         }
         let Some(entry) = self.sockets.get_mut(key.index() as usize).and_then(Option::take) else { return };
         entry.of.socket.end();
+        if let Some(max_age) = self.app.max_disconnection().filter(|_| reason.is_recoverable()) {
+            let socket = &entry.of.socket;
+            self.app.recoverable.keep(&socket.id().to_string(), socket.extensions(), io.now(), max_age);
+        }
         if !entry.of.routes.disconnect.is_empty() {
             let of = entry.of.clone();
             let task = Box::pin(async move { run_disconnect(&of, reason).await });
@@ -212,7 +231,7 @@ impl Handler for RouterShard {
                 match output {
                     Ok(context) => {
                         if let Some(socket) = io.admit(pending) {
-                            self.admit(io, socket, Admission { context, routes });
+                            self.admit(io, socket, Admission { context, routes, data: None });
                         }
                     }
                     Err(error) => drop(io.refuse(pending, &error)),

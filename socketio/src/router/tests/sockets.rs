@@ -16,7 +16,7 @@ struct User(String);
 fn sign_in(Auth(auth): Auth<Token>) -> Result<User, ConnectError> {
     match auth.token.strip_prefix("user-") {
         Some(name) => Ok(User(name.to_owned())),
-        None => Err(ConnectError::new("not authorized").with_data(&["token"]).unwrap()),
+        None => Err(ConnectError::new("not authorized").with_data(&serde_json::json!(["token"]))),
     }
 }
 
@@ -48,8 +48,8 @@ fn an_authorisation_may_wait_and_several_are_asked_in_order() {
                 if auth.token == "no" { Err(ConnectError::new("first")) } else { Ok(7_u8) }
             },
         );
-        nsp.authorize(|State(notes): State<Notes>| -> Result<(), &'static str> {
-            notes.add("second");
+        nsp.authorize(|number: Extension<u8>, State(notes): State<Notes>| -> Result<(), &'static str> {
+            notes.add(format!("second {}", *number));
             Ok(())
         });
         nsp.on_connect(|number: Extension<u8>, State(notes): State<Notes>| notes.add(format!("connected {}", *number)));
@@ -61,7 +61,7 @@ fn an_authorisation_may_wait_and_several_are_asked_in_order() {
     while bench.run_job() {}
     assert!(bench.shard.sent(a)[0].starts_with("40{"));
     assert_eq!(bench.shard.sent(b), [r#"44{"message":"first"}"#]);
-    assert_eq!(bench.notes.take(), ["first yes", "second", "connected 7", "first no"]);
+    assert_eq!(bench.notes.take(), ["first yes", "second 7", "connected 7", "first no"]);
 }
 
 #[test]
@@ -181,4 +181,43 @@ fn a_socket_that_is_kept_after_its_end_reaches_nobody() {
     assert_eq!(socket.emit("x", &1), Err(SendError::Disconnected));
     socket.join("room");
     assert_eq!(bench.shard.sent(next), [""; 0]);
+}
+
+#[test]
+fn a_socket_that_comes_back_is_as_it_was_and_has_what_it_missed() {
+    let mut bench = Bench::new(|app| {
+        app.recovery(crate::recovery::Options::default());
+        let nsp = app.of("/");
+        nsp.authorize(sign_in);
+        nsp.on_connect(|socket: Socket, user: Extension<User>, State(notes): State<Notes>| {
+            let data = socket.data::<u8>().unwrap();
+            notes.add(format!("{} {} {:?} {data:?}", user.0.0, socket.is_recovered(), socket.rooms()));
+        });
+        nsp.on("go", |socket: Socket, ack: Ack| {
+            socket.join("tea");
+            socket.set_data(&7).unwrap();
+            ack.send_all(&())
+        });
+        nsp.on("say", |io: SocketIo, Data(text): Data<String>| io.of("/").to("tea").emit("said", &text));
+    });
+    let connect = |bench: &mut Bench, auth: &str| {
+        let conn = bench.shard.open();
+        (conn, bench.text(conn, &format!("0{auth}")))
+    };
+    let (ada, answer) = connect(&mut bench, r#"{"token":"user-ada"}"#);
+    let connected: serde_json::Value = serde_json::from_str(answer[0].strip_prefix("40").unwrap()).unwrap();
+    let (eve, _) = connect(&mut bench, r#"{"token":"user-eve"}"#);
+    bench.text(ada, r#"20["go"]"#);
+    bench.text(eve, r#"2["say","one"]"#);
+    let sent = bench.shard.sent(ada).concat();
+    let offset = sent.split('"').nth(5).unwrap().to_owned();
+    assert!(sent.starts_with(r#"42["said","one","#), "{sent}");
+    bench.shard.close(ada, engineio::CloseReason::TransportClose);
+    bench.text(eve, r#"2["say","two"]"#);
+    // The token is not looked at again.
+    let (_, sent) = connect(&mut bench, &format!(r#"{{"pid":{},"offset":"{offset}"}}"#, connected["pid"]));
+    assert!(sent.len() == 2 && sent[0].starts_with(r#"42["said","two","#), "{sent:?}");
+    assert_eq!(sent[1], answer[0]);
+    let expected = ["ada false [] None", "eve false [] None", r#"ada true ["tea"] Some(7)"#];
+    assert_eq!(bench.notes.take(), expected);
 }

@@ -9,13 +9,17 @@ mod model;
 mod msgpack;
 mod operations;
 mod panics;
+mod recovery;
+mod recovery_model;
 mod rooms;
 mod shards;
 mod v4;
 
 use std::{
+    cell::RefCell,
     ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +30,9 @@ use crate::{
     adapter::Reply,
     config::DynamicNamespaces,
     error::{ConnectError, EmitError},
+    handler::Decision,
     packet::Args,
+    recovery::Admission,
     state::ids::{PendingConnect, SocketId},
 };
 
@@ -34,6 +40,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Call<'a> {
     Authorize(&'a str),
+    Readmit(&'a str),
     Connect(SocketKey),
     Event(SocketKey, &'a str, Option<AckId>),
     Ack(SocketKey, AckId),
@@ -54,6 +61,11 @@ struct App {
     /// Decides about the next CONNECT later; then this is what it is about.
     decide_later: bool,
     pending: Option<PendingConnect>,
+    /// Whether clients may have their sockets back.
+    readmits: bool,
+    admit_as: Option<Admission>,
+    /// What the last CONNECT said about an earlier socket.
+    asked: Rc<RefCell<String>>,
     replies: Vec<(RequestId, Reply)>,
     panics_about_data: bool,
     hook: Hook,
@@ -81,6 +93,10 @@ impl Handler for App {
             return Decision::Later;
         }
         let admission = request.auth.unwrap_or("none").to_owned();
+        *self.asked.borrow_mut() = format!("{:?}", request.recovery);
+        if let Some(socket) = &self.admit_as {
+            return Decision::AdmitAs(admission, Box::new(socket.clone()));
+        }
         self.refuse.clone().map_or(Decision::Admit(admission), Decision::Refuse)
     }
 
@@ -118,6 +134,11 @@ impl Handler for App {
     fn on_reply(&mut self, io: &mut Io<'_>, request: RequestId, reply: Reply) {
         self.replies.push((request, reply));
         self.note(io, Call::Reply, "reply".to_owned());
+    }
+
+    fn readmit(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>, data: Option<&str>) -> Option<String> {
+        (self.hook)(io, Call::Readmit(request.nsp));
+        self.readmits.then(|| format!("readmitted {}", data.unwrap_or("without data")))
     }
 
     fn socket_data(&self, _: &Io<'_>, socket: SocketKey) -> Option<String> {
@@ -163,6 +184,9 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
             refuse: None,
             decide_later: false,
             pending: None,
+            readmits: true,
+            admit_as: None,
+            asked: Rc::default(),
             replies: Vec::new(),
             panics_about_data: false,
             hook,

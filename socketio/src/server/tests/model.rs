@@ -290,8 +290,8 @@ proptest! {
     ) {
         let mut world = World::new();
         // `Bench::connect` takes its calls from the record, so they are counted in a hook.
-        let counts = std::rc::Rc::new(std::cell::RefCell::new([0usize; 3]));
-        let counted = std::rc::Rc::clone(&counts);
+        let counts = Rc::new(RefCell::new([0usize; 3]));
+        let counted = Rc::clone(&counts);
         world.bench.hook(move |_, call| {
             let mut counts = counted.borrow_mut();
             match call {

@@ -31,7 +31,7 @@ fn join(bench: &mut Bench) -> (ConnKey, SocketKey) {
     let nsp = state.namespaces.find("/").unwrap();
     let socket = state.client(conn).unwrap().socket_of(nsp).unwrap();
     let id = bench.io(|io| io.id(socket)).unwrap().to_string();
-    assert_sent(bench, conn, &[ENCODER.connect("/", Some(&id))]);
+    assert_sent(bench, conn, &[ENCODER.connect("/", Some(&id), None)]);
     bench.calls();
     (conn, socket)
 }
@@ -96,9 +96,9 @@ fn refusals() {
 fn clients_of_version_2_are_served() {
     let mut bench = bench();
     let conn = bench.open_protocol(Protocol::V3);
-    assert_sent(&mut bench, conn, &[ENCODER.connect("/", None)]);
+    assert_sent(&mut bench, conn, &[ENCODER.connect("/", None, None)]);
     bench.binary(conn, b"\x82\xa4type\x00\xa3nsp\xa9/chat?a=1");
-    assert_sent(&mut bench, conn, &[ENCODER.connect("/chat", None)]);
+    assert_sent(&mut bench, conn, &[ENCODER.connect("/chat", None, None)]);
     assert_eq!(bench.calls(), ["connect 0 / none", r#"connect 1 /chat {"a":"1"}"#]);
 }
 

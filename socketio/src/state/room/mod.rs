@@ -51,6 +51,10 @@ impl RoomTable {
         self.rooms.get(membership.room.0).map(|room| &*room.name)
     }
 
+    pub(crate) fn shared_name(&self, membership: &Membership) -> Option<Arc<str>> {
+        self.rooms.get(membership.room.0).map(|room| Arc::clone(&room.name))
+    }
+
     /// What a room holds back, to be changed; `None` when there is no such room.
     pub(crate) fn gathered_mut(&mut self, room: RoomKey) -> Option<&mut Option<Box<Gathered>>> {
         self.rooms.get_mut(room.0).map(|room| &mut room.gathered)

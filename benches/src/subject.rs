@@ -52,6 +52,32 @@ pub struct Paths {
     /// --release`
     #[arg(long, default_value = "benches/peers")]
     pub peers: PathBuf,
+    /// Where the chat server keeps messages
+    #[arg(long, value_enum, default_value_t)]
+    pub store: ChatStore,
+}
+
+/// Where the chat server keeps messages: in memory, or in a file with this durability.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+pub enum ChatStore {
+    /// In memory
+    #[default]
+    Memory,
+    /// In a file, synced before it is acknowledged
+    Commit,
+    /// In a file, left to the operating system
+    Os,
+}
+
+impl ChatStore {
+    /// What the chat server is given for it.
+    const fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Memory => &["--store", "memory"],
+            Self::Commit => &["--store", "sqlite", "--set", "store.durability=commit"],
+            Self::Os => &["--store", "sqlite", "--set", "store.durability=os"],
+        }
+    }
 }
 
 /// How to start a server, in addition to what is always the same.
@@ -144,7 +170,8 @@ fn peer(paths: &Paths, folder: &str, binary: &str, flags: &[&str]) -> Command {
 
 fn chat_server(paths: &Paths, setup: &Setup, data: &Path) -> Command {
     let mut command = Command::new(&paths.chat_server);
-    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--store", "memory", "--log-level", "error"]);
+    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", SECRET, "--log-level", "error"]);
+    command.args(paths.store.arguments());
     command.arg("--workers").arg(setup.workers.max(1).to_string()).arg("--data-dir").arg(data);
     let mut set = |key: &str, value: String| _ = command.arg("--set").arg(format!("{key}={value}"));
     // What the peers do not do is turned off: limits per user and address, and presence sent to everyone.

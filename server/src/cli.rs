@@ -299,6 +299,20 @@ mod tests {
     }
 
     #[test]
+    fn the_tools_of_the_store_take_flags() {
+        for (name, action) in [
+            ("info", StoreAction::Info),
+            ("check", StoreAction::Check),
+            ("export", StoreAction::Export),
+            ("import", StoreAction::Import),
+        ] {
+            let invocation = invocation(&["store", name, "--data-dir", "d"]);
+            assert!(matches!(invocation.action, Action::Store(of) if of == action), "{name}");
+            assert_eq!(format!("{:?}", invocation.arguments), "[data_dir (--data-dir)]");
+        }
+    }
+
+    #[test]
     fn every_main_flag_sets_its_key() {
         let rows = [
             ("--listen", "listen"),

@@ -19,13 +19,16 @@ pub struct Rooms {
     /// Messages a second over all rooms
     #[arg(long, default_value_t = 1000)]
     rate: u32,
+    /// Times each delivery too, which costs the generator something
+    #[arg(long)]
+    latency: bool,
 }
 
 impl Row for Rooms {
     const NAME: &'static str = "rooms";
 
     fn title(&self) -> String {
-        let Self { rooms, members, rate } = self;
+        let Self { rooms, members, rate, .. } = self;
         format!("Many rooms: {rooms} rooms of {members}, {rate} messages/s over all")
     }
 
@@ -39,10 +42,20 @@ impl Row for Rooms {
         let mut crowd = bench.crowd()?;
         fill(&mut crowd, running.address(), self.rooms * self.members, Some(&plan))?;
         let mut rooms = Load::new(crowd, plan);
+        if self.latency {
+            rooms.time_deliveries();
+        }
         let offer = Offer::PerSecond(self.rate);
         bench.warm_up(&mut rooms, offer)?;
         let case = format!("{} rooms of {}", self.rooms, self.members);
-        let figures = bench.offer(&running, &mut rooms, offer)?;
+        rooms.take_latencies();
+        let mut figures = bench.offer(&running, &mut rooms, offer)?;
+        let latencies = rooms.take_latencies();
+        for (name, percent) in [("p50_ms", 50), ("p99_ms", 99)] {
+            if let Some(latency) = latencies.get(latencies.len() * percent / 100) {
+                figures.insert(name.into(), latency.as_secs_f64() * 1e3);
+            }
+        }
         bench.record(&case, None, figures);
         bench.account(&case, &rooms);
         Ok(())

@@ -126,6 +126,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_fault_that_comes_and_goes_is_told_once() {
+        let health = Health::default();
+        let is_told = |part: usize| health.parts[part].lock().unwrap().fault.as_ref().map(|fault| fault.is_told);
+        health.fail(Part::Writing, "the disk is full".into());
+        assert_eq!(is_told(0), Some(true));
+        health.recover(Part::Writing);
+        health.fail(Part::Writing, "the disk is full".into());
+        assert_eq!(is_told(0), Some(false));
+        health.fail(Part::Writing, "an I/O error".into());
+        assert_eq!((is_told(0), is_told(1)), (Some(true), None));
+    }
+
+    #[test]
     fn each_part_fails_and_recovers_by_itself() {
         let health = Health::default();
         health.recover(Part::Writing);

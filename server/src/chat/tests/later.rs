@@ -142,6 +142,26 @@ fn two_equal_messages_are_one_wherever_the_commit_falls() {
 }
 
 #[test]
+fn more_messages_than_may_wait_for_the_store_are_refused_at_once() {
+    with_later(&[("rooms.lobby", "false")], |mut bench| {
+        let alice = bench.join("alice");
+        bench.text(alice, r#"2["join",{"roomId":"r"}]"#);
+        let store = bench.store.take();
+        for ack in 0..8200 {
+            bench.say(alice, &format!(r#"2{ack}["message",{{"message":"x","context":{{"roomId":"r"}}}}]"#));
+            bench.carry();
+        }
+        let refused = answers(&mut bench, alice);
+        assert_eq!(refused.len(), 8);
+        let busy = r#""code":"server_busy","retryAfter":1000"#;
+        assert!(refused[0].starts_with("438192[") && refused.iter().all(|told| told.contains(busy)), "{refused:?}");
+        bench.store = store;
+        bench.carry();
+        assert_eq!(answers(&mut bench, alice).len(), 8192);
+    });
+}
+
+#[test]
 fn a_herd_that_joins_with_history_is_answered_though_few_pages_are_read_at_a_time() {
     with_later(&[("limits.sockets_per_user", "0")], |mut bench| {
         let conns: Vec<Conn> = (0..100).map(|n| bench.join(&n.to_string())).collect();

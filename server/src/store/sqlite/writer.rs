@@ -70,23 +70,13 @@ impl Writer {
                 Next::Nothing => Vec::new(),
                 Next::Closed => break,
             };
-            let mut result = self.write(&mut database, batch);
-            let now = Instant::now();
-            if result.is_ok() && (now >= next_step) {
-                let step = sweep.step(&mut database, &self.bounds, wall_clock());
-                let wait = match step {
-                    Ok(Left::Nothing) => {
-                        sweep = Sweep::start();
-                        SWEEP_INTERVAL
-                    }
-                    Ok(Left::Rest) if !self.queue.is_empty() => STEP_INTERVAL,
-                    Ok(Left::Rest | Left::Much) | Err(_) => Duration::ZERO,
-                };
-                next_step = now + wait;
-                result = step.map(drop);
+            let mut works = self.write(&mut database, batch);
+            if works && Instant::now() >= next_step {
+                let left = self.forget(&mut sweep, &mut database);
+                works = left.is_some();
+                next_step = Instant::now() + self.wait_after(left);
             }
-            if let Err(error) = result {
-                self.health.fail(Part::Writing, reason(&error));
+            if !works {
                 let Some(repaired) = self.repair(database) else { return };
                 database = repaired;
                 self.health.recover(Part::Writing);
@@ -94,10 +84,35 @@ impl Writer {
         }
     }
 
-    /// Stores a batch, and tells the shards.
-    fn write(&self, database: &mut Database, batch: Vec<Append>) -> rusqlite::Result<()> {
+    /// Takes a step of a sweep, and begins a new one after the last; `None` when that failed.
+    fn forget(&self, sweep: &mut Sweep, database: &mut Database) -> Option<Left> {
+        match sweep.step(database, &self.bounds, wall_clock()) {
+            Ok(left) => {
+                if left == Left::Nothing {
+                    *sweep = Sweep::start();
+                }
+                Some(left)
+            }
+            Err(error) => {
+                self.health.fail(Part::Writing, reason(&error));
+                None
+            }
+        }
+    }
+
+    /// How long to wait for the next step of a sweep.
+    fn wait_after(&self, left: Option<Left>) -> Duration {
+        match left {
+            Some(Left::Nothing) => SWEEP_INTERVAL,
+            Some(Left::Rest) if !self.queue.is_empty() => STEP_INTERVAL,
+            Some(Left::Rest | Left::Much) | None => Duration::ZERO,
+        }
+    }
+
+    /// Stores a batch, and tells the shards. Returns whether it could.
+    fn write(&self, database: &mut Database, batch: Vec<Append>) -> bool {
         if batch.is_empty() {
-            return Ok(());
+            return true;
         }
         let shards: Vec<u16> = batch.iter().map(|append| append.shard).collect();
         let mut moment = Moment { wall: wall_clock(), random: [0; 16] };
@@ -107,13 +122,13 @@ impl Writer {
             Ok(taken) => {
                 self.health.count_batch(taken.len());
                 self.tell(taken.into_iter().map(|(shard, taken)| (shard, Ok(taken))));
-                Ok(())
+                true
             }
             Err(error) => {
                 // Before the senders hear of it: who tries again at once is refused without a look at the disk.
                 self.health.fail(Part::Writing, reason(&error));
                 self.tell(shards.into_iter().map(|shard| (shard, Err(StoreError::Unavailable))));
-                Err(error)
+                false
             }
         }
     }
@@ -139,11 +154,12 @@ impl Writer {
         // The first attempt comes at once: it overwrites what a failed commit may have left in the log, where a crash would find it.
         let mut wait = Duration::ZERO;
         loop {
+            let is_closed = self.queue.wait_closed(wait);
             // Messages that came before the first of them was refused.
             while let Next::Items(batch) = self.queue.take(BATCH, Some(Instant::now())) {
                 self.tell(batch.into_iter().map(|append| (append.shard, Err(StoreError::Unavailable))));
             }
-            if self.queue.wait_closed(wait) {
+            if is_closed {
                 return None;
             }
             match self.reopen() {

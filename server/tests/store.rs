@@ -63,10 +63,12 @@ impl Data {
     }
 }
 
-/// Runs the binary to its end.
+/// Runs the binary to its end. A server that should not have started is ended after a while.
 fn chat_server(arguments: &[&str], data_dir: &Path) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat-server"));
-    command.env_clear().args(arguments).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).output().unwrap()
+    let mut command = Command::new("timeout");
+    command.args([&PATIENCE.as_secs().to_string(), env!("CARGO_BIN_EXE_chat-server")]);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args(arguments).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).output().unwrap()
 }
 
 /// Runs a tool of the store.

@@ -27,7 +27,7 @@ const BATCH: usize = 250;
 /// What all rows have in common.
 #[derive(Debug, Clone, Serialize, clap::Args)]
 pub struct Common {
-    /// Servers, measured one after the other within each run [default: all that can do it]
+    /// Servers, measured one after the other within each run [default: all that can do it, but for closures and trait]
     #[arg(long, value_enum, value_delimiter = ',')]
     pub servers: Vec<Subject>,
     /// The server the table's ratios refer to
@@ -205,7 +205,8 @@ pub fn run<R: Row>(mut row: R, mut common: Common) -> anyhow::Result<()> {
     }
     let mut servers = common.servers.clone();
     if servers.is_empty() {
-        servers = <Subject as clap::ValueEnum>::value_variants().to_vec();
+        let all = <Subject as clap::ValueEnum>::value_variants().iter().copied();
+        servers = all.filter(|server| !server.is_layer()).collect();
     }
     servers.retain(|server| {
         let able = row.needs().iter().all(|ability| server.can(*ability));

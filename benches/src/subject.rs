@@ -108,6 +108,11 @@ impl Subject {
         }
     }
 
+    /// Whether it shows what a layer of our crate costs, and is no peer: it is measured only when it is named.
+    pub fn is_layer(self) -> bool {
+        matches!(self, Self::Closures | Self::Trait)
+    }
+
     /// Whether it has the ability.
     pub fn can(self, ability: Ability) -> bool {
         match ability {

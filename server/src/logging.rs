@@ -180,11 +180,11 @@ mod tests {
         lines.flush(Duration::from_millis(1));
         *gate.0.is_open.lock().unwrap() = true;
         gate.0.opened.notify_all();
-        // The queue may be full for a moment yet.
-        while lines.orders.try_send(Order::Write(b"last\n".to_vec())).is_err() {
-            std::thread::yield_now();
-        }
-        lines.flush(Duration::from_secs(20));
+        // The queue may be full for a moment yet, before each of these.
+        let (flushed, done) = channel();
+        lines.orders.send(Order::Write(b"last\n".to_vec())).unwrap();
+        lines.orders.send(Order::Flushed(flushed)).unwrap();
+        done.recv_timeout(Duration::from_secs(20)).unwrap();
         let text = String::from_utf8(gate.0.written.lock().unwrap().clone()).unwrap();
         let said: Vec<usize> = text
             .lines()

@@ -4,7 +4,7 @@
 //!
 //! ```js
 //! socket.emit('add', 1, 2, (sum) => console.log(sum));
-//! socket.on('name', (answer) => answer('ada'));
+//! socket.on('name', (_, answer) => answer('ada'));
 //! socket.emit('greet', (greeting) => console.log(greeting));
 //! socket.on('poll', (question, answer) => answer(true));
 //! socket.emit('ask everyone', 'tea?', (yes) => console.log(yes));

@@ -42,8 +42,15 @@ fn app() -> io::Result<(Running, axum::Router)> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let (running, app) = app()?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
-    axum::serve(listener, app).await?;
-    running.shutdown(Duration::from_secs(5));
+    // Before axum: it would wait for connections that Socket.IO keeps open.
+    let end = async move {
+        // Without signals it ends with the process.
+        if tokio::signal::ctrl_c().await.is_ok() {
+            running.drain(Duration::from_secs(5));
+            let _ = tokio::task::spawn_blocking(|| running.join()).await;
+        }
+    };
+    axum::serve(listener, app).with_graceful_shutdown(end).await?;
     Ok(())
 }
 

@@ -46,7 +46,7 @@ fn app() -> Router {
 
     chat.on("join", |socket: Socket, Data(room): Data<String>, user: Extension<User>, ack: Ack| {
         socket.join(&room);
-        socket.to(&room).emit("joined", &user.0.0)?;
+        socket.to(&room).emit("joined", &user.0)?;
         ack.send(&room)
     });
 
@@ -54,17 +54,17 @@ fn app() -> Router {
         if !socket.rooms().contains(&new.room) {
             return ack.send("join the room first");
         }
-        let message = Message { from: &user.0.0, room: &new.room, text: &new.text };
+        let message = Message { from: &user.0, room: &new.room, text: &new.text };
         socket.io().of("/").to(&new.room).emit("message", &message)?;
         ack.send("sent")
     });
 
     chat.on("typing", |socket: Socket, Data(room): Data<String>, user: Extension<User>| {
-        socket.to(&room).volatile().emit("typing", &user.0.0)
+        socket.to(&room).volatile().emit("typing", &user.0)
     });
 
     chat.on_disconnect(|socket: Socket, user: Extension<User>| -> Result<(), SendError> {
-        socket.rooms().iter().try_for_each(|room| socket.to(room).emit("left", &user.0.0))
+        socket.rooms().iter().try_for_each(|room| socket.to(room).emit("left", &user.0))
     });
 
     app

@@ -1,9 +1,15 @@
 //! A Socket.IO server (protocol v5, and v4 for clients of version 2) on top of the Engine.IO server [`engineio`].
 //!
-//! You write a [`Handler`]: its methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
+//! There are two ways to write an application:
+//!
+//! - the *router* (module `router`, feature `router`, on by default): closures for events, with typed arguments, sync or async. Begin there,
+//!   and with the guide, `docs/library.md` in the repository;
+//! - the trait [`Handler`], below it, for applications that count microseconds. The rest of this page is about that.
+//!
+//! A [`Handler`]'s methods are called when a client connects, sends an event, or leaves. Each call gets an [`Io`].
 //! With it the handler sends events, puts sockets into rooms, broadcasts, and disconnects.
 //!
-//! # A first server
+//! # A first server on the trait
 //!
 //! It sends every event to everyone who is connected, and acknowledges it. Engine.IO's own default path is `/engine.io/`, so a
 //! Socket.IO server sets the path that its clients ask for:

@@ -1,16 +1,17 @@
 //! Connection state recovery over real sockets: clients come back on whatever shard accepts them.
 
+#[path = "client/mod.rs"]
+mod client;
+
 use std::time::Duration;
 
+use self::client::Client;
 use bytes::Bytes;
 use engineio::net::Running;
-use futures_util::{SinkExt, StreamExt};
 use socketio::{
     AckId, Config, ConnectRequest, Decision, DisconnectReason, Event, Handle, Handler, Io, Server, SocketKey,
     recovery::{Options, Recovery},
 };
-use tokio::net::TcpStream;
-use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// Everybody is in `tea`.
 struct Tea;
@@ -40,38 +41,11 @@ impl Handler for Tea {
     fn on_disconnect(&mut self, _: &mut Io<'_>, _: SocketKey, _: DisconnectReason) {}
 }
 
-struct Client {
-    ws: WebSocketStream<TcpStream>,
-}
-
-impl Client {
-    async fn connect(running: &Running, auth: &str) -> Self {
-        let stream = TcpStream::connect(running.local_addr()).await.unwrap();
-        let url = "ws://localhost/socket.io/?EIO=4&transport=websocket";
-        let mut client = Self { ws: client_async(url, stream).await.unwrap().0 };
-        assert!(client.next().await.starts_with("0{"));
-        client.ws.send(Message::text(format!("40{auth}"))).await.unwrap();
-        client
-    }
-
-    async fn next(&mut self) -> String {
-        let next = tokio::time::timeout(Duration::from_secs(10), self.ws.next());
-        match next.await.expect("a frame").unwrap().unwrap() {
-            Message::Text(text) => text.to_string(),
-            Message::Binary(bytes) => format!("{bytes:?}"),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// The number of the next event, and its offset.
-    async fn event(&mut self) -> (u32, String) {
-        let event = self.next().await;
-        let (number, offset): (u32, String) = {
-            let args: (String, u32, String) = serde_json::from_str(event.strip_prefix("42").unwrap()).unwrap();
-            (args.1, args.2)
-        };
-        (number, offset)
-    }
+/// The number of the next event, and its offset.
+async fn next_event(client: &mut Client) -> (u32, String) {
+    let event = client.next().await;
+    let args: (String, u32, String) = serde_json::from_str(event.strip_prefix("42").unwrap()).unwrap();
+    (args.1, args.2)
 }
 
 fn start(shards: u16) -> (Running, Handle) {
@@ -91,7 +65,7 @@ fn start(shards: u16) -> (Running, Handle) {
 async fn clients_come_back_again_and_again_and_miss_nothing() {
     for shards in [1, 3] {
         let (running, io) = start(shards);
-        let mut client = Client::connect(&running, "").await;
+        let mut client = Client::ask_to_connect(running.local_addr(), "").await;
         let answer = client.next().await;
         let pid = answer.split('"').nth(7).unwrap().to_owned();
         let (mut sent, mut seen, mut offset) = (0, 0, None);
@@ -103,7 +77,7 @@ async fn clients_come_back_again_and_again_and_miss_nothing() {
                 io.of("/").to("tea").emit("event", &sent.to_string(), &[]).await.unwrap();
             }
             // It reads one of them.
-            let (number, last) = client.event().await;
+            let (number, last) = next_event(&mut client).await;
             seen += 1;
             assert_eq!(number, seen);
             offset = Some(last).or(offset);
@@ -113,7 +87,7 @@ async fn clients_come_back_again_and_again_and_miss_nothing() {
                 left.push(client)
             }
             let auth = format!(r#"{{"pid":"{pid}","offset":"{}"}}"#, offset.as_deref().unwrap());
-            client = Client::connect(&running, &auth).await;
+            client = Client::ask_to_connect(running.local_addr(), &auth).await;
             // What it missed may come before the answer or, from another shard, after it.
             let mut answered = false;
             while seen < sent || !answered {

@@ -53,7 +53,7 @@ pub(crate) enum RecoveryMessage {
     /// An event of the sending shard.
     Event(Arc<RecoverableEvent>),
     /// An event from another thread. The shard that gets it numbers it as its own.
-    #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "handles need the engine's sockets"))]
+    #[cfg_attr(not(any(test, feature = "net")), expect(dead_code, reason = "handles need the engine's sockets"))]
     Emit { targets: Targets, event: EventData, flags: Flags },
     /// Shard `from` wants to know how far the events of this shard go. The answer comes behind all of them. `old` is a socket of
     /// this shard that is to end first: its client has come back on shard `from`.

@@ -18,9 +18,12 @@
 //! the application has about it ([`Handler::socket_data`](crate::Handler::socket_data)). What it missed comes before anything else.
 //!
 //! Recovered are sockets whose connection broke or was closed ([`DisconnectReason::is_recoverable`](crate::DisconnectReason::is_recoverable)),
-//! also when the server has not noticed that yet. Not recovered are: volatile events, events that ask for an acknowledgement, and
-//! events encoded by the application ([`Broadcast::emit_frame`](crate::broadcast::Broadcast::emit_frame)), which get no offset. The last argument of these
-//! must not be a string: the client would take it for an offset.
+//! also when the server has not noticed that yet. Not recovered are:
+//!
+//! - volatile events. They have an offset all the same, because the client takes any string at the end of an event for one;
+//! - events that ask for an acknowledgement. They need no offset;
+//! - events encoded by the application ([`Broadcast::emit_frame`](crate::broadcast::Broadcast::emit_frame)). They have no offset, so their last argument must
+//!   not be a string.
 //!
 //! What is kept is in memory and bounded ([`Options`]). When something is missing, the client gets a new socket, as if it had not asked.
 //!

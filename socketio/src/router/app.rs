@@ -19,6 +19,8 @@ pub struct App {
     pub(crate) config: Config,
     pub(crate) settings: Settings,
     pub(crate) state: TypeMap,
+    /// The patterns of namespaces, which are no names of namespaces.
+    pub(crate) patterns: Vec<String>,
     /// Of sockets that may come back.
     pub(crate) recoverable: Extensions,
     /// The way to the shards from other threads. A test without sockets has none.
@@ -51,9 +53,9 @@ impl App {
         Some(store.options().max_disconnection)
     }
 
-    pub(crate) fn new(config: Config, settings: Settings, state: TypeMap) -> Self {
+    pub(crate) fn new(config: Config, settings: Settings, state: TypeMap, patterns: Vec<String>) -> Self {
         static APPS: AtomicU64 = AtomicU64::new(0);
         let number = APPS.fetch_add(1, Ordering::Relaxed);
-        Self { number, config, settings, state, recoverable: Extensions::default(), engine: OnceLock::new() }
+        Self { number, config, settings, state, patterns, recoverable: Extensions::default(), engine: OnceLock::new() }
     }
 }

@@ -200,7 +200,7 @@ impl Router {
         let Self { engine, mut config, settings, shards, change, state, namespaces } = self;
         let server =
             change.into_iter().fold(net::Server::new(engine).shards(shards), |server, change| (change.0)(server));
-        let mut routes = Routes::default();
+        let (mut routes, mut names) = (Routes::default(), Vec::new());
         config.namespaces.clear();
         // A socket knows its rooms, whoever made it join them.
         config.room_events = true;
@@ -216,6 +216,7 @@ impl Router {
                 routes.listed.insert(name, Arc::new(handlers));
             } else {
                 routes.patterns.push((Arc::new(pattern), Arc::new(handlers)));
+                names.push(name);
             }
         }
         let patterns: Vec<_> = routes.patterns.iter().map(|(pattern, _)| Arc::clone(pattern)).collect();
@@ -223,7 +224,7 @@ impl Router {
             let is_dynamic = move |name: &str| patterns.iter().any(|pattern| pattern.matches(name).is_some());
             config.dynamic_namespaces = Some(DynamicNamespaces::new(is_dynamic));
         }
-        Ok((server, Shards { app: Arc::new(App::new(config, settings, state)), routes: Arc::new(routes) }))
+        Ok((server, Shards { app: Arc::new(App::new(config, settings, state, names)), routes: Arc::new(routes) }))
     }
 }
 

@@ -225,7 +225,9 @@ impl<K: Kind> fmt::Debug for Callback<K> {
 /// `M` only tells the implementations apart.
 #[diagnostic::on_unimplemented(
     message = "this is no handler of the kind that is needed here",
-    note = "its arguments must be extractors, and it returns `()` or a `Result`, or a future of these"
+    note = "each argument must be one that this kind of handler may have, by value: see the table in `socketio::router`",
+    note = "an authorisation returns `Result<T, E>` with `E: Into<ConnectError>`; the others return `()` or `Result<(), E>` with `E: Into<BoxError>`, which is `Send + Sync`; or a future of that",
+    note = "an async closure cannot capture anything: take it as `State`, or clone it in a plain closure that returns an `async move` block"
 )]
 pub trait Handler<K: Kind, M>: Send + Sync + 'static {
     #[doc(hidden)]

@@ -38,7 +38,8 @@ pub enum SendError {
     /// A name that the protocol keeps for itself (`connect`, `disconnect`, ...).
     #[error("the event name is reserved")]
     ReservedName,
-    /// The server has no such namespace.
+    /// The server has no such namespace: no name like it was given to [`Router::of`](super::Router::of), or it is a pattern, which stands
+    /// for many. (A namespace that fits a pattern and has no clients is no error.)
     #[error("the server has no such namespace")]
     UnknownNamespace,
     /// The socket is not connected.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     callback::{Called, OnEvent, Running},
-    context::EventContext,
+    context::{AckSlot, EventContext},
     error::EventError,
     extract::Ack,
     routes::NamespaceRoutes,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     json,
-    packet::{AckId, Args, Event},
+    packet::{Args, Event},
 };
 
 /// See the module.
@@ -24,11 +24,11 @@ pub(crate) struct OwnedEvent {
     /// The arguments as a JSON array.
     args: String,
     attachments: Vec<Bytes>,
-    pub(crate) ack: Option<AckId>,
+    pub(crate) ack: AckSlot,
 }
 
 impl OwnedEvent {
-    pub(crate) fn new(event: &Event<'_>, ack: Option<AckId>) -> Self {
+    pub(crate) fn new(event: &Event<'_>, ack: AckSlot) -> Self {
         let (args, attachments) = (format!("[{}]", event.args.raw()), event.args.attachments().to_vec());
         Self { name: event.name.clone().into_owned(), args, attachments, ack }
     }
@@ -52,10 +52,10 @@ pub(crate) struct Routed {
 }
 
 /// Tells the application that an event was not handled.
-pub(crate) fn report(of: &Routed, name: &str, error: &EventError, ack: Option<AckId>) {
+pub(crate) fn report(of: &Routed, name: &str, error: &EventError, ack: &AckSlot) {
     let Routed { socket, routes } = of;
     if let Some(hook) = &routes.error {
-        hook(socket, name, error, Ack::new(socket.clone(), ack));
+        hook(socket, name, error, Ack::new(socket.clone(), ack.clone()));
         return;
     }
     let (id, nsp) = (socket.id(), socket.nsp());
@@ -77,18 +77,18 @@ pub(crate) async fn run(of: Routed, event: OwnedEvent, mut position: usize, wait
         if let Some((future, ends)) = waiting.take()
             && let Err(error) = future.await
         {
-            report(&of, &event.name, &error, event.ack);
+            report(&of, &event.name, &error, &event.ack);
             if ends {
                 return;
             }
         }
         let Some((handler, ends)) = chain.get(position) else { return };
         position += 1;
-        let called = handler.call(&EventContext { socket: &of.socket, event: &event.event(), ack: event.ack });
+        let called = handler.call(&EventContext { socket: &of.socket, event: &event.event(), ack: event.ack.clone() });
         match called {
             Called::Done(Ok(())) => {}
             Called::Done(Err(error)) => {
-                report(&of, &event.name, &error, event.ack);
+                report(&of, &event.name, &error, &event.ack);
                 if ends {
                     return;
                 }

@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{
     callback::{Extract, Kind, OnAuthorize, OnConnect, OnDisconnect, OnEvent, SocketKind},
     commands::{self, Command},
+    context::AckSlot,
     error::{EventError, SendError},
     handshake::Handshake,
     io::SocketIo,
@@ -18,7 +19,7 @@ use super::{
 use crate::{
     adapter::EventData as RawEvent,
     error::{ConnectError, DisconnectReason},
-    packet::{AckId, Event},
+    packet::Event,
 };
 
 impl<K: SocketKind> Extract<K> for Socket {
@@ -69,23 +70,24 @@ impl Extract<OnEvent> for RawEvent {
     }
 }
 
-/// The way to acknowledge an event. If the client does not wait for that, sending does nothing.
+/// The way to acknowledge an event. If the client does not wait for that, or another handler of the event has answered, sending does
+/// nothing.
 #[derive(Debug)]
 #[must_use = "a client that waits for an acknowledgement waits until it is sent"]
 pub struct Ack {
     socket: Socket,
-    id: Option<AckId>,
+    slot: AckSlot,
 }
 
 impl Ack {
-    pub(crate) const fn new(socket: Socket, id: Option<AckId>) -> Self {
-        Self { socket, id }
+    pub(crate) const fn new(socket: Socket, slot: AckSlot) -> Self {
+        Self { socket, slot }
     }
 
-    /// Whether the client waits for it.
+    /// Whether the client waits for it, and has no answer yet.
     #[must_use]
-    pub const fn is_wanted(&self) -> bool {
-        self.id.is_some()
+    pub fn is_wanted(&self) -> bool {
+        self.slot.is_wanted()
     }
 
     /// Acknowledges with one argument.
@@ -105,15 +107,19 @@ impl Ack {
     }
 
     fn send_with(self, write: impl FnOnce() -> Result<Written, PayloadError>) -> Result<(), SendError> {
-        let Some(id) = self.id else { return Ok(()) };
-        let command = Command::Ack { socket: self.socket.key(), id, payload: write()? };
+        if !self.slot.is_wanted() {
+            return Ok(());
+        }
+        let payload = write()?;
+        let Some(id) = self.slot.take() else { return Ok(()) };
+        let command = Command::Ack { socket: self.socket.key(), id, payload };
         commands::send(self.socket.app(), self.socket.shard(), command)
     }
 }
 
 impl Extract<OnEvent> for Ack {
     fn extract(context: &<OnEvent as Kind>::Context<'_>) -> Result<Self, EventError> {
-        Ok(Self::new(context.socket.clone(), context.ack))
+        Ok(Self::new(context.socket.clone(), context.ack.clone()))
     }
 }
 
@@ -136,19 +142,33 @@ impl<K: Kind, T: Clone + Send + Sync + 'static> Extract<K> for State<T> {
 /// What an (earlier) authorisation of the namespace returned ([`Namespace::authorize`](super::Namespace::authorize)), or what
 /// [`Socket::insert`] stored.
 #[derive(Debug)]
-pub struct Extension<T>(pub Arc<T>);
+pub struct Extension<T> {
+    value: Arc<T>,
+}
 
 impl<T> Deref for Extension<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
+    }
+}
+
+impl<T> Extension<T> {
+    const fn new(value: Arc<T>) -> Self {
+        Self { value }
+    }
+
+    /// The value, to be kept.
+    #[must_use]
+    pub fn into_inner(self) -> Arc<T> {
+        self.value
     }
 }
 
 impl<T> Clone for Extension<T> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self { value: Arc::clone(&self.value) }
     }
 }
 
@@ -160,13 +180,13 @@ pub struct MissingExtension(&'static str);
 impl<K: SocketKind, T: Send + Sync + 'static> Extract<K> for Extension<T> {
     fn extract(context: &K::Context<'_>) -> Result<Self, EventError> {
         let missing = || EventError::Handler(Box::new(MissingExtension(std::any::type_name::<T>())));
-        K::socket(context).get().map(Self).ok_or_else(missing)
+        K::socket(context).get().map(Self::new).ok_or_else(missing)
     }
 }
 
 impl<T: Send + Sync + 'static> Extract<OnAuthorize> for Extension<T> {
     fn extract(context: &<OnAuthorize as Kind>::Context<'_>) -> Result<Self, ConnectError> {
-        let value = context.extensions.get().map(Self);
+        let value = context.extensions.get().map(Self::new);
         value.ok_or_else(|| {
             // The application's mistake: the client is not told which.
             let missing = MissingExtension(std::any::type_name::<T>());
@@ -178,7 +198,7 @@ impl<T: Send + Sync + 'static> Extract<OnAuthorize> for Extension<T> {
 
 impl<K: SocketKind, T: Send + Sync + 'static> Extract<K> for Option<Extension<T>> {
     fn extract(context: &K::Context<'_>) -> Result<Self, EventError> {
-        Ok(K::socket(context).get().map(Extension))
+        Ok(K::socket(context).get().map(Extension::new))
     }
 }
 

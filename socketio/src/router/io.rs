@@ -16,7 +16,7 @@ impl SocketIo {
         Self { app }
     }
 
-    /// The sockets of a namespace.
+    /// The sockets of one namespace. A pattern is none: say `/orders-7`, not `/orders-{id}`.
     pub fn of(&self, nsp: &str) -> Operator {
         Operator::new(Arc::clone(&self.app), nsp.into())
     }

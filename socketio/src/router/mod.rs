@@ -33,7 +33,7 @@
 //! | [`Ack`] | the way to acknowledge the event | events |
 //! | [`RawEvent`] | name and arguments as they came: JSON, and attachments | events |
 //! | [`State<T>`](State) | what [`Router::state`] was given | everywhere |
-//! | [`Extension<T>`](Extension) | what `authorize` returned, or [`Socket::insert`] stored | everywhere but `authorize` |
+//! | [`Extension<T>`](Extension) | what an earlier `authorize` returned, or [`Socket::insert`] stored | everywhere |
 //! | [`Auth<T>`](Auth) | the payload of the client's CONNECT | `authorize`, `on_connect` |
 //! | [`Headers`], [`Arc<Handshake>`](Handshake) | the request that opened the session | `authorize` |
 //! | [`Params`] | the parts of the namespace's name | everywhere |

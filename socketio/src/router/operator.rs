@@ -198,7 +198,9 @@ impl Operator {
     }
 
     fn send(&self, action: Action) -> Result<(), SendError> {
-        if !self.app.config.is_namespace(&self.targets.nsp) {
+        // A pattern fits itself, and nobody is in a namespace of that name.
+        let is_pattern = self.app.patterns.iter().any(|pattern| **pattern == *self.targets.nsp);
+        if is_pattern || !self.app.config.is_namespace(&self.targets.nsp) {
             return Err(SendError::UnknownNamespace);
         }
         // One shard begins it, so that it is either done or not: the others get it from there.

@@ -9,7 +9,7 @@ use socketio::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::support::{Client, start_with};
+use crate::{client::Client, support::start_with};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -59,7 +59,8 @@ impl Cluster {
         tokio::spawn(carry(sent_by_b, "a", servers[0].1.clone(), silent));
         let mut clients = Vec::new();
         for (running, _) in &servers {
-            let pair = [Client::connect(running, "").await, Client::connect(running, "").await];
+            let pair =
+                [Client::connect(running.local_addr(), "").await, Client::connect(running.local_addr(), "").await];
             let [first, second] = pair;
             clients.push([first.join("tea").await, second.join("tea").await]);
         }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use engineio::net::ShardGone;
 use socketio::EmitterError;
 
-use crate::support::{Client, start};
+use crate::{client::Client, support::start};
 
 #[tokio::test]
 async fn an_event_reaches_its_targets_on_every_shard_once_and_in_order() {
@@ -14,12 +14,12 @@ async fn an_event_reaches_its_targets_on_every_shard_once_and_in_order() {
         let (running, io) = start(shards);
         let mut in_tea = Vec::new();
         for room in ["tea", "tea", "tea", "coffee"] {
-            in_tea.push(Client::connect(&running, "").await.join(room).await);
+            in_tea.push(Client::connect(running.local_addr(), "").await.join(room).await);
         }
         let mut coffee = in_tea.pop().unwrap();
         let in_both = in_tea.remove(0).join("coffee").await;
         in_tea.insert(0, in_both);
-        let mut custom = Client::connect(&running, "/custom,").await;
+        let mut custom = Client::connect(running.local_addr(), "/custom,").await;
         let (first, third) = (in_tea[0].id.clone(), in_tea[2].id.clone());
 
         io.of("/").to("tea").emit("tea", "1,[2]", &[]).await.unwrap();

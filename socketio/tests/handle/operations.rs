@@ -8,7 +8,7 @@ use socketio::{
     adapter::{Answers, ServerAnswers, Source},
 };
 
-use crate::support::{Client, start};
+use crate::{client::Client, support::start};
 
 const LONG: Duration = Duration::from_secs(10);
 
@@ -18,7 +18,7 @@ async fn another_thread_does_everything_to_the_sockets_of_all_shards() {
         let (running, io) = start(shards);
         let mut clients = Vec::new();
         for _ in 0..4 {
-            clients.push(Client::connect(&running, "").await.join("tea").await);
+            clients.push(Client::connect(running.local_addr(), "").await.join("tea").await);
         }
         let ids: Vec<_> = clients.iter().map(|client| client.id.clone()).collect();
         let tea = io.of("/").to("tea");
@@ -74,7 +74,7 @@ async fn another_thread_gathers_answers() {
     let (running, io) = start(2);
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(Client::connect(&running, "").await.join("tea").await);
+        clients.push(Client::connect(running.local_addr(), "").await.join("tea").await);
     }
     let tea = io.of("/").to("tea");
     let asking = tokio::spawn(tea.emit_with_ack("ask", "1", &[], LONG));
@@ -114,7 +114,7 @@ async fn answers_come_one_by_one() {
     let (running, io) = start(2);
     let mut clients = Vec::new();
     for _ in 0..3 {
-        clients.push(Client::connect(&running, "").await);
+        clients.push(Client::connect(running.local_addr(), "").await);
     }
     let mut stream = io.of("/").stream_answers("ask", "", &[], Duration::from_millis(500)).await.unwrap();
     assert_eq!(stream.next().await, Some(AnswerProgress::Recipients(3)));

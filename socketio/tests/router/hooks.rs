@@ -30,6 +30,6 @@ async fn the_hooks_decide_who_becomes_a_client() {
     let denied = client_async("ws://localhost/socket.io/?EIO=4&transport=websocket&deny=1", stream).await;
     let Err(Error::Http(response)) = denied else { panic!("{denied:?}") };
     assert_eq!(response.status(), 400);
-    let mut client = Client::connect(address).await;
+    let mut client = Client::connect(address, "").await;
     assert_eq!(client.ask(r#"["hi"]"#).await, r#"["hello"]"#);
 }

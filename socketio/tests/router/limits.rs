@@ -54,7 +54,7 @@ async fn a_handler_that_blocks_its_shard_is_logged_with_its_event() {
         ack.send("done")
     });
     let running = app.serve("127.0.0.1:0").unwrap();
-    let mut client = Client::connect(running.local_addr()).await;
+    let mut client = Client::connect(running.local_addr(), "").await;
     for event in ["quick", "slow", "slow later"] {
         assert_eq!(client.ask(&format!(r#"["{event}"]"#)).await, r#"["done"]"#);
     }
@@ -78,7 +78,7 @@ async fn more_handlers_than_may_wait_are_refused_and_the_others_go_on() {
     });
     nsp.on_error(|_, event, error, ack| ack.send(&format!("{event}: {error}")).unwrap());
     let running = app.serve("127.0.0.1:0").unwrap();
-    let mut client = Client::connect(running.local_addr()).await;
+    let mut client = Client::connect(running.local_addr(), "").await;
     for id in 0..3 {
         client.send(&format!(r#"42{id}["wait"]"#)).await;
     }
@@ -102,7 +102,7 @@ async fn what_an_async_handler_does_arrives_in_the_order_in_which_it_does_it() {
         ack.send("end")
     });
     let running = app.serve("127.0.0.1:0").unwrap();
-    let mut client = Client::connect(running.local_addr()).await;
+    let mut client = Client::connect(running.local_addr(), "").await;
     client.send(r#"425["count"]"#).await;
     for number in 0..100 {
         assert_eq!(client.next().await, format!(r#"42["number",{number}]"#));

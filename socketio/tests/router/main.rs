@@ -1,5 +1,6 @@
 //! The router with sockets: several shards, other threads, many sockets at once, files, the end of a server.
 
+#[path = "../client/mod.rs"]
 mod client;
 mod hooks;
 mod limits;

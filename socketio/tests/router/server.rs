@@ -55,7 +55,7 @@ async fn browsers_get_the_bundles_of_the_client() {
     for path in ["/socket.io/secret.txt", "/socket.io/socket.io.js", "/socket.io/../secret.txt"] {
         assert!(get(&running, path, "").await.starts_with("HTTP/1.1 400 "), "{path}");
     }
-    Client::connect(running.local_addr()).await;
+    Client::connect(running.local_addr(), "").await;
     end(running).await;
 }
 
@@ -75,7 +75,7 @@ async fn a_server_that_drains_tells_its_handlers_and_stops() {
         let _ = reasons.send(reason.to_string());
     });
     let running = serve(app);
-    let clients = [Client::connect(running.local_addr()).await, Client::connect(running.local_addr()).await];
+    let clients = [Client::connect(running.local_addr(), "").await, Client::connect(running.local_addr(), "").await];
     running.drain(Duration::from_millis(100));
     let refused = get(&running, "/socket.io/?EIO=4&transport=polling", "").await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");

@@ -37,7 +37,7 @@ fn start(kept: &Arc<Mutex<Option<Socket>>>) -> Running {
 async fn four(running: &Running) -> [Client; 4] {
     let mut clients = Vec::new();
     for _ in 0..4 {
-        clients.push(Client::connect(running.local_addr()).await);
+        clients.push(Client::connect(running.local_addr(), "").await);
     }
     clients.try_into().ok().unwrap()
 }
@@ -117,7 +117,7 @@ async fn many_sockets_are_listed_asked_moved_and_disconnected() {
 async fn a_socket_that_is_kept_is_used_from_another_thread() {
     let kept = Arc::default();
     let running = start(&kept);
-    let mut client = Client::connect(running.local_addr()).await;
+    let mut client = Client::connect(running.local_addr(), "").await;
     client.ask(r#"["keep"]"#).await;
     let socket = kept.lock().unwrap().clone().unwrap();
     let asking = socket.emit_with_ack::<String>("ping", &1);

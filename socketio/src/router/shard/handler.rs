@@ -8,7 +8,7 @@ use super::{
     super::{
         callback::Task,
         commands::Commands,
-        context::ConnectContext,
+        context::{AckSlot, ConnectContext},
         error::EventError,
         event::{OwnedEvent, Routed, report},
         handshake::Handshake,
@@ -68,7 +68,13 @@ impl RouterShard {
         }
         let connected = of.clone();
         let is_done = of.routes.connect.is_empty()
-            || self.run_task(io, &of, "connect", None, Box::pin(async move { run_connect(&connected).await }));
+            || self.run_task(
+                io,
+                &of,
+                "connect",
+                &AckSlot::default(),
+                Box::pin(async move { run_connect(&connected).await }),
+            );
         if of.routes.ordered && is_done {
             self.run_waiting(io, key);
         }
@@ -130,21 +136,21 @@ impl Handler for RouterShard {
     }
 
     fn on_event(&mut self, io: &mut Io<'_>, key: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
-        let limit = self.app.settings.queued_events;
+        let (limit, ack) = (self.app.settings.queued_events, AckSlot::new(ack));
         let Some(entry) = self.entry(key) else { return };
         let of = entry.of.clone();
         if !of.routes.ordered {
-            self.run_event(io, &of, event, ack);
+            self.run_event(io, &of, event, &ack);
             return;
         }
         if !std::mem::replace(&mut entry.is_busy, true) {
-            if self.run_event(io, &of, event, ack) {
+            if self.run_event(io, &of, event, &ack) {
                 self.run_waiting(io, key);
             }
         } else if entry.waiting.len() < limit {
             entry.waiting.push_back(OwnedEvent::new(event, ack));
         } else {
-            self.run(io, &event.name, || report(&of, &event.name, &EventError::TooMany, ack));
+            self.run(io, &event.name, || report(&of, &event.name, &EventError::TooMany, &ack));
         }
     }
 
@@ -203,7 +209,7 @@ impl Handler for RouterShard {
         if !entry.of.routes.disconnect.is_empty() {
             let of = entry.of.clone();
             let task = Box::pin(async move { run_disconnect(&of, reason).await });
-            self.run_task(io, &entry.of, "disconnect", None, task);
+            self.run_task(io, &entry.of, "disconnect", &AckSlot::default(), task);
         }
     }
 
@@ -237,11 +243,11 @@ impl Handler for RouterShard {
                     Err(error) => drop(io.refuse(pending, &error)),
                 }
             }
-            (Some(JobKind::Task { of, conn, name }), Err(JobPanicked)) => {
+            (Some(JobKind::Task { of, conn, name, ack }), Err(JobPanicked)) => {
                 if let Some(conn) = conn {
                     io.close(conn);
                 }
-                self.run(io, &name, || report(&of, &name, &EventError::Panicked, None));
+                self.run(io, &name, || report(&of, &name, &EventError::Panicked, &ack));
             }
             (Some(JobKind::Authorize { conn, .. }), Err(JobPanicked)) => io.close(conn),
             (None, _) => {}

@@ -9,7 +9,7 @@ use super::{
     super::{
         callback::{Called, OnEvent, Running, Task},
         commands,
-        context::{ConnectContext, DisconnectContext, EventContext},
+        context::{AckSlot, ConnectContext, DisconnectContext, EventContext},
         error::EventError,
         event::{self, OwnedEvent, Routed, report},
         routes::NamespaceRoutes,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     error::{ConnectError, DisconnectReason},
     io::Io,
-    packet::{AckId, Event},
+    packet::Event,
     state::ids::SocketKey,
 };
 
@@ -36,47 +36,49 @@ impl RouterShard {
         result.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
+    /// [`RouterShard::run`] for handlers of a socket. The application hears of a panic.
+    fn run_for<R>(&mut self, io: &mut Io<'_>, of: &Routed, name: &str, ack: &AckSlot, run: impl FnOnce() -> R) -> R {
+        catch_unwind(AssertUnwindSafe(|| self.run(io, name, run))).unwrap_or_else(|panic| {
+            self.run(io, name, || report(of, name, &EventError::Panicked, ack));
+            resume_unwind(panic)
+        })
+    }
+
     /// Runs a task of a socket. If it waits, the rest is a job. Whether it is done.
     pub(super) fn run_task(
         &mut self,
         io: &mut Io<'_>,
         of: &Routed,
         name: &str,
-        ack: Option<AckId>,
+        ack: &AckSlot,
         mut task: Task<()>,
     ) -> bool {
-        if self.run(io, name, || tasks::begin(&mut task)).is_some() {
+        if self.run_for(io, of, name, ack, || tasks::begin(&mut task)).is_some() {
             return true;
         }
         self.spawn(io, of, name, ack, task)
     }
 
     /// Makes a task that waits a job. `true` when it cannot be: then it is dropped, and so is done.
-    pub(super) fn spawn(
-        &mut self,
-        io: &mut Io<'_>,
-        of: &Routed,
-        name: &str,
-        ack: Option<AckId>,
-        task: Task<()>,
-    ) -> bool {
+    pub(super) fn spawn(&mut self, io: &mut Io<'_>, of: &Routed, name: &str, ack: &AckSlot, task: Task<()>) -> bool {
         let rest = tasks::rest(Arc::clone(&self.app), io.shard(), name.into(), task);
         let Ok(job) = io.start_job(rest) else {
             self.run(io, name, || report(of, name, &EventError::TooMany, ack));
             return true;
         };
-        let kind = JobKind::Task { of: of.clone(), conn: io.conn(of.socket.key()), name: name.into() };
+        let kind =
+            JobKind::Task { of: of.clone(), conn: io.conn(of.socket.key()), name: name.into(), ack: ack.clone() };
         self.jobs.insert(job, kind);
         false
     }
 
     /// Runs the handlers of an event that came now. Whether they are done.
-    pub(super) fn run_event(&mut self, io: &mut Io<'_>, of: &Routed, event: &Event<'_>, ack: Option<AckId>) -> bool {
-        let waits = self.run(io, &event.name, || run_direct(of, event, ack));
+    pub(super) fn run_event(&mut self, io: &mut Io<'_>, of: &Routed, event: &Event<'_>, ack: &AckSlot) -> bool {
+        let waits = self.run_for(io, of, &event.name, ack, || run_direct(of, event, ack));
         match waits {
             None => true,
             Some((future, ends, position)) => {
-                let owned = OwnedEvent::new(event, ack);
+                let owned = OwnedEvent::new(event, ack.clone());
                 let task = event::run(of.clone(), owned, position, Some((future, ends)));
                 self.spawn(io, of, &event.name, ack, Box::pin(task))
             }
@@ -91,9 +93,9 @@ impl RouterShard {
                 entry.is_busy = false;
                 return;
             };
-            let (of, name, ack) = (entry.of.clone(), event.name().to_owned(), event.ack);
+            let (of, name, ack) = (entry.of.clone(), event.name().to_owned(), event.ack.clone());
             let task = Box::pin(event::run(of.clone(), event, 0, None));
-            if !self.run_task(io, &of, &name, ack, task) {
+            if !self.run_task(io, &of, &name, &ack, task) {
                 return;
             }
         }
@@ -102,8 +104,8 @@ impl RouterShard {
 
 /// Calls the handlers of an event until one waits: its future, whether the event ends when that fails, and the position of the
 /// next handler.
-fn run_direct(of: &Routed, event: &Event<'_>, ack: Option<AckId>) -> Option<(Running<OnEvent>, bool, usize)> {
-    let context = &EventContext { socket: &of.socket, event, ack };
+fn run_direct(of: &Routed, event: &Event<'_>, ack: &AckSlot) -> Option<(Running<OnEvent>, bool, usize)> {
+    let context = &EventContext { socket: &of.socket, event, ack: ack.clone() };
     let name = &*event.name;
     let chain = of.routes.chain(name);
     let mut position = 0;
@@ -136,7 +138,7 @@ pub(super) async fn run_connect(of: &Routed) {
             Called::Waits(future) => future.await,
         };
         if let Err(error) = result {
-            report(of, "connect", &error, None);
+            report(of, "connect", &error, &AckSlot::default());
         }
     }
 }
@@ -149,7 +151,7 @@ pub(super) async fn run_disconnect(of: &Routed, reason: DisconnectReason) {
             Called::Waits(future) => future.await,
         };
         if let Err(error) = result {
-            report(of, "disconnect", &error, None);
+            report(of, "disconnect", &error, &AckSlot::default());
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::super::{
     app::App,
     commands::Command,
-    context::ConnectContext,
+    context::{AckSlot, ConnectContext},
     error::AnswerError,
     event::{OwnedEvent, Routed},
     handshake::Handshake,
@@ -43,7 +43,7 @@ pub(super) struct Entry {
 /// What a job is.
 pub(super) enum JobKind {
     Authorize { pending: PendingConnect, conn: ConnKey, routes: Arc<NamespaceRoutes> },
-    Task { of: Routed, conn: Option<ConnKey>, name: Box<str> },
+    Task { of: Routed, conn: Option<ConnKey>, name: Box<str>, ack: AckSlot },
 }
 
 /// See the module.

@@ -270,3 +270,51 @@ fn what_is_sent_is_told_once_for_a_broadcast() {
     bench.text(conn, r#"2["go"]"#);
     assert_eq!(bench.text(conn, r#"20["told"]"#), [r#"430[["one(1)","many(2,3)"]]"#]);
 }
+
+#[test]
+fn an_event_is_acknowledged_once() {
+    let mut bench = Bench::new(|app| {
+        let nsp = app.of("/");
+        nsp.on("a", |ack: Ack| -> Result<(), BoxError> {
+            ack.send("first")?;
+            Err("failed after that".into())
+        });
+        nsp.on("a", |ack: Ack, State(notes): State<Notes>| {
+            notes.add(format!("wanted: {}", ack.is_wanted()));
+            ack.send("second")
+        });
+        nsp.on_error(|_, _, _, ack| ack.send("third").unwrap());
+    });
+    let conn = bench.join();
+    assert_eq!(bench.text(conn, r#"20["a"]"#), [r#"430["first"]"#]);
+    assert_eq!(bench.notes.take(), ["wanted: false"]);
+}
+
+#[test]
+fn the_application_hears_of_every_panic() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut bench = Bench::new(|app| {
+        app.state(Arc::clone(&gate));
+        let notes = Notes::default();
+        let nsp = app.of("/");
+        nsp.on("sync", || fail("x"));
+        nsp.on("at once", async || fail("x"));
+        nsp.on("later", async |State(gate): State<Arc<Semaphore>>| {
+            gate.acquire().await.unwrap().forget();
+            fail("x");
+        });
+        let told = notes.clone();
+        nsp.on_error(move |_, event, error, _| told.add(format!("{event}: {error}")));
+        app.of("/told").on("told", move |ack: Ack| ack.send(&notes.take()));
+    });
+    let told = bench.join_nsp("/told");
+    for event in ["sync", "at once", "later"] {
+        let conn = bench.join();
+        bench.text(conn, &format!(r#"2["{event}"]"#));
+        gate.add_permits(1);
+        bench.run_job();
+        assert!(!bench.is_open(conn), "{event}");
+        let expected = format!(r#"43/told,0[["{event}: the handler panicked"]]"#);
+        assert_eq!(bench.text(told, r#"2/told,0["told"]"#), [expected]);
+    }
+}

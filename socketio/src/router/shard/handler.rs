@@ -222,22 +222,23 @@ impl Handler for RouterShard {
 
     fn on_job_done(&mut self, io: &mut Io<'_>, job: JobId, result: Result<ShardMessage, JobPanicked>) {
         match (self.jobs.remove(&job), result) {
-            (Some(JobKind::Task { of, .. }), Ok(message)) => {
+            (Some(JobKind::Task { of, conn, .. }), Ok(message)) => {
                 if let Ok(Finished::<()> { mut commands, .. }) = message.downcast() {
                     self.carry_out(io, &mut commands);
                 }
                 if of.routes.ordered {
-                    self.run_waiting(io, of.socket.key());
+                    self.go_on(io, conn, |shard, io| shard.run_waiting(io, of.socket.key()));
                 }
             }
-            (Some(JobKind::Authorize { pending, routes, .. }), Ok(message)) => {
+            (Some(JobKind::Authorize { pending, conn, routes }), Ok(message)) => {
                 type Authorized = Finished<Result<ConnectContext, ConnectError>>;
                 let Ok(Authorized { output, mut commands }) = message.downcast() else { return };
                 self.carry_out(io, &mut commands);
                 match output {
                     Ok(context) => {
                         if let Some(socket) = io.admit(pending) {
-                            self.admit(io, socket, Admission { context, routes, data: None });
+                            let admission = Admission { context, routes, data: None };
+                            self.go_on(io, Some(conn), |shard, io| shard.admit(io, socket, admission));
                         }
                     }
                     Err(error) => drop(io.refuse(pending, &error)),

@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use engineio::ConnKey;
+
 use super::{
     super::{
         callback::{Called, OnEvent, Running, Task},
@@ -70,6 +72,16 @@ impl RouterShard {
             JobKind::Task { of: of.clone(), conn: io.conn(of.socket.key()), name: name.into(), ack: ack.clone() };
         self.jobs.insert(job, kind);
         false
+    }
+
+    /// Goes on for a connection when a job is done. The engine does not know the connection here, so after a panic it would not
+    /// end it.
+    pub(super) fn go_on(&mut self, io: &mut Io<'_>, conn: Option<ConnKey>, go_on: impl FnOnce(&mut Self, &mut Io<'_>)) {
+        if catch_unwind(AssertUnwindSafe(|| go_on(self, &mut *io))).is_err()
+            && let Some(conn) = conn
+        {
+            io.close(conn);
+        }
     }
 
     /// Runs the handlers of an event that came now. Whether they are done.

@@ -1,6 +1,7 @@
 //! The router without sockets, on the engine's test kit.
 
 mod events;
+mod faults;
 mod sockets;
 
 use std::sync::{Arc, Mutex};

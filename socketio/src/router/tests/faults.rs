@@ -1,0 +1,79 @@
+//! Handlers that panic, wait for ever, or do what nobody expects: what that may not do to others.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+use tokio::sync::Semaphore;
+
+use super::*;
+
+/// Panics, in a way that the compiler does not see.
+fn fail(name: &str) {
+    assert!(name.is_empty(), "{name}");
+}
+
+/// A gate that handlers wait at.
+type Gate = Arc<Semaphore>;
+
+async fn wait(State(gate): State<Gate>) {
+    gate.acquire().await.unwrap().forget();
+}
+
+fn with_gate(build: impl FnOnce(&mut Router)) -> (Bench, Gate) {
+    let gate = Arc::new(Semaphore::new(0));
+    let bench = Bench::new(|app| {
+        app.state(Arc::clone(&gate));
+        build(app);
+    });
+    (bench, gate)
+}
+
+#[test]
+fn a_panic_in_an_event_that_waited_for_its_turn_costs_the_connection() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", wait);
+        nsp.on("fail", || fail("as it should"));
+    });
+    let [conn, other] = [bench.join(), bench.join()];
+    bench.text(conn, r#"2["wait"]"#);
+    bench.text(conn, r#"2["fail"]"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert!(!bench.is_open(conn) && bench.is_open(other));
+}
+
+#[test]
+fn a_panic_in_on_connect_costs_the_connection_also_if_the_authorisation_waited() {
+    let (mut bench, gate) = with_gate(|app| {
+        app.of("/").authorize(async |gate: State<Gate>| {
+            wait(gate).await;
+            Ok::<(), ConnectError>(())
+        });
+        app.of("/").on_connect(|| fail("as it should"));
+    });
+    let conn = bench.shard.open();
+    bench.text(conn, "0");
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert!(!bench.is_open(conn));
+}
+
+/// Runs a test that might wait for ever.
+fn within_10_s(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let test = thread::spawn(move || {
+        test();
+        drop(done);
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
+    test.join().unwrap();
+}
+
+/// Tells the rooms of its socket when it is dropped.
+struct Guard(Socket, Notes);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.1.add(format!("dropped in {:?}", self.0.rooms()));
+    }
+}

@@ -1,6 +1,4 @@
-//! Handlers that panic, wait for ever, or do what nobody expects: what that may not do to others.
-
-use std::{sync::mpsc, thread, time::Duration};
+//! Handlers that panic after a wait: what that may not do to others.
 
 use tokio::sync::Semaphore;
 
@@ -56,24 +54,4 @@ fn a_panic_in_on_connect_costs_the_connection_also_if_the_authorisation_waited()
     gate.add_permits(1);
     assert!(bench.run_job());
     assert!(!bench.is_open(conn));
-}
-
-/// Runs a test that might wait for ever.
-fn within_10_s(test: impl FnOnce() + Send + 'static) {
-    let (done, ended) = mpsc::channel();
-    let test = thread::spawn(move || {
-        test();
-        drop(done);
-    });
-    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
-    test.join().unwrap();
-}
-
-/// Tells the rooms of its socket when it is dropped.
-struct Guard(Socket, Notes);
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.1.add(format!("dropped in {:?}", self.0.rooms()));
-    }
 }

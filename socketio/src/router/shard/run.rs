@@ -175,7 +175,7 @@ pub(super) async fn run_authorize(
             Called::Done(result) => result,
             Called::Waits(future) => future.await,
         };
-        context.extensions.insert_any(admitted?.0);
+        drop(context.extensions.insert_any(admitted?.0));
     }
     Ok(context)
 }

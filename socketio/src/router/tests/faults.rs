@@ -77,3 +77,19 @@ impl Drop for Guard {
         self.1.add(format!("dropped in {:?}", self.0.rooms()));
     }
 }
+
+#[test]
+fn a_value_that_another_one_replaces_is_dropped_without_a_lock() {
+    within_10_s(|| {
+        let mut bench = Bench::new(|app| {
+            app.of("/").on("go", |socket: Socket, State(notes): State<Notes>| {
+                socket.join("tea");
+                socket.insert(Guard(socket.clone(), notes));
+            });
+        });
+        let conn = bench.join();
+        bench.text(conn, r#"2["go"]"#);
+        bench.text(conn, r#"2["go"]"#);
+        assert_eq!(bench.notes.take(), [r#"dropped in ["tea"]"#]);
+    });
+}

@@ -93,3 +93,18 @@ fn a_value_that_another_one_replaces_is_dropped_without_a_lock() {
         assert_eq!(bench.notes.take(), [r#"dropped in ["tea"]"#]);
     });
 }
+
+#[test]
+fn an_event_that_waited_for_its_turn_and_has_no_handler_is_reported() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", wait);
+        nsp.on_error(|_, event, error, ack| ack.send(&format!("{event}: {error}")).unwrap());
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["wait"]"#);
+    assert_eq!(bench.text(conn, r#"25["unknown"]"#), [""; 0]);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), [r#"435["unknown: no handler has this name"]"#]);
+}

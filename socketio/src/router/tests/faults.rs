@@ -108,3 +108,22 @@ fn an_event_that_waited_for_its_turn_and_has_no_handler_is_reported() {
     assert!(bench.run_job());
     assert_eq!(bench.shard.sent(conn), [r#"435["unknown: no handler has this name"]"#]);
 }
+
+#[test]
+fn events_behind_one_whose_handler_disconnects_are_not_handled() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("kick", async |socket: Socket, gate: State<Gate>| {
+            wait(gate).await;
+            socket.disconnect();
+        });
+        nsp.on("next", |State(notes): State<Notes>| notes.add("handled"));
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["kick"]"#);
+    bench.text(conn, r#"2["next"]"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), ["41"]);
+    assert_eq!(bench.notes.take(), [""; 0]);
+}

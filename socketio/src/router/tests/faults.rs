@@ -127,3 +127,23 @@ fn events_behind_one_whose_handler_disconnects_are_not_handled() {
     assert_eq!(bench.shard.sent(conn), ["41"]);
     assert_eq!(bench.notes.take(), [""; 0]);
 }
+
+#[test]
+fn a_hook_of_outgoing_events_that_panics_keeps_no_event_back() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", async |socket: Socket, gate: State<Gate>| {
+            wait(gate).await;
+            socket.emit("first", &1).unwrap();
+            socket.emit("second", &2).unwrap();
+        });
+        nsp.on("next", |ack: Ack| ack.send("handled"));
+        nsp.on_any_outgoing(|event| fail(if event.name == "first" { "as it should" } else { "" }));
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["wait"]"#);
+    bench.text(conn, r#"25["next"]"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), [r#"42["first",1]"#, r#"42["second",2]"#, r#"435["handled"]"#]);
+}

@@ -100,7 +100,7 @@ pub(super) fn check(valid: &str, attachments: usize) -> Result<(), DecodeError> 
 }
 
 /// How many placeholders there are in a checked text.
-pub(super) fn count(valid: &str) -> usize {
+pub(crate) fn count(valid: &str) -> usize {
     placeholders(valid).len()
 }
 

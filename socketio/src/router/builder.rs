@@ -90,7 +90,7 @@ impl Router {
 
     /// Gives handlers a value, which they have as [`State<T>`](super::State). There is one of each type.
     pub fn state<T: Clone + Send + Sync + 'static>(&mut self, state: T) -> &mut Self {
-        self.state.insert(state);
+        drop(self.state.insert(state));
         self
     }
 

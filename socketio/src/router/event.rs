@@ -82,7 +82,7 @@ pub(crate) async fn run(of: Routed, event: OwnedEvent, mut position: usize, wait
                 return;
             }
         }
-        let Some((handler, ends)) = chain.get(position) else { return };
+        let Some((handler, ends)) = chain.get(position) else { break };
         position += 1;
         let called = handler.call(&EventContext { socket: &of.socket, event: &event.event(), ack: event.ack.clone() });
         match called {
@@ -95,5 +95,8 @@ pub(crate) async fn run(of: Routed, event: OwnedEvent, mut position: usize, wait
             }
             Called::Waits(future) => waiting = Some((future, ends)),
         }
+    }
+    if chain.is_unhandled() {
+        report(&of, &event.name, &EventError::NoHandler, event.ack);
     }
 }

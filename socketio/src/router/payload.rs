@@ -12,23 +12,45 @@ use serde_json::value::RawValue;
 use crate::{
     adapter::{EventData, OwnedArgs, ServerReply},
     packet::Args,
+    parser::attachments,
 };
 
+/// The attachments of a value.
+#[derive(Default)]
+struct Attachments {
+    list: Vec<Bytes>,
+    /// How many placeholders were written.
+    placed: usize,
+}
+
+impl Attachments {
+    /// Adds an attachment, unless it is there: a client may name one of its attachments any number of times, and would otherwise
+    /// make as many of it. Returns its number.
+    fn place(&mut self, bytes: &Bytes) -> usize {
+        self.placed += 1;
+        let is_same = |other: &Bytes| (other.as_ptr(), other.len()) == (bytes.as_ptr(), bytes.len());
+        self.list.iter().position(is_same).unwrap_or_else(|| {
+            self.list.push(bytes.clone());
+            self.list.len() - 1
+        })
+    }
+}
+
 thread_local! {
-    /// The attachments of the value that this thread is writing or reading; `None` when it does neither.
-    static ATTACHMENTS: RefCell<Option<Vec<Bytes>>> = const { RefCell::new(None) };
+    /// Those of the value that this thread is writing or reading; `None` when it does neither.
+    static ATTACHMENTS: RefCell<Option<Attachments>> = const { RefCell::new(None) };
 }
 
 /// Sets the thread's attachments while `work` runs, and returns them with its result.
-fn with_attachments<R>(attachments: Vec<Bytes>, work: impl FnOnce() -> R) -> (R, Vec<Bytes>) {
+fn with_attachments<R>(list: Vec<Bytes>, work: impl FnOnce() -> R) -> (R, Attachments) {
     /// Puts back what was there before, also after a panic in a `Serialize` of the application.
-    struct Restore(Option<Vec<Bytes>>);
+    struct Restore(Option<Attachments>);
     impl Drop for Restore {
         fn drop(&mut self) {
             ATTACHMENTS.set(self.0.take());
         }
     }
-    let restore = Restore(ATTACHMENTS.replace(Some(attachments)));
+    let restore = Restore(ATTACHMENTS.replace(Some(Attachments { list, placed: 0 })));
     let result = work();
     let attachments = ATTACHMENTS.take().unwrap_or_default();
     drop(restore);
@@ -66,11 +88,7 @@ impl<T: Into<Bytes>> From<T> for Binary {
 
 impl Serialize for Binary {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let number = ATTACHMENTS.with_borrow_mut(|attachments| {
-            let attachments = attachments.as_mut()?;
-            attachments.push(self.0.clone());
-            Some(attachments.len() - 1)
-        });
+        let number = ATTACHMENTS.with_borrow_mut(|attachments| Some(attachments.as_mut()?.place(&self.0)));
         let number = number.ok_or_else(|| serde::ser::Error::custom("binary data outside of an event"))?;
         // Socket.IO protocol v5, "Sending and receiving data": the placeholder has the number of its attachment.
         let mut map = serializer.serialize_map(Some(2))?;
@@ -90,7 +108,7 @@ impl<'de> Deserialize<'de> for Binary {
         }
         let Placeholder { is_placeholder, num } = Placeholder::deserialize(deserializer)
             .map_err(|error| de::Error::custom(format_args!("expected binary data: {error}")))?;
-        let attachment = ATTACHMENTS.with_borrow(|attachments| attachments.as_ref()?.get(num).cloned());
+        let attachment = ATTACHMENTS.with_borrow(|attachments| attachments.as_ref()?.list.get(num).cloned());
         attachment.filter(|_| is_placeholder).map(Self).ok_or_else(|| de::Error::custom("expected binary data"))
     }
 }
@@ -116,8 +134,13 @@ pub(crate) struct Written {
 impl Written {
     /// One argument.
     pub(crate) fn one<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
-        let (args, attachments) = with_attachments(Vec::new(), || serde_json::to_string(value));
-        Ok(Self { args: args?, attachments })
+        let (args, Attachments { list, placed }) = with_attachments(Vec::new(), || serde_json::to_string(value));
+        let args = args?;
+        // A client would take it for an attachment, or end the connection when there is none of its number.
+        if !list.is_empty() && attachments::count(&args) != placed {
+            return Err(PayloadError("beside binary data there is data that looks like binary data".to_owned()));
+        }
+        Ok(Self { args, attachments: list })
     }
 
     /// As many arguments as a tuple or list has items; none for `()`.
@@ -236,6 +259,27 @@ mod tests {
         assert!(error.to_string().contains("binary data"), "{error}");
         let error = read::<Binary>(r#"{"_placeholder":false,"num":0}"#, &[Bytes::new()]).unwrap_err();
         assert!(error.to_string().contains("binary data"), "{error}");
+    }
+
+    #[test]
+    fn an_attachment_that_a_client_names_often_is_sent_once() {
+        let placeholder = r#"{"_placeholder":true,"num":0}"#;
+        let named = format!("[{}]", [placeholder; 1000].join(","));
+        let data: Vec<Binary> = read(&named, &[Bytes::from(vec![7; 100_000])]).unwrap();
+        let written = Written::one(&data).unwrap();
+        assert_eq!((written.args, written.attachments.len()), (named, 1));
+        let written = Written::all(&(Binary::from(vec![1]), Binary::from(vec![1]), Binary::default())).unwrap();
+        assert_eq!(written.attachments.len(), 3, "equal, but not the same");
+    }
+
+    #[test]
+    fn what_looks_like_a_placeholder_does_not_go_out_beside_binary_data() {
+        for num in [0, 7] {
+            let text = json!([{ "_placeholder": true, "num": num }]);
+            assert!(Written::all(&(&text, 1)).is_ok(), "without attachments it is plain data");
+            let error = Written::all(&(&text, Binary::from("x"))).unwrap_err();
+            assert!(error.to_string().contains("looks like binary data"), "{error}");
+        }
     }
 
     #[test]

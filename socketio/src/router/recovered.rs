@@ -32,16 +32,19 @@ impl Extensions {
 
     /// A socket ended, and may come back within `max_age`.
     pub(crate) fn keep(&self, socket: &str, extensions: TypeMap, now: Instant, max_age: Duration) {
+        // Dropping these runs code of the application, so that waits until nothing is locked.
+        let mut forgotten = Vec::new();
         let mut kept = self.kept();
-        kept.sockets.insert(socket.into(), (now, extensions));
+        forgotten.extend(kept.sockets.insert(socket.into(), (now, extensions)));
         kept.order.push_back((now, socket.into()));
         let is_old = |ended: Instant| now.duration_since(ended) > max_age;
         while kept.order.front().is_some_and(|(ended, _)| is_old(*ended)) || kept.order.len() > MAX {
-            let Some((ended, socket)) = kept.order.pop_front() else { return };
+            let Some((ended, socket)) = kept.order.pop_front() else { break };
             if kept.sockets.get(&socket).is_some_and(|(of, _)| *of == ended) {
-                kept.sockets.remove(&socket);
+                forgotten.extend(kept.sockets.remove(&socket));
             }
         }
+        drop(kept);
     }
 
     /// A socket comes back.
@@ -56,7 +59,7 @@ mod tests {
 
     fn value(number: u8) -> TypeMap {
         let mut values = TypeMap::default();
-        values.insert(number);
+        drop(values.insert(number));
         values
     }
 

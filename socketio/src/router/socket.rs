@@ -317,7 +317,9 @@ impl Socket {
 
     /// Stores a value for this socket: one of each type. Handlers get it as [`Extension`](super::Extension).
     pub fn insert<T: Send + Sync + 'static>(&self, value: T) {
-        self.shared().extensions.insert(value);
+        let replaced = self.shared().extensions.insert(value);
+        // Only now, when nothing is locked: the application's `Drop` may use this socket.
+        drop(replaced);
     }
 
     /// The value of a type that was stored for this socket.

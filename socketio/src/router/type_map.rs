@@ -12,13 +12,16 @@ use std::{
 pub(crate) struct TypeMap(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl TypeMap {
-    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) {
-        self.insert_any(Arc::new(value));
+    /// Inserts a value, and returns the one that it replaces: dropping that runs code of the application, so no lock may be held then.
+    #[must_use]
+    pub(crate) fn insert<T: Send + Sync + 'static>(&mut self, value: T) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.insert_any(Arc::new(value))
     }
 
     /// Inserts a value under its own type.
-    pub(crate) fn insert_any(&mut self, value: Arc<dyn Any + Send + Sync>) {
-        self.0.insert((*value).type_id(), value);
+    #[must_use]
+    pub(crate) fn insert_any(&mut self, value: Arc<dyn Any + Send + Sync>) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.0.insert((*value).type_id(), value)
     }
 
     pub(crate) fn get<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {

@@ -1,6 +1,9 @@
 //! What handlers want done with sockets is done here, with the shard's [`Io`].
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use super::{
     super::commands::{Action, Command, Targets},
@@ -38,7 +41,8 @@ impl RouterShard {
         }
     }
 
-    /// Tells those who want to hear of each event that is sent.
+    /// Tells those who want to hear of each event that is sent. A panic in there keeps no event back: the commands may be of
+    /// another thread, or for other sockets than the one whose handler runs.
     fn tell_outgoing(&mut self, command: &Command) {
         if !self.routes.has_outgoing {
             return;
@@ -54,7 +58,11 @@ impl RouterShard {
         };
         if let Some(routes) = routes.filter(|routes| !routes.outgoing.is_empty()) {
             let event = event.raw();
-            routes.outgoing.iter().for_each(|hook| hook(&event));
+            for hook in &routes.outgoing {
+                if catch_unwind(AssertUnwindSafe(|| hook(&event))).is_err() {
+                    tracing::error!(event = event.name, "a hook of outgoing events panicked; the event is sent");
+                }
+            }
         }
     }
 

@@ -99,7 +99,8 @@ impl RouterShard {
 
     /// The next events of a socket whose event is done, where events are handled in order.
     pub(super) fn run_waiting(&mut self, io: &mut Io<'_>, key: SocketKey) {
-        loop {
+        // What comes behind an event whose handler disconnects is not handled. The entry lives until `on_disconnect`.
+        while io.id(key).is_some() {
             let Some(entry) = self.entry(key) else { return };
             let Some(event) = entry.waiting.pop_front() else {
                 entry.is_busy = false;
@@ -177,7 +178,7 @@ pub(super) async fn run_authorize(
             Called::Done(result) => result,
             Called::Waits(future) => future.await,
         };
-        context.extensions.insert_any(admitted?.0);
+        drop(context.extensions.insert_any(admitted?.0));
     }
     Ok(context)
 }

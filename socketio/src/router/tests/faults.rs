@@ -1,4 +1,6 @@
-//! Handlers that panic after a wait: what that may not do to others.
+//! Handlers that panic, wait for ever, or do what nobody expects: what that may not do to others.
+
+use std::{sync::mpsc, thread, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -54,4 +56,94 @@ fn a_panic_in_on_connect_costs_the_connection_also_if_the_authorisation_waited()
     gate.add_permits(1);
     assert!(bench.run_job());
     assert!(!bench.is_open(conn));
+}
+
+/// Runs a test that might wait for ever.
+fn within_10_s(test: impl FnOnce() + Send + 'static) {
+    let (done, ended) = mpsc::channel();
+    let test = thread::spawn(move || {
+        test();
+        drop(done);
+    });
+    assert_eq!(ended.recv_timeout(Duration::from_secs(10)), Err::<(), _>(mpsc::RecvTimeoutError::Disconnected));
+    test.join().unwrap();
+}
+
+/// Tells the rooms of its socket when it is dropped.
+struct Guard(Socket, Notes);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.1.add(format!("dropped in {:?}", self.0.rooms()));
+    }
+}
+
+#[test]
+fn a_value_that_another_one_replaces_is_dropped_without_a_lock() {
+    within_10_s(|| {
+        let mut bench = Bench::new(|app| {
+            app.of("/").on("go", |socket: Socket, State(notes): State<Notes>| {
+                socket.join("tea");
+                socket.insert(Guard(socket.clone(), notes));
+            });
+        });
+        let conn = bench.join();
+        bench.text(conn, r#"2["go"]"#);
+        bench.text(conn, r#"2["go"]"#);
+        assert_eq!(bench.notes.take(), [r#"dropped in ["tea"]"#]);
+    });
+}
+
+#[test]
+fn an_event_that_waited_for_its_turn_and_has_no_handler_is_reported() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", wait);
+        nsp.on_error(|_, event, error, ack| ack.send(&format!("{event}: {error}")).unwrap());
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["wait"]"#);
+    assert_eq!(bench.text(conn, r#"25["unknown"]"#), [""; 0]);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), [r#"435["unknown: no handler has this name"]"#]);
+}
+
+#[test]
+fn events_behind_one_whose_handler_disconnects_are_not_handled() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("kick", async |socket: Socket, gate: State<Gate>| {
+            wait(gate).await;
+            socket.disconnect();
+        });
+        nsp.on("next", |State(notes): State<Notes>| notes.add("handled"));
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["kick"]"#);
+    bench.text(conn, r#"2["next"]"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), ["41"]);
+    assert_eq!(bench.notes.take(), [""; 0]);
+}
+
+#[test]
+fn a_hook_of_outgoing_events_that_panics_keeps_no_event_back() {
+    let (mut bench, gate) = with_gate(|app| {
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", async |socket: Socket, gate: State<Gate>| {
+            wait(gate).await;
+            socket.emit("first", &1).unwrap();
+            socket.emit("second", &2).unwrap();
+        });
+        nsp.on("next", |ack: Ack| ack.send("handled"));
+        nsp.on_any_outgoing(|event| fail(if event.name == "first" { "as it should" } else { "" }));
+    });
+    let conn = bench.join();
+    bench.text(conn, r#"2["wait"]"#);
+    bench.text(conn, r#"25["next"]"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.shard.sent(conn), [r#"42["first",1]"#, r#"42["second",2]"#, r#"435["handled"]"#]);
 }

@@ -97,6 +97,6 @@ pub(crate) async fn run(of: Routed, event: OwnedEvent, mut position: usize, wait
         }
     }
     if chain.is_unhandled() {
-        report(&of, &event.name, &EventError::NoHandler, event.ack);
+        report(&of, &event.name, &EventError::NoHandler, &event.ack);
     }
 }

@@ -36,13 +36,24 @@ pub struct Settings {
     /// How many events of one socket may wait for their turn where they are handled in order
     /// ([`Namespace::ordered`](super::Namespace::ordered)). Default 128.
     pub queued_events: usize,
+    /// How many bytes these events may have together. One that has more may wait alone. Default 1 MiB.
+    pub queued_bytes: usize,
+    /// How many handlers of one client may wait at the same time, in all its namespaces together, so that no client takes all of
+    /// `engineio::Config::max_jobs`. Default 128.
+    pub waiting_handlers: usize,
     /// How long [`Socket::emit_with_ack`](super::Socket::emit_with_ack) waits for an answer, unless it says so. Default 10 s.
     pub ack_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { blocking_after: Duration::from_millis(50), queued_events: 128, ack_timeout: Duration::from_secs(10) }
+        Self {
+            blocking_after: Duration::from_millis(50),
+            queued_events: 128,
+            queued_bytes: 1024 * 1024,
+            waiting_handlers: 128,
+            ack_timeout: Duration::from_secs(10),
+        }
     }
 }
 

@@ -19,8 +19,9 @@ pub enum EventError {
     /// The handler panicked. Its socket's connection ends.
     #[error("the handler panicked")]
     Panicked,
-    /// More handlers are running than `engineio::Config::max_jobs` allows, or more events of an ordered socket wait than
-    /// [`Config::queued_events`](super::Settings::queued_events) allows. This one was not handled.
+    /// More handlers wait than [`Settings::waiting_handlers`](super::Settings::waiting_handlers) or `engineio::Config::max_jobs` allows, or
+    /// more events of an ordered socket than [`Settings::queued_events`](super::Settings::queued_events) and
+    /// [`queued_bytes`](super::Settings::queued_bytes) allow. This one was not handled.
     #[error("too many events are being handled")]
     TooMany,
     /// The namespace has no handler for the event's name, and no [`Namespace::fallback`](super::Namespace::fallback).

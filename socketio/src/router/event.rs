@@ -37,6 +37,12 @@ impl OwnedEvent {
         &self.name
     }
 
+    /// How many bytes of memory it takes, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let attachments = self.attachments.iter().map(|attachment| size_of::<Bytes>() + attachment.len());
+        size_of::<Self>() + self.name.len() + self.args.len() + attachments.sum::<usize>()
+    }
+
     fn event(&self) -> Event<'_> {
         // It was checked when it came, against limits that may be others.
         let items = json::array_items(&self.args, &json::Limits::NONE).unwrap_or_default();

@@ -1,11 +1,12 @@
 //! The calls that the shard makes.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use engineio::{ConnKey, JobId, ShardMessage, job::JobPanicked};
 
 use super::{
     super::{
+        app::Settings,
         callback::Task,
         commands::Commands,
         context::{AckSlot, ConnectContext},
@@ -64,7 +65,7 @@ impl RouterShard {
             self.sockets.resize_with(index + 1, || None);
         }
         if let Some(slot) = self.sockets.get_mut(index) {
-            *slot = Some(Entry { of: of.clone(), is_busy: of.routes.ordered, waiting: VecDeque::new() });
+            *slot = Some(Entry::new(of.clone()));
         }
         let connected = of.clone();
         let is_done = of.routes.connect.is_empty()
@@ -113,10 +114,9 @@ impl Handler for RouterShard {
             Some(result) => result.map(|context| Admission { context, routes, data: None }).into(),
             None => {
                 let rest = tasks::rest(Arc::clone(&self.app), io.shard(), "authorize".into(), task);
-                match io.start_job(rest) {
-                    Ok(job) => drop(self.jobs.insert(job, JobKind::Authorize { pending, conn, routes })),
+                if self.start_job(io, JobKind::Authorize { pending, conn, routes }, rest).is_err() {
                     // A refusal would be for ever, and this is temporary: the client comes back.
-                    Err(_) => io.close(conn),
+                    io.close(conn);
                 }
                 Decision::Later
             }
@@ -136,7 +136,8 @@ impl Handler for RouterShard {
     }
 
     fn on_event(&mut self, io: &mut Io<'_>, key: SocketKey, event: &Event<'_>, ack: Option<AckId>) {
-        let (limit, ack) = (self.app.settings.queued_events, AckSlot::new(ack));
+        let Settings { queued_events, queued_bytes, .. } = self.app.settings;
+        let ack = AckSlot::new(ack);
         let Some(entry) = self.entry(key) else { return };
         let of = entry.of.clone();
         if !of.routes.ordered {
@@ -147,9 +148,7 @@ impl Handler for RouterShard {
             if self.run_event(io, &of, event, &ack) {
                 self.run_waiting(io, key);
             }
-        } else if entry.waiting.len() < limit {
-            entry.waiting.push_back(OwnedEvent::new(event, ack));
-        } else {
+        } else if !entry.push(OwnedEvent::new(event, ack.clone()), queued_events, queued_bytes) {
             self.run(io, &event.name, || report(&of, &event.name, &EventError::TooMany, &ack));
         }
     }
@@ -221,7 +220,7 @@ impl Handler for RouterShard {
     }
 
     fn on_job_done(&mut self, io: &mut Io<'_>, job: JobId, result: Result<ShardMessage, JobPanicked>) {
-        match (self.jobs.remove(&job), result) {
+        match (self.end_job(job), result) {
             (Some(JobKind::Task { of, conn, .. }), Ok(message)) => {
                 if let Ok(Finished::<()> { mut commands, .. }) = message.downcast() {
                     self.carry_out(io, &mut commands);

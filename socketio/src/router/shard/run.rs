@@ -64,13 +64,12 @@ impl RouterShard {
     /// Makes a task that waits a job. `true` when it cannot be: then it is dropped, and so is done.
     pub(super) fn spawn(&mut self, io: &mut Io<'_>, of: &Routed, name: &str, ack: &AckSlot, task: Task<()>) -> bool {
         let rest = tasks::rest(Arc::clone(&self.app), io.shard(), name.into(), task);
-        let Ok(job) = io.start_job(rest) else {
-            self.run(io, name, || report(of, name, &EventError::TooMany, ack));
-            return true;
-        };
         let kind =
             JobKind::Task { of: of.clone(), conn: io.conn(of.socket.key()), name: name.into(), ack: ack.clone() };
-        self.jobs.insert(job, kind);
+        if self.start_job(io, kind, rest).is_err() {
+            self.run(io, name, || report(of, name, &EventError::TooMany, ack));
+            return true;
+        }
         false
     }
 
@@ -102,7 +101,7 @@ impl RouterShard {
         // What comes behind an event whose handler disconnects is not handled. The entry lives until `on_disconnect`.
         while io.id(key).is_some() {
             let Some(entry) = self.entry(key) else { return };
-            let Some(event) = entry.waiting.pop_front() else {
+            let Some(event) = entry.pop() else {
                 entry.is_busy = false;
                 return;
             };

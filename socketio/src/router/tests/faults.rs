@@ -147,3 +147,58 @@ fn a_hook_of_outgoing_events_that_panics_keeps_no_event_back() {
     assert!(bench.run_job());
     assert_eq!(bench.shard.sent(conn), [r#"42["first",1]"#, r#"42["second",2]"#, r#"435["handled"]"#]);
 }
+
+#[test]
+fn no_client_takes_all_jobs_of_its_shard() {
+    let (mut bench, gate) = with_gate(|app| {
+        app.engine().max_jobs = 8;
+        app.settings().waiting_handlers = 2;
+        let nsp = app.of("/");
+        nsp.authorize(async |gate: State<Gate>| {
+            wait(gate).await;
+            Ok::<(), ConnectError>(())
+        });
+        nsp.on("wait", wait);
+        nsp.on_error(|_, event, error, ack| ack.send(&format!("{event}: {error}")).unwrap());
+    });
+    let [hostile, leaves, other] = [bench.shard.open(), bench.shard.open(), bench.shard.open()];
+    bench.text(hostile, "0");
+    gate.add_permits(1);
+    assert!(bench.run_job() && bench.shard.sent(hostile)[0].starts_with("40{"));
+    let refused = (0..100).map(|id| bench.text(hostile, &format!("2{id}[\"wait\"]"))).filter(|sent| !sent.is_empty());
+    assert_eq!(refused.count(), 98);
+    // It gives up each CONNECT at once; the authorisations wait nevertheless.
+    (0..100).for_each(|_| ["0", "1"].iter().for_each(|text| bench.shard.text(leaves, text)));
+    assert!(bench.is_open(hostile) && !bench.is_open(leaves));
+    assert_eq!(bench.shard.engine.jobs().len(), 4);
+    bench.text(other, "0");
+    gate.add_permits(100);
+    while bench.run_job() {}
+    assert!(bench.shard.sent(other)[0].starts_with("40{"));
+    assert_eq!(bench.text(hostile, r#"27["wait"]"#), [""; 0], "those that are done count no longer");
+}
+
+#[test]
+fn events_that_wait_for_their_turn_are_limited_in_bytes() {
+    let (mut bench, gate) = with_gate(|app| {
+        app.settings().queued_bytes = 1000;
+        let nsp = app.of("/").ordered();
+        nsp.on("wait", wait);
+        nsp.on("large", |Data(text): Data<String>, State(notes): State<Notes>| notes.add(text.len().to_string()));
+        nsp.on_error(|_, event, error, ack| ack.send(&format!("{event}: {error}")).unwrap());
+    });
+    let large = |length: usize| format!(r#"21["large","{}"]"#, "x".repeat(length));
+    let (conn, refusal) = (bench.join(), [r#"431["large: too many events are being handled"]"#]);
+    bench.text(conn, r#"2["wait"]"#);
+    assert_eq!(bench.text(conn, &large(5000)), [""; 0], "alone it may wait");
+    assert_eq!(bench.text(conn, &large(10)), refusal);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    bench.text(conn, r#"2["wait"]"#);
+    assert_eq!(bench.text(conn, &large(400)), [""; 0]);
+    assert_eq!(bench.text(conn, &large(400)), [""; 0]);
+    assert_eq!(bench.text(conn, &large(400)), refusal);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.notes.take(), ["5000", "400", "400"]);
+}

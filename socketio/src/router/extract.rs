@@ -227,7 +227,7 @@ impl<T: DeserializeOwned> Extract<OnAuthorize> for Result<Auth<T>, PayloadError>
 
 impl<T: DeserializeOwned> Extract<OnConnect> for Auth<T> {
     fn extract(context: &Socket) -> Result<Self, EventError> {
-        Ok(read_auth(context.auth()).map(Self)?)
+        Ok(read_auth(context.auth().as_deref()).map(Self)?)
     }
 }
 

@@ -42,7 +42,6 @@ struct Inner {
     shard: u16,
     nsp: Arc<str>,
     handshake: Arc<Handshake>,
-    auth: Option<Arc<str>>,
     params: Arc<BTreeMap<String, String>>,
     is_recovered: bool,
     is_connected: AtomicBool,
@@ -53,6 +52,8 @@ struct Inner {
 /// What handlers on several threads may change.
 #[derive(Default)]
 struct Shared {
+    /// The payload of the CONNECT, until the handlers of the connection are done. It may be as long as a message.
+    auth: Option<Arc<str>>,
     rooms: BTreeSet<Box<str>>,
     extensions: TypeMap,
     data: Option<Box<str>>,
@@ -85,7 +86,7 @@ impl Socket {
         let Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, recovered } = parts;
         let is_recovered = recovered.is_some();
         let Restored { rooms, data } = recovered.unwrap_or_default();
-        let shared = Mutex::new(Shared { rooms, extensions, data });
+        let shared = Mutex::new(Shared { auth, rooms, extensions, data });
         let (is_connected, disconnected) = (AtomicBool::new(true), Notify::new());
         Self(Arc::new(Inner {
             app,
@@ -94,7 +95,6 @@ impl Socket {
             shard,
             nsp,
             handshake,
-            auth,
             params,
             is_recovered,
             is_connected,
@@ -115,8 +115,13 @@ impl Socket {
         self.0.shard
     }
 
-    pub(crate) fn auth(&self) -> Option<&str> {
-        self.0.auth.as_deref()
+    pub(crate) fn auth(&self) -> Option<Arc<str>> {
+        self.shared().auth.clone()
+    }
+
+    /// The handlers of its connection are done.
+    pub(crate) fn forget_auth(&self) {
+        self.shared().auth = None;
     }
 
     pub(crate) fn params(&self) -> &Arc<BTreeMap<String, String>> {

@@ -76,6 +76,10 @@ impl RouterShard {
                 &AckSlot::default(),
                 Box::pin(async move { run_connect(&connected).await }),
             );
+        if is_done {
+            // There was no task, or it was dropped because there were too many.
+            of.socket.forget_auth();
+        }
         if of.routes.ordered && is_done {
             self.run_waiting(io, key);
         }

@@ -153,6 +153,7 @@ pub(super) async fn run_connect(of: &Routed) {
             report(of, "connect", &error, &AckSlot::default());
         }
     }
+    of.socket.forget_auth();
 }
 
 pub(super) async fn run_disconnect(of: &Routed, reason: DisconnectReason) {

@@ -202,3 +202,30 @@ fn events_that_wait_for_their_turn_are_limited_in_bytes() {
     assert!(bench.run_job());
     assert_eq!(bench.notes.take(), ["5000", "400", "400"]);
 }
+
+/// Sockets that handlers keep.
+type Kept = Arc<Mutex<Vec<Socket>>>;
+
+#[test]
+fn the_payload_of_a_connect_is_not_kept_longer_than_handlers_may_read_it() {
+    let kept = Kept::default();
+    let (mut bench, gate) = with_gate(|app| {
+        app.state(Arc::clone(&kept));
+        let keep = |socket: Socket, State(kept): State<Kept>| kept.lock().unwrap().push(socket);
+        app.of("/").on("keep", keep);
+        let nsp = app.of("/waits");
+        nsp.on_connect(wait);
+        nsp.on_connect(|Auth(auth): Auth<serde_json::Value>, State(notes): State<Notes>| notes.add(auth.to_string()));
+        nsp.on_connect(keep);
+    });
+    let conn = bench.shard.open();
+    bench.text(conn, r#"0{"a":1}"#);
+    bench.text(conn, r#"2["keep"]"#);
+    bench.text(conn, r#"0/waits,{"b":2}"#);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!(bench.notes.take(), [r#"{"b":2}"#]);
+    let kept = kept.lock().unwrap();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.iter().all(|socket| socket.auth().is_none()));
+}

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{recovered::Extensions, type_map::TypeMap};
-use crate::config::Config;
+use crate::{config::Config, recovery::Options};
 
 /// See the module.
 #[derive(Debug)]
@@ -58,10 +58,9 @@ impl Default for Settings {
 }
 
 impl App {
-    /// How long after its end a socket may come back, if the core recovers sockets by itself.
-    pub(crate) fn max_disconnection(&self) -> Option<Duration> {
-        let store = self.config.recovery.as_ref()?.store()?;
-        Some(store.options().max_disconnection)
+    /// How sockets may come back, if the core recovers them by itself.
+    pub(crate) fn recovery(&self) -> Option<&Options> {
+        Some(self.config.recovery.as_ref()?.store()?.options())
     }
 
     pub(crate) fn new(config: Config, settings: Settings, state: TypeMap, patterns: Vec<String>) -> Self {

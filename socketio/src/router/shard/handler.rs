@@ -205,9 +205,9 @@ impl Handler for RouterShard {
         }
         let Some(entry) = self.sockets.get_mut(key.index() as usize).and_then(Option::take) else { return };
         entry.of.socket.end();
-        if let Some(max_age) = self.app.max_disconnection().filter(|_| reason.is_recoverable()) {
+        if let Some(options) = self.app.recovery().filter(|_| reason.is_recoverable()) {
             let socket = &entry.of.socket;
-            self.app.recoverable.keep(&socket.id().to_string(), socket.extensions(), io.now(), max_age);
+            self.app.recoverable.keep(&socket.id().to_string(), socket.extensions(), io.now(), options);
         }
         if !entry.of.routes.disconnect.is_empty() {
             let of = entry.of.clone();

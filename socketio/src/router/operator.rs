@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     adapter::{Reply, ServerAnswers},
-    state::ids::SocketKey,
+    state::ids::{SocketId, SocketKey},
 };
 
 /// The sockets of a namespace, or those in some of its rooms. Made by [`SocketIo::of`](super::SocketIo::of), [`Socket::to`](super::Socket::to) and
@@ -50,9 +50,12 @@ impl Operator {
         Self { app, shard: None, targets }
     }
 
-    /// Leaves out a socket of a shard.
-    pub(crate) fn without(mut self, shard: u16, socket: SocketKey) -> Self {
+    /// Leaves out a socket of a shard. One that may come back is left out by its id: under its key it is found no more then.
+    pub(crate) fn without(mut self, shard: u16, socket: SocketKey, id: &SocketId) -> Self {
         self.shard = Some(shard);
+        if self.app.recovery().is_some() {
+            return self.except(&id.to_string());
+        }
         self.targets.except_socket = Some(socket);
         self
     }

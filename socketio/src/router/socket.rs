@@ -306,7 +306,7 @@ impl Socket {
 
     /// Everybody in the namespace but this socket.
     pub fn broadcast(&self) -> Operator {
-        self.io().of(&self.0.nsp).without(self.0.shard, self.0.key)
+        self.io().of(&self.0.nsp).without(self.0.shard, self.0.key, &self.0.id)
     }
 
     /// Makes the socket leave its namespace. Its client does not come back by itself.

@@ -223,3 +223,31 @@ fn a_socket_that_comes_back_is_as_it_was_and_has_what_it_missed() {
     let expected = ["ada false [] None", "eve false [] None", r#"ada true ["tea"] Some(7)"#];
     assert_eq!(bench.notes.take(), expected);
 }
+
+#[test]
+fn a_socket_that_comes_back_does_not_hear_what_it_said_meanwhile() {
+    let gate = Arc::new(Semaphore::new(0));
+    let mut bench = Bench::new(|app| {
+        app.recovery(crate::recovery::Options::default());
+        app.state(Arc::clone(&gate));
+        let nsp = app.of("/");
+        nsp.on("say", async |socket: Socket, State(gate): State<Arc<Semaphore>>, Data(text): Data<String>| {
+            gate.acquire().await.unwrap().forget();
+            socket.broadcast().emit("said", &text).unwrap();
+        });
+    });
+    let (ada, other) = (bench.shard.open(), bench.join());
+    let answer = bench.text(ada, "0");
+    let connected: serde_json::Value = serde_json::from_str(answer[0].strip_prefix("40").unwrap()).unwrap();
+    for text in ["while it is away", "when it is back"] {
+        bench.text(ada, &format!(r#"2["say","{text}"]"#));
+    }
+    bench.shard.close(ada, engineio::CloseReason::TransportClose);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    let back = bench.shard.open();
+    assert_eq!(bench.text(back, &format!(r#"0{{"pid":{}}}"#, connected["pid"])), answer);
+    gate.add_permits(1);
+    assert!(bench.run_job());
+    assert_eq!((bench.shard.sent(back).len(), bench.shard.sent(other).len()), (0, 2));
+}

@@ -114,12 +114,12 @@ impl<H: Handler> Server<H> {
     }
 
     fn on_room_event(&mut self, outbox: &mut dyn Outbox, event: &RoomEvent) {
-        if let Some(adapter) = &self.state.config.adapter {
-            match event.change {
-                RoomChange::Created => adapter.room_created(outbox.shard(), &event.nsp, &event.room),
-                RoomChange::Deleted => adapter.room_deleted(outbox.shard(), &event.nsp, &event.room),
+        if let Some(adapter) = self.state.config.adapter.clone() {
+            self.call_about(outbox, event.conn, |_, io| match event.change {
+                RoomChange::Created => adapter.room_created(io.shard(), &event.nsp, &event.room),
+                RoomChange::Deleted => adapter.room_deleted(io.shard(), &event.nsp, &event.room),
                 RoomChange::Joined | RoomChange::Left => {}
-            }
+            });
         }
         if self.state.config.room_events {
             self.call_about(outbox, event.conn, |handler, io| handler.on_room_event(io, event));

@@ -1,6 +1,7 @@
 //! A panic of the application costs the session it was called for, and no call that is owed.
 
 use super::*;
+use crate::adapter::{Adapter, Operation, Replies};
 
 /// Panics whenever `when` says so.
 fn panicking(bench: &mut Bench, when: impl Fn(Call<'_>) -> bool + 'static) {
@@ -108,4 +109,41 @@ fn a_panic_on_an_acknowledgement_that_timed_out_ends_that_session_only() {
             "close 0",
         ]
     );
+}
+
+/// Wants to hear of rooms, and panics then.
+#[derive(Debug)]
+struct PanickingAdapter;
+
+impl Adapter for PanickingAdapter {
+    fn send(&self, _: Operation, _: Option<Replies>) {}
+
+    fn wants_rooms(&self) -> bool {
+        true
+    }
+
+    fn room_created(&self, _: u16, _: &str, _: &str) {
+        panic!("as the test wants");
+    }
+
+    fn room_deleted(&self, _: u16, _: &str, _: &str) {
+        panic!("as the test wants");
+    }
+}
+
+#[test]
+fn a_panic_of_the_adapter_about_a_room_does_not_break_the_shard() {
+    let mut bench = Bench::with(|config| config.adapter = Some(Arc::new(PanickingAdapter)));
+    let [(conn, socket), (other, _)] = [bench.join(), bench.join()];
+    bench.io(|io| io.emit_with_ack(socket, "x", "", &[], Duration::from_millis(50)).unwrap());
+    bench.hook(|io, call| {
+        if let Call::Ack(socket, _) = call {
+            io.join(socket, "late");
+        }
+    });
+    // A timer: of whatever panics here, the engine does not know for whom it was.
+    bench.advance(100);
+    assert!(bench.is_closed(conn) && !bench.is_closed(other));
+    bench.close(other, CloseReason::TransportClose);
+    bench.assert_empty();
 }

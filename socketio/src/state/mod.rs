@@ -179,7 +179,11 @@ impl State {
         let Some(socket) = self.sockets.remove(key.0) else { return };
         self.namespaces.forget_client(socket.nsp);
         if !self.v4_ids.is_empty() {
-            self.v4_ids.remove(&*socket.id.to_string());
+            let id = socket.id.to_string();
+            // A socket that got this id meanwhile keeps it.
+            if self.v4_ids.get(&*id) == Some(&key) {
+                self.v4_ids.remove(&*id);
+            }
         }
         if let Some(client) = self.client(socket.conn) {
             client.sockets.retain(|(_, of)| *of != key);

@@ -9,6 +9,7 @@ use engineio::{
 use http::{HeaderMap, Uri};
 
 use super::*;
+use crate::recovery::{Recovered, Recovery};
 
 impl Bench {
     /// A client of version 2. It is connected to `/` at once.
@@ -241,4 +242,21 @@ fn an_id_is_found_from_another_shard() {
     assert_eq!(shards.in_flight().into_iter().collect::<Vec<_>>(), [(0, 1)]);
     shards.deliver_all();
     assert_eq!(shards[1].sent(conn), [r#"42/chat,["a"]"#]);
+}
+
+#[test]
+fn a_client_that_gets_its_id_back_is_found_by_it_when_its_old_connection_has_ended() {
+    let mut bench = Bench::with(|config| config.recovery = Some(Recovery::by_application()));
+    let old = bench.open_v4();
+    let socket = bench.socket_of(old, "/");
+    let id = bench.io(|io| io.id(socket).unwrap());
+    let recovered = Recovered { id: id.clone(), rooms: Vec::new(), missed: Vec::new() };
+    bench.handler.handler.admit_as = Some(Admission { pid: None, recovered: Some(recovered) });
+    let new = bench.open_v4();
+    assert!(bench.is_closed(old));
+    bench.sent(new);
+    assert_eq!(bench.io(|io| io.of("/").to(&id.to_string()).emit("x", "1", &[])), Ok(1));
+    assert_eq!(bench.sent(new), [r#"42["x",1]"#]);
+    bench.close(new, CloseReason::TransportClose);
+    bench.assert_empty();
 }

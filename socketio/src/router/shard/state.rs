@@ -68,6 +68,13 @@ impl Entry {
     }
 }
 
+impl Drop for Entry {
+    /// Also when the shard breaks: it reports no ends then, and other threads may wait for this one.
+    fn drop(&mut self) {
+        self.of.socket.end();
+    }
+}
+
 /// What a job is.
 pub(super) enum JobKind {
     Authorize { pending: PendingConnect, conn: ConnKey, routes: Arc<NamespaceRoutes> },

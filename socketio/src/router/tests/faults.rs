@@ -1,6 +1,11 @@
 //! Handlers that panic, wait for ever, or do what nobody expects: what that may not do to others.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::mpsc,
+    task::{Context, Waker},
+    thread,
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 
@@ -151,7 +156,6 @@ fn a_hook_of_outgoing_events_that_panics_keeps_no_event_back() {
 #[test]
 fn no_client_takes_all_jobs_of_its_shard() {
     let (mut bench, gate) = with_gate(|app| {
-        app.engine().max_jobs = 8;
         app.settings().waiting_handlers = 2;
         let nsp = app.of("/");
         nsp.authorize(async |gate: State<Gate>| {
@@ -228,4 +232,21 @@ fn the_payload_of_a_connect_is_not_kept_longer_than_handlers_may_read_it() {
     let kept = kept.lock().unwrap();
     assert_eq!(kept.len(), 2);
     assert!(kept.iter().all(|socket| socket.auth().is_none()));
+}
+
+#[test]
+fn the_sockets_of_a_shard_that_broke_are_not_connected() {
+    let kept = Kept::default();
+    let mut bench = Bench::new(|app| {
+        app.state(Arc::clone(&kept));
+        app.of("/").on_connect(|socket: Socket, State(kept): State<Kept>| kept.lock().unwrap().push(socket));
+    });
+    bench.join();
+    let socket = kept.lock().unwrap().pop().unwrap();
+    let mut ended = Box::pin(socket.disconnected());
+    let mut is_over = || ended.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    assert!(socket.is_connected() && !is_over());
+    // It reports no ends.
+    drop(bench);
+    assert!(!socket.is_connected() && is_over());
 }

@@ -112,17 +112,20 @@ pub(crate) enum Command {
     },
 }
 
+/// Where the reply of many sockets goes. It is dropped when the server ends.
+pub(crate) type WhoAsks = oneshot::Sender<Result<Reply, SendError>>;
+
 /// What is done with many sockets.
 #[derive(Debug)]
 pub(crate) enum Action {
     Emit(Outgoing),
-    EmitWithAck { event: Outgoing, timeout: Duration, reply: oneshot::Sender<Reply> },
+    EmitWithAck { event: Outgoing, timeout: Duration, reply: WhoAsks },
     Join(Vec<Box<str>>),
     Leave(Vec<Box<str>>),
     Disconnect { close: bool },
-    Fetch { timeout: Duration, reply: oneshot::Sender<Reply> },
+    Fetch { timeout: Duration, reply: WhoAsks },
     ServerSideEmit(Outgoing),
-    ServerSideEmitWithAck { event: Outgoing, timeout: Duration, reply: oneshot::Sender<Reply> },
+    ServerSideEmitWithAck { event: Outgoing, timeout: Duration, reply: WhoAsks },
 }
 
 impl Command {

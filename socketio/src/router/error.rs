@@ -46,7 +46,8 @@ pub enum SendError {
     /// The socket is not connected.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The shard has more to do than `engineio::Config::max_pending` allows. Only another thread than the shard's gets this.
+    /// The shard has more to do than `engineio::Config::max_pending` allows (only another thread than the shard's gets this), or more
+    /// jobs under way than `engineio::Config::max_jobs`, of which each question to many sockets is one.
     #[error("the shard has too much to do")]
     Busy,
     /// The server has ended, or has not been started.
@@ -74,7 +75,7 @@ impl From<EmitError> for SendError {
         match error {
             EmitError::ReservedName => Self::ReservedName,
             EmitError::UnknownNamespace => Self::UnknownNamespace,
-            EmitError::TooManyAcks => Self::Busy,
+            EmitError::TooManyAcks | EmitError::TooManyRequests => Self::Busy,
             _ => Self::Disconnected,
         }
     }

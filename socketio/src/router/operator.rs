@@ -130,7 +130,8 @@ impl Operator {
         let (reply, answers) = oneshot::channel();
         self.send(Action::EmitWithAck { event, timeout, reply })?;
         match answers.await {
-            Ok(Reply::Answers(answers)) => Ok(Answers::new(answers)),
+            Ok(Ok(Reply::Answers(answers))) => Ok(Answers::new(answers)),
+            Ok(Err(error)) => Err(error.into()),
             _ => Err(SendError::NotRunning.into()),
         }
     }
@@ -167,7 +168,8 @@ impl Operator {
         let (reply, sockets) = oneshot::channel();
         self.send(Action::Fetch { timeout, reply })?;
         match sockets.await {
-            Ok(Reply::Sockets(sockets)) => Ok(Sockets::new(sockets)),
+            Ok(Ok(Reply::Sockets(sockets))) => Ok(Sockets::new(sockets)),
+            Ok(Err(error)) => Err(error),
             _ => Err(SendError::NotRunning),
         }
     }
@@ -195,7 +197,8 @@ impl Operator {
         let (reply, answers) = oneshot::channel();
         self.send(Action::ServerSideEmitWithAck { event, timeout, reply })?;
         match answers.await {
-            Ok(Reply::Servers(answers)) => Ok(answers),
+            Ok(Ok(Reply::Servers(answers))) => Ok(answers),
+            Ok(Err(error)) => Err(error),
             _ => Err(SendError::NotRunning),
         }
     }

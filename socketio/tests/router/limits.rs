@@ -109,3 +109,31 @@ async fn what_an_async_handler_does_arrives_in_the_order_in_which_it_does_it() {
     }
     assert_eq!(client.next().await, r#"435["end"]"#);
 }
+
+#[tokio::test]
+async fn whoever_asks_a_shard_with_too_many_jobs_is_told_that_it_is_busy() {
+    let gate = Arc::new(Semaphore::new(0));
+    let (mut app, opened) = (Router::new(), Arc::clone(&gate));
+    app.engine().max_jobs = 1;
+    app.of("/").on("wait", move |ack: Ack| {
+        let gate = Arc::clone(&opened);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            ack.send("waited")
+        }
+    });
+    app.of("/").on("quick", |ack: Ack| ack.send("done"));
+    let running = app.serve("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(running.local_addr(), "").await;
+    client.send(r#"421["wait"]"#).await;
+    assert_eq!(client.ask(r#"["quick"]"#).await, r#"["done"]"#);
+    let everybody = running.io().of("/");
+    let soon = Duration::from_secs(10);
+    assert_eq!(everybody.fetch_sockets(soon).await.unwrap_err(), SendError::Busy);
+    let error = everybody.emit_with_ack::<u8>("x", &1, soon).await.unwrap_err();
+    assert_eq!(error, SendError::Busy.into());
+    assert_eq!(everybody.server_side_emit_with_ack("x", &1, soon).await.unwrap_err(), SendError::Busy);
+    gate.add_permits(1);
+    assert_eq!(client.next().await, r#"431["waited"]"#);
+    assert_eq!(everybody.fetch_sockets(soon).await.unwrap().sockets.len(), 1);
+}

@@ -6,10 +6,10 @@ use std::{
 };
 
 use super::{
-    super::commands::{Action, Command, Targets},
+    super::commands::{Action, Command, Targets, WhoAsks},
     state::RouterShard,
 };
-use crate::{broadcast::Broadcast, io::Io, router::error::SendError};
+use crate::{broadcast::Broadcast, error::EmitError, io::Io, router::error::SendError, state::ids::RequestId};
 
 impl RouterShard {
     pub(super) fn carry_out(&mut self, io: &mut Io<'_>, commands: &mut Vec<Command>) {
@@ -68,35 +68,34 @@ impl RouterShard {
 
     /// Does something with many sockets.
     fn act(&mut self, broadcast: Broadcast<'_>, action: Action) {
-        // Nothing of this fails: `Operator` checked the namespace, and `Outgoing` the name of the event. What does not begin
-        // drops the way of its reply, which says so.
+        // Only questions can fail, which are jobs: `Operator` checked the namespace, and `Outgoing` the name of the event.
         match action {
             Action::Emit(event) => drop(broadcast.emit(&event.name, &event.payload.args, event.attachments())),
             Action::EmitWithAck { event, timeout, reply } => {
                 let args = &event.payload.args;
-                if let Ok(request) = broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout) {
-                    self.replies.insert(request, reply);
-                }
+                self.asked(broadcast.emit_with_ack(&event.name, args, event.attachments(), timeout), reply);
             }
             Action::ServerSideEmit(event) => {
                 let _ = broadcast.server_side_emit(&event.name, &event.payload.args, event.attachments());
             }
             Action::ServerSideEmitWithAck { event, timeout, reply } => {
                 let args = &event.payload.args;
-                if let Ok(request) =
-                    broadcast.server_side_emit_with_ack(&event.name, args, event.attachments(), timeout)
-                {
-                    self.replies.insert(request, reply);
-                }
+                let request = broadcast.server_side_emit_with_ack(&event.name, args, event.attachments(), timeout);
+                self.asked(request, reply);
             }
             Action::Join(rooms) => drop(broadcast.sockets_join(&rooms)),
             Action::Leave(rooms) => drop(broadcast.sockets_leave(&rooms)),
             Action::Disconnect { close } => drop(broadcast.disconnect_sockets(close)),
-            Action::Fetch { timeout, reply } => {
-                if let Ok(request) = broadcast.fetch_sockets(timeout) {
-                    self.replies.insert(request, reply);
-                }
-            }
+            Action::Fetch { timeout, reply } => self.asked(broadcast.fetch_sockets(timeout), reply),
+        }
+    }
+
+    /// A question was asked, or was not.
+    fn asked(&mut self, request: Result<RequestId, EmitError>, reply: WhoAsks) {
+        match request {
+            Ok(request) => drop(self.replies.insert(request, reply)),
+            // Whoever asked may have stopped waiting.
+            Err(error) => drop(reply.send(Err(error.into()))),
         }
     }
 }

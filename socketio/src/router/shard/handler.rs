@@ -175,7 +175,7 @@ impl Handler for RouterShard {
     fn on_reply(&mut self, _: &mut Io<'_>, request: RequestId, reply: Reply) {
         if let Some(waiting) = self.replies.remove(&request) {
             // Whoever asked may have stopped waiting.
-            let _ = waiting.send(reply);
+            let _ = waiting.send(Ok(reply));
         }
     }
 

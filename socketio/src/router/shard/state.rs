@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::super::{
     app::App,
-    commands::Command,
+    commands::{Command, WhoAsks},
     context::{AckSlot, ConnectContext},
     error::AnswerError,
     event::{OwnedEvent, Routed},
@@ -19,7 +19,6 @@ use super::super::{
     routes::{NamespaceRoutes, Routes},
 };
 use crate::{
-    adapter::Reply,
     io::Io,
     packet::AckId,
     state::ids::{PendingConnect, RequestId, SocketKey},
@@ -101,7 +100,7 @@ pub struct RouterShard {
     pub(super) sockets: Vec<Option<Entry>>,
     pub(super) answers: HashMap<AckId, oneshot::Sender<Result<Answer, AnswerError>>>,
     /// Who waits for replies of many sockets.
-    pub(super) replies: HashMap<RequestId, oneshot::Sender<Reply>>,
+    pub(super) replies: HashMap<RequestId, WhoAsks>,
     jobs: HashMap<JobId, JobKind>,
     /// How many of the jobs are for a connection, also for one that is gone by now.
     jobs_of: HashMap<ConnKey, usize>,

@@ -56,7 +56,7 @@ impl Outgoing {
 
     /// Bytes of memory, for the limit of mailboxes.
     fn weight(&self) -> usize {
-        self.name.len() + self.payload.args.len() + self.payload.attachments.iter().map(Bytes::len).sum::<usize>()
+        self.name.len() + self.payload.len()
     }
 }
 
@@ -140,7 +140,7 @@ impl Command {
             Self::OnAll { action: Action::Join(rooms) | Action::Leave(rooms), .. } => {
                 rooms.iter().map(|room| room.len()).sum()
             }
-            Self::Ack { payload, .. } => payload.args.len(),
+            Self::Ack { payload, .. } => payload.len(),
             Self::Join { room, .. } | Self::Leave { room, .. } => room.len(),
             Self::Disconnect { .. } | Self::OnAll { .. } => 0,
         }
@@ -208,4 +208,19 @@ pub(crate) fn nearest_shard(app: &App) -> u16 {
     CURRENT.with_borrow(|current| {
         current.as_ref().filter(|current| current.app == app.number).map_or(0, |current| current.shard)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use engineio::slab::Slab;
+
+    use super::*;
+
+    #[test]
+    fn attachments_of_an_acknowledgement_count_in_the_mailbox() {
+        let attachments = vec![Bytes::from(vec![0; 5_000_000])];
+        let payload = Written { args: "1".to_owned(), attachments };
+        let command = Command::Ack { socket: SocketKey(Slab::default().insert(())), id: AckId(1), payload };
+        assert_eq!(command.weight(), 5_000_001);
+    }
 }

@@ -132,6 +132,11 @@ pub(crate) struct Written {
 }
 
 impl Written {
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.args.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
+
     /// One argument.
     pub(crate) fn one<T: Serialize + ?Sized>(value: &T) -> Result<Self, PayloadError> {
         let (args, Attachments { list, placed }) = with_attachments(Vec::new(), || serde_json::to_string(value));

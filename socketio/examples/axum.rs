@@ -25,7 +25,7 @@ async fn publish(State(io): State<SocketIo>, Path(room): Path<String>, news: Str
 fn app() -> io::Result<(Running, axum::Router)> {
     let mut news = Router::new();
     news.shards(2).of("/").on("join", |socket: Socket, Data(room): Data<String>, ack: Ack| {
-        socket.join(&room);
+        socket.join(&room)?;
         ack.send(&room)
     });
     let (running, engine) = news.attach()?;

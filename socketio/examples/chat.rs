@@ -45,7 +45,7 @@ fn app() -> Router {
     });
 
     chat.on("join", |socket: Socket, Data(room): Data<String>, user: Extension<User>, ack: Ack| {
-        socket.join(&room);
+        socket.join(&room)?;
         socket.to(&room).emit("joined", &user.0)?;
         ack.send(&room)
     });

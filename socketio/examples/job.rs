@@ -10,7 +10,7 @@ use socketio::router::{Ack, Router, SendError, Socket, SocketIo};
 fn app() -> Router {
     let mut app = Router::new();
     app.of("/").on("subscribe", |socket: Socket, ack: Ack| {
-        socket.join("time");
+        socket.join("time")?;
         ack.send("subscribed")
     });
     app

@@ -17,12 +17,12 @@ fn app() -> Router {
     let nsp = app.of("/");
 
     nsp.on("join", |socket: Socket, Data(rooms): Data<Vec<String>>, ack: Ack| {
-        rooms.iter().for_each(|room| socket.join(room));
+        rooms.iter().try_for_each(|room| socket.join(room))?;
         ack.send(&socket.rooms())
     });
 
     nsp.on("leave", |socket: Socket, Data(room): Data<String>, ack: Ack| {
-        socket.leave(&room);
+        socket.leave(&room)?;
         ack.send(&socket.rooms())
     });
 

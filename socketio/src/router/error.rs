@@ -46,8 +46,8 @@ pub enum SendError {
     /// The socket is not connected.
     #[error("the socket is not connected")]
     Disconnected,
-    /// The shard has more to do than `engineio::Config::max_pending` allows (only another thread than the shard's gets this), or more
-    /// jobs under way than `engineio::Config::max_jobs`, of which each question to many sockets is one.
+    /// The queue in front of the shard is full (4 MiB, see `engineio::net::Handle`; handlers of the shard itself do not need it). Or the
+    /// shard has as many jobs under way as `engineio::Config::max_jobs` allows: each question to many sockets is one.
     #[error("the shard has too much to do")]
     Busy,
     /// The server has ended, or has not been started.

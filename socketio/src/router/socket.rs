@@ -260,16 +260,27 @@ impl Socket {
     }
 
     /// Puts the socket into a room.
-    pub fn join(&self, room: &str) {
-        self.shared().rooms.insert(room.into());
-        // A socket that is gone is in no room.
-        let _ = self.send(Command::Join { socket: self.0.key, room: room.into() });
+    ///
+    /// # Errors
+    /// [`SendError::Disconnected`]; outside of handlers of the socket's shard also [`SendError::Busy`] and
+    /// [`SendError::NotRunning`]. It did not join then.
+    pub fn join(&self, room: &str) -> Result<(), SendError> {
+        // Locked until the command is on its way, so that what the shard does with it is noted after this.
+        let mut shared = self.shared();
+        self.send(Command::Join { socket: self.0.key, room: room.into() })?;
+        shared.rooms.insert(room.into());
+        Ok(())
     }
 
-    /// Takes the socket out of a room.
-    pub fn leave(&self, room: &str) {
-        self.shared().rooms.remove(room);
-        let _ = self.send(Command::Leave { socket: self.0.key, room: room.into() });
+    /// Takes the socket out of a room. A socket that is gone is in no room: that is no error.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] and [`SendError::NotRunning`], only outside of handlers of the socket's shard. It did not leave then.
+    pub fn leave(&self, room: &str) -> Result<(), SendError> {
+        let mut shared = self.shared();
+        gone_is_fine(self.send(Command::Leave { socket: self.0.key, room: room.into() }))?;
+        shared.rooms.remove(room);
+        Ok(())
     }
 
     /// The rooms that it is in; when it is gone, those that it was in. Its own room, named like its id, is not among them.
@@ -309,15 +320,21 @@ impl Socket {
         self.io().of(&self.0.nsp).without(self.0.shard, self.0.key, &self.0.id)
     }
 
-    /// Makes the socket leave its namespace. Its client does not come back by itself.
-    pub fn disconnect(&self) {
-        // It is gone already, or its shard is.
-        let _ = self.send(Command::Disconnect { socket: self.0.key, close: false });
+    /// Makes the socket leave its namespace. Its client does not come back by itself. That the socket is gone already is no error.
+    ///
+    /// # Errors
+    /// [`SendError::Busy`] and [`SendError::NotRunning`], only outside of handlers of the socket's shard. It is still connected then: try
+    /// again when the shard was busy.
+    pub fn disconnect(&self) -> Result<(), SendError> {
+        gone_is_fine(self.send(Command::Disconnect { socket: self.0.key, close: false }))
     }
 
-    /// Makes all sockets of the client leave their namespaces, and ends its session.
-    pub fn disconnect_client(&self) {
-        let _ = self.send(Command::Disconnect { socket: self.0.key, close: true });
+    /// Makes all sockets of the client leave their namespaces, and ends its session. That the socket is gone already is no error.
+    ///
+    /// # Errors
+    /// As [`Socket::disconnect`].
+    pub fn disconnect_client(&self) -> Result<(), SendError> {
+        gone_is_fine(self.send(Command::Disconnect { socket: self.0.key, close: true }))
     }
 
     /// Stores a value for this socket: one of each type. Handlers get it as [`Extension`](super::Extension).
@@ -359,6 +376,14 @@ impl Socket {
 
     pub(crate) fn raw_data(&self) -> Option<Box<str>> {
         self.shared().data.clone()
+    }
+}
+
+/// What was to end is over already.
+fn gone_is_fine(sent: Result<(), SendError>) -> Result<(), SendError> {
+    match sent {
+        Err(SendError::Disconnected) => Ok(()),
+        sent => sent,
     }
 }
 

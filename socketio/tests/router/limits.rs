@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -136,4 +136,43 @@ async fn whoever_asks_a_shard_with_too_many_jobs_is_told_that_it_is_busy() {
     gate.add_permits(1);
     assert_eq!(client.next().await, r#"431["waited"]"#);
     assert_eq!(everybody.fetch_sockets(soon).await.unwrap().sockets.len(), 1);
+}
+
+#[tokio::test]
+async fn a_thread_that_finds_the_shard_of_a_socket_busy_hears_of_it_and_nothing_happened() {
+    let kept: Arc<Mutex<Option<Socket>>> = Arc::default();
+    let (mut app, keep) = (Router::new(), Arc::clone(&kept));
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    // Another test reads what this process logs of handlers that block.
+    app.settings().blocking_after = Duration::MAX;
+    app.of("/").on("block", move |socket: Socket, ack: Ack| {
+        socket.join("coffee")?;
+        *keep.lock().unwrap() = Some(socket);
+        let _ = released.lock().unwrap().recv();
+        ack.send("done")
+    });
+    let running = app.serve("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(running.local_addr(), "").await;
+    client.send(r#"421["block"]"#).await;
+    let socket = loop {
+        if let Some(socket) = kept.lock().unwrap().take() {
+            break socket;
+        }
+        tokio::task::yield_now().await;
+    };
+    let nobody = running.io().of("/").to("nobody");
+    while nobody.emit("x", &"x".repeat(100_000)).is_ok() {}
+    assert_eq!(socket.join("tea"), Err(SendError::Busy));
+    assert_eq!(socket.leave("coffee"), Err(SendError::Busy));
+    assert_eq!(socket.disconnect(), Err(SendError::Busy));
+    assert_eq!(socket.disconnect_client(), Err(SendError::Busy));
+    assert_eq!(socket.rooms(), ["coffee"]);
+
+    release.send(()).unwrap();
+    assert_eq!(client.next().await, r#"431["done"]"#);
+    while socket.disconnect_client() == Err(SendError::Busy) {
+        tokio::task::yield_now().await;
+    }
+    socket.disconnected().await;
 }

@@ -18,7 +18,7 @@ fn start(kept: &Arc<Mutex<Option<Socket>>>) -> Running {
     app.shards(2);
     let nsp = app.of("/");
     nsp.on("join", |socket: Socket, Payload(rooms): Payload<Vec<String>>, ack: Ack| {
-        rooms.iter().for_each(|room| socket.join(room));
+        rooms.iter().try_for_each(|room| socket.join(room))?;
         ack.send_all(&())
     });
     nsp.on("rooms", |socket: Socket, ack: Ack| ack.send(&socket.rooms()));
@@ -123,11 +123,11 @@ async fn a_socket_that_is_kept_is_used_from_another_thread() {
     let asking = socket.emit_with_ack::<String>("ping", &1);
     let (answer, event) = tokio::join!(asking, client.answer("\"pong\""));
     assert_eq!((answer.unwrap(), event), ("pong".to_owned(), r#"42["ping",1]"#.to_owned()));
-    socket.join("kept");
+    socket.join("kept").unwrap();
     socket.emit("joined", &1).unwrap();
     assert_eq!(client.next().await, r#"42["joined",1]"#);
     assert_eq!(client.ask(r#"["rooms"]"#).await, r#"[["kept"]]"#);
-    socket.disconnect();
+    socket.disconnect().unwrap();
     assert_eq!(client.next().await, "41");
     socket.disconnected().await;
     assert_eq!(socket.emit("x", &1), Err(SendError::Disconnected));

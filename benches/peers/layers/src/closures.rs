@@ -50,7 +50,7 @@ pub(crate) fn serve(listen: SocketAddr, engine: engineio::Config, verifier: Veri
         let joined = join.map_err(|_| "room_invalid").and_then(|Data(Join { room_id })| Ok((room(&room_id)?, room_id)));
         match joined {
             Ok((room, room_id)) => {
-                socket.join(&room);
+                socket.join(&room)?;
                 ack.send(&json!({ "ok": true, "roomId": room_id }))
             }
             Err(code) => ack.send(&refusal(code)),
@@ -88,7 +88,7 @@ fn deliver(
     };
     let room = room(room_id.as_deref().unwrap_or(LOBBY))?;
     if !socket.is_in(&room) {
-        socket.join(&room);
+        socket.join(&room).map_err(|_| "internal")?;
     }
     let (id, timestamp) = stamp();
     let (user_id, username) = (&*user.id, user.name());

@@ -88,8 +88,8 @@ fn a_value_that_another_one_replaces_is_dropped_without_a_lock() {
     within_10_s(|| {
         let mut bench = Bench::new(|app| {
             app.of("/").on("go", |socket: Socket, State(notes): State<Notes>| {
-                socket.join("tea");
                 socket.insert(Guard(socket.clone(), notes));
+                socket.join("tea")
             });
         });
         let conn = bench.join();
@@ -120,7 +120,7 @@ fn events_behind_one_whose_handler_disconnects_are_not_handled() {
         let nsp = app.of("/").ordered();
         nsp.on("kick", async |socket: Socket, gate: State<Gate>| {
             wait(gate).await;
-            socket.disconnect();
+            socket.disconnect()
         });
         nsp.on("next", |State(notes): State<Notes>| notes.add("handled"));
     });

@@ -85,7 +85,7 @@ fn broadcasts_reach_rooms_but_not_their_sender() {
     let mut bench = Bench::new(|app| {
         let nsp = app.of("/");
         nsp.on("join", |socket: Socket, Payload(rooms): Payload<Vec<String>>, ack: Ack| {
-            rooms.iter().for_each(|room| socket.join(room));
+            rooms.iter().try_for_each(|room| socket.join(room))?;
             ack.send(&socket.rooms())
         });
         nsp.on("leave", |socket: Socket, Data(room): Data<String>| socket.leave(&room));
@@ -181,7 +181,8 @@ fn a_socket_that_is_kept_after_its_end_reaches_nobody() {
     let socket = kept.lock().unwrap().take().unwrap();
     let next = bench.join();
     assert_eq!(socket.emit("x", &1), Err(SendError::Disconnected));
-    socket.join("room");
+    assert_eq!(socket.join("room"), Err(SendError::Disconnected));
+    assert!(socket.leave("room").is_ok() && socket.disconnect().is_ok() && !socket.is_in("room"));
     assert_eq!(bench.shard.sent(next), [""; 0]);
 }
 
@@ -196,7 +197,7 @@ fn a_socket_that_comes_back_is_as_it_was_and_has_what_it_missed() {
             notes.add(format!("{} {} {:?} {data:?}", user.0, socket.is_recovered(), socket.rooms()));
         });
         nsp.on("go", |socket: Socket, ack: Ack| {
-            socket.join("tea");
+            socket.join("tea")?;
             socket.set_data(&7).unwrap();
             ack.send_all(&())
         });

@@ -16,9 +16,7 @@ pub(super) fn silent(field: &Field) -> io::Result<()> {
         field.count();
     }
     field.begin();
-    while field.goes_on() {
-        thread::sleep(Duration::from_millis(100));
-    }
+    field.wait_until_over();
     Ok(())
 }
 

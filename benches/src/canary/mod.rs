@@ -11,7 +11,9 @@ mod floods;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,9 +33,9 @@ const PAUSE: Duration = Duration::from_millis(60);
 pub struct Field {
     /// The server it goes to.
     pub address: SocketAddr,
-    ready: AtomicBool,
-    over: AtomicBool,
-    done: AtomicU64,
+    ready: Sender<()>,
+    over: Arc<AtomicBool>,
+    done: Arc<AtomicU64>,
 }
 
 impl Field {
@@ -41,9 +43,17 @@ impl Field {
         !self.over.load(Ordering::Relaxed)
     }
 
+    /// For the thread of the attack, when it has nothing more to do.
+    fn wait_until_over(&self) {
+        while self.goes_on() {
+            thread::park();
+        }
+    }
+
     /// The preparations are over: from here on it is measured.
     fn begin(&self) {
-        self.ready.store(true, Ordering::Release);
+        // Whoever measures waits for this.
+        let _ = self.ready.send(());
     }
 
     /// Something was done once more.
@@ -131,22 +141,19 @@ impl Canaries {
     /// # Errors
     /// The attack could not be prepared.
     pub fn talk_during(&mut self, attack: &Attack, target: SocketAddr, span: Duration) -> io::Result<Felt> {
-        let field = Field {
-            address: target,
-            ready: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-            done: AtomicU64::new(0),
-        };
+        let (over, done) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
+        let (ready, prepared) = mpsc::channel();
+        let field = Field { address: target, ready, over: Arc::clone(&over), done: Arc::clone(&done) };
         thread::scope(|scope| {
-            let attacker = scope.spawn(|| (attack.run)(&field));
-            while !field.ready.load(Ordering::Acquire) && !attacker.is_finished() {
-                thread::sleep(Duration::from_millis(10));
-            }
-            let (before, since) = (field.done.load(Ordering::Relaxed), Instant::now());
+            let attacker = scope.spawn(move || (attack.run)(&field));
+            // An error: the attack is over already, and says why below.
+            let _ = prepared.recv();
+            let (before, since) = (done.load(Ordering::Relaxed), Instant::now());
             let mut felt = self.talk(span);
-            let done = field.done.load(Ordering::Relaxed) - before;
+            let done = done.load(Ordering::Relaxed) - before;
             felt.attacks = done as f64 / since.elapsed().as_secs_f64();
-            field.over.store(true, Ordering::Relaxed);
+            over.store(true, Ordering::Relaxed);
+            attacker.thread().unpark();
             attacker.join().map_err(|_| client::refused("the attack panicked"))??;
             Ok(felt)
         })

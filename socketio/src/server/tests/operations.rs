@@ -1,41 +1,15 @@
 //! What is done to many sockets at once, over two shards.
 
-use engineio::testing;
-
-use super::*;
 use std::sync::Mutex;
 
+use super::{shards::Shards, *};
 use crate::adapter::{
     Action, Adapter, Answers, EventData, Flags, Operation, RemoteSocket, Replies, Reply, Sockets, Source, Targets,
 };
 
-/// Two shards with two clients each; on both, the first is in `a`, the second in `a` and `b`.
-struct Shards {
-    shards: testing::Shards<Server<App>>,
-    clients: [[(ConnKey, SocketKey); 2]; 2],
-}
-
 const SECOND: Duration = Duration::from_secs(1);
 
 impl Shards {
-    fn new(change: impl Fn(&mut Config)) -> Self {
-        let mut shards = testing::Shards::new(2, |_| server(&change));
-        let clients = [0, 1].map(|shard| {
-            let shard = &mut shards[shard];
-            let clients = [(); 2].map(|()| {
-                let conn = shard.open();
-                (conn, connect(shard, conn, "/"))
-            });
-            io(shard, |io| {
-                for (client, room) in [(0, "a"), (1, "a"), (1, "b")] {
-                    assert!(io.join(clients[client].1, room));
-                }
-            });
-            clients
-        });
-        Self { shards, clients }
-    }
-
     /// The first shard's application does something, and every shard does what that causes.
     fn act<R>(&mut self, act: impl FnOnce(&mut Io<'_>) -> R) -> R {
         let result = io(&mut self.shards[0], act);
@@ -55,11 +29,6 @@ impl Shards {
             }
         }
         members
-    }
-
-    fn id(&mut self, shard: u16, client: usize) -> String {
-        let socket = self.clients[usize::from(shard)][client].1;
-        io(&mut self.shards[shard], |io| io.id(socket).unwrap().to_string())
     }
 
     /// The reply to the only request of the first shard, if it is there.

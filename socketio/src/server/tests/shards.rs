@@ -5,14 +5,14 @@ use engineio::testing;
 use super::*;
 
 /// Two shards with two clients each; on both, the first is in `a`, the second in `a` and `b`.
-struct Shards {
-    shards: testing::Shards<Server<App>>,
-    clients: [[(ConnKey, SocketKey); 2]; 2],
+pub(super) struct Shards {
+    pub(super) shards: testing::Shards<Server<App>>,
+    pub(super) clients: [[(ConnKey, SocketKey); 2]; 2],
 }
 
 impl Shards {
-    fn new() -> Self {
-        let mut shards = testing::Shards::new(2, |_| server(|_| ()));
+    pub(super) fn new(change: impl Fn(&mut Config)) -> Self {
+        let mut shards = testing::Shards::new(2, |_| server(&change));
         let clients = [0, 1].map(|shard| {
             let shard = &mut shards[shard];
             let clients = [(); 2].map(|()| {
@@ -48,7 +48,7 @@ impl Shards {
         (count, reached)
     }
 
-    fn id(&mut self, shard: u16, client: usize) -> String {
+    pub(super) fn id(&mut self, shard: u16, client: usize) -> String {
         let socket = self.clients[usize::from(shard)][client].1;
         self.io(shard, |io| io.id(socket).unwrap().to_string())
     }
@@ -56,7 +56,7 @@ impl Shards {
 
 #[test]
 fn a_broadcast_reaches_the_sockets_of_every_shard_once() {
-    let mut shards = Shards::new();
+    let mut shards = Shards::new(|_| ());
     let here = shards.id(0, 1);
     let there = shards.id(1, 0);
     let room = shards.io(0, |io| io.room("/", "b")).unwrap();
@@ -81,7 +81,7 @@ fn a_broadcast_reaches_the_sockets_of_every_shard_once() {
 
 #[test]
 fn a_broadcast_to_a_socket_goes_to_its_shard_alone() {
-    let mut shards = Shards::new();
+    let mut shards = Shards::new(|_| ());
     let here = shards.id(0, 1);
     shards.io(0, |io| io.of("/").to(&here).emit("x", "", &[])).unwrap();
     assert!(shards.shards.in_flight().is_empty());
@@ -92,7 +92,7 @@ fn a_broadcast_to_a_socket_goes_to_its_shard_alone() {
 
 #[test]
 fn a_volatile_broadcast_leaves_out_full_sockets_of_other_shards_too() {
-    let mut shards = Shards::new();
+    let mut shards = Shards::new(|_| ());
     let (conn, _) = shards.clients[1][0];
     shards.shards[1].engine.set_queued(conn, SOFT);
     assert_eq!(shards.reached(|io| io.of("/").volatile().emit("x", "", &[])), (2, "013".to_owned()));
@@ -100,7 +100,7 @@ fn a_volatile_broadcast_leaves_out_full_sockets_of_other_shards_too() {
 
 #[test]
 fn messages_and_broadcasts_to_a_shard_keep_their_order() {
-    let mut shards = Shards::new();
+    let mut shards = Shards::new(|_| ());
     let (conn, socket) = shards.clients[1][0];
     shards.shards[1].handler.handler.hook = Box::new(move |io, call| {
         if call == Call::ShardMessage {

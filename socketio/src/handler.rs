@@ -99,7 +99,8 @@ pub trait Handler {
     /// it, in place of what [`Handler::authorize`] would admit it with; `data` is what [`Handler::socket_data`] said when the old
     /// connection ended. `None`, the default: the client is treated as a new one.
     ///
-    /// It is not called without [`Options::skip_middlewares`](crate::recovery::Options::skip_middlewares): then `authorize` decides.
+    /// It is not called without [`Options::skip_middlewares`](crate::recovery::Options::skip_middlewares): then `authorize` decides, and
+    /// [`Io::recovered_data`] has `data`.
     fn readmit(
         &mut self,
         io: &mut Io<'_>,

@@ -26,6 +26,8 @@ struct Opening<'a> {
     id: Option<SocketId>,
     pid: Option<String>,
     session: Option<Session>,
+    /// What the application said about the socket when its old connection ended.
+    data: Option<Box<str>>,
     rooms: &'a [&'a str],
     missed: Vec<SharedFrame>,
 }
@@ -65,6 +67,14 @@ impl Io<'_> {
         recovery.is_some_and(|recovery| recovery.is_recovered)
     }
 
+    /// What [`Handler::socket_data`](crate::Handler::socket_data) said about a recovered socket when its old connection ended. Only
+    /// [`Handler::on_connect`](crate::Handler::on_connect) finds it; then it is forgotten. `None` for sockets that the application recovers itself.
+    #[must_use]
+    pub fn recovered_data(&self, socket: SocketKey) -> Option<&str> {
+        let recovery = self.state.socket(socket)?.recovery.as_deref()?;
+        recovery.data.as_deref().filter(|_| recovery.is_recovered)
+    }
+
     /// Puts a client into a namespace: it gets the answer to its CONNECT, and then the socket exists. `None` when its session is
     /// closing.
     pub(crate) fn connect(&mut self, conn: ConnKey, nsp: NspKey) -> Option<SocketKey> {
@@ -92,7 +102,8 @@ impl Io<'_> {
         {
             let old = self.state.member_by_id(nsp, &recovered.id.to_string());
             let rooms: Vec<&str> = recovered.rooms.iter().map(String::as_str).collect();
-            let opening = Opening { id: Some(recovered.id.clone()), pid, session: None, rooms: &rooms, missed };
+            let opening =
+                Opening { id: Some(recovered.id.clone()), pid, session: None, data: None, rooms: &rooms, missed };
             let socket = self.open(conn, nsp, opening)?;
             // Now, so that the application hears of the old one's end under another key.
             if let Some(old) = old {
@@ -144,13 +155,14 @@ impl Io<'_> {
         let session = Session { pid: saved.session.pid, base: from, connected: now, since, ticket };
         let rooms: Vec<&str> = saved.rooms.iter().map(AsRef::as_ref).collect();
         let pid = Some(session.pid.to_string());
-        self.open(conn, nsp, Opening { id: Some(saved.id), pid, session: Some(session), rooms: &rooms, missed })
+        let (id, session, data) = (Some(saved.id), Some(session), saved.data);
+        self.open(conn, nsp, Opening { id, pid, session, data, rooms: &rooms, missed })
     }
 
     /// Sends what was missed and the answer to the CONNECT, in this order: a client keeps what comes before the answer, and hears of
     /// it after that. Then the socket exists.
     fn open(&mut self, conn: ConnKey, nsp: NspKey, opening: Opening<'_>) -> Option<SocketKey> {
-        let Opening { id, pid, session, rooms, missed } = opening;
+        let Opening { id, pid, session, data, rooms, missed } = opening;
         let (is_recovered, id) = (id.is_some(), id.or_else(|| self.new_id(conn, nsp))?);
         for frame in missed {
             self.outbox.send(conn, &frame).ok()?;
@@ -164,7 +176,7 @@ impl Io<'_> {
         self.outbox.accept(conn);
         let mut socket = Socket::new(id.clone(), nsp, conn);
         if is_recovered || session.is_some() {
-            socket.recovery = Some(Box::new(SocketRecovery { session, is_recovered, data: None }));
+            socket.recovery = Some(Box::new(SocketRecovery { session, is_recovered, data }));
         }
         let key = self.state.add_socket(socket)?;
         if !is_v4 && (id.shard() != self.outbox.shard() || id.index() != Some(key.index())) {

@@ -18,7 +18,9 @@ pub struct Options {
     /// The most bytes that these may take, with their rooms and data. Default 16 MiB.
     pub session_bytes: usize,
     /// Whether a client that is recovered is admitted by [`Handler::readmit`](crate::Handler::readmit) alone. Otherwise
-    /// [`Handler::authorize`](crate::Handler::authorize) decides about it first, as about every client. Default `true`, as in Node.
+    /// [`Handler::authorize`](crate::Handler::authorize) decides about it first, as about every client, and
+    /// [`Io::recovered_data`](crate::Io::recovered_data) has what was saved. A decision that comes later
+    /// ([`Decision::Later`](crate::Decision::Later)) makes the client a new socket. Default `true`, as in Node.
     pub skip_middlewares: bool,
 }
 

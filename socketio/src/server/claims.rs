@@ -134,6 +134,9 @@ impl<H: Handler> Server<H> {
         self.report_disconnects(outbox);
         if let Some(socket) = socket {
             self.call(outbox, |handler, io| handler.on_connect(io, socket, admission));
+            if let Some(kept) = self.state.sockets.get_mut(socket.0).and_then(|socket| socket.recovery.as_mut()) {
+                kept.data = None;
+            }
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) struct SocketRecovery {
     pub(crate) session: Option<Session>,
     /// Whether it was recovered when it connected.
     pub(crate) is_recovered: bool,
-    /// What the application says about it at its end.
+    /// What the application says about it at its end; until it has heard that the socket came back, what it said then.
     pub(crate) data: Option<Box<str>>,
 }
 

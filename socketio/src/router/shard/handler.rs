@@ -54,10 +54,14 @@ impl RouterShard {
 
     fn admit(&mut self, io: &mut Io<'_>, key: SocketKey, admission: Admission) {
         let Some(id) = io.id(key) else { return };
-        let Admission { context, routes, data } = admission;
+        let Admission { context, routes } = admission;
         let ConnectContext { app, handshake, nsp, auth, params, extensions } = context;
         let shard = io.shard();
-        let recovered = io.is_recovered(key).then(|| Restored { rooms: io.rooms(key).map(Into::into).collect(), data });
+        let recovered = io.is_recovered(key).then(|| {
+            let kept = io.recovered_data(key).and_then(|kept| serde_json::from_str::<Kept>(kept).ok());
+            let data = kept.and_then(|kept| kept.data).map(|data| data.get().into());
+            Restored { rooms: io.rooms(key).map(Into::into).collect(), data }
+        });
         let parts = Parts { app, id, key, shard, nsp, handshake, auth, params, extensions, recovered };
         let of = Routed { socket: Socket::new(parts), routes };
         let index = key.index() as usize;
@@ -111,11 +115,11 @@ impl Handler for RouterShard {
             return Decision::Refuse(ConnectError::new("Invalid namespace"));
         };
         if routes.authorize.is_empty() {
-            return Decision::Admit(Admission { context, routes, data: None });
+            return Decision::Admit(Admission { context, routes });
         }
         let mut task: Task<_> = Box::pin(run_authorize(Arc::clone(&routes), context));
         match self.run(io, "authorize", || tasks::begin(&mut task)) {
-            Some(result) => result.map(|context| Admission { context, routes, data: None }).into(),
+            Some(result) => result.map(|context| Admission { context, routes }).into(),
             None => {
                 let rest = tasks::rest(Arc::clone(&self.app), io.shard(), "authorize".into(), task);
                 if self.start_job(io, JobKind::Authorize { pending, conn, routes }, rest).is_err() {
@@ -128,11 +132,11 @@ impl Handler for RouterShard {
     }
 
     fn readmit(&mut self, _: &mut Io<'_>, request: &ConnectRequest<'_>, data: Option<&str>) -> Option<Admission> {
-        let Kept { id, data } = serde_json::from_str(data?).ok()?;
+        let Kept { id, .. } = serde_json::from_str(data?).ok()?;
         let (mut context, routes) = self.connect_context(request)?;
         // Without what the authorisations brought, they are to be asked again.
         context.extensions = self.app.recoverable.take(&id)?;
-        Some(Admission { context, routes, data: data.map(|data| data.get().into()) })
+        Some(Admission { context, routes })
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
@@ -240,7 +244,7 @@ impl Handler for RouterShard {
                 match output {
                     Ok(context) => {
                         if let Some(socket) = io.admit(pending) {
-                            let admission = Admission { context, routes, data: None };
+                            let admission = Admission { context, routes };
                             self.go_on(io, Some(conn), |shard, io| shard.admit(io, socket, admission));
                         }
                     }

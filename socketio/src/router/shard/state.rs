@@ -28,8 +28,6 @@ use crate::{
 pub struct Admission {
     pub(super) context: ConnectContext,
     pub(super) routes: Arc<NamespaceRoutes>,
-    /// Of a socket that comes back: its data.
-    pub(super) data: Option<Box<str>>,
 }
 
 /// A socket of this shard.

@@ -252,3 +252,32 @@ fn a_socket_that_comes_back_does_not_hear_what_it_said_meanwhile() {
     assert!(bench.run_job());
     assert_eq!((bench.shard.sent(back).len(), bench.shard.sent(other).len()), (0, 2));
 }
+
+#[test]
+fn a_socket_that_comes_back_has_its_data_although_it_is_authorised_again() {
+    let options = crate::recovery::Options { skip_middlewares: false, ..Default::default() };
+    let mut bench = Bench::new(|app| {
+        app.recovery(options);
+        let nsp = app.of("/");
+        nsp.authorize(sign_in);
+        nsp.on_connect(|socket: Socket, user: Extension<User>, State(notes): State<Notes>| {
+            notes.add(format!("{} {} {:?}", user.0, socket.is_recovered(), socket.data::<u8>().unwrap()));
+        });
+        nsp.on("go", |socket: Socket| socket.set_data(&7));
+    });
+    let (mut conn, mut pid) = (bench.shard.open(), String::new());
+    for round in 0..3 {
+        // The data outlives a connection that does not touch it.
+        let answer = bench.text(conn, &format!(r#"0{{"token":"user-ada{round}","pid":"{pid}"}}"#));
+        let connected: serde_json::Value = serde_json::from_str(answer[0].strip_prefix("40").unwrap()).unwrap();
+        pid = connected["pid"].as_str().unwrap().to_owned();
+        if round == 0 {
+            bench.text(conn, r#"2["go"]"#);
+        }
+        bench.shard.close(conn, engineio::CloseReason::TransportClose);
+        conn = bench.shard.open();
+    }
+    let answer = bench.text(conn, &format!(r#"0{{"token":"no","pid":"{pid}"}}"#));
+    assert!(answer[0].starts_with("44"), "{answer:?}");
+    assert_eq!(bench.notes.take(), ["ada0 false None", "ada1 true Some(7)", "ada2 true Some(7)"]);
+}

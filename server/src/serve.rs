@@ -16,6 +16,7 @@ use engineio::{
     http::{Cors, CorsOrigins, Hosts, Origins},
     net::{Handle, Running, Server},
 };
+use socketio::recovery::Recovery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -95,7 +96,9 @@ fn open_store(config: &Config, answers: &ShardAnswers) -> anyhow::Result<Option<
     match config.store.kind {
         StoreKind::Memory => Ok(None),
         StoreKind::Sqlite => {
-            let store = SqliteStore::open(&config.data_dir, &config.store, || answers.clone())?;
+            let store = SqliteStore::open(&config.data_dir, &config.store, config.recovery.max_disconnection, || {
+                answers.clone()
+            })?;
             Ok(Some(Arc::new(store)))
         }
     }
@@ -233,6 +236,7 @@ fn socketio_config(config: &Config) -> socketio::Config {
         timeout => timeout,
     };
     socketio.packet.attachment_bytes = config.engine.max_payload;
+    socketio.recovery = (!config.recovery.max_disconnection.is_zero()).then(Recovery::by_application);
     socketio
 }
 

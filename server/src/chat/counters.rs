@@ -30,6 +30,12 @@ pub(crate) struct Counters {
     pub(crate) replaced: u64,
     /// Events `message`, accepted or not.
     pub(crate) messages: u64,
+    /// Clients that came back and got their sockets.
+    pub(crate) recovered: u64,
+    /// Clients that came back and got new sockets.
+    pub(crate) unrecovered: u64,
+    /// Messages that clients had missed, and were sent when they came back.
+    pub(crate) replayed: u64,
     rate_limited: [u64; EVENTS.len()],
 }
 
@@ -68,6 +74,9 @@ impl Counters {
             wrong_tokens,
             replaced,
             messages,
+            recovered,
+            unrecovered,
+            replayed,
             rate_limited,
         } = self;
         for (sum, more) in [
@@ -82,6 +91,9 @@ impl Counters {
             (wrong_tokens, other.wrong_tokens),
             (replaced, other.replaced),
             (messages, other.messages),
+            (recovered, other.recovered),
+            (unrecovered, other.unrecovered),
+            (replayed, other.replayed),
         ] {
             *sum += more;
         }

@@ -10,6 +10,7 @@
 //! | `request` | checks what clients send |
 //! | `socket` | a socket's side of every event |
 //! | `home` | a room's side: order, history, who is there |
+//! | `recovery` | sessions, private ids and offsets, by which clients get back what they missed |
 //! | `users` | what all shards must know of a user together |
 //! | `shard_message` | what shards send each other; where the home of a room is |
 //! | `connections` | how many connections each address has |
@@ -19,6 +20,7 @@ mod connections;
 mod counters;
 mod error;
 mod home;
+mod recovery;
 mod reply;
 mod request;
 mod shard_message;
@@ -32,9 +34,10 @@ pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
 use error::{ChatError, Code};
 use home::Homes;
+use recovery::Sessions;
 use reply::Outcome;
 use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
-use socket::{Admission, CheckedMessage, ConnectRefusal, Sockets, unauthorized};
+use socket::{Admission, CheckedMessage, ConnectRefusal, Recovery, Sockets, unauthorized};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey};
 use users::Accounts;
 
@@ -42,7 +45,7 @@ use crate::{
     auth::AuthError,
     config::Config,
     limits::{AddressLimits, AddressRefusal, Addresses},
-    store::{Answer, Store},
+    store::{Answer, Identity, Store},
 };
 
 /// What the shards of one chat have in common.
@@ -52,6 +55,8 @@ pub(crate) struct Shared {
     accounts: Arc<Accounts>,
     addresses: Arc<Addresses>,
     homes: HomeShards,
+    /// `None` where sessions are not recovered.
+    sessions: Option<Arc<Sessions>>,
     /// How many shards share what a store in memory may take.
     shards: usize,
     /// Where messages are kept, if not in memory.
@@ -78,10 +83,13 @@ impl Shared {
             sockets: config.limits.sockets_per_ip,
             unproven: config.limits.unproven_per_ip,
         };
+        let Identity { run, home_keys } = store.as_ref().map_or_else(Identity::in_memory, |store| store.identity());
+        let window = config.recovery.max_disconnection;
         Self {
             accounts: Arc::new(Accounts::new(&config)),
             addresses: Arc::new(Addresses::new(limits)),
-            homes: HomeShards::default(),
+            homes: HomeShards::new(&home_keys),
+            sessions: (!window.is_zero()).then(|| Arc::new(Sessions::new(run, window))),
             shards: shards.max(1),
             store,
             config,
@@ -93,10 +101,13 @@ impl Chat {
     /// An empty chat.
     pub(crate) fn new(shared: &Shared) -> Self {
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
+        let shards = u16::try_from(shared.shards).unwrap_or(u16::MAX);
+        let recovery = |sessions: &Arc<Sessions>| Recovery::new(Arc::clone(sessions), shared.store.clone(), shards);
+        let recovery = shared.sessions.as_ref().map(recovery);
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
             homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone()),
-            sockets: Sockets::new(config, accounts, shared.homes.clone()),
+            sockets: Sockets::new(config, accounts, shared.homes.clone(), recovery),
         }
     }
 
@@ -168,7 +179,9 @@ impl Handler for Chat {
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
             match self.sockets.authorize(io, auth) {
-                Ok(admission) if self.connections.prove(io.now(), conn) => return Decision::Admit(admission),
+                Ok(admission) if self.connections.prove(io.now(), conn) => {
+                    return self.sockets.decide(io, request, admission);
+                }
                 // The next handshake is told when to try again.
                 Ok(_) => ConnectRefusal::TooOften,
                 Err(refusal) => refusal,
@@ -227,8 +240,8 @@ impl Handler for Chat {
         self.sockets.answer(io, socket, &event.name, ack, &outcome);
     }
 
-    fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, _: DisconnectReason) {
-        self.sockets.disconnect(io, socket);
+    fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {
+        self.sockets.disconnect(io, socket, reason);
         self.run_homes(io);
     }
 
@@ -238,7 +251,10 @@ impl Handler for Chat {
             Err(other) => other,
         };
         let message = match message.downcast::<ToSocket>() {
-            Ok(message) => return self.sockets.receive(io, message),
+            Ok(message) => {
+                self.sockets.receive(io, message);
+                return self.run_homes(io);
+            }
             Err(other) => other,
         };
         let message = match message.downcast::<ToAll>() {

@@ -12,30 +12,42 @@
 //!
 //! With one shard there are no shard messages: what a socket sends to a home is dealt with before the call ends.
 
-use std::{collections::hash_map::RandomState, hash::BuildHasher as _, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
+use bytes::Bytes;
 use engineio::{ShardMessage, SharedFrame};
+use siphasher::sip::SipHasher13;
 use socketio::{AckId, Io, RoomHandle, SocketKey};
+use uuid::Uuid;
 
 use super::{
     error::ChatError,
+    recovery::{Pid, Session},
     reply::Reply,
     request::{OwnedMessage, PageRequest},
     users::{Account, PastRoom},
 };
-use crate::room::Room;
+use crate::{
+    room::Room,
+    store::{Missed, Position, SavedSession, SessionId, StoreError, Stored},
+};
 
-/// Says which shard is the home of a room. The keys of its hash are drawn anew by each process, so that nobody can choose
-/// rooms that all have the same home.
-#[derive(Debug, Clone, Default)]
-pub(super) struct HomeShards(RandomState);
+/// Says which shard is the home of a room. The keys of its hash belong to the store: nobody can choose rooms that all have the same
+/// home, and an offset of an earlier run can still be read.
+#[derive(Debug, Clone)]
+pub(super) struct HomeShards(SipHasher13);
 
 impl HomeShards {
+    /// With these keys.
+    pub(super) fn new(keys: &[u8; 16]) -> Self {
+        Self(SipHasher13::new_with_key(keys))
+    }
+
     /// The home of a room, of so many shards.
     pub(super) fn of(&self, room: &Room, shards: u16) -> u16 {
         match shards {
             0 | 1 => 0,
-            shards => (self.0.hash_one(room) % u64::from(shards)) as u16,
+            shards => (self.0.hash(room.name().as_bytes()) % u64::from(shards)) as u16,
         }
     }
 }
@@ -61,10 +73,14 @@ pub(super) struct ToHome {
 /// What a home is asked to do.
 #[derive(Debug)]
 pub(super) enum HomeRequest {
-    /// A socket enters the room. `entry` numbers the socket's entries; `join` is the query that came with this one.
-    Enter { asker: Asker, entry: u32, join: Option<RoomQuery> },
-    /// A socket of `shard` is out of the room. `left` is when it left by its own wish; without one it was disconnected.
-    Leave { shard: u16, account: Arc<Account>, left: Option<Instant> },
+    /// A socket enters the room.
+    Enter { asker: Asker, entry: Entry, join: Option<RoomQuery> },
+    /// A client that comes back enters these rooms again, of which the request's is one. All of them have this home. The answers
+    /// are [`RecoveryMessage::Readmitted`] and [`RecoveryMessage::Missed`].
+    Readmit { shard: u16, ticket: u64, account: Arc<Account>, rooms: Vec<(Room, Position)>, max_bytes: usize },
+    /// A socket of `shard` is out of the room. `left` is when it left by its own wish; without one it was disconnected. `session` is to
+    /// forget the room.
+    Leave { shard: u16, account: Arc<Account>, left: Option<Instant>, session: Option<SessionId> },
     /// The user was out of the room for so long that the room need not know it.
     Forget { account: Arc<Account> },
     /// A socket wants to know something about the room.
@@ -73,6 +89,17 @@ pub(super) enum HomeRequest {
     Publish { asker: Asker, message: OwnedMessage },
     /// The room's members, or those of several rooms, are to hear about a user. The home is the first of these rooms'.
     Broadcast(UserBroadcast),
+}
+
+/// That a socket enters a room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// Numbers the socket's entries.
+    pub(super) number: u32,
+    /// The socket's session, if it has one that the store is to know of.
+    pub(super) session: Option<SessionId>,
+    /// Whether it enters because it connects.
+    pub(super) connects: bool,
 }
 
 /// What a socket wants to know of a room.
@@ -100,8 +127,8 @@ impl RoomQuery {
 /// To the shard of one socket.
 #[derive(Debug)]
 pub(super) enum ToSocket {
-    /// The socket is in the room from here on. `present` are users who are there.
-    Entered { socket: SocketKey, room: Room, entry: u32, present: Vec<Arc<Account>> },
+    /// The socket is in the room from here on. `present` are users who are there. It gets what comes after `since`.
+    Entered { socket: SocketKey, room: Room, entry: u32, home: u16, since: Position, present: Vec<Arc<Account>> },
     /// The answer to an event. Without an `ack` only a refusal is told. `expected` is what the answer might have weighed
     /// ([`RoomQuery::max_bytes`]).
     Answer {
@@ -113,13 +140,44 @@ pub(super) enum ToSocket {
     },
     /// The user has more sockets than it may. That with this index is to make room, unless it was heard of since.
     MakeRoom { account: Arc<Account>, index: u32 },
+    /// About a client that comes back.
+    Recovery(RecoveryMessage),
+}
+
+/// To a shard, about a client that comes back and claims its session. `ticket` says which one, on the shard that it came to.
+#[derive(Debug)]
+pub(super) enum RecoveryMessage {
+    /// To the client's shard, from itself: it is this one's turn.
+    Begin { ticket: u64 },
+    /// To the shard of another socket of the user, with this index: if it has the session, end it. The answer for `shard` is `Released`.
+    Release { shard: u16, ticket: u64, pid: Pid, index: u32 },
+    /// The session, if that socket had it.
+    Released { ticket: u64, session: Option<Session> },
+    /// The client is counted in its rooms whose home this is. What comes there after `since` is delivered to its shard. Of each room, users
+    /// who are there.
+    Readmitted { ticket: u64, home: u16, since: Position, present: Vec<Vec<Arc<Account>>> },
+    /// What it missed in these rooms.
+    Missed { ticket: u64, home: u16, missed: Result<Missed, StoreError> },
+}
+
+/// A message as it goes to the members of its room.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Delivery<'a> {
+    pub(super) account: &'a Account,
+    pub(super) room: &'a Room,
+    pub(super) home: u16,
+    pub(super) id: Uuid,
+    /// The event's payload.
+    pub(super) json: &'a str,
+    pub(super) attachments: &'a [Bytes],
 }
 
 /// To all shards, or to all that have members of a room.
 #[derive(Debug, Clone)]
 pub(super) enum ToAll {
-    /// A message for the members of the room; `account` sent it.
-    Message { account: Arc<Account>, room: Room, frame: SharedFrame },
+    /// A message for the members of the room, from its home; `account` sent it. Each shard encodes it, because each has offsets of its
+    /// own.
+    Message { account: Arc<Account>, room: Room, home: u16, stored: Arc<Stored> },
     /// An event about a user.
     UserBroadcast(UserBroadcast),
     /// Whether the room has too many members for presence now.
@@ -155,7 +213,13 @@ impl From<ToSocket> for ShardMessage {
         let weight = match &message {
             ToSocket::Entered { present, .. } => size_of_val(present.as_slice()),
             ToSocket::Answer { outcome: Ok(reply), .. } => reply.weight(),
-            ToSocket::Answer { outcome: Err(_), .. } | ToSocket::MakeRoom { .. } => 0,
+            ToSocket::Recovery(RecoveryMessage::Readmitted { present, .. }) => {
+                present.iter().map(|present| size_of_val(present.as_slice())).sum()
+            }
+            ToSocket::Recovery(RecoveryMessage::Missed { missed: Ok(Some(missed)), .. }) => {
+                missed.iter().map(Stored::len).sum()
+            }
+            ToSocket::Answer { outcome: Err(_), .. } | ToSocket::MakeRoom { .. } | ToSocket::Recovery(_) => 0,
         };
         Self::new(message).with_weight(weight)
     }
@@ -164,7 +228,8 @@ impl From<ToSocket> for ShardMessage {
 impl From<ToAll> for ShardMessage {
     fn from(message: ToAll) -> Self {
         let weight = match &message {
-            ToAll::Message { frame, .. } | ToAll::UserBroadcast(UserBroadcast { frame, .. }) => frame.websocket().len(),
+            ToAll::Message { stored, .. } => stored.len(),
+            ToAll::UserBroadcast(UserBroadcast { frame, .. }) => frame.websocket().len(),
             ToAll::Quiet { .. } | ToAll::UserGone { .. } => 0,
         };
         Self::new(message).with_weight(weight)
@@ -176,19 +241,15 @@ pub(super) trait LocalSockets {
     /// Takes a message for one of them.
     fn receive(&mut self, io: &mut Io<'_>, message: ToSocket);
 
+    /// The store has answered whether it knows the session that a client of this shard claims.
+    fn receive_session(&mut self, io: &mut Io<'_>, ticket: u64, session: Result<Option<SavedSession>, StoreError>);
+
     /// Takes a message for all of them.
     fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll);
 
-    /// What [`ToAll::Message`] asks for. By reference, because a message on its home's own shard is to cost no copy of a name or
-    /// frame; `handle` saves the look-up of the room's name.
-    fn deliver_message(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Account,
-        room: &Room,
-        handle: Option<&RoomHandle>,
-        frame: &SharedFrame,
-    );
+    /// What [`ToAll::Message`] asks for. By reference, because a message on its home's own shard is to cost no copy; `handle` saves
+    /// the look-up of the room's name.
+    fn deliver_message(&mut self, io: &mut Io<'_>, delivery: Delivery<'_>, handle: Option<&RoomHandle>);
 }
 
 /// Sends a home's message to a shard: at once where it is this one.
@@ -229,7 +290,7 @@ mod tests {
 
     #[test]
     fn every_shard_is_the_home_of_some_rooms_and_a_room_has_one_home() {
-        let homes = HomeShards::default();
+        let homes = HomeShards::new(&[1; 16]);
         let rooms: Vec<Room> = (0..1000).map(|n| Room::new(&n.to_string())).collect();
         let of = |homes: &HomeShards, shards| rooms.iter().map(|room| homes.of(room, shards)).collect::<Vec<_>>();
         let four = of(&homes, 4);
@@ -239,6 +300,7 @@ mod tests {
         }
         assert_eq!(of(&homes, 4), four);
         assert!(of(&homes, 1).iter().all(|home| *home == 0));
-        assert_ne!(of(&HomeShards::default(), 4), four, "another process has other homes");
+        assert_eq!(of(&HomeShards::new(&[1; 16]), 4), four, "the next run has the same homes");
+        assert_ne!(of(&HomeShards::new(&[2; 16]), 4), four, "another store has others");
     }
 }

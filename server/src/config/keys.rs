@@ -80,6 +80,7 @@ pub(super) static KEYS: &[Key] = &[
     key("presence.grace", |c| &mut c.presence.grace),
     key("presence.snapshot", |c| &mut c.presence.snapshot),
     key("presence.max_room", |c| &mut c.presence.max_room),
+    key("recovery.max_disconnection", |c| &mut c.recovery.max_disconnection),
     key("typing.timeout", |c| &mut c.typing.timeout),
     key("auth.jwt_secret", |c| &mut c.auth.jwt_secret),
     key("auth.jwt_secret_file", |c| &mut c.auth.jwt_secret_file),

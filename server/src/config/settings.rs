@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) rooms: Rooms,
     /// `userStatus`.
     pub(crate) presence: Presence,
+    /// Connection state recovery.
+    pub(crate) recovery: Recovery,
     /// `userTyping`.
     pub(crate) typing: Typing,
     /// How tokens are checked.
@@ -127,6 +129,13 @@ pub(crate) struct Presence {
     pub(crate) snapshot: usize,
     /// Members above which a room announces nobody.
     pub(crate) max_room: usize,
+}
+
+/// `recovery.`
+#[derive(Debug, Clone)]
+pub(crate) struct Recovery {
+    /// For how long after its connection broke a client gets its socket back; zero: never.
+    pub(crate) max_disconnection: Duration,
 }
 
 /// `typing.`
@@ -310,6 +319,7 @@ impl Default for Config {
             limits: Limits::default(),
             rooms: Rooms { default_access: RoomAccess::Open, lobby: true },
             presence: Presence { grace: Duration::from_secs(2), snapshot: 100, max_room: 1000 },
+            recovery: Recovery { max_disconnection: Duration::from_secs(120) },
             typing: Typing { timeout: Duration::from_secs(10) },
             auth: Auth::default(),
             store: Store {

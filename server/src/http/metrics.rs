@@ -85,6 +85,7 @@ fn registry(counters: &Counters) -> Registry {
     );
     counter("connects_refused", "CONNECTs without a valid token", counters.wrong_tokens);
     counter("messages_received", "Events \"message\" of clients, accepted or not", counters.messages);
+    counter("messages_replayed", "Messages that clients had missed, and got when they came back", counters.replayed);
     let mut family =
         |name: &str, help: &str, label: &'static str, counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
             let family = Family::<[(&str, &str); 1], Counter>::default();
@@ -104,6 +105,12 @@ fn registry(counters: &Counters) -> Registry {
         "Handshakes that got 503 because of their address, by the limit",
         "limit",
         &mut [("sockets_per_ip", counters.refused_places), ("connect_rate", counters.refused_rate)].into_iter(),
+    );
+    family(
+        "recoveries",
+        "Clients that came back and asked for their sockets, by whether they got them",
+        "recovered",
+        &mut [("true", counters.recovered), ("false", counters.unrecovered)].into_iter(),
     );
     family("rate_limited", "Events that were refused as rate_limited", "event", &mut counters.rate_limited());
     registry

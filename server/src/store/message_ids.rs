@@ -32,6 +32,11 @@ impl MessageIds {
         Self { millis: position >> COUNTER_BITS, counter: (position & u64::from(COUNTER_MAX)) as u16, time: 0 }
     }
 
+    /// The position of the last id.
+    pub(crate) const fn position(&self) -> Position {
+        Position((self.millis << COUNTER_BITS | self.counter as u64).cast_signed())
+    }
+
     /// The next id, and its time. `now` is the wall clock, as the time since the Unix epoch; `random` is fresh entropy.
     pub(crate) fn next(&mut self, now: Duration, random: [u8; 10]) -> Receipt {
         let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -84,6 +89,46 @@ impl IdParts {
     /// The last id with this position.
     pub(super) const fn last_at(position: i64) -> Uuid {
         Self { position, rest: -1 }.id()
+    }
+}
+
+/// The place of a message in the order of ids: what all of an id but its random rest says. Of the messages that one
+/// [`MessageIds`] has numbered, each has its own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Position(i64);
+
+impl Position {
+    /// Before every message.
+    pub(crate) const START: Self = Self(0);
+
+    /// The place of this message.
+    pub(crate) const fn of(id: Uuid) -> Self {
+        Self(IdParts::of(id).position)
+    }
+
+    /// The last id that a message in this place can have.
+    pub(crate) const fn last_id(self) -> Uuid {
+        IdParts::last_at(self.0)
+    }
+
+    /// As a number that grows with it.
+    pub(crate) const fn bits(self) -> u64 {
+        self.0.cast_unsigned()
+    }
+
+    /// Reads [`Position::bits`] back. `None` for what no position has.
+    pub(crate) const fn from_bits(bits: u64) -> Option<Self> {
+        let position = bits.cast_signed();
+        if position < 0 { None } else { Some(Self(position)) }
+    }
+
+    /// As the database keeps it.
+    pub(super) const fn number(self) -> i64 {
+        self.0
+    }
+
+    pub(super) const fn from_number(number: i64) -> Self {
+        Self(number)
     }
 }
 

@@ -29,14 +29,18 @@ pub(crate) use answers::ShardAnswers;
 pub(crate) use filling::Filling;
 pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore};
-pub(crate) use message_ids::MessageIds;
+pub(crate) use message_ids::{MessageIds, Position};
 pub(crate) use sqlite::{SqliteStore, tools};
-pub(crate) use types::{Answer, Append, Chosen, Draft, PageLimit, PageQuery, Receipt, Side, StoreError, Stored, Taken};
+pub(crate) use types::{
+    Answer, Append, Chosen, Draft, Identity, Missed, MissedMessages, MissedQuery, PageLimit, PageQuery, Receipt,
+    SavedSession, Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored, Taken,
+    Urgency,
+};
 
 /// The parts of [`SqliteStore`], for tests that do without its threads.
 #[cfg(test)]
 pub(crate) mod testing {
-    pub(crate) use super::sqlite::{Database, Location, Moment, page};
+    pub(crate) use super::sqlite::{Database, Location, Moment, Write, Written, find_session, missed, page};
 }
 
 /// A store that answers later, by `Answers`. No call blocks.
@@ -54,8 +58,28 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// The question is refused, and no answer comes.
     fn read(&self, query: PageQuery) -> Result<(), StoreError>;
 
+    /// Tells the store how a session changed. It stores that in the order of these calls and those of [`Store::append`]: whoever hears
+    /// that a message is stored knows that the changes before it are. What cannot be stored makes the session void: then it will
+    /// not be found after a restart.
+    fn save(&self, change: SessionChange, urgency: Urgency) -> Saving;
+
+    /// Asks for a session that began in an earlier run, and was claimed in none since. The answer comes in [`Answer::Session`].
+    ///
+    /// # Errors
+    /// The question is refused, and no answer comes.
+    fn find_session(&self, query: SessionQuery) -> Result<(), StoreError>;
+
+    /// Asks for what a client missed. The answer comes in [`Answer::Missed`]. Every message whose answer came before is found.
+    ///
+    /// # Errors
+    /// The question is refused, and no answer comes.
+    fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError>;
+
     /// An id that is not less than that of any message that was stored before this process began.
     fn newest(&self) -> Uuid;
+
+    /// What is the same, or counted, over restarts.
+    fn identity(&self) -> Identity;
 
     /// Whether it works, and what it has done.
     fn health(&self) -> &Arc<Health>;

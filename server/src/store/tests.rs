@@ -13,7 +13,7 @@ use super::{
     filling::Filling,
     memory::MemoryStore,
     message_ids::MessageIds,
-    sqlite::{Bounds, Database, Left, Location, Moment, Sweep, page},
+    sqlite::{Bounds, Database, Left, Location, Moment, Sweep, Write, Written, page},
     types::{Append, Draft, PageLimit, PageQuery, Receipt, Side, Stored, Taken},
 };
 use crate::{config::Durability, room::Room};
@@ -156,11 +156,12 @@ impl Model {
                 vec![Bytes::from(vec![7; said.len]); said.attachments].into(),
             ),
         };
-        let appends: Vec<Append> = batch.iter().map(append).collect();
+        let writes: Vec<Write> = batch.iter().map(|said| Write::Message(append(said))).collect();
         let moment = Moment { wall: self.now(), random: [3; 16] };
-        let taken = self.database.as_mut().unwrap().append(moment, appends).unwrap();
-        assert_eq!(taken.len(), batch.len());
-        for (said, (shard, taken)) in batch.into_iter().zip(taken) {
+        let written = self.database.as_mut().unwrap().write(moment, writes).unwrap();
+        assert_eq!(written.len(), batch.len());
+        for (said, written) in batch.into_iter().zip(written) {
+            let Written::Message(shard, taken) = written else { panic!("{written:?} is no message") };
             assert_eq!(usize::from(shard), said.room);
             self.append_one(said, taken);
         }

@@ -1,10 +1,11 @@
 //! What every store takes and gives: messages, and what they are acknowledged with.
 
-use std::sync::Arc;
+use std::{fmt, num::NonZeroU64, sync::Arc};
 
 use bytes::Bytes;
 use uuid::{Uuid, fmt::Hyphenated};
 
+use super::message_ids::Position;
 use crate::room::Room;
 
 /// A message as it was delivered.
@@ -151,6 +152,188 @@ pub(crate) struct Chosen {
     pub(crate) more: bool,
 }
 
+/// Names a session: a socket of a client that may come back, over all its connections and over restarts of the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SessionId(NonZeroU64);
+
+/// A session's number within its run has so many bits, and the number of the run has the others.
+const NUMBER_BITS: u32 = 40;
+
+/// Numbers of runs begin anew above this, so that the database can keep an id as a signed number.
+pub(super) const RUN_MAX: u32 = (1 << 23) - 1;
+
+impl SessionId {
+    /// The session with this number, counted from one, among those that began in this run of the server.
+    pub(crate) fn new(run: u32, number: u64) -> Self {
+        let number = NonZeroU64::new(number & ((1 << NUMBER_BITS) - 1)).unwrap_or(NonZeroU64::MIN);
+        Self(number | u64::from(run & RUN_MAX) << NUMBER_BITS)
+    }
+
+    /// The id as a number.
+    pub(crate) const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Reads [`SessionId::get`] back.
+    pub(crate) fn from_number(number: u64) -> Option<Self> {
+        NonZeroU64::new(number).filter(|number| number.get() >> (NUMBER_BITS + RUN_MAX.count_ones()) == 0).map(Self)
+    }
+
+    /// The run in which the session began.
+    pub(crate) const fn run(self) -> u32 {
+        (self.0.get() >> NUMBER_BITS) as u32
+    }
+}
+
+/// What makes a claim of a session more than a guess.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SessionSecret(pub(crate) [u8; 16]);
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret")
+    }
+}
+
+/// What a store is told of sessions, so that they can be recovered after a restart.
+#[derive(Debug, Clone)]
+pub(crate) enum SessionChange {
+    /// A session began. The rooms that it entered at its beginning were named before.
+    Began { session: SessionId, secret: SessionSecret, sid: Box<str>, user: Arc<str> },
+    /// A session of an earlier run was claimed, and goes on in this one.
+    Resumed(SessionId),
+    /// A session is in a room, whose messages up to this one it has or need not have.
+    Entered { session: SessionId, room: Room, since: Position },
+    /// A session left a room by its own wish.
+    Left { session: SessionId, room: Room },
+    /// A session is over.
+    Ended(SessionId),
+}
+
+impl SessionChange {
+    /// Whose change it is.
+    pub(super) const fn session(&self) -> SessionId {
+        match self {
+            Self::Began { session, .. } | Self::Entered { session, .. } | Self::Left { session, .. } => *session,
+            Self::Resumed(session) | Self::Ended(session) => *session,
+        }
+    }
+}
+
+/// How soon a [`SessionChange`] is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Within a second, or together with what comes after it.
+    Whenever,
+    /// Soon.
+    Soon,
+    /// Soon, and this shard is to hear of it by this ticket ([`Answer::Saved`]).
+    Told { shard: u16, ticket: u64 },
+}
+
+/// What became of a [`SessionChange`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Saving {
+    /// It waits to be stored.
+    Queued,
+    /// It cannot be stored at present. The session will not be recovered after a restart.
+    Void,
+    /// The store is closed.
+    Closed,
+}
+
+/// A session of an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SavedSession {
+    pub(crate) secret: SessionSecret,
+    /// The id of its socket.
+    pub(crate) sid: Box<str>,
+    pub(crate) user: Box<str>,
+    /// Its rooms. It has all messages of each up to the position, or need not have them.
+    pub(crate) rooms: Vec<(Room, Position)>,
+}
+
+/// A session of an earlier run is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionQuery {
+    /// The shard that gets the answer, and what that answer is to carry.
+    pub(crate) shard: u16,
+    pub(crate) ticket: u64,
+    pub(crate) session: SessionId,
+}
+
+/// The messages that a client missed in some rooms are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct MissedQuery {
+    /// The shard that gets the answer, and what that answer is to carry.
+    pub(crate) shard: u16,
+    pub(crate) ticket: u64,
+    pub(crate) home: u16,
+    /// All of one home. The client has what came up to the position.
+    pub(crate) rooms: Vec<(Room, Position)>,
+    /// The last position that is wanted.
+    pub(crate) until: Position,
+    /// How many bytes the messages may have.
+    pub(crate) max_bytes: usize,
+}
+
+/// What a client missed, in the order of ids; `None` when that is not known any more, or more than it may be sent.
+pub(crate) type Missed = Option<Vec<Stored>>;
+
+/// Messages that are found for a [`MissedQuery`], as long as they are not too many.
+#[derive(Debug)]
+pub(crate) struct MissedMessages {
+    messages: Vec<Stored>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+/// What an event takes beside its payload: its name, its offset, and its frame.
+const EVENT_COST: usize = 96;
+
+impl MissedMessages {
+    /// None yet, and at most so many bytes.
+    pub(crate) const fn new(max_bytes: usize) -> Self {
+        Self { messages: Vec::new(), bytes: 0, max_bytes }
+    }
+
+    /// Adds one; `false` when it does not fit.
+    #[must_use]
+    pub(crate) fn push(&mut self, stored: Stored) -> bool {
+        self.bytes += stored.len() + EVENT_COST;
+        if self.bytes > self.max_bytes {
+            return false;
+        }
+        self.messages.push(stored);
+        true
+    }
+
+    /// All of them, in the order of ids.
+    pub(crate) fn into_sorted(mut self) -> Vec<Stored> {
+        self.messages.sort_by_key(|stored| stored.id);
+        self.messages
+    }
+}
+
+/// What stores of one data directory have in common over restarts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Identity {
+    /// Counts how often the store was opened.
+    pub(crate) run: u32,
+    /// The keys of the hash that says which shard is the home of a room.
+    pub(crate) home_keys: [u8; 16],
+}
+
+impl Identity {
+    /// Of messages that are gone with the process.
+    pub(crate) fn in_memory() -> Self {
+        let mut home_keys = [0; 16];
+        // Without entropy it would be easy to find rooms of one home, and still work.
+        let _ = getrandom::fill(&mut home_keys);
+        Self { run: 1, home_keys }
+    }
+}
+
 /// An answer of a store, for one shard.
 #[derive(Debug)]
 pub(crate) enum Answer {
@@ -158,6 +341,12 @@ pub(crate) enum Answer {
     Appended(Vec<Result<Taken, StoreError>>),
     /// The messages that [`PageQuery::ticket`] asked for.
     Page { ticket: u64, page: Result<Chosen, StoreError> },
+    /// A [`SessionChange`] is stored, or cannot be: then the session will not be recovered after a restart.
+    Saved { ticket: u64 },
+    /// The session that [`SessionQuery::ticket`] asked for, if there is one.
+    Session { ticket: u64, session: Result<Option<SavedSession>, StoreError> },
+    /// The messages that [`MissedQuery::ticket`] asked for, of the rooms of this home.
+    Missed { ticket: u64, home: u16, missed: Result<Missed, StoreError> },
 }
 
 impl Answer {
@@ -172,7 +361,9 @@ impl Answer {
                 size_of_val(outcomes.as_slice()) + outcomes.iter().map(len).sum::<usize>()
             }
             Self::Page { page: Ok(page), .. } => page.messages.iter().map(Stored::len).sum(),
-            Self::Page { page: Err(_), .. } => 0,
+            Self::Missed { missed: Ok(Some(missed)), .. } => missed.iter().map(Stored::len).sum(),
+            Self::Session { session: Ok(Some(session)), .. } => size_of_val(session.rooms.as_slice()),
+            Self::Page { .. } | Self::Missed { .. } | Self::Session { .. } | Self::Saved { .. } => 0,
         }
     }
 }
@@ -180,6 +371,16 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn session_ids_are_numbers_that_a_database_keeps() {
+        for (run, number) in [(0, 1), (1, 1), (7, 12_345), (RUN_MAX, (1 << NUMBER_BITS) - 1)] {
+            let id = SessionId::new(run, number);
+            assert_eq!((id.run(), SessionId::from_number(id.get())), (run, Some(id)), "{run} {number}");
+            assert!(id.get().cast_signed() > 0);
+        }
+        assert_eq!((SessionId::from_number(0), SessionId::from_number(u64::MAX)), (None, None));
+    }
 
     #[test]
     fn a_draft_is_stamped_where_its_gaps_are() {

@@ -65,6 +65,16 @@ pub fn event(nsp: &str, ack: Option<AckId>, name: &str, args: &str, attachments:
     head.frame(&[b"[\"", &name, end_of_name, args.as_bytes(), b"]"], attachments)
 }
 
+/// [`event`], followed by the offset by which a client says what it has when it comes back ([`recovery`](crate::recovery)).
+#[must_use]
+pub fn event_with_offset(nsp: &str, name: &str, args: &str, offset: &str, attachments: &[Bytes]) -> SharedFrame {
+    let (name, offset) = (json::escape(name), json::escape(offset));
+    let comma: &[u8] = if args.is_empty() { b"" } else { b"," };
+    let kind = if attachments.is_empty() { PacketType::Event } else { PacketType::BinaryEvent };
+    let body: [&[u8]; 8] = [b"[\"", &name, b"\"", comma, args.as_bytes(), b",\"", &offset, b"\"]"];
+    Head::new(kind, nsp).frame(&body, attachments)
+}
+
 /// The answer to a client's event. `args` as for [`event`].
 #[must_use]
 pub fn ack(nsp: &str, id: AckId, args: &str, attachments: &[Bytes]) -> SharedFrame {
@@ -94,7 +104,7 @@ impl<'a> Head<'a> {
         let ack = Digits::new(self.ack.map(|id| id.0));
         let kind = [self.kind.digit()];
         let head = [kind.as_slice(), count.as_bytes(), dash, nsp.as_bytes(), comma, ack.as_bytes()];
-        let parts: smallvec::SmallVec<[&[u8]; 12]> = head.iter().chain(body).copied().collect();
+        let parts: smallvec::SmallVec<[&[u8]; 14]> = head.iter().chain(body).copied().collect();
         SharedFrame::message(&parts, attachments)
     }
 }

@@ -20,7 +20,9 @@ use crate::{
         shard_message::{Asker, ToSocket},
     },
     room::Room,
-    store::{Append, Chosen, PageLimit, PageQuery, Side, Store, StoreError},
+    store::{
+        Append, Chosen, MissedQuery, PageLimit, PageQuery, Saving, SessionChange, Side, Store, StoreError, Urgency,
+    },
 };
 
 /// How many messages one shard may have given to the store without an answer.
@@ -87,6 +89,10 @@ pub(super) struct PageQuestion {
 pub(super) enum Item {
     /// The store has a message of the socket.
     Message(Option<AckId>),
+    /// The store is told of the session's new room, and has not said that it knows it.
+    Saving,
+    /// It knows.
+    Saved,
     /// The answer is known.
     Settled(Settled),
     /// To be asked. Once `listed`, the socket stands in [`Awaited::unread`].
@@ -106,6 +112,8 @@ pub(in crate::chat) struct Awaited {
     unread: VecDeque<Waiter>,
     /// Whose question each ticket is.
     reading: HashMap<u64, Waiter>,
+    /// Whose new room each ticket is about.
+    saving: HashMap<u64, Waiter>,
     tickets: u64,
     /// The last message that was delivered.
     position: Uuid,
@@ -121,6 +129,7 @@ impl Awaited {
             lines: HashMap::new(),
             unread: VecDeque::new(),
             reading: HashMap::new(),
+            saving: HashMap::new(),
             tickets: 0,
         }
     }
@@ -164,7 +173,7 @@ impl Awaited {
         let refuse = |event, ack, expected| Settled { event, ack, outcome: Err(refusal(StoreError::Busy)), expected };
         match item {
             // The store has it already, and the answer must find its place.
-            Item::Message(_) | Item::Reading(_) => {
+            Item::Message(_) | Item::Reading(_) | Item::Saving | Item::Saved => {
                 line.push_back(item);
                 Ok(())
             }
@@ -184,6 +193,39 @@ impl Awaited {
         }
     }
 
+    /// Tells the store that a session is in a room. With `waiter`, [`Awaited::settle_saved`] is to be called when it knows.
+    pub(super) fn save(
+        &mut self,
+        here: u16,
+        change: SessionChange,
+        urgency: Urgency,
+        waiter: Option<Waiter>,
+    ) -> Saving {
+        let Some(waiter) = waiter else { return self.store.save(change, urgency) };
+        let ticket = self.tickets;
+        let saving = self.store.save(change, Urgency::Told { shard: here, ticket });
+        if saving == Saving::Queued {
+            self.tickets += 1;
+            self.saving.insert(ticket, waiter);
+        }
+        saving
+    }
+
+    /// The store knows a session's new room. Returns whose that was.
+    pub(super) fn settle_saved(&mut self, ticket: u64) -> Option<Waiter> {
+        let waiter = self.saving.remove(&ticket)?;
+        let line = self.lines.get_mut(&waiter).into_iter().flatten();
+        if let Some(item) = line.into_iter().find(|item| matches!(item, Item::Saving)) {
+            *item = Item::Saved;
+        }
+        Some(waiter)
+    }
+
+    /// Asks for what a client missed.
+    pub(super) fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError> {
+        self.store.read_missed(query)
+    }
+
     /// The store answers a question. Returns whose that was.
     pub(super) fn settle_page(&mut self, ticket: u64, page: Result<Chosen, StoreError>) -> Option<Waiter> {
         let waiter = self.reading.remove(&ticket)?;
@@ -199,13 +241,19 @@ impl Awaited {
     /// The next answer of a socket's line that may be sent. Asks the store what comes next in the line.
     pub(super) fn next(&mut self, here: u16, waiter: Waiter) -> Option<Settled> {
         let line = self.lines.get_mut(&waiter)?;
-        let Some(first) = line.pop_front() else {
-            self.lines.remove(&waiter);
-            return None;
+        let first = loop {
+            match line.pop_front() {
+                Some(Item::Saved) => {}
+                Some(first) => break first,
+                None => {
+                    self.lines.remove(&waiter);
+                    return None;
+                }
+            }
         };
         let waiting = match first {
             Item::Settled(settled) => return Some(settled),
-            Item::Message(_) | Item::Reading(_) => first,
+            Item::Message(_) | Item::Reading(_) | Item::Saving | Item::Saved => first,
             Item::Question { question, listed } if self.reading.len() >= READS => {
                 if !listed {
                     self.unread.push_back(waiter);
@@ -237,7 +285,7 @@ impl Awaited {
     /// How many entries all collections have.
     #[cfg(test)]
     pub(in crate::chat) fn len(&self) -> usize {
-        self.appends.len() + self.lines.len() + self.unread.len() + self.reading.len()
+        self.appends.len() + self.lines.len() + self.unread.len() + self.reading.len() + self.saving.len()
     }
 }
 

@@ -8,7 +8,7 @@ use super::{awaited::Awaited, occupants::Occupants, stamps::Stamps};
 use crate::{
     config::Config,
     room::Room,
-    store::{LogKey, MemoryStore, Store},
+    store::{LogKey, MemoryStore, Position, Store},
 };
 
 /// See the module.
@@ -55,6 +55,14 @@ impl Homes {
             store: store.map_or_else(in_memory, |store| HomeStore::Elsewhere(Awaited::new(store))),
             stamps: Stamps::default(),
             config,
+        }
+    }
+
+    /// The last message of these rooms that was sent to their members: what comes later is still to be sent.
+    pub(super) fn position(&self) -> Position {
+        match &self.store {
+            HomeStore::Here(_) => self.stamps.position(),
+            HomeStore::Elsewhere(awaited) => Position::of(awaited.position()),
         }
     }
 

@@ -6,8 +6,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use engineio::SharedFrame;
-use socketio::{Io, json, parser::encode};
+use socketio::{Io, json};
 use uuid::fmt::Hyphenated;
 
 use super::{
@@ -20,7 +19,7 @@ use crate::{
         error::ChatError,
         reply::Reply,
         request::MessageRequest,
-        shard_message::{Asker, LocalSockets, ToAll, ToSocket, send_to_socket},
+        shard_message::{Asker, Delivery, LocalSockets, ToAll, ToSocket, send_to_socket},
     },
     room::Room,
     store::{Append, Draft, MemoryStore, Receipt, StoreError, Stored, Taken},
@@ -45,18 +44,17 @@ impl Homes {
         io.fill_random(&mut random);
         let receipt = stamps.next(random);
         let payload = payload(&asker.account.fields(), receipt, stamps.timestamp(receipt), request);
-        let frame = encode::event("/", None, "message", &payload, request.attachments);
+        let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
         // A room that everybody has left meanwhile is not known here any more.
         let (mut home, mut unknown) = (rooms.get_mut(room), None);
-        let log = home.as_deref_mut().map_or(&mut unknown, |home| &mut home.location.log);
-        // Stored first: what nobody can find again later is not delivered either.
-        let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
+        if let Some(home) = &mut home {
+            // It leaves when the turn is over, and then it is stored.
+            deliver(io, sockets, home, asker, room, &stored);
+        }
+        let log = home.map_or(&mut unknown, |home| &mut home.location.log);
         store.append(now, room, log, asker.account.id_hash, stored);
         if let Some(client_id) = &request.client_id {
             store.remember(now, room, &asker.account.id, client_id, receipt);
-        }
-        if let Some(home) = home {
-            deliver(io, sockets, home, asker, room, &frame);
         }
         acknowledge(io, sockets, stamps, asker, receipt);
     }
@@ -104,8 +102,7 @@ impl Homes {
                 Ok(Taken::New { receipt, stored }) => {
                     awaited.pass(receipt.id);
                     if let Some(home) = rooms.get_mut(&room) {
-                        let frame = encode::event("/", None, "message", &stored.json, &stored.attachments);
-                        deliver(io, sockets, home, &asker, &room, &frame);
+                        deliver(io, sockets, home, &asker, &room, &stored);
                     }
                     Ok(receipt)
                 }
@@ -147,19 +144,22 @@ fn deliver(
     home: &mut Home,
     asker: &Asker,
     room: &Room,
-    frame: &SharedFrame,
+    stored: &Stored,
 ) {
-    let here = io.shard();
+    let (here, mut shared) = (io.shard(), None);
     for shard in home.occupants.shards() {
         if shard == here {
             let handle = &mut home.location.sockets;
             if handle.is_none() {
                 *handle = io.room("/", room.name());
             }
-            sockets.deliver_message(io, &asker.account, room, handle.as_ref(), frame);
+            let Stored { id, json, attachments } = stored;
+            let delivery = Delivery { account: &asker.account, room, home: here, id: *id, json, attachments };
+            sockets.deliver_message(io, delivery, handle.as_ref());
         } else {
-            let (account, room, frame) = (asker.account.clone(), room.clone(), frame.clone());
-            io.send_to_shard(shard, ToAll::Message { account, room, frame }.into());
+            let stored = Arc::clone(shared.get_or_insert_with(|| Arc::new(stored.clone())));
+            let (account, room) = (asker.account.clone(), room.clone());
+            io.send_to_shard(shard, ToAll::Message { account, room, home: here, stored }.into());
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `message` | a message: stored, stamped, delivered, acknowledged |
 //! | `awaited` | what a home waits for from a store that answers later |
 //! | `history` | what `join` and `history` are answered |
+//! | `recovery` | clients that come back, and what the store is told of sessions |
 //! | `presence` | who comes and goes, `presence`, and what the others are told |
 //! | `occupants` | who is in one room |
 //! | `page` | some messages in a row, as one answer |
@@ -21,6 +22,7 @@ mod message;
 mod occupants;
 mod page;
 mod presence;
+mod recovery;
 mod stamps;
 
 use socketio::Io;
@@ -29,10 +31,11 @@ use awaited::{Item, PageQuestion, Settled, Waiter};
 use history::WantedPage;
 use homes::HomeStore;
 pub(super) use homes::Homes;
+use recovery::Readmission;
 
 use super::{
     reply::Reply,
-    shard_message::{Asker, HomeRequest, LocalSockets, RoomQuery, ToHome, ToSocket, send_to_socket},
+    shard_message::{Asker, HomeRequest, LocalSockets, RecoveryMessage, RoomQuery, ToHome, ToSocket, send_to_socket},
 };
 use crate::{room::Room, store::Answer};
 
@@ -42,12 +45,20 @@ impl Homes {
         let ToHome { room, request } = message;
         match request {
             HomeRequest::Enter { asker, entry, join } => {
+                // Told first: the store is to know the rooms of a session before the session itself.
+                let saved = self.save_entry(io, sockets, &asker, &room, entry, join.as_ref());
                 self.enter(io, sockets, &asker, &room, entry);
-                if let Some(query) = join {
+                if let (true, Some(query)) = (saved, join) {
                     self.answer(io, sockets, &asker, &room, &query);
                 }
             }
-            HomeRequest::Leave { shard, account, left } => self.leave(io, sockets, shard, &account, &room, left),
+            HomeRequest::Readmit { shard, ticket, account, rooms, max_bytes } => {
+                self.readmit(io, sockets, Readmission { shard, ticket, account, rooms, max_bytes });
+            }
+            HomeRequest::Leave { shard, account, left, session } => {
+                self.leave(io, sockets, shard, &account, &room, left);
+                self.save_leave(session, room);
+            }
             HomeRequest::Forget { account } => {
                 self.forget(&account, &room);
             }
@@ -61,6 +72,17 @@ impl Homes {
     pub(super) fn receive_stored(&mut self, io: &mut Io<'_>, sockets: &mut dyn LocalSockets, answer: Answer) {
         match answer {
             Answer::Appended(outcomes) => self.receive_appended(io, sockets, outcomes),
+            Answer::Saved { ticket } => {
+                let HomeStore::Elsewhere(awaited) = &mut self.store else { return };
+                if let Some(waiter) = awaited.settle_saved(ticket) {
+                    self.send_settled(io, sockets, waiter);
+                }
+            }
+            // These are for the shard that a client came back to.
+            Answer::Session { ticket, session } => sockets.receive_session(io, ticket, session),
+            Answer::Missed { ticket, home, missed } => {
+                sockets.receive(io, ToSocket::Recovery(RecoveryMessage::Missed { ticket, home, missed }));
+            }
             Answer::Page { ticket, page } => {
                 let HomeStore::Elsewhere(awaited) = &mut self.store else { return };
                 if let Some(waiter) = awaited.settle_page(ticket, page) {

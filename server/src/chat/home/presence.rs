@@ -8,7 +8,7 @@ use super::homes::{Home, Homes};
 use crate::{
     chat::{
         shard_message::{
-            Asker, LocalSockets, ToAll, ToSocket, UserBroadcast, send_to_all, send_to_shards, send_to_socket,
+            Asker, Entry, LocalSockets, ToAll, ToSocket, UserBroadcast, send_to_all, send_to_shards, send_to_socket,
         },
         users::{Account, PastRoom},
     },
@@ -26,19 +26,46 @@ impl Homes {
         sockets: &mut dyn LocalSockets,
         asker: &Asker,
         room: &Room,
-        entry: u32,
+        entry: Entry,
     ) {
+        let (home, since) = (io.shard(), self.position());
+        let (present, is_new) = self.count_in(io, sockets, asker.shard, &asker.account, room);
+        let (socket, entry, named) = (asker.socket, entry.number, room.clone());
+        let entered = ToSocket::Entered { socket, room: named, entry, home, since, present };
+        send_to_socket(io, sockets, asker.shard, entered);
+        if is_new {
+            self.announce(io, sockets, &asker.account, room);
+        }
+    }
+
+    /// Counts a socket of `shard` among those in the room. Returns users who are there, and whether the others are to hear of this one.
+    pub(super) fn count_in(
+        &mut self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        shard: u16,
+        account: &Arc<Account>,
+        room: &Room,
+    ) -> (Vec<Arc<Account>>, bool) {
         let presence = &self.config.presence;
         let home = self.rooms.entry(room.clone()).or_default();
-        let is_new = home.occupants.enter(asker.shard, &asker.account, io.now(), presence.grace);
+        let is_new = home.occupants.enter(shard, account, io.now(), presence.grace);
         watch_size(io, sockets, home, room, presence.max_room);
         // Users who were disconnected and may still come back are among them: coming back is not announced.
-        let others = home.occupants.taken_for_online().filter(|user| !home.quiet && **user != asker.account);
-        let present = others.take(presence.snapshot).map(Arc::clone).collect();
-        let entered = ToSocket::Entered { socket: asker.socket, room: room.clone(), entry, present };
-        send_to_socket(io, sockets, asker.shard, entered);
-        if is_new && !home.quiet {
-            announce(io, sockets, home, &asker.account, room);
+        let others = home.occupants.taken_for_online().filter(|user| !home.quiet && *user != account);
+        (others.take(presence.snapshot).map(Arc::clone).collect(), is_new && !home.quiet)
+    }
+
+    /// Tells the others in a room that a user is there.
+    pub(super) fn announce(
+        &self,
+        io: &mut Io<'_>,
+        sockets: &mut dyn LocalSockets,
+        account: &Arc<Account>,
+        room: &Room,
+    ) {
+        if let Some(home) = self.rooms.get(room) {
+            announce(io, sockets, home, account, room);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     clock::{Timestamps, wall_clock},
-    store::{MessageIds, Receipt},
+    store::{MessageIds, Position, Receipt},
 };
 
 /// One value a shard: ids grow within each room, because a room has one home.
@@ -16,6 +16,11 @@ impl Stamps {
     /// The next id, and its time by the wall clock. `random` is fresh entropy.
     pub(super) fn next(&mut self, random: [u8; 10]) -> Receipt {
         self.ids.next(wall_clock(), random)
+    }
+
+    /// Where the last message is.
+    pub(super) fn position(&self) -> Position {
+        self.ids.position()
     }
 
     /// The time of a message, as clients get it.

@@ -7,14 +7,15 @@ use std::{
 };
 
 use smallvec::SmallVec;
-use socketio::SocketKey;
+use socketio::{SocketId, SocketKey};
 
 use super::question_queue::Questions;
 use crate::{
     auth::{Claims, Rooms},
-    chat::users::Account,
+    chat::{recovery::Pid, users::Account},
     config::RoomAccess,
     room::Room,
+    store::{Position, SessionId},
 };
 
 /// Which rooms a socket's token opens.
@@ -26,7 +27,7 @@ pub(super) enum Access {
 
 impl Access {
     /// What the claim `rooms` says, or the configuration where there is none.
-    fn of(claim: Option<&Rooms>, default: RoomAccess) -> Self {
+    pub(super) fn of(claim: Option<&Rooms>, default: RoomAccess) -> Self {
         match claim {
             Some(rooms) if rooms.any => Self::Any,
             Some(rooms) => Self::Listed(rooms.ids.clone().into()),
@@ -81,6 +82,18 @@ pub(super) struct Joined {
     pub(super) room: Room,
     /// Distinguishes this entry from an earlier one of the same socket, whose answer may still come.
     entry: u32,
+    /// The socket gets what comes after this. `None` as long as the home has not answered.
+    pub(super) since: Option<Position>,
+}
+
+/// The session that a socket belongs to.
+#[derive(Debug)]
+pub(super) struct MemberSession {
+    pub(super) pid: Pid,
+    /// The id of the socket, which it keeps when it comes back.
+    pub(super) id: SocketId,
+    /// Whether the store was told that the session began.
+    pub(super) saved: bool,
 }
 
 /// What a socket may be told of those who are in the rooms of its token, in bytes: at CONNECT it is to take this at once, beside
@@ -117,6 +130,7 @@ pub(super) struct Member {
     pub(super) questions: Option<Box<Questions>>,
     /// Whom it was told of in the rooms that its token brought it into, until it is in all of them.
     pub(super) snapshot: Option<Box<Snapshot>>,
+    pub(super) session: Option<MemberSession>,
     /// When the newest of its tokens that say so was issued, as the time since the Unix epoch.
     issued: Option<Duration>,
     /// The latest end of its tokens, as the time since the Unix epoch; [`Duration::MAX`] if one has none.
@@ -138,6 +152,7 @@ impl Member {
             last_event: now,
             questions: None,
             snapshot: None,
+            session: None,
             issued: None,
             latest_end: Duration::ZERO,
             expires: None,
@@ -172,8 +187,23 @@ impl Member {
     /// Notes that the socket enters a room; the number of the entry.
     pub(super) fn enter(&mut self, room: Room) -> u32 {
         self.entries = self.entries.wrapping_add(1);
-        self.rooms.push(Joined { room, entry: self.entries });
+        self.rooms.push(Joined { room, entry: self.entries, since: None });
         self.entries
+    }
+
+    /// The home has answered an entry; `false` when the socket has left since.
+    pub(super) fn set_entered(&mut self, room: &Room, entry: u32, since: Position) -> bool {
+        let mut rooms = self.rooms.iter_mut();
+        let joined = rooms.find(|joined| joined.entry == entry && joined.room == *room);
+        joined.is_some_and(|joined| {
+            joined.since = Some(since);
+            true
+        })
+    }
+
+    /// The session's id, if the socket belongs to one.
+    pub(super) fn session_id(&self) -> Option<SessionId> {
+        self.session.as_ref().map(|session| session.pid.session)
     }
 
     /// From here on the socket enters rooms that its token names.
@@ -231,11 +261,6 @@ impl Member {
             snapshot.awaited = snapshot.awaited.saturating_sub(1);
         }
         self.snapshot.take_if(|snapshot| snapshot.awaited == 0);
-    }
-
-    /// Whether the socket has entered the room with this entry, and not left since.
-    pub(super) fn has_entered(&self, room: &Room, entry: u32) -> bool {
-        self.rooms.iter().any(|joined| joined.entry == entry && joined.room == *room)
     }
 
     /// Whether the user types, in this room or (without one) in all.

@@ -2,16 +2,14 @@
 //! is the home's.
 
 use bytes::Bytes;
-use engineio::SharedFrame;
-use socketio::{AckId, Args, Io, RoomHandle, SocketKey};
+use socketio::{AckId, Args, Io, RoomHandle, SocketKey, parser::encode};
 
 use super::sockets::Sockets;
 use crate::{
     chat::{
         error::{ChatError, Code},
         request::{self, MessageRequest, OwnedMessage},
-        shard_message::{Asker, HomeRequest},
-        users::Account,
+        shard_message::{Asker, Delivery, HomeRequest},
     },
     room::{LOBBY, Room},
 };
@@ -56,20 +54,20 @@ impl Sockets {
     }
 
     /// Sends a message to the room's members on this shard. Its user has finished typing there.
-    pub(super) fn deliver(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Account,
-        room: &Room,
-        handle: Option<&RoomHandle>,
-        frame: &SharedFrame,
-    ) {
+    pub(super) fn deliver(&mut self, io: &mut Io<'_>, delivery: Delivery<'_>, handle: Option<&RoomHandle>) {
+        let Delivery { account, room, json, attachments, .. } = delivery;
+        let frame = match &mut self.recovery {
+            Some(recovery) => {
+                encode::event_with_offset("/", "message", json, recovery.next_offset(delivery), attachments)
+            }
+            None => encode::event("/", None, "message", json, attachments),
+        };
         let broadcast = io.of("/").local();
         let broadcast = match handle {
             Some(handle) => broadcast.to_room(handle),
             None => broadcast.to(room.name()),
         };
-        broadcast.emit_frame(frame);
+        broadcast.emit_frame(&frame);
         self.end_typing_of_user(io, account, room);
     }
 }

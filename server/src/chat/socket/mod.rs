@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `sockets` | the state, and the way to the homes |
 //! | `session` | connecting, disconnecting, acknowledgements, `refresh` and expiry, idleness, strikes |
+//! | `recovery` | clients that come back and claim their sessions |
 //! | `rooms` | `join`, `leave`, the implicit join, and who may ask about a room |
 //! | `questions`, `question_queue` | what is asked of homes, as fast as the client takes the answers |
 //! | `message` | `message`, checked; and its delivery to the members that are here |
@@ -21,6 +22,7 @@ mod message;
 mod presence;
 mod question_queue;
 mod questions;
+mod recovery;
 mod rooms;
 mod session;
 mod sockets;
@@ -28,23 +30,24 @@ mod typing;
 
 use std::time::Instant;
 
-use engineio::{SharedFrame, deadlines::soonest};
+use engineio::deadlines::soonest;
 use socketio::{Io, RoomHandle};
 
 pub(super) use message::CheckedMessage;
+pub(super) use recovery::Recovery;
 pub(super) use session::{Admission, ConnectRefusal, unauthorized};
 pub(super) use sockets::Sockets;
 
-use super::{
-    shard_message::{LocalSockets, ToAll, ToSocket},
-    users::Account,
-};
-use crate::room::Room;
+use super::shard_message::{Delivery, LocalSockets, ToAll, ToSocket};
+use crate::store::{SavedSession, StoreError, Stored};
 
 impl LocalSockets for Sockets {
     fn receive(&mut self, io: &mut Io<'_>, message: ToSocket) {
         match message {
-            ToSocket::Entered { socket, room, entry, present } => self.on_entered(io, socket, &room, entry, &present),
+            ToSocket::Entered { socket, room, entry, home, since, present } => {
+                self.see(home, since);
+                self.on_entered(io, socket, &room, entry, since, &present);
+            }
             ToSocket::Answer { socket, event, ack, outcome, expected } => {
                 self.answer(io, socket, event, ack, &outcome);
                 if expected > 0 {
@@ -53,27 +56,28 @@ impl LocalSockets for Sockets {
                 }
             }
             ToSocket::MakeRoom { account, index } => self.make_room(io, &account, index),
+            ToSocket::Recovery(message) => self.receive_recovery(io, message),
         }
+    }
+
+    fn receive_session(&mut self, io: &mut Io<'_>, ticket: u64, session: Result<Option<SavedSession>, StoreError>) {
+        self.on_session_found(io, ticket, session);
     }
 
     fn receive_all(&mut self, io: &mut Io<'_>, message: &ToAll) {
         match message {
-            ToAll::Message { account, room, frame } => self.deliver(io, account, room, None, frame),
+            ToAll::Message { account, room, home, stored } => {
+                let Stored { id, json, attachments } = &**stored;
+                self.deliver(io, Delivery { account, room, home: *home, id: *id, json, attachments }, None);
+            }
             ToAll::UserBroadcast(broadcast) => self.broadcast(io, broadcast),
             ToAll::Quiet { room, quiet } => self.set_quiet(room, *quiet),
             ToAll::UserGone { account, past, frame } => self.announce_gone(io, account, past, frame),
         }
     }
 
-    fn deliver_message(
-        &mut self,
-        io: &mut Io<'_>,
-        account: &Account,
-        room: &Room,
-        handle: Option<&RoomHandle>,
-        frame: &SharedFrame,
-    ) {
-        self.deliver(io, account, room, handle, frame);
+    fn deliver_message(&mut self, io: &mut Io<'_>, delivery: Delivery<'_>, handle: Option<&RoomHandle>) {
+        self.deliver(io, delivery, handle);
     }
 }
 
@@ -88,6 +92,7 @@ impl Sockets {
             self.gone.next(),
             self.resting.next(),
             self.clock.next(),
+            self.next_expiry(),
         ])
     }
 
@@ -95,6 +100,7 @@ impl Sockets {
     pub(super) fn on_timeout(&mut self, io: &mut Io<'_>) {
         let now = io.now();
         self.check_clock(io);
+        self.expire_sessions(now);
         while let Some(index) = self.unasked.pop_due(now) {
             if let Some(socket) = self.members.at(index) {
                 self.ask_waiting(io, socket);
@@ -124,10 +130,11 @@ impl Sockets {
 
     /// How many entries each collection has that must be empty without a client; counting takes the deadlines out.
     #[cfg(test)]
-    pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 10] {
+    pub(super) fn count_kept(&mut self, never: Instant) -> [(&'static str, usize); 11] {
         let count =
             |deadlines: &mut deadlines::SocketDeadlines| std::iter::from_fn(|| deadlines.pop_due(never)).count();
         [
+            ("recovery", self.recovery.as_ref().map_or(0, |recovery| recovery.len())),
             ("members", self.members.iter().count()),
             ("users", self.members.users()),
             ("quiet", self.quiet.len()),

@@ -10,10 +10,11 @@ use crate::{
         error::{ChatError, Code},
         reply::{Outcome, Reply, longest_answer},
         request,
-        shard_message::{HomeRequest, RoomQuery},
+        shard_message::{Entry, HomeRequest, RoomQuery},
         users::{Account, Question},
     },
     room::{LOBBY, Room},
+    store::Position,
 };
 
 const FORBIDDEN: ChatError = ChatError::new(Code::RoomForbidden, "the token does not open this room");
@@ -90,7 +91,10 @@ impl Sockets {
         }
         let Some(asker) = self.asker(io, socket, ack) else { return };
         let Some(member) = self.members.get_mut(socket) else { return };
-        let entry = member.enter(room.clone());
+        let session = member.session_id();
+        // A session that the store does not know yet begins with the rooms that it has.
+        let connects = member.session.as_ref().is_some_and(|session| !session.saved) && join.is_none();
+        let entry = Entry { number: member.enter(room.clone()), session, connects };
         self.homes.send(io, room.clone(), HomeRequest::Enter { asker, entry, join });
     }
 
@@ -101,6 +105,7 @@ impl Sockets {
         socket: SocketKey,
         room: &Room,
         entry: u32,
+        since: Position,
         present: &[Arc<Account>],
     ) {
         let listed = self.members.get(socket).is_some_and(|member| member.is_listed(entry));
@@ -113,7 +118,7 @@ impl Sockets {
         };
         let Some(member) = self.members.get_mut(socket) else { return };
         // It may have left meanwhile.
-        if member.has_entered(room, entry) {
+        if member.set_entered(room, entry, since) {
             io.join(socket, room.name());
             member.tell_present(entry, present, max_bytes, |status| {
                 // A newcomer that is gone already needs no snapshot.
@@ -121,6 +126,7 @@ impl Sockets {
             });
         }
         member.count_answered(entry);
+        self.save_session(socket);
     }
 
     /// `join`: the home answers.
@@ -203,7 +209,8 @@ impl Sockets {
         member.rooms.retain(|joined| joined.room != room);
         let account = Arc::clone(&member.account);
         let forgotten = self.accounts.leave(&account, &room, now);
-        let leave = HomeRequest::Leave { shard: io.shard(), account: Arc::clone(&account), left: Some(now) };
+        let session = member.session_id();
+        let leave = HomeRequest::Leave { shard: io.shard(), account: Arc::clone(&account), left: Some(now), session };
         self.homes.send(io, room, leave);
         self.forget_rooms(io, &account, forgotten);
     }

@@ -2,13 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use socketio::{AckId, Args, ConnectError, Io, SocketKey, json};
+use socketio::{AckId, Args, ConnectError, DisconnectReason, Io, SocketKey, json};
 
-use super::{member::Member, sockets::Sockets};
+use super::{
+    member::{Member, MemberSession},
+    sockets::Sockets,
+};
 use crate::{
     auth::{AuthError, Claims, Rooms},
     chat::{
         error::{ChatError, Code},
+        recovery::Pid,
         reply::Reply,
         request,
         shard_message::{HomeRequest, ToSocket},
@@ -24,8 +28,10 @@ const EXPIRY_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// What a CONNECT with a valid token brings: its claims, and one of the sockets that its user may have.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    claims: Claims,
-    reservation: SocketReservation,
+    pub(super) claims: Claims,
+    pub(super) reservation: SocketReservation,
+    /// Its session's, if it begins one.
+    pub(super) pid: Option<Pid>,
 }
 
 /// Why a CONNECT is not accepted.
@@ -52,15 +58,39 @@ impl Sockets {
             ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
             ReserveError::TooOften => ConnectRefusal::TooOften,
         })?;
-        Ok(Admission { claims, reservation })
+        Ok(Admission { claims, reservation, pid: None })
     }
 
     /// A socket is connected: it belongs to its user, gets its deadlines, and enters its rooms.
     pub(in crate::chat) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
+        let pid = admission.pid;
+        let Some((account, rooms)) = self.add_member(io, socket, admission) else { return };
+        if let Some(member) = self.members.get_mut(socket) {
+            member.session = pid.zip(io.id(socket)).map(|(pid, id)| MemberSession { pid, id, saved: false });
+        }
+        if self.config.rooms.lobby {
+            let lobby = self.lobby.clone();
+            self.enter(io, socket, &lobby, None);
+        }
+        let listed = self.enter_listed(io, socket, rooms);
+        if let Some(member) = self.members.get_mut(socket) {
+            member.end_snapshot(listed + u32::from(self.config.rooms.lobby));
+        }
+        self.save_session(socket);
+        self.free_a_socket(io, &account);
+    }
+
+    /// Adds a socket without rooms. Returns its user, and the rooms that the token names.
+    pub(super) fn add_member(
+        &mut self,
+        io: &Io<'_>,
+        socket: SocketKey,
+        admission: Admission,
+    ) -> Option<(Arc<Account>, Option<Rooms>)> {
         let (now, claims) = (io.now(), admission.claims);
         let slot = Slot { shard: io.shard(), index: socket.index() };
         // A reservation is taken once.
-        let Some(account) = admission.reservation.take(slot, now) else { return };
+        let account = admission.reservation.take(slot, now)?;
         let mut member = Member::new(socket, Arc::clone(&account), now);
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         member.begin_snapshot();
@@ -70,19 +100,11 @@ impl Sockets {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
         self.watch_expiry(io, socket);
-        if self.config.rooms.lobby {
-            let lobby = self.lobby.clone();
-            self.enter(io, socket, &lobby, None);
-        }
-        let listed = self.enter_listed(io, socket, claims.rooms);
-        if let Some(member) = self.members.get_mut(socket) {
-            member.end_snapshot(listed + u32::from(self.config.rooms.lobby));
-        }
-        self.free_a_socket(io, &account);
+        Some((account, claims.rooms))
     }
 
     /// As long as the user has more sockets than it may, asks that which was heard of longest ago to make room.
-    fn free_a_socket(&mut self, io: &mut Io<'_>, account: &Arc<Account>) {
+    pub(super) fn free_a_socket(&mut self, io: &mut Io<'_>, account: &Arc<Account>) {
         while let Some(slot) = self.accounts.longest_unheard(account) {
             if slot.shard != io.shard() {
                 // Its shard goes on from there.
@@ -190,9 +212,10 @@ impl Sockets {
     }
 
     /// A socket is gone. Its user stays for `presence.grace`, so that a reload of the page is not announced.
-    pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+    pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {
         self.end_all_typing(io, socket);
         let Some(member) = self.members.remove(socket) else { return };
+        self.keep_session(io, &member, reason);
         self.counters.disconnected += 1;
         let account = member.account;
         let rooms = member.rooms.iter().map(|joined| &joined.room);
@@ -203,7 +226,8 @@ impl Sockets {
         }
         let shard = io.shard();
         for joined in member.rooms {
-            self.homes.send(io, joined.room, HomeRequest::Leave { shard, account: Arc::clone(&account), left: None });
+            let leave = HomeRequest::Leave { shard, account: Arc::clone(&account), left: None, session: None };
+            self.homes.send(io, joined.room, leave);
         }
         self.forget_rooms(io, &account, departure.forgotten);
     }

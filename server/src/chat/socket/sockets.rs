@@ -8,7 +8,7 @@ use std::{
 use engineio::deadlines::Heap;
 use socketio::{AckId, Io, SocketKey};
 
-use super::{deadlines::SocketDeadlines, member::Members};
+use super::{deadlines::SocketDeadlines, member::Members, recovery::Recovery};
 use crate::{
     auth::Verifier,
     chat::{
@@ -43,6 +43,8 @@ pub(in crate::chat) struct Sockets {
     /// Tokens end by the wall clock.
     pub(super) clock: ClockWatch,
     pub(super) lobby: Room,
+    /// `None` where sessions are not recovered.
+    pub(super) recovery: Option<Recovery>,
     pub(in crate::chat) counters: Counters,
 }
 
@@ -55,6 +57,11 @@ pub(super) struct HomeLink {
 }
 
 impl HomeLink {
+    /// The home of a room, of so many shards.
+    pub(super) fn of(&self, room: &Room, shards: u16) -> u16 {
+        self.shards.of(room, shards)
+    }
+
     /// Sends a request to the home of a room. With several shards it is a shard message even where the home is this shard:
     /// what others sent before may still lie in front of the home, and whoever heard that a socket is connected must reach
     /// it.
@@ -69,7 +76,12 @@ impl HomeLink {
 
 impl Sockets {
     /// No sockets yet.
-    pub(in crate::chat) fn new(config: Arc<Config>, accounts: Arc<Accounts>, homes: HomeShards) -> Self {
+    pub(in crate::chat) fn new(
+        config: Arc<Config>,
+        accounts: Arc<Accounts>,
+        homes: HomeShards,
+        recovery: Option<Recovery>,
+    ) -> Self {
         Self {
             verifier: Verifier::new(&config.auth),
             accounts,
@@ -84,6 +96,7 @@ impl Sockets {
             resting: Heap::default(),
             clock: ClockWatch::default(),
             lobby: Room::new(LOBBY),
+            recovery,
             counters: Counters::default(),
             config,
         }

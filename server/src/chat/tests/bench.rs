@@ -119,15 +119,33 @@ impl Bench {
         Self::with_store(shards, keys, false)
     }
 
-    fn with_store(shards: u16, keys: &[(&str, &str)], later: bool) -> Self {
+    pub(super) fn with_store(shards: u16, keys: &[(&str, &str)], later: bool) -> Self {
         let config = Arc::new(config(keys));
         let store = later.then(|| Arc::new(LaterStore::new(config.store.max_age)));
+        Self::start(shards, config, store)
+    }
+
+    fn start(shards: u16, config: Arc<Config>, store: Option<Arc<LaterStore>>) -> Self {
         let shared = store.clone().map(|store| store as Arc<dyn Store>);
         let shared = Shared::new(config, usize::from(shards), shared);
         let chats: Vec<_> = (0..shards).map(|_| Held(Rc::new(RefCell::new(Chat::new(&shared))))).collect();
-        let server = |shard| socketio::Server::new(socketio::Config::default(), chats[usize::from(shard)].clone());
+        let mut config = socketio::Config::default();
+        config.recovery = Some(socketio::recovery::Recovery::by_application());
+        let server = |shard| socketio::Server::new(config.clone(), chats[usize::from(shard)].clone());
         let shards = Shards::new(shards, server);
         Self { started: shards.now(), shards, chats, shared, store, opened: 0, dice: 1 }
+    }
+
+    /// The server is killed, and started again with so many shards. All connections are gone, and what was not committed.
+    pub(super) fn restart(&mut self, shards: u16) {
+        let store = self.store.as_ref().map(|store| Arc::new(store.reopen()));
+        let mut next = Self::start(shards, Arc::clone(&self.shared.config), store);
+        // No id of the last run comes again.
+        for shard in 0..shards {
+            let seed = self.roll(usize::MAX) as u64;
+            next.shards[shard].engine.seed(seed);
+        }
+        *self = Self { dice: self.dice, opened: self.opened, ..next };
     }
 
     pub(super) fn roll(&mut self, sides: usize) -> usize {
@@ -156,7 +174,7 @@ impl Bench {
         let first = self.roll(3);
         (first..first + 3).any(|what| match what % 3 {
             0 => store.commit(),
-            1 => store.read_page(),
+            1 => store.read_one(),
             _ => store.take_answer().is_some_and(|(shard, answer)| {
                 self.shards[shard].receive(ShardMessage::new(answer));
                 true
@@ -270,6 +288,11 @@ impl Bench {
     pub(super) fn close(&mut self, (shard, conn): Conn) {
         self.shards[shard].close(conn, CloseReason::TransportClose);
         self.carry();
+    }
+
+    /// The connection breaks, as far as the server knows. What comes of it stays in flight.
+    pub(super) fn cut(&mut self, (shard, conn): Conn) {
+        self.shards[shard].close(conn, CloseReason::TransportError);
     }
 
     /// Lets time pass, stopping at each deadline.

@@ -1,26 +1,27 @@
 //! [`Homes`] by itself: what it sends where, when sockets it does not know ask it for something.
 
-use engineio::SharedFrame;
 use socketio::RoomHandle;
 
 use super::{
     super::{
         request::OwnedMessage,
-        shard_message::{Asker, HomeRequest, RoomQuery, UserBroadcast},
-        users::Account,
+        shard_message::{Asker, Delivery, Entry, HomeRequest, RoomQuery, UserBroadcast},
         *,
     },
     bench::config,
     part::Part,
 };
-use crate::room::Room;
+use crate::{
+    room::Room,
+    store::{SavedSession, StoreError},
+};
 
 /// Sockets that do nothing but remember what they are sent.
 #[derive(Default)]
 struct Recorded {
     to_socket: Vec<ToSocket>,
     to_all: Vec<ToAll>,
-    delivered: Vec<SharedFrame>,
+    delivered: Vec<String>,
 }
 
 impl shard_message::LocalSockets for Recorded {
@@ -32,10 +33,16 @@ impl shard_message::LocalSockets for Recorded {
         self.to_all.push(message.clone());
     }
 
-    fn deliver_message(&mut self, _: &mut Io<'_>, _: &Account, _: &Room, _: Option<&RoomHandle>, frame: &SharedFrame) {
-        self.delivered.push(frame.clone());
+    fn receive_session(&mut self, _: &mut Io<'_>, _: u64, session: Result<Option<SavedSession>, StoreError>) {
+        panic!("nobody asked for {session:?}");
+    }
+
+    fn deliver_message(&mut self, _: &mut Io<'_>, delivery: Delivery<'_>, _: Option<&RoomHandle>) {
+        self.delivered.push(delivery.json.to_owned());
     }
 }
+
+const ENTRY: Entry = Entry { number: 1, session: None, connects: false };
 
 /// The homes of the first of three shards.
 struct Home {
@@ -78,7 +85,7 @@ impl Home {
     }
 
     fn enter(&mut self, asker: &Asker, room: &str) -> Recorded {
-        self.request(room, HomeRequest::Enter { asker: asker.clone(), entry: 1, join: None })
+        self.request(room, HomeRequest::Enter { asker: asker.clone(), entry: ENTRY, join: None })
     }
 
     fn publish(&mut self, asker: &Asker, room: &str, client_id: Option<&str>) -> Recorded {
@@ -129,8 +136,8 @@ fn a_message_goes_to_the_shards_with_members_and_its_receipt_to_the_sender() {
     assert!(answer(&recorded.to_socket).starts_with(r#","id":""#));
     let mut sent = home.part.sent();
     let (Some((2, message)), 0) = (sent.pop(), sent.len()) else { panic!("{sent:?}") };
-    let Ok(ToAll::Message { account, frame, .. }) = message.downcast() else { panic!("no message") };
-    assert_eq!((account, frame.websocket()), (here.account, recorded.delivered[0].websocket()));
+    let Ok(ToAll::Message { account, home: 0, stored, .. }) = message.downcast() else { panic!("no message") };
+    assert_eq!((account, &*stored.json), (here.account, &*recorded.delivered[0]));
 }
 
 #[test]
@@ -181,7 +188,10 @@ fn every_shard_hears_when_a_room_becomes_too_large_for_presence_and_when_it_is_s
     assert_eq!(said(&home.enter(&carol, "r")), None);
     let shards: Vec<u16> = home.sent().into_iter().map(|(shard, _)| shard).collect();
     assert_eq!(shards, [1, 2]);
-    let leave = |asker: &Asker| HomeRequest::Leave { shard: 0, account: Arc::clone(&asker.account), left: None };
+    let leave = |asker: &Asker| {
+        let account = Arc::clone(&asker.account);
+        HomeRequest::Leave { shard: 0, account, left: None, session: None }
+    };
     assert_eq!(said(&home.request("r", leave(&carol))), None);
     assert_eq!(said(&home.request("r", leave(&bob))), Some(false));
 }

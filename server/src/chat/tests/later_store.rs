@@ -13,17 +13,26 @@ use crate::{
     clock::wall_clock,
     config::Durability,
     store::{
-        Answer, Append, Health, PageQuery, Store, StoreError,
-        testing::{Database, Location, Moment, page},
+        Answer, Append, Health, Identity, MissedQuery, PageQuery, Saving, SessionChange, SessionQuery, Store,
+        StoreError, Urgency,
+        testing::{Database, Location, Moment, Write, Written, find_session, missed, page},
     },
 };
+
+/// What is to be read.
+#[derive(Debug)]
+enum Query {
+    Page(PageQuery),
+    Session(SessionQuery),
+    Missed(MissedQuery),
+}
 
 /// What is asked of it, and what it has answered.
 #[derive(Debug)]
 struct State {
     database: Database,
-    appends: Vec<Append>,
-    queries: VecDeque<PageQuery>,
+    writes: Vec<Write>,
+    queries: VecDeque<Query>,
     answers: VecDeque<(u16, Answer)>,
     /// Whether commits fail.
     fails: bool,
@@ -37,21 +46,30 @@ pub(super) struct LaterStore {
     state: Mutex<State>,
     location: Location,
     newest: Uuid,
+    identity: Identity,
     health: Arc<Health>,
     max_age: Duration,
-    _directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl LaterStore {
     pub(super) fn new(max_age: Duration) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        Self::open(Arc::new(tempfile::tempdir().unwrap()), max_age, Duration::ZERO)
+    }
+
+    /// The same store in the next run of the server. What was not committed is lost.
+    pub(super) fn reopen(&self) -> Self {
+        Self::open(Arc::clone(&self.directory), self.max_age, self.state.lock().unwrap().elapsed)
+    }
+
+    fn open(directory: Arc<TempDir>, max_age: Duration, elapsed: Duration) -> Self {
         let location =
             Location { path: directory.path().join("chat.db"), durability: Durability::None, page_cache: 1 << 20 };
         let database = Database::new(location.open_writer().unwrap()).unwrap();
-        let newest = database.newest().unwrap();
-        let (appends, queries, answers) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        let state = Mutex::new(State { database, appends, queries, answers, fails: false, elapsed: Duration::ZERO });
-        Self { state, location, newest, health: Arc::default(), max_age, _directory: directory }
+        let (newest, identity) = (database.newest().unwrap(), database.identity());
+        let (writes, queries, answers) = (Vec::new(), VecDeque::new(), VecDeque::new());
+        let state = Mutex::new(State { database, writes, queries, answers, fails: false, elapsed });
+        Self { state, location, newest, identity, health: Arc::default(), max_age, directory }
     }
 
     /// The test's clock has gone so far.
@@ -67,34 +85,60 @@ impl LaterStore {
     /// Commits what has come; `false` when nothing has.
     pub(super) fn commit(&self) -> bool {
         let state = &mut *self.state.lock().unwrap();
-        let batch = std::mem::take(&mut state.appends);
+        let batch = std::mem::take(&mut state.writes);
         if batch.is_empty() {
             return false;
         }
-        let shards: Vec<u16> = batch.iter().map(|append| append.shard).collect();
-        let moment = Moment { wall: wall_clock() + state.elapsed, random: [5; 16] };
-        let taken = (!state.fails).then(|| state.database.append(moment, batch).unwrap());
-        let outcomes: Vec<_> = match taken {
-            Some(taken) => taken.into_iter().map(|(shard, taken)| (shard, Ok(taken))).collect(),
-            None => shards.into_iter().map(|shard| (shard, Err(StoreError::Unavailable))).collect(),
+        let told = |write: &Write| match write {
+            Write::Message(append) => (Some(append.shard), None),
+            Write::Session { told, .. } => (None, *told),
         };
-        for shard in 0..=outcomes.iter().map(|(shard, _)| *shard).max().unwrap() {
+        let told: Vec<_> = batch.iter().map(told).collect();
+        let moment = Moment { wall: wall_clock() + state.elapsed, random: [5; 16] };
+        let written = (!state.fails).then(|| state.database.write(moment, batch).unwrap());
+        let outcomes: Vec<_> = match written {
+            Some(written) => written
+                .into_iter()
+                .filter_map(|written| match written {
+                    Written::Message(shard, taken) => Some((shard, Ok(taken))),
+                    Written::Session(_) => None,
+                })
+                .collect(),
+            None => told.iter().filter_map(|(shard, _)| Some(((*shard)?, Err(StoreError::Unavailable)))).collect(),
+        };
+        for shard in 0..=outcomes.iter().map(|(shard, _)| *shard).max().unwrap_or_default() {
             let of = outcomes.iter().filter(|(of, _)| *of == shard).map(|(_, outcome)| outcome.clone());
             let of: Vec<_> = of.collect();
             if !of.is_empty() {
                 state.answers.push_back((shard, Answer::Appended(of)));
             }
         }
+        for (shard, ticket) in told.into_iter().filter_map(|(_, told)| told) {
+            state.answers.push_back((shard, Answer::Saved { ticket }));
+        }
         true
     }
 
-    /// Reads the page that was asked for first; `false` when none was.
-    pub(super) fn read_page(&self) -> bool {
+    /// Reads what was asked for first; `false` when nothing was.
+    pub(super) fn read_one(&self) -> bool {
         let state = &mut *self.state.lock().unwrap();
         let Some(query) = state.queries.pop_front() else { return false };
         let connection = self.location.open_reader().unwrap();
-        let answer = page(&connection, &query, wall_clock() + state.elapsed - self.max_age).unwrap();
-        state.answers.push_back((query.shard, Answer::Page { ticket: query.ticket, page: Ok(answer) }));
+        let answer = match query {
+            Query::Page(query) => {
+                let page = page(&connection, &query, wall_clock() + state.elapsed - self.max_age).unwrap();
+                (query.shard, Answer::Page { ticket: query.ticket, page: Ok(page) })
+            }
+            Query::Session(SessionQuery { shard, ticket, session }) => {
+                let session = find_session(&connection, self.identity.run, session).unwrap();
+                (shard, Answer::Session { ticket, session: Ok(session) })
+            }
+            Query::Missed(query) => {
+                let missed = missed(&connection, &query).unwrap();
+                (query.shard, Answer::Missed { ticket: query.ticket, home: query.home, missed: Ok(missed) })
+            }
+        };
+        state.answers.push_back(answer);
         true
     }
 
@@ -106,13 +150,36 @@ impl LaterStore {
 
 impl Store for LaterStore {
     fn append(&self, append: Append) -> Result<(), StoreError> {
-        self.state.lock().unwrap().appends.push(append);
+        self.state.lock().unwrap().writes.push(Write::Message(append));
         Ok(())
     }
 
     fn read(&self, query: PageQuery) -> Result<(), StoreError> {
-        self.state.lock().unwrap().queries.push_back(query);
+        self.state.lock().unwrap().queries.push_back(Query::Page(query));
         Ok(())
+    }
+
+    fn save(&self, change: SessionChange, urgency: Urgency) -> Saving {
+        let told = match urgency {
+            Urgency::Told { shard, ticket } => Some((shard, ticket)),
+            Urgency::Whenever | Urgency::Soon => None,
+        };
+        self.state.lock().unwrap().writes.push(Write::Session { change, told });
+        Saving::Queued
+    }
+
+    fn find_session(&self, query: SessionQuery) -> Result<(), StoreError> {
+        self.state.lock().unwrap().queries.push_back(Query::Session(query));
+        Ok(())
+    }
+
+    fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError> {
+        self.state.lock().unwrap().queries.push_back(Query::Missed(query));
+        Ok(())
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn newest(&self) -> Uuid {

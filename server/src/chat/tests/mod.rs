@@ -7,6 +7,7 @@ mod later_store;
 mod limits;
 mod order;
 mod part;
+mod recovery;
 mod sockets;
 mod typing;
 

@@ -14,6 +14,7 @@ use crate::{
     auth::{TokenRequest, sign},
     clock::wall_clock,
     room::Room,
+    store::Position,
 };
 
 /// The sockets of the first of so many shards.
@@ -26,7 +27,7 @@ impl Shard {
     fn new(shards: u16, keys: &[(&str, &str)]) -> Self {
         let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
-        Self { part: Part::new(shards, Sockets::new(config, accounts, shared.homes.clone())), shared }
+        Self { part: Part::new(shards, Sockets::new(config, accounts, shared.homes.clone(), None)), shared }
     }
 
     /// A user's socket.
@@ -71,8 +72,9 @@ impl Shard {
 fn describe(message: &ToHome) -> String {
     let what = match &message.request {
         HomeRequest::Enter { entry, join, .. } => {
-            format!("enter {entry}{}", if join.is_some() { ", join" } else { "" })
+            format!("enter {}{}", entry.number, if join.is_some() { ", join" } else { "" })
         }
+        HomeRequest::Readmit { .. } => "readmit".to_owned(),
         HomeRequest::Leave { left, .. } => if left.is_some() { "leave" } else { "disconnected" }.to_owned(),
         HomeRequest::Forget { .. } => "forget".to_owned(),
         HomeRequest::Query { query: RoomQuery::History { .. }, .. } => "history".to_owned(),
@@ -111,7 +113,7 @@ fn homes_are_asked_in_the_order_of_the_events() {
         "b: leave",
     ];
     assert_eq!(shard.asked(), expected);
-    shard.part.with(move |sockets, io| sockets.disconnect(io, socket));
+    shard.part.with(move |sockets, io| sockets.disconnect(io, socket, DisconnectReason::ClientNamespaceDisconnect));
     assert_eq!(shard.asked(), ["lobby: disconnected", "a: disconnected", "c: disconnected"]);
 }
 
@@ -138,7 +140,8 @@ fn a_socket_is_in_a_room_from_the_answer_to_its_newest_entry_on() {
     let socket = shard.connect("alice", None);
     let joined = |shard: &mut Shard, entry| {
         shard.part.with(move |sockets, io| {
-            sockets.receive(io, ToSocket::Entered { socket, room: Room::new("a"), entry, present: Vec::new() });
+            let (room, since, present) = (Room::new("a"), Position::START, Vec::new());
+            sockets.receive(io, ToSocket::Entered { socket, room, entry, home: 0, since, present });
             io.rooms(socket).count() == 1
         })
     };

@@ -11,6 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use super::{
     account::Account,
     rates::Rates,
@@ -255,6 +257,28 @@ impl Accounts {
         departure
     }
 
+    /// The user's sockets.
+    pub(in crate::chat) fn sockets_of(&self, id: &str) -> SmallVec<[Slot; 4]> {
+        let stripe = self.stripe(id);
+        stripe.present.get(id).into_iter().flat_map(|entry| entry.slots.iter()).collect()
+    }
+
+    /// A socket of the user was counted in these rooms, and is in none of them now. Returns the rooms that are forgotten over it.
+    pub(in crate::chat) fn withdraw<'a>(
+        &self,
+        account: &Account,
+        rooms: impl Iterator<Item = &'a Room>,
+        now: Instant,
+    ) -> Vec<Room> {
+        let mut forgotten = Vec::new();
+        if let Some(entry) = self.stripe(&account.id).present.get_mut(&*account.id) {
+            for room in rooms {
+                entry.remember(room, None, now, self.grace, &mut forgotten);
+            }
+        }
+        forgotten
+    }
+
     /// A socket left a room by its own wish. Returns the rooms that are forgotten over it.
     pub(in crate::chat) fn leave(&self, account: &Account, room: &Room, now: Instant) -> Vec<Room> {
         let mut forgotten = Vec::new();
@@ -352,6 +376,11 @@ impl Entry {
 }
 
 impl SocketReservation {
+    /// Whose socket it is to be. `None` after [`SocketReservation::take`], which takes the value itself.
+    pub(in crate::chat) const fn account(&self) -> Option<&Arc<Account>> {
+        self.account.as_ref()
+    }
+
     /// The socket is there, and counts until [`Accounts::depart`].
     pub(in crate::chat) fn take(mut self, slot: Slot, now: Instant) -> Option<Arc<Account>> {
         let account = self.account.take()?;

@@ -21,6 +21,11 @@ impl Slots {
         self.0.len()
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Slot> {
+        self.0.iter().map(|(slot, _)| *slot)
+    }
+
     /// A socket came.
     pub(super) fn push(&mut self, slot: Slot, now: Instant) {
         self.0.push((slot, now));

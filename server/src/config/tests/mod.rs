@@ -47,7 +47,8 @@ fn the_keys_are_those_of_the_documentation() {
         limits.sockets_per_user \
         limits.sockets_per_user_policy limits.rooms_per_socket limits.connect_timeout limits.idle_timeout limits.strikes \
         limits.outbound_soft limits.outbound_hard limits.connections rooms.default_access rooms.lobby presence.grace \
-        presence.snapshot presence.max_room typing.timeout auth.jwt_secret auth.jwt_secret_file auth.jwt_previous_secret \
+        presence.snapshot presence.max_room recovery.max_disconnection typing.timeout auth.jwt_secret \
+        auth.jwt_secret_file auth.jwt_previous_secret \
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count store.page_cache engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
@@ -76,7 +77,8 @@ fn the_defaults_are_those_of_the_documentation() {
         connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 unproven_per_ip = 4096 pending_per_ip = 256 sockets_per_user = 10
         sockets_per_user_policy = "replace" rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
-        default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 timeout = "10s"
+        default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 max_disconnection = "2m" \
+        timeout = "10s"
         allow_short_secret = false algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         max_token_bytes = 65536
         kind = "sqlite" durability = "commit" max_age = "30d" max_count = 1000000
@@ -123,6 +125,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("presence.grace", "1500ms"),
     ("presence.snapshot", "17"),
     ("presence.max_room", "18"),
+    ("recovery.max_disconnection", "\"90s\""),
     ("typing.timeout", "1h 30m"),
     ("auth.algorithms", "HS512,HS384"),
     ("auth.issuer", "https://issuer.example"),

@@ -18,7 +18,10 @@ use receipts::Receipts;
 use shares::Shares;
 use uuid::Uuid;
 
-use super::types::{Receipt, Stored};
+use super::{
+    message_ids::Position,
+    types::{Receipt, Stored},
+};
 use crate::room::Room;
 
 /// Bytes that all messages of all shards together may take. `store.max_count` alone would not bound memory: a message may carry 256 KiB.
@@ -80,6 +83,8 @@ struct Log {
     /// The first one is not forgotten.
     messages: VecDeque<Kept>,
     gaps: usize,
+    /// The newest message of the room that was forgotten.
+    forgotten: Option<Uuid>,
     /// The shares of this room's users, by the hash of the user's id.
     shares: HashMap<u64, Key, BuildHasherDefault<Hashed>>,
     /// When its first message is too old.
@@ -101,6 +106,8 @@ pub(crate) struct MemoryStore {
     max_count: usize,
     max_bytes: usize,
     receipts: Receipts,
+    /// The newest message that was forgotten, of any room.
+    forgotten: Option<Uuid>,
 }
 
 impl MemoryStore {
@@ -118,6 +125,7 @@ impl MemoryStore {
             max_count: max_count.div_ceil(shards.max(1)),
             max_bytes: MAX_BYTES / shards.max(1),
             receipts: Receipts::default(),
+            forgotten: None,
         }
     }
 
@@ -141,8 +149,16 @@ impl MemoryStore {
     }
 
     fn log_of(&mut self, room: &Room) -> LogKey {
-        let make =
-            || Log { room: room.clone(), messages: VecDeque::new(), gaps: 0, shares: HashMap::default(), due: None };
+        // All messages that the room once had may be forgotten, and the log with them.
+        let forgotten = self.forgotten;
+        let make = || Log {
+            room: room.clone(),
+            messages: VecDeque::new(),
+            gaps: 0,
+            forgotten,
+            shares: HashMap::default(),
+            due: None,
+        };
         *self.rooms.entry(room.clone()).or_insert_with(|| LogKey(self.logs.insert(make())))
     }
 
@@ -174,6 +190,8 @@ impl MemoryStore {
         let Some((key, id)) = self.shares.oldest(share) else { return };
         let Some(log) = self.logs.get_mut(key) else { return };
         let bytes = log.remove(id).map_or(0, |stored| cost(&stored));
+        log.forgotten = log.forgotten.max(Some(id));
+        self.forgotten = self.forgotten.max(Some(id));
         if let Some(user) = self.shares.remove_oldest(share, bytes) {
             log.shares.remove(&user);
         }
@@ -213,6 +231,20 @@ impl MemoryStore {
             .into_iter()
             .flat_map(move |messages| messages.range(start..end))
             .filter_map(|kept| kept.stored.as_ref())
+    }
+
+    /// The messages of a room after this position; `None` when some of them may be forgotten.
+    pub(crate) fn since<'a>(
+        &'a self,
+        room: &Room,
+        since: Position,
+    ) -> Option<impl Iterator<Item = &'a Stored> + use<'a>> {
+        let log = self.rooms.get(room).and_then(|key| self.logs.get(key.0));
+        let forgotten = log.map_or(self.forgotten, |log| log.forgotten);
+        if forgotten.is_some_and(|forgotten| Position::of(forgotten) > since) {
+            return None;
+        }
+        Some(self.between(room, Some(since.last_id()), None))
     }
 
     /// What a message with this `clientId` was acknowledged with, if there was one in the last ten minutes.
@@ -326,6 +358,32 @@ mod tests {
         store.append(now + Duration::from_secs(11), &b, &mut None, 2, stored(3));
         store.append(now + Duration::from_secs(11), &a, &mut log, 1, stored(4));
         assert_eq!((texts(&store, "a"), texts(&store, "b")), (vec!["4".to_owned()], vec!["3".to_owned()]));
+    }
+
+    #[test]
+    fn what_may_be_forgotten_was_not_only_missed() {
+        let now = Instant::now();
+        let [a, b] = ["a", "b"].map(Room::new);
+        let id = |n: u128| Uuid::from_u128(n << 80 | 7 << 76);
+        let mut store = MemoryStore::new(Duration::ZERO, 3, 1);
+        let said = |store: &mut MemoryStore, room: &Room, n: u128| {
+            let stored = Stored { id: id(n), json: n.to_string().into(), attachments: Box::default() };
+            store.append(now, room, &mut None, 1, stored);
+        };
+        let since = |store: &MemoryStore, room: &Room, n: u128| {
+            let missed = store.since(room, Position::of(id(n)))?;
+            Some(missed.map(|stored| stored.json.to_string()).collect::<Vec<_>>())
+        };
+        [1, 2, 3].into_iter().for_each(|n| said(&mut store, &a, n));
+        assert_eq!(since(&store, &a, 1), Some(vec!["2".into(), "3".into()]));
+        assert_eq!((since(&store, &a, 9), since(&store, &b, 0)), (Some(vec![]), Some(vec![])));
+        [4, 5].into_iter().for_each(|n| said(&mut store, &a, n));
+        assert_eq!(
+            (since(&store, &a, 1), since(&store, &a, 2)),
+            (None, Some(vec!["3".into(), "4".into(), "5".into()]))
+        );
+        // Nobody knows any more that nothing was said in the other room.
+        assert_eq!((since(&store, &b, 1), since(&store, &b, 2)), (None, Some(vec![])));
     }
 
     #[test]

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::super::{
     message_ids::{IdParts, MessageIds},
-    types::{Append, Receipt, Stored, Taken},
+    types::{Append, Identity, Receipt, SessionChange, Stored, Taken},
 };
+use super::sessions;
 use crate::{clock::Timestamps, room::Room};
 
 /// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").
@@ -26,10 +27,31 @@ pub(crate) struct Moment {
     pub(crate) random: [u8; 16],
 }
 
+/// What a batch consists of.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Message(Append),
+    Session {
+        change: SessionChange,
+        /// The shard that is to hear of it, and its ticket.
+        told: Option<(u16, u64)>,
+    },
+}
+
+/// What became of a [`Write`].
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// Of a message from this shard.
+    Message(u16, Taken),
+    /// The change of a session is stored. Who is to hear of it.
+    Session(Option<(u16, u64)>),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Database {
     pub(super) connection: Connection,
+    identity: Identity,
     ids: MessageIds,
     timestamps: Timestamps,
     /// The numbers of rooms, as far as they were looked up.
@@ -37,13 +59,27 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    /// The database of a connection that was opened for writing.
+    /// The database of a connection that was opened for writing. A new run of the server begins.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
+        let identity = sessions::begin_run(&connection)?;
+        Self::reopened(connection, identity)
+    }
+
+    /// The database of a connection that was opened again in the same run.
     ///
     /// # Errors
     /// It cannot be read.
-    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
-        let last = last_position(&connection)?;
-        Ok(Self { connection, ids: MessageIds::after(last), timestamps: Timestamps::default(), rooms: HashMap::new() })
+    pub(super) fn reopened(connection: Connection, identity: Identity) -> rusqlite::Result<Self> {
+        let ids = MessageIds::after(last_position(&connection)?);
+        Ok(Self { connection, identity, ids, timestamps: Timestamps::default(), rooms: HashMap::new() })
+    }
+
+    /// Which run of the server this is, and what does not change over them.
+    pub(crate) const fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// An id that is not less than that of any message.
@@ -55,27 +91,36 @@ impl Database {
     ///
     /// # Errors
     /// Nothing was stored. What is in `batch` is lost to the caller all the same.
-    pub(crate) fn append(&mut self, moment: Moment, batch: Vec<Append>) -> rusqlite::Result<Vec<(u16, Taken)>> {
-        let Self { connection, ids, timestamps, rooms } = self;
+    pub(crate) fn write(&mut self, moment: Moment, batch: Vec<Write>) -> rusqlite::Result<Vec<Written>> {
+        let Self { connection, identity, ids, timestamps, rooms } = self;
         if rooms.len() > ROOMS {
             rooms.clear();
         }
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut taken = Vec::with_capacity(batch.len());
+        let mut written = Vec::with_capacity(batch.len());
         let mut added = HashMap::new();
-        let result = (0..).zip(batch).try_for_each(|(number, append)| {
-            let shard = append.shard;
-            let mut stamp = || ids.next(moment.wall, moment.random_of(number));
-            taken.push((shard, append_one(&transaction, rooms, &mut added, timestamps, moment, &mut stamp, append)?));
+        let result = (0..).zip(batch).try_for_each(|(number, write)| {
+            written.push(match write {
+                Write::Message(append) => {
+                    let shard = append.shard;
+                    let mut stamp = || ids.next(moment.wall, moment.random_of(number));
+                    let taken = append_one(&transaction, rooms, &mut added, timestamps, moment, &mut stamp, append)?;
+                    Written::Message(shard, taken)
+                }
+                Write::Session { change, told } => {
+                    sessions::save(&transaction, identity.run, &change)?;
+                    Written::Session(told)
+                }
+            });
             rusqlite::Result::Ok(())
         });
-        let result = result.and_then(|()| finish(&transaction, &added, &taken)).and_then(|()| transaction.commit());
+        let result = result.and_then(|()| finish(&transaction, &added, &written)).and_then(|()| transaction.commit());
         if let Err(error) = result {
             // Rooms may have got their numbers in it.
             rooms.clear();
             return Err(error);
         }
-        Ok(taken)
+        Ok(written)
     }
 
     /// Writes something and commits it: whether the disk takes it.
@@ -184,13 +229,13 @@ fn receipt(
 }
 
 /// Writes what a batch changed beside its messages.
-fn finish(transaction: &Transaction<'_>, added: &HashMap<i64, i64>, taken: &[(u16, Taken)]) -> rusqlite::Result<()> {
+fn finish(transaction: &Transaction<'_>, added: &HashMap<i64, i64>, written: &[Written]) -> rusqlite::Result<()> {
     for (room, count) in added {
         add_messages(transaction, *room, *count)?;
     }
-    let ids = taken.iter().rev().filter_map(|(_, taken)| match taken {
-        Taken::New { receipt, .. } => Some(receipt.id),
-        Taken::Repeated(_) => None,
+    let ids = written.iter().rev().filter_map(|written| match written {
+        Written::Message(_, Taken::New { receipt, .. }) => Some(receipt.id),
+        Written::Message(_, Taken::Repeated(_)) | Written::Session(_) => None,
     });
     if let Some(last) = ids.into_iter().next() {
         set_last(transaction, IdParts::of(last).position)?;

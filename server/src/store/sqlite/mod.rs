@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `schema` | opens the database; what is in it |
 //! | `database` | batches of messages |
-//! | `page` | pages of the history |
+//! | `page` | pages of the history, and what clients missed |
+//! | `sessions`, `void` | what lets clients be recovered after a restart |
 //! | `retention` | what is forgotten, and space given back |
 //! | `writer`, `readers`, `queue` | the threads, and what waits for them |
 //! | `lock` | one server uses a data directory |
@@ -19,7 +20,9 @@ mod queue;
 mod readers;
 mod retention;
 mod schema;
+mod sessions;
 pub(crate) mod tools;
+mod void;
 mod writer;
 
 use std::{
@@ -27,32 +30,36 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use uuid::Uuid;
 
 #[cfg(test)]
-pub(crate) use database::Moment;
+pub(crate) use database::{Moment, Written};
 pub(crate) use error::OpenError;
 #[cfg(test)]
-pub(crate) use page::page;
+pub(crate) use page::{missed, page};
 #[cfg(test)]
 pub(crate) use retention::{Left, Sweep};
+#[cfg(test)]
+pub(crate) use sessions::find as find_session;
 
 use super::{
     Store,
     answers::Answers,
     health::Health,
-    types::{Append, PageQuery, StoreError},
+    types::{Append, Identity, MissedQuery, PageQuery, Saving, SessionChange, SessionQuery, StoreError, Urgency},
 };
 use crate::config;
-pub(crate) use database::Database;
+pub(crate) use database::{Database, Write};
 use error::reason;
 use lock::DirectoryLock;
 use queue::Queue;
-use readers::{READERS, Reader};
+use readers::{Query, READERS, Reader};
 pub(crate) use retention::Bounds;
 pub(crate) use schema::Location;
+use void::VoidSessions;
 use writer::Writer;
 
 /// What [`Store::close`] ends, in this order: the last connection is to be one that can tidy up the log.
@@ -66,21 +73,25 @@ struct Running {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
-    appends: Arc<Queue<Append>>,
-    queries: Arc<Queue<PageQuery>>,
+    writes: Arc<Queue<Write>>,
+    queries: Arc<Queue<Query>>,
+    void: Arc<VoidSessions>,
     health: Arc<Health>,
     newest: Uuid,
+    identity: Identity,
     running: Mutex<Option<Running>>,
 }
 
 impl SqliteStore {
-    /// Opens the store of a data directory, and makes one if there is none. `answers` is asked once for each thread.
+    /// Opens the store of a data directory, and makes one if there is none. For the time `claimable`, sessions of earlier runs can be
+    /// claimed. `answers` is asked once for each thread.
     ///
     /// # Errors
     /// Something is wrong with the directory or the file, another process uses it, or there are no threads.
     pub(crate) fn open<A: Answers + 'static>(
         data_dir: &Path,
         settings: &config::Store,
+        claimable: Duration,
         answers: impl Fn() -> A,
     ) -> Result<Self, OpenError> {
         let lock = DirectoryLock::take(data_dir)?;
@@ -88,12 +99,12 @@ impl SqliteStore {
         let location = Location { path: schema::path(data_dir), durability: settings.durability, page_cache };
         let fail = |error: rusqlite::Error| OpenError::Database { path: location.path.clone(), reason: reason(&error) };
         let database = Database::new(location.open_writer()?).map_err(fail)?;
-        let newest = database.newest().map_err(fail)?;
+        let (newest, identity) = (database.newest().map_err(fail)?, database.identity());
         // What cannot write is found out now, and not when the first message comes.
         database.probe().map_err(fail)?;
         let bounds = Bounds { max_age: settings.max_age, max_count: settings.max_count };
-        let (appends, queries) = (Arc::new(Queue::new(writer::CAPACITY)), Arc::new(Queue::new(readers::CAPACITY)));
-        let health = Arc::<Health>::default();
+        let (writes, queries) = (Arc::new(Queue::new(writer::CAPACITY)), Arc::new(Queue::new(readers::CAPACITY)));
+        let (health, void) = (Arc::<Health>::default(), Arc::<VoidSessions>::default());
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
             spawned.map_err(|error: io::Error| OpenError::Directory { path: data_dir.to_owned(), error })
@@ -107,19 +118,22 @@ impl SqliteStore {
                 queue: Arc::clone(&queries),
                 answers: Box::new(answers()),
                 health: Arc::clone(&health),
+                run: identity.run,
             };
             readers.push(spawn("store-reader", Box::new(move || reader.run(connection)))?);
         }
         let writer = Writer {
             location: location.clone(),
             bounds,
-            queue: Arc::clone(&appends),
+            queue: Arc::clone(&writes),
             answers: Box::new(answers()),
             health: Arc::clone(&health),
+            void: Arc::clone(&void),
+            claimable,
         };
         let writer = spawn("store-writer", Box::new(move || writer.run(database)))?;
         let running = Mutex::new(Some(Running { readers, writer, lock }));
-        Ok(Self { appends, queries, health, newest, running })
+        Ok(Self { writes, queries, void, health, newest, identity, running })
     }
 }
 
@@ -129,11 +143,45 @@ impl Store for SqliteStore {
             return Err(StoreError::Unavailable);
         }
         let bytes = append.draft.weight();
-        self.appends.push(append, bytes)
+        self.writes.push(Write::Message(append), bytes)
     }
 
     fn read(&self, query: PageQuery) -> Result<(), StoreError> {
-        self.queries.push(query, 0)
+        self.queries.push(Query::Page(query), 0)
+    }
+
+    fn save(&self, change: SessionChange, urgency: Urgency) -> Saving {
+        let session = change.session();
+        let told = match urgency {
+            Urgency::Told { shard, ticket } => Some((shard, ticket)),
+            Urgency::Whenever | Urgency::Soon => None,
+        };
+        let write = Write::Session { change, told };
+        let pushed = match urgency {
+            _ if self.health.refuses() => Err(StoreError::Busy),
+            Urgency::Whenever => self.writes.push_lazily(write, 0),
+            Urgency::Soon | Urgency::Told { .. } => self.writes.push(write, 0),
+        };
+        match pushed {
+            Ok(()) => Saving::Queued,
+            Err(StoreError::Busy) => {
+                self.void.add(session);
+                Saving::Void
+            }
+            Err(StoreError::Unavailable) => Saving::Closed,
+        }
+    }
+
+    fn find_session(&self, query: SessionQuery) -> Result<(), StoreError> {
+        self.queries.push(Query::Session(query), 0)
+    }
+
+    fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError> {
+        self.queries.push(Query::Missed(query), 0)
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity
     }
 
     fn newest(&self) -> Uuid {
@@ -150,7 +198,7 @@ impl Store for SqliteStore {
         // A thread that panicked has said so.
         self.queries.close();
         readers.into_iter().for_each(|reader| drop(reader.join()));
-        self.appends.close();
+        self.writes.close();
         drop(writer.join());
         drop(lock);
     }

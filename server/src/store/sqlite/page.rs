@@ -1,14 +1,14 @@
-//! Pages of the history, on connections that only read.
+//! Pages of the history, and what clients missed, on connections that only read.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::{
     filling::Filling,
     message_ids::{IdParts, position_at, positions_around},
-    types::{Chosen, PageQuery, Side, Stored},
+    types::{Chosen, Missed, MissedMessages, MissedQuery, PageQuery, Side, Stored},
 };
 
 /// The messages that a query asks for. Those that were stored before `oldest` (a wall clock, as the time since the Unix epoch) count
@@ -34,24 +34,17 @@ pub(crate) fn page(connection: &Connection, query: &PageQuery, oldest: Duration)
         Side::Oldest => "ASC",
         Side::Newest => "DESC",
     };
-    let columns = "SELECT position, rest, attachments, json FROM message";
-    let sql = format!("{columns} WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position {order}");
+    let sql = format!("{COLUMNS} WHERE room = ? AND position BETWEEN ? AND ? ORDER BY position {order}");
     let mut select = transaction.prepare_cached(&sql)?;
     let mut rows = select.query(params![room, first, last])?;
     let (mut filling, mut chosen) = (Filling::new(query.limit), Chosen { messages: Vec::new(), more: false });
     while let Some(row) = rows.next()? {
-        let parts = IdParts { position: row.get(0)?, rest: row.get(1)? };
-        let id = parts.id();
+        let id = IdParts { position: row.get(0)?, rest: row.get(1)? }.id();
         // At the bound itself positions do not decide.
         if query.after.is_some_and(|after| id <= after) || query.before.is_some_and(|before| id >= before) {
             continue;
         }
-        let json = row.get_ref(3)?.as_str().map_err(|error| wrong_text(3, error))?.into();
-        let attachments = match row.get::<_, i64>(2)? {
-            0 => Box::default(),
-            _ => attachments(&transaction, room, parts.position)?,
-        };
-        let stored = Stored { id, json, attachments };
+        let stored = stored(&transaction, room, row)?;
         if !filling.takes(&stored) {
             chosen.more = true;
             break;
@@ -62,6 +55,46 @@ pub(crate) fn page(connection: &Connection, query: &PageQuery, oldest: Duration)
         chosen.messages.reverse();
     }
     Ok(chosen)
+}
+
+/// What [`stored`] reads.
+const COLUMNS: &str = "SELECT position, rest, attachments, json FROM message";
+
+/// The message of a room in this row.
+fn stored(transaction: &Connection, room: i64, row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let parts = IdParts { position: row.get(0)?, rest: row.get(1)? };
+    let json = row.get_ref(3)?.as_str().map_err(|error| wrong_text(3, error))?.into();
+    let attachments = match row.get::<_, i64>(2)? {
+        0 => Box::default(),
+        _ => attachments(transaction, room, parts.position)?,
+    };
+    Ok(Stored { id: parts.id(), json, attachments })
+}
+
+/// The messages that a client missed.
+///
+/// # Errors
+/// The database cannot be read.
+pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::Result<Missed> {
+    let transaction = connection.unchecked_transaction()?;
+    let mut missed = MissedMessages::new(query.max_bytes);
+    for (room, since) in &query.rooms {
+        let mut find = transaction.prepare_cached("SELECT id, forgotten FROM room WHERE name = ?")?;
+        let found = find.query_row([room.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some::<(i64, i64)>((room, forgotten)) = found else { continue };
+        if forgotten > since.number() {
+            return Ok(None);
+        }
+        let sql = format!("{COLUMNS} WHERE room = ? AND position > ? AND position <= ? ORDER BY position");
+        let mut select = transaction.prepare_cached(&sql)?;
+        let mut rows = select.query(params![room, since.number(), query.until.number()])?;
+        while let Some(row) = rows.next()? {
+            if !missed.push(stored(&transaction, room, row)?) {
+                return Ok(None);
+            }
+        }
+    }
+    Ok(Some(missed.into_sorted()))
 }
 
 fn wrong_text(column: usize, error: rusqlite::types::FromSqlError) -> rusqlite::Error {

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use engineio::deadlines::soonest;
+
 use super::super::types::StoreError;
 
 /// How much may wait.
@@ -14,6 +16,9 @@ pub(super) struct Capacity {
     pub(super) items: usize,
     pub(super) bytes: usize,
 }
+
+/// How long something that is not urgent may wait for something that is.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -28,6 +33,8 @@ struct State<T> {
     /// With the bytes of each.
     items: VecDeque<(T, usize)>,
     bytes: usize,
+    /// When they are to be taken. `None` while there are none.
+    due: Option<Instant>,
     closed: bool,
     /// Whether somebody waits for items.
     waiting: usize,
@@ -45,7 +52,7 @@ pub(super) enum Next<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(capacity: Capacity) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, closed: false, waiting: 0 };
+        let state = State { items: VecDeque::new(), bytes: 0, due: None, closed: false, waiting: 0 };
         Self { state: Mutex::new(state), filled: Condvar::new(), capacity }
     }
 
@@ -54,6 +61,18 @@ impl<T> Queue<T> {
     /// # Errors
     /// The queue is full, or closed.
     pub(super) fn push(&self, item: T, bytes: usize) -> Result<(), StoreError> {
+        self.push_within(item, bytes, Duration::ZERO)
+    }
+
+    /// Puts something in that need not be taken at once: it may wait a second for something that is urgent.
+    ///
+    /// # Errors
+    /// As [`Queue::push`].
+    pub(super) fn push_lazily(&self, item: T, bytes: usize) -> Result<(), StoreError> {
+        self.push_within(item, bytes, LINGER)
+    }
+
+    fn push_within(&self, item: T, bytes: usize, time: Duration) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.closed {
             return Err(StoreError::Unavailable);
@@ -65,7 +84,12 @@ impl<T> Queue<T> {
         }
         state.items.push_back((item, bytes));
         state.bytes += bytes;
-        if state.waiting > 0 {
+        let due = Instant::now() + time;
+        let is_sooner = state.due.is_none_or(|until| due < until);
+        if is_sooner {
+            state.due = Some(due);
+        }
+        if state.waiting > 0 && (is_sooner || time.is_zero()) {
             // Not more threads than there is work for.
             self.filled.notify_one();
         }
@@ -75,12 +99,16 @@ impl<T> Queue<T> {
     /// Takes the oldest items, as many as `portion` says or one, and waits until `until` for them.
     pub(super) fn take(&self, portion: Capacity, until: Option<Instant>) -> Next<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while state.items.is_empty() {
-            if state.closed {
+        loop {
+            if state.closed && state.items.is_empty() {
                 return Next::Closed;
             }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left.is_some_and(|left| left.is_zero()) {
+            let now = Instant::now();
+            if state.closed || state.due.is_some_and(|due| due <= now) {
+                break;
+            }
+            let left = soonest([until, state.due]).map(|until| until.saturating_duration_since(now));
+            if until.is_some_and(|until| until <= now) {
                 return Next::Nothing;
             }
             state.waiting += 1;
@@ -101,6 +129,8 @@ impl<T> Queue<T> {
                 items.push(item);
             }
         }
+        // What is left was not looked at: it may be urgent.
+        state.due = (!state.items.is_empty()).then_some(Instant::now());
         Next::Items(items)
     }
 
@@ -158,6 +188,24 @@ mod tests {
         assert_eq!(queue.push(2, 0), Err(StoreError::Unavailable));
         assert!(queue.wait_closed(Duration::ZERO));
         assert_eq!((queue.take(ALL, None), queue.take(ALL, None)), (Next::Items(vec![1]), Next::Closed));
+    }
+
+    #[test]
+    fn what_is_not_urgent_waits_for_what_is_and_keeps_its_place() {
+        let queue = Queue::new(ALL);
+        queue.push_lazily(1, 0).unwrap();
+        queue.push_lazily(2, 0).unwrap();
+        assert_eq!(queue.take(ALL, Some(Instant::now())), Next::Nothing);
+        queue.push(3, 0).unwrap();
+        queue.push_lazily(4, 0).unwrap();
+        assert_eq!(queue.take(ALL, Some(Instant::now())), Next::Items(vec![1, 2, 3, 4]));
+        queue.push_lazily(5, 0).unwrap();
+        let since = Instant::now();
+        assert_eq!(queue.take(ALL, None), Next::Items(vec![5]), "it comes alone after a while");
+        assert!(since.elapsed() > LINGER / 2);
+        queue.push_lazily(6, 0).unwrap();
+        queue.close();
+        assert_eq!((queue.take(ALL, None), queue.take(ALL, None)), (Next::Items(vec![6]), Next::Closed));
     }
 
     #[test]

@@ -8,15 +8,24 @@ use super::{
     super::{
         answers::Answers,
         health::{Health, Part},
-        types::{Answer, Chosen, PageQuery, StoreError},
+        types::{Answer, MissedQuery, PageQuery, SessionQuery, StoreError},
     },
     error::reason,
-    page::page,
+    page::{missed, page},
     queue::{Capacity, Next, Queue},
     retention::Bounds,
     schema::Location,
+    sessions,
 };
 use crate::clock::wall_clock;
+
+/// What the readers are asked.
+#[derive(Debug)]
+pub(super) enum Query {
+    Page(PageQuery),
+    Session(SessionQuery),
+    Missed(MissedQuery),
+}
 
 /// How many there are: so that one long page does not hold up all others, and no more, for the cores are the shards'.
 pub(super) const READERS: usize = 2;
@@ -32,9 +41,11 @@ const ONE: Capacity = Capacity { items: 1, bytes: usize::MAX };
 pub(super) struct Reader {
     pub(super) location: Location,
     pub(super) bounds: Bounds,
-    pub(super) queue: Arc<Queue<PageQuery>>,
+    pub(super) queue: Arc<Queue<Query>>,
     pub(super) answers: Box<dyn Answers>,
     pub(super) health: Arc<Health>,
+    /// Which run of the server this is.
+    pub(super) run: u32,
 }
 
 impl Reader {
@@ -43,27 +54,49 @@ impl Reader {
         let mut connection = Some(connection);
         while let Next::Items(queries) = self.queue.take(ONE, None) {
             for query in queries {
-                let page = self.read(&mut connection, &query);
-                self.answers.send(query.shard, Answer::Page { ticket: query.ticket, page });
+                let (shard, answer) = self.answer(&mut connection, &query);
+                self.answers.send(shard, answer);
             }
         }
     }
 
-    fn read(&self, connection: &mut Option<Connection>, query: &PageQuery) -> Result<Chosen, StoreError> {
+    fn answer(&self, connection: &mut Option<Connection>, query: &Query) -> (u16, Answer) {
+        match query {
+            Query::Page(query) => {
+                let oldest = self.bounds.oldest(wall_clock());
+                let page = self.read(connection, |connection| page(connection, query, oldest));
+                (query.shard, Answer::Page { ticket: query.ticket, page })
+            }
+            Query::Session(SessionQuery { shard, ticket, session }) => {
+                let session = self.read(connection, |connection| sessions::find(connection, self.run, *session));
+                (*shard, Answer::Session { ticket: *ticket, session })
+            }
+            Query::Missed(query) => {
+                let missed = self.read(connection, |connection| missed(connection, query));
+                (query.shard, Answer::Missed { ticket: query.ticket, home: query.home, missed })
+            }
+        }
+    }
+
+    fn read<T>(
+        &self,
+        connection: &mut Option<Connection>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let opened = match connection.take() {
             Some(connection) => Ok(connection),
             // After a fault nothing is trusted that the last connection knows.
             None => self.location.open_reader().map_err(|error| error.to_string()),
         };
         let read = opened.and_then(|opened| {
-            let read = page(&opened, query, self.bounds.oldest(wall_clock())).map_err(|error| reason(&error))?;
+            let read = read(&opened).map_err(|error| reason(&error))?;
             *connection = Some(opened);
             Ok(read)
         });
         match read {
-            Ok(chosen) => {
+            Ok(read) => {
                 self.health.recover(Part::Reading);
-                Ok(chosen)
+                Ok(read)
             }
             Err(reason) => {
                 self.health.fail(Part::Reading, reason);

@@ -152,6 +152,8 @@ fn forget(
             delete.execute([room, until])?;
         }
         add_messages(transaction, room, -count)?;
+        let mut note = transaction.prepare_cached("UPDATE room SET forgotten = ? WHERE id = ?")?;
+        note.execute([until, room])?;
     }
     Ok(Forgotten { count, spent, is_done: spent < budget })
 }

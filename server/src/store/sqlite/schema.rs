@@ -20,7 +20,7 @@ pub(crate) const FILE: &str = "chat.db";
 const APPLICATION: i64 = 0x6368_6174;
 
 /// The steps from each schema to the next one. A step that was released is never changed: it may have run.
-const STEPS: [&str; 1] = [
+const STEPS: [&str; 2] = [
     // 1: messages, what is remembered of `clientId`, and the last position.
     "CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, messages INTEGER NOT NULL) STRICT;
      CREATE TABLE message (
@@ -38,6 +38,17 @@ const STEPS: [&str; 1] = [
      CREATE INDEX receipt_time ON receipt (time);
      CREATE TABLE last (position INTEGER NOT NULL, attempts INTEGER NOT NULL) STRICT;
      INSERT INTO last VALUES (0, 0);",
+    // 2: sessions, so that clients are recovered after a restart; and up to which position messages of a room were forgotten. A
+    // session's rooms are kept by name, because a room without messages has no number for long.
+    "CREATE TABLE instance (run INTEGER NOT NULL, home_keys BLOB NOT NULL) STRICT;
+     INSERT INTO instance VALUES (0, randomblob(16));
+     CREATE TABLE session (
+         id INTEGER PRIMARY KEY, run INTEGER NOT NULL, secret BLOB NOT NULL, sid TEXT NOT NULL, user TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE session_room (
+         session INTEGER NOT NULL, room TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (session, room)
+     ) STRICT, WITHOUT ROWID;
+     ALTER TABLE room ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;",
 ];
 
 /// The schema of this version.

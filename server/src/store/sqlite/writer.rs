@@ -10,13 +10,15 @@ use super::{
     super::{
         answers::Answers,
         health::{Health, Part},
-        types::{Answer, Append, StoreError, Taken},
+        types::{Answer, Identity, SessionId, StoreError, Taken},
     },
-    database::{Database, Moment},
+    database::{Database, Moment, Write, Written},
     error::{OpenError, reason},
     queue::{Capacity, Next, Queue},
     retention::{Bounds, Left, Sweep},
     schema::Location,
+    sessions::{self, Remains},
+    void::VoidSessions,
 };
 use crate::clock::wall_clock;
 
@@ -42,9 +44,31 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub(super) struct Writer {
     pub(super) location: Location,
     pub(super) bounds: Bounds,
-    pub(super) queue: Arc<Queue<Append>>,
+    pub(super) queue: Arc<Queue<Write>>,
     pub(super) answers: Box<dyn Answers>,
     pub(super) health: Arc<Health>,
+    pub(super) void: Arc<VoidSessions>,
+    /// How long sessions of earlier runs can be claimed.
+    pub(super) claimable: Duration,
+}
+
+/// Who is to hear that something could not be stored.
+enum Refused {
+    /// Of a message.
+    Message(u16),
+    Session {
+        session: SessionId,
+        told: Option<(u16, u64)>,
+    },
+}
+
+impl Refused {
+    fn of(write: &Write) -> Self {
+        match write {
+            Write::Message(append) => Self::Message(append.shard),
+            Write::Session { change, told } => Self::Session { session: change.session(), told: *told },
+        }
+    }
 }
 
 /// If the writer panics, nobody takes messages any more.
@@ -64,20 +88,26 @@ impl Writer {
     pub(super) fn run(self, mut database: Database) {
         let _guard = PanicGuard(&self);
         let (mut sweep, mut next_step) = (Sweep::start(), Instant::now());
+        let claimable_until = Instant::now() + self.claimable;
+        let mut remains = Some(Remains::before(database.identity().run));
         loop {
             let batch = match self.queue.take(BATCH, Some(next_step)) {
                 Next::Items(batch) => batch,
                 Next::Nothing => Vec::new(),
                 Next::Closed => break,
             };
-            let mut works = self.write(&mut database, batch);
+            let mut works = self.write(&mut database, batch) && self.remove_void(&database);
+            if works && Instant::now() >= claimable_until && remains.is_some() {
+                works = self.remove_remains(&mut remains, &mut database);
+            }
             if works && Instant::now() >= next_step {
                 let left = self.forget(&mut sweep, &mut database);
                 works = left.is_some();
                 next_step = Instant::now() + self.wait_after(left);
             }
             if !works {
-                let Some(repaired) = self.repair(database) else { return };
+                let identity = database.identity();
+                let Some(repaired) = self.repair(database, identity) else { return };
                 database = repaired;
                 self.health.recover(Part::Writing);
             }
@@ -100,6 +130,30 @@ impl Writer {
         }
     }
 
+    /// Takes a step in removing the sessions of earlier runs; `false` when that failed.
+    fn remove_remains(&self, remains: &mut Option<Remains>, database: &mut Database) -> bool {
+        match remains.as_mut().map(|remains| remains.step(&mut database.connection)) {
+            Some(Ok(true)) => true,
+            Some(Err(error)) => {
+                self.health.fail(Part::Writing, reason(&error));
+                false
+            }
+            Some(Ok(false)) | None => {
+                *remains = None;
+                true
+            }
+        }
+    }
+
+    /// Removes sessions of which something could not be stored; `false` when that failed.
+    fn remove_void(&self, database: &Database) -> bool {
+        let removed = self.void.take(|void| match void {
+            Some(session) => sessions::remove(&database.connection, session),
+            None => sessions::remove_all(&database.connection),
+        });
+        removed.inspect_err(|error| self.health.fail(Part::Writing, reason(error))).is_ok()
+    }
+
     /// How long to wait for the next step of a sweep.
     fn wait_after(&self, left: Option<Left>) -> Duration {
         match left {
@@ -110,26 +164,56 @@ impl Writer {
     }
 
     /// Stores a batch, and tells the shards. Returns whether it could.
-    fn write(&self, database: &mut Database, batch: Vec<Append>) -> bool {
+    fn write(&self, database: &mut Database, batch: Vec<Write>) -> bool {
         if batch.is_empty() {
             return true;
         }
-        let shards: Vec<u16> = batch.iter().map(|append| append.shard).collect();
+        let refused: Vec<Refused> = batch.iter().map(Refused::of).collect();
         let mut moment = Moment { wall: wall_clock(), random: [0; 16] };
         // Without entropy ids would be easy to guess, and still differ.
         let _ = getrandom::fill(&mut moment.random);
-        match database.append(moment, batch) {
-            Ok(taken) => {
+        match database.write(moment, batch) {
+            Ok(written) => {
+                let (mut taken, mut saved) = (Vec::new(), Vec::new());
+                for written in written {
+                    match written {
+                        Written::Message(shard, message) => taken.push((shard, Ok(message))),
+                        Written::Session(told) => saved.extend(told),
+                    }
+                }
                 self.health.count_batch(taken.len());
-                self.tell(taken.into_iter().map(|(shard, taken)| (shard, Ok(taken))));
+                self.tell(taken.into_iter());
+                self.tell_saved(saved);
                 true
             }
             Err(error) => {
                 // Before the senders hear of it: who tries again at once is refused without a look at the disk.
                 self.health.fail(Part::Writing, reason(&error));
-                self.tell(shards.into_iter().map(|shard| (shard, Err(StoreError::Unavailable))));
+                self.refuse(refused);
                 false
             }
+        }
+    }
+
+    /// Says that these could not be stored.
+    fn refuse(&self, refused: Vec<Refused>) {
+        let (mut shards, mut saved) = (Vec::new(), Vec::new());
+        for refused in refused {
+            match refused {
+                Refused::Message(shard) => shards.push(shard),
+                Refused::Session { session, told } => {
+                    self.void.add(session);
+                    saved.extend(told);
+                }
+            }
+        }
+        self.tell(shards.into_iter().map(|shard| (shard, Err(StoreError::Unavailable))));
+        self.tell_saved(saved);
+    }
+
+    fn tell_saved(&self, saved: Vec<(u16, u64)>) {
+        for (shard, ticket) in saved {
+            self.answers.send(shard, Answer::Saved { ticket });
         }
     }
 
@@ -149,7 +233,7 @@ impl Writer {
 
     /// Tries again and again until the disk takes a commit. Each attempt opens the file anew: after an fsync that failed, an open file
     /// may seem whole although the disk has lost some of it. `None` when the store was closed meanwhile.
-    fn repair(&self, database: Database) -> Option<Database> {
+    fn repair(&self, database: Database, identity: Identity) -> Option<Database> {
         drop(database);
         // The first attempt comes at once: it overwrites what a failed commit may have left in the log, where a crash would find it.
         let mut wait = Duration::ZERO;
@@ -157,12 +241,12 @@ impl Writer {
             let is_closed = self.queue.wait_closed(wait);
             // Messages that came before the first of them was refused.
             while let Next::Items(batch) = self.queue.take(BATCH, Some(Instant::now())) {
-                self.tell(batch.into_iter().map(|append| (append.shard, Err(StoreError::Unavailable))));
+                self.refuse(batch.iter().map(Refused::of).collect());
             }
             if is_closed {
                 return None;
             }
-            match self.reopen() {
+            match self.reopen(identity) {
                 Ok(database) => return Some(database),
                 Err(reason) => self.health.fail(Part::Writing, reason),
             }
@@ -170,12 +254,12 @@ impl Writer {
         }
     }
 
-    fn reopen(&self) -> Result<Database, String> {
+    fn reopen(&self, identity: Identity) -> Result<Database, String> {
         let connection = self.location.open_writer().map_err(|error| match error {
             OpenError::Database { reason, .. } => reason,
             other => other.to_string(),
         })?;
-        let database = Database::new(connection).map_err(|error| reason(&error))?;
+        let database = Database::reopened(connection, identity).map_err(|error| reason(&error))?;
         database.probe().map_err(|error| reason(&error))?;
         Ok(database)
     }

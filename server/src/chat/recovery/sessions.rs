@@ -1,0 +1,250 @@
+//! [`Sessions`]: the sessions without a connection, known to all shards together. Of a session with a connection only the shard of its
+//! socket knows.
+//!
+//! A lock is taken when a socket disconnects or is claimed, and held for one look into a map.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use socketio::SocketId;
+
+use super::Pid;
+use crate::{
+    room::Room,
+    store::{Position, SessionId, SessionSecret},
+};
+
+/// So many sessions without a connection are kept. The oldest go first.
+const ENDED: usize = 262_144;
+
+/// A session whose connection has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::chat) struct Session {
+    /// Of its socket.
+    pub(in crate::chat) id: SocketId,
+    /// Its rooms. It has what came up to the position, or need not have it.
+    pub(in crate::chat) rooms: Vec<(Room, Position)>,
+    /// Whether the store was told that it began.
+    pub(in crate::chat) saved: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Its connection ended then.
+    Ended { session: Box<Session>, at: Instant },
+    /// Somebody is claiming it.
+    Claimed,
+    /// It began in an earlier run, and has a connection in this one: what the store knows of it is not true any more.
+    Resumed,
+}
+
+#[derive(Debug)]
+struct Entry {
+    secret: SessionSecret,
+    /// The id of its user.
+    user: Arc<str>,
+    state: State,
+}
+
+/// What is known of a session that somebody claims.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::chat) enum Claim {
+    /// It is the claimant's now.
+    Taken(Box<Session>),
+    /// It is nobody's to claim.
+    Refused,
+    /// It is not known here. It may have a connection, and if it is of an earlier run the store may know it.
+    Unknown,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(in crate::chat) struct Sessions {
+    run: u32,
+    /// For how long a session without a connection can be claimed.
+    window: Duration,
+    number: AtomicU64,
+    sessions: Mutex<HashMap<SessionId, Entry>>,
+    /// When connections ended, and of which sessions. A session that was claimed since is still in it.
+    ended: Mutex<VecDeque<(Instant, SessionId)>>,
+}
+
+impl Sessions {
+    /// None yet. Runs of one store are counted; in memory there is only one.
+    pub(in crate::chat) fn new(run: u32, window: Duration) -> Self {
+        let (sessions, ended) = (Mutex::default(), Mutex::default());
+        Self { run, window, number: AtomicU64::new(1), sessions, ended }
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+        // A panic under the lock leaves a map that is whole: entries are changed by plain assignments.
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A new session's private id.
+    pub(in crate::chat) fn next(&self, secret: SessionSecret) -> Pid {
+        let session = SessionId::new(self.run, self.number.fetch_add(1, Ordering::Relaxed));
+        Pid { session, secret }
+    }
+
+    /// A client of this user claims a session. Nobody else can claim one that is [`Claim::Taken`], until it is kept or forgotten.
+    pub(in crate::chat) fn claim(&self, Pid { session, secret }: Pid, user: &str, now: Instant) -> Claim {
+        let mut sessions = self.sessions();
+        let Some(entry) = sessions.get_mut(&session) else { return Claim::Unknown };
+        let is_late = matches!(&entry.state, State::Ended { at, .. } if now.duration_since(*at) > self.window);
+        if entry.secret != secret || *entry.user != *user || is_late {
+            return Claim::Refused;
+        }
+        if matches!(entry.state, State::Resumed) {
+            return Claim::Unknown;
+        }
+        match std::mem::replace(&mut entry.state, State::Claimed) {
+            State::Ended { session, .. } => Claim::Taken(session),
+            State::Claimed | State::Resumed => Claim::Refused,
+        }
+    }
+
+    /// Whether the store may know a session, because it began in an earlier run.
+    pub(in crate::chat) fn may_be_stored(&self, session: SessionId) -> bool {
+        session.run() != self.run && !self.sessions().contains_key(&session)
+    }
+
+    /// The session of a connection is the claimant's, who has ended that connection.
+    pub(in crate::chat) fn claim_released(&self, Pid { session, secret }: Pid, user: &Arc<str>) {
+        self.sessions().insert(session, Entry { secret, user: Arc::clone(user), state: State::Claimed });
+    }
+
+    /// The store knows the session, and its secret and user are right. Whether nobody else has claimed it in this run.
+    pub(in crate::chat) fn claim_stored(&self, Pid { session, secret }: Pid, user: &Arc<str>) -> bool {
+        match self.sessions().entry(session) {
+            hash_map::Entry::Occupied(_) => false,
+            hash_map::Entry::Vacant(entry) => {
+                entry.insert(Entry { secret, user: Arc::clone(user), state: State::Claimed });
+                true
+            }
+        }
+    }
+
+    /// The claimant has a connection.
+    pub(in crate::chat) fn resume(&self, session: SessionId) {
+        let mut sessions = self.sessions();
+        if session.run() == self.run {
+            sessions.remove(&session);
+        } else if let Some(entry) = sessions.get_mut(&session) {
+            entry.state = State::Resumed;
+        }
+    }
+
+    /// The connection of a session has ended, or its claim was not finished. It can be claimed for a while.
+    pub(in crate::chat) fn keep(&self, pid: Pid, user: &Arc<str>, session: Session, now: Instant) {
+        let state = State::Ended { session: Box::new(session), at: now };
+        self.sessions().insert(pid.session, Entry { secret: pid.secret, user: Arc::clone(user), state });
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((now, pid.session));
+    }
+
+    /// The session is over.
+    pub(in crate::chat) fn forget(&self, session: SessionId) {
+        self.sessions().remove(&session);
+    }
+
+    /// A session that can be claimed no longer, or need not be, because there are too many. It is forgotten.
+    pub(in crate::chat) fn next_expired(&self, now: Instant) -> Option<SessionId> {
+        loop {
+            let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+            let (since, session) = *ended.front()?;
+            if now.duration_since(since) <= self.window && ended.len() <= ENDED {
+                return None;
+            }
+            ended.pop_front();
+            drop(ended);
+            let mut sessions = self.sessions();
+            // It may have been claimed, and have ended again, since.
+            let is_over = |entry: &Entry| matches!(&entry.state, State::Ended { at, .. } if *at == since);
+            if sessions.get(&session).is_some_and(is_over) {
+                sessions.remove(&session);
+                return Some(session);
+            }
+        }
+    }
+
+    /// When the next session can be claimed no longer.
+    pub(in crate::chat) fn next_expiry(&self) -> Option<Instant> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        // A moment later than the last at which it can.
+        ended.front().map(|(since, _)| *since + self.window + Duration::from_millis(1))
+    }
+
+    /// How many are known.
+    #[cfg(test)]
+    pub(in crate::chat) fn len(&self) -> usize {
+        self.sessions().len() + self.ended.lock().unwrap().len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Duration = Duration::from_secs(120);
+
+    fn session() -> Session {
+        Session { id: SocketId::parse(&"A".repeat(28)).unwrap(), rooms: Vec::new(), saved: true }
+    }
+
+    /// A session of an earlier run whose connection has just ended.
+    fn kept(sessions: &Sessions, number: u64, user: &Arc<str>, now: Instant) -> Pid {
+        let pid = Pid { session: SessionId::new(1, number), secret: SessionSecret([1; 16]) };
+        assert!(sessions.claim_stored(pid, user));
+        sessions.forget(pid.session);
+        sessions.keep(pid, user, session(), now);
+        pid
+    }
+
+    #[test]
+    fn a_session_is_claimed_once_by_its_user_with_its_secret() {
+        let (sessions, now, alice) = (Sessions::new(2, WINDOW), Instant::now(), Arc::<str>::from("alice"));
+        let pid = kept(&sessions, 1, &alice, now);
+        let guess = Pid { secret: SessionSecret([2; 16]), ..pid };
+        let wrong = [sessions.claim(guess, "alice", now), sessions.claim(pid, "bob", now)];
+        assert_eq!(wrong, [Claim::Refused, Claim::Refused]);
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::Taken(Box::new(session())));
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::Refused);
+        let of_this_run = sessions.next(SessionSecret([1; 16]));
+        assert_eq!(sessions.claim(of_this_run, "alice", now), Claim::Unknown);
+        assert!(!sessions.may_be_stored(of_this_run.session));
+        sessions.resume(pid.session);
+        assert!(!sessions.may_be_stored(pid.session) && !sessions.claim_stored(pid, &alice));
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::Unknown, "its connection knows it");
+        sessions.forget(pid.session);
+        assert!(sessions.may_be_stored(pid.session));
+    }
+
+    #[test]
+    fn a_session_ends_after_the_window_unless_it_went_on() {
+        let (sessions, start, alice) = (Sessions::new(2, WINDOW), Instant::now(), Arc::<str>::from("alice"));
+        let [one, two] = [1, 2].map(|number| kept(&sessions, number, &alice, start));
+        assert_eq!(sessions.claim(one, "alice", start + WINDOW), Claim::Taken(Box::new(session())));
+        sessions.keep(one, &alice, session(), start + WINDOW);
+        assert_eq!(sessions.next_expired(start + WINDOW), None);
+        let later = sessions.next_expiry().unwrap();
+        assert_eq!(sessions.claim(two, "alice", later), Claim::Refused);
+        assert_eq!((sessions.next_expired(later), sessions.next_expired(later)), (Some(two.session), None));
+        assert_eq!(sessions.next_expired(later + WINDOW), Some(one.session));
+        assert_eq!((sessions.next_expired(later + WINDOW), sessions.next_expiry(), sessions.len()), (None, None, 0));
+    }
+
+    #[test]
+    fn of_two_who_claim_a_session_of_an_earlier_run_one_gets_it() {
+        let (sessions, now, alice) = (Sessions::new(2, WINDOW), Instant::now(), Arc::<str>::from("alice"));
+        let pid = Pid { session: SessionId::new(1, 1), secret: SessionSecret([1; 16]) };
+        assert_eq!([(); 2].map(|()| sessions.claim(pid, "alice", now)), [Claim::Unknown, Claim::Unknown]);
+        assert_eq!([(); 2].map(|()| sessions.claim_stored(pid, &alice)), [true, false]);
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::Refused);
+    }
+}

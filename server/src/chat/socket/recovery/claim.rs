@@ -1,0 +1,429 @@
+//! The steps of a claim.
+
+use std::{collections::HashMap, sync::Arc};
+
+use socketio::{
+    ConnectRequest, Decision, Io, SocketId, SocketKey,
+    adapter::EventData,
+    recovery::{Admission as SocketAdmission, Recovered},
+};
+
+use super::{
+    Recovery,
+    returning::{Returning, ReturningHome},
+    save,
+};
+use crate::{
+    chat::{
+        recovery::{Claim, Pid, Positions, Session},
+        shard_message::{HomeRequest, RecoveryMessage, ToSocket},
+        socket::{
+            member::{Access, MemberSession},
+            session::Admission,
+            sockets::Sockets,
+        },
+        users::{Account, Slot},
+    },
+    room::{LOBBY, Room},
+    store::{Position, SavedSession, SessionChange, SessionQuery, SessionSecret, StoreError},
+};
+
+/// How many clients of a shard are in steps 2 to 4 at a time: what each of them missed may be in memory.
+const RETURNING: usize = 64;
+
+impl Sockets {
+    /// A client with a valid token gets a new socket, or waits for the one that it had.
+    pub(in crate::chat) fn decide(
+        &mut self,
+        io: &mut Io<'_>,
+        request: &ConnectRequest<'_>,
+        mut admission: Admission,
+    ) -> Decision<Admission> {
+        let Some(recovery) = &mut self.recovery else { return Decision::Admit(admission) };
+        if let Some(asked) = request.recovery {
+            let offset = asked.offset.map(Positions::parse);
+            let claimed = Pid::parse(asked.pid).filter(|_| offset != Some(None));
+            let account = admission.reservation.account().cloned();
+            if let (Some(pid), Some(account)) = (claimed, account) {
+                let claim = recovery.sessions.claim(pid, &account.id, io.now());
+                let session = match claim {
+                    Claim::Taken(session) => Some(Some(*session)),
+                    Claim::Unknown => Some(None),
+                    Claim::Refused => None,
+                };
+                if let Some(session) = session {
+                    let (pending, offset) = (request.pending, offset.flatten());
+                    let returning = Returning::new(pending, admission, account, pid, offset, session);
+                    let ticket = recovery.tickets;
+                    recovery.tickets += 1;
+                    recovery.returning.insert(ticket, returning);
+                    // Later: the answer to a CONNECT cannot come before this decision.
+                    let begin = ToSocket::Recovery(RecoveryMessage::Begin { ticket });
+                    io.send_to_shard(io.shard(), begin.into());
+                    return Decision::Later;
+                }
+            }
+            self.counters.unrecovered += 1;
+        }
+        let new = self.begin_session(io, &mut admission);
+        Decision::AdmitAs(admission, Box::new(new))
+    }
+
+    /// A session for a new socket.
+    fn begin_session(&self, io: &mut Io<'_>, admission: &mut Admission) -> SocketAdmission {
+        let Some(recovery) = &self.recovery else { return SocketAdmission::default() };
+        let mut secret = [0; 16];
+        io.fill_random(&mut secret);
+        let pid = recovery.sessions.next(SessionSecret(secret));
+        admission.pid = Some(pid);
+        SocketAdmission { pid: Some(pid.to_string()), recovered: None }
+    }
+
+    /// Deals with a message about a client that comes back.
+    pub(in crate::chat::socket) fn receive_recovery(&mut self, io: &mut Io<'_>, message: RecoveryMessage) {
+        match message {
+            RecoveryMessage::Begin { ticket } => self.begin_or_wait(io, ticket),
+            RecoveryMessage::Release { shard, ticket, pid, index } => {
+                let released = RecoveryMessage::Released { ticket, session: self.release(io, pid, index) };
+                io.send_to_shard(shard, ToSocket::Recovery(released).into());
+            }
+            RecoveryMessage::Released { ticket, session } => self.on_released(io, ticket, session),
+            RecoveryMessage::Readmitted { ticket, home, since, present } => {
+                self.see(home, since);
+                self.on_readmitted(ticket, home, since, present);
+                self.finish_if_complete(io, ticket);
+            }
+            RecoveryMessage::Missed { ticket, home, missed } => {
+                let part = self.returning(ticket).and_then(|returning| returning.part(home));
+                if let Some(part) = part {
+                    part.missed = Some(missed);
+                }
+                self.finish_if_complete(io, ticket);
+            }
+        }
+    }
+
+    fn returning(&mut self, ticket: u64) -> Option<&mut Returning> {
+        self.recovery.as_mut()?.returning.get_mut(&ticket)
+    }
+
+    fn begin_or_wait(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(recovery) = &mut self.recovery else { return };
+        if recovery.active >= RETURNING {
+            recovery.waiting.push_back(ticket);
+            return;
+        }
+        recovery.active += 1;
+        self.find_session(io, ticket);
+    }
+
+    /// Step 1: looks for the session among the user's sockets, where its connection still seems to live.
+    fn find_session(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(returning) = self.returning(ticket) else { return };
+        if returning.session.is_some() {
+            return self.ask_homes(io, ticket);
+        }
+        let (pid, user) = (returning.pid, Arc::clone(&returning.account.id));
+        let mut asked = 0;
+        for Slot { shard, index } in self.accounts.sockets_of(&user) {
+            if shard != io.shard() {
+                let release = RecoveryMessage::Release { shard: io.shard(), ticket, pid, index };
+                io.send_to_shard(shard, ToSocket::Recovery(release).into());
+                asked += 1;
+            } else if let Some(session) = self.release(io, pid, index) {
+                return self.take_session(io, ticket, session);
+            }
+        }
+        match self.returning(ticket) {
+            Some(returning) if asked > 0 => returning.unanswered = asked,
+            _ => self.ask_store(io, ticket),
+        }
+    }
+
+    /// Ends the connection of a socket, if it has this session.
+    fn release(&mut self, io: &mut Io<'_>, pid: Pid, index: u32) -> Option<Session> {
+        let socket = self.members.at(index)?;
+        let member = self.members.get(socket)?;
+        let session = member.session.as_ref().filter(|session| session.pid == pid)?;
+        let session = self.session_of(io, member, session);
+        self.members.get_mut(socket)?.session = None;
+        if let Some(conn) = io.conn(socket) {
+            io.abort(conn);
+        }
+        Some(session)
+    }
+
+    fn on_released(&mut self, io: &mut Io<'_>, ticket: u64, session: Option<Session>) {
+        let Some(returning) = self.returning(ticket) else { return };
+        returning.unanswered = returning.unanswered.saturating_sub(1);
+        match session {
+            Some(session) => self.take_session(io, ticket, session),
+            None if returning.unanswered == 0 && returning.session.is_none() => self.ask_store(io, ticket),
+            None => {}
+        }
+    }
+
+    /// The session was that of another connection, which has ended.
+    fn take_session(&mut self, io: &mut Io<'_>, ticket: u64, session: Session) {
+        let Some(Recovery { sessions, returning, .. }) = &mut self.recovery else { return };
+        let Some(returning) = returning.get_mut(&ticket) else { return };
+        sessions.claim_released(returning.pid, &returning.account.id);
+        returning.session = Some(session);
+        self.ask_homes(io, ticket);
+    }
+
+    /// No connection of this run has the session: asks the store, if it may know it.
+    fn ask_store(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(recovery) = &mut self.recovery else { return };
+        let Some(returning) = recovery.returning.get_mut(&ticket) else { return };
+        let (session, shard) = (returning.pid.session, io.shard());
+        // The connection may have ended while its shard was asked.
+        match recovery.sessions.claim(returning.pid, &returning.account.id, io.now()) {
+            Claim::Taken(session) => {
+                returning.session = Some(*session);
+                return self.ask_homes(io, ticket);
+            }
+            Claim::Unknown if recovery.sessions.may_be_stored(session) => {}
+            Claim::Unknown | Claim::Refused => return self.admit_anew(io, ticket),
+        }
+        let asked = recovery.store.as_ref().map(|store| store.find_session(SessionQuery { shard, ticket, session }));
+        if !matches!(asked, Some(Ok(()))) {
+            self.admit_anew(io, ticket);
+        }
+    }
+
+    /// The store has answered.
+    pub(in crate::chat::socket) fn on_session_found(
+        &mut self,
+        io: &mut Io<'_>,
+        ticket: u64,
+        session: Result<Option<SavedSession>, StoreError>,
+    ) {
+        let Some(Recovery { sessions, returning, store, .. }) = &mut self.recovery else { return };
+        let Some(returning) = returning.get_mut(&ticket) else { return };
+        let Returning { pid, account, .. } = returning;
+        let is_right = |saved: &SavedSession| saved.secret == pid.secret && *saved.user == *account.id;
+        let saved = session.ok().flatten().filter(is_right);
+        let session = saved.and_then(|SavedSession { sid, rooms, .. }| {
+            Some(Session { id: SocketId::parse(&sid)?, rooms, saved: true })
+        });
+        match session.filter(|_| sessions.claim_stored(*pid, &account.id)) {
+            Some(session) => {
+                save(store.as_deref(), SessionChange::Resumed(pid.session));
+                returning.session = Some(session);
+                self.ask_homes(io, ticket);
+            }
+            None => self.admit_anew(io, ticket),
+        }
+    }
+
+    /// Step 2: asks the homes of the session's rooms, as far as the client's token opens them.
+    fn ask_homes(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let max_bytes = self.missed_bytes();
+        let Some(Recovery { returning, store, .. }) = &mut self.recovery else { return };
+        let Some(returning) = returning.get_mut(&ticket) else { return };
+        let Some(session) = &mut returning.session else { return };
+        let access = Access::of(returning.admission.claims.rooms.as_ref(), self.config.rooms.default_access);
+        let has_lobby = self.config.rooms.lobby;
+        let is_open = |room: &Room| (has_lobby && room.id() == LOBBY) || access.allows(room.id());
+        let rooms = std::mem::take(&mut session.rooms).into_iter();
+        let (open, closed): (Vec<_>, Vec<_>) = rooms.partition(|(room, _)| is_open(room));
+        session.rooms = open;
+        for (room, _) in closed {
+            save(store.as_deref(), SessionChange::Left { session: returning.pid.session, room });
+        }
+        let offset = returning.offset.as_ref();
+        let is_of_other_homes = offset.is_some_and(|offset| offset.homes() != io.shards());
+        let mut homes: Vec<(u16, Vec<_>)> = Vec::new();
+        for (room, since) in &mut session.rooms {
+            *since =
+                (*since).max(offset.map_or(Position::START, |offset| offset.get(self.homes.of(room, offset.homes()))));
+            if is_of_other_homes {
+                // The offsets of this run begin anew, and do not say this any more.
+                let (session, room, since) = (returning.pid.session, room.clone(), *since);
+                save(store.as_deref(), SessionChange::Entered { session, room, since });
+            }
+            let home = self.homes.of(room, io.shards());
+            match homes.iter_mut().find(|(of, _)| *of == home) {
+                Some((_, rooms)) => rooms.push((room.clone(), *since)),
+                None => homes.push((home, vec![(room.clone(), *since)])),
+            }
+        }
+        returning.homes = homes.iter().map(|(home, rooms)| ReturningHome::new(*home, rooms)).collect();
+        let account = Arc::clone(&returning.account);
+        for (_, rooms) in homes {
+            let Some((first, _)) = rooms.first().cloned() else { continue };
+            let (shard, account) = (io.shard(), Arc::clone(&account));
+            self.homes.send(io, first, HomeRequest::Readmit { shard, ticket, account, rooms, max_bytes });
+        }
+        self.finish_if_complete(io, ticket);
+    }
+
+    /// How many bytes a client may be sent of what it missed: a quarter of its queue is left to what comes with it.
+    fn missed_bytes(&self) -> usize {
+        self.config.limits.outbound_hard / 4 * 3
+    }
+
+    /// A home has counted the client in. From here on messages of these rooms are held.
+    fn on_readmitted(&mut self, ticket: u64, home: u16, since: Position, present: Vec<Vec<Arc<Account>>>) {
+        let Some(recovery) = &mut self.recovery else { return };
+        let part = recovery.returning.get_mut(&ticket).and_then(|returning| returning.part(home));
+        let Some(part) = part else { return };
+        part.since = Some(since);
+        part.present = present;
+        for room in &part.rooms {
+            recovery.holding.entry(room.clone()).or_default().push(ticket);
+        }
+    }
+
+    /// Step 4, when all homes and the store have answered.
+    fn finish_if_complete(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let is_complete = self.returning(ticket).is_some_and(|returning| {
+            returning.session.is_some()
+                && returning.homes.iter().all(|part| part.since.is_some() && part.missed.is_some())
+        });
+        if !is_complete {
+            return;
+        }
+        let max_bytes = self.missed_bytes();
+        let Some(returning) = self.returning(ticket) else { return };
+        match returning.take_missed(io.shards(), max_bytes) {
+            Some(missed) => self.readmit(io, ticket, missed),
+            None => self.admit_anew(io, ticket),
+        }
+    }
+
+    /// The claim is decided.
+    fn take_returning(&mut self, ticket: u64) -> Option<Returning> {
+        let recovery = self.recovery.as_mut()?;
+        let returning = recovery.returning.remove(&ticket)?;
+        for room in returning.homes.iter().flat_map(|part| &part.rooms) {
+            if let Some(tickets) = recovery.holding.get_mut(room) {
+                tickets.retain(|of| *of != ticket);
+                if tickets.is_empty() {
+                    recovery.holding.remove(room);
+                }
+            }
+        }
+        Some(returning)
+    }
+
+    /// Begins with the next claim.
+    fn begin_next(&mut self, io: &mut Io<'_>) {
+        let Some(recovery) = &mut self.recovery else { return };
+        recovery.active = recovery.active.saturating_sub(1);
+        if let Some(ticket) = recovery.waiting.pop_front() {
+            // In a turn of its own: what this one was sent is to leave first.
+            io.send_to_shard(io.shard(), ToSocket::Recovery(RecoveryMessage::Begin { ticket }).into());
+        }
+    }
+
+    /// The client gets its socket.
+    fn readmit(&mut self, io: &mut Io<'_>, ticket: u64, missed: Vec<EventData>) {
+        let Some(Returning { pending, admission, account, pid, session: Some(session), homes, .. }) =
+            self.take_returning(ticket)
+        else {
+            return;
+        };
+        let replayed = missed.len() as u64;
+        let recovered = Recovered { id: session.id.clone(), rooms: Vec::new(), missed };
+        let admitted =
+            io.admit_as(pending, &SocketAdmission { pid: Some(pid.to_string()), recovered: Some(recovered) });
+        match admitted {
+            Some(admitted) if admitted.recovered => {
+                if let Some(recovery) = &self.recovery {
+                    recovery.sessions.resume(pid.session);
+                }
+                self.counters.recovered += 1;
+                self.counters.replayed += replayed;
+                self.connect_again(io, admitted.socket, admission, pid, session, &homes);
+            }
+            admitted => {
+                // Its connection has ended again. (Or, against all reckoning, what it missed was too much for its queue.)
+                if let Some(conn) = admitted.and_then(|admitted| io.conn(admitted.socket)) {
+                    io.abort(conn);
+                }
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.keep(pid, &account.id, session, io.now());
+                }
+                self.count_out(io, &account, &homes);
+                self.depart_unseen(io, admission);
+            }
+        }
+        self.begin_next(io);
+    }
+
+    /// The client gets a new socket, for its session is not known, or not all that it missed.
+    fn admit_anew(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(Returning { pending, mut admission, account, pid, session, homes, .. }) = self.take_returning(ticket)
+        else {
+            return;
+        };
+        self.counters.unrecovered += 1;
+        if let (Some(_), Some(recovery)) = (session, &self.recovery) {
+            recovery.end(pid.session);
+        }
+        self.count_out(io, &account, &homes);
+        let new = self.begin_session(io, &mut admission);
+        match io.admit_as(pending, &new) {
+            Some(admitted) => self.connect(io, admitted.socket, admission),
+            None => self.depart_unseen(io, admission),
+        }
+        self.begin_next(io);
+    }
+
+    /// The homes that have counted a client in are to count it out again.
+    fn count_out(&mut self, io: &mut Io<'_>, account: &Arc<Account>, homes: &[ReturningHome]) {
+        let rooms = homes.iter().flat_map(|part| &part.rooms);
+        let forgotten = self.accounts.withdraw(account, rooms.clone(), io.now());
+        for room in rooms {
+            let (shard, account) = (io.shard(), Arc::clone(account));
+            self.homes.send(io, room.clone(), HomeRequest::Leave { shard, account, left: None, session: None });
+        }
+        self.forget_rooms(io, account, forgotten);
+    }
+
+    /// A client is gone before it got its socket. Its rooms know it, so its user is to end as one who had a socket.
+    fn depart_unseen(&mut self, io: &mut Io<'_>, admission: Admission) {
+        // No socket has this index.
+        let slot = Slot { shard: io.shard(), index: u32::MAX };
+        let Some(account) = admission.reservation.take(slot, io.now()) else { return };
+        let departure = self.accounts.depart(&account, slot, std::iter::empty(), io.now());
+        if let Some(deadline) = departure.look_at {
+            self.gone.push(deadline, Arc::clone(&account.id));
+        }
+    }
+
+    /// A socket is connected again: it is in its rooms, and hears who is there.
+    fn connect_again(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        admission: Admission,
+        pid: Pid,
+        Session { id, rooms, saved }: Session,
+        homes: &[ReturningHome],
+    ) {
+        let Some((account, _)) = self.add_member(io, socket, admission) else { return };
+        let Some(member) = self.members.get_mut(socket) else { return };
+        member.session = Some(MemberSession { pid, id, saved });
+        let mut entries = HashMap::new();
+        for (room, since) in rooms {
+            let entry = member.enter(room.clone());
+            member.set_entered(&room, entry, since);
+            io.join(socket, room.name());
+            entries.insert(room, entry);
+        }
+        member.end_snapshot(entries.len() as u32);
+        for (room, present) in homes.iter().flat_map(|part| part.rooms.iter().zip(&part.present)) {
+            let Some(entry) = entries.get(room) else { continue };
+            member.tell_present(*entry, present, usize::MAX, |status| {
+                // A client that is gone already needs no snapshot.
+                let _ = io.emit(socket, "userStatus", &status, &[]);
+            });
+            member.count_answered(*entry);
+        }
+        self.save_session(socket);
+        self.free_a_socket(io, &account);
+    }
+}

@@ -1,0 +1,99 @@
+//! [`Returning`]: a client that comes back, until its claim is decided.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use socketio::{PendingConnect, adapter::EventData};
+
+use crate::{
+    chat::{
+        recovery::{Pid, Positions, Session},
+        socket::session::Admission,
+        users::Account,
+    },
+    room::Room,
+    store::{Missed, Position, StoreError, Stored},
+};
+
+/// A client that comes back.
+#[derive(Debug)]
+pub(super) struct Returning {
+    pub(super) pending: PendingConnect,
+    pub(super) admission: Admission,
+    pub(super) account: Arc<Account>,
+    pub(super) pid: Pid,
+    pub(super) offset: Option<Positions>,
+    pub(super) session: Option<Session>,
+    /// How many shards are still to say whether they have the session.
+    pub(super) unanswered: usize,
+    pub(super) homes: SmallVec<[ReturningHome; 2]>,
+    pub(super) held: Vec<(u16, Stored)>,
+    pub(super) held_bytes: usize,
+}
+
+/// Some of its rooms, which have one home.
+#[derive(Debug)]
+pub(super) struct ReturningHome {
+    pub(super) home: u16,
+    pub(super) rooms: Vec<Room>,
+    /// Up to where the home has sent messages. `None` until it has answered.
+    pub(super) since: Option<Position>,
+    /// Users who are there.
+    pub(super) present: Vec<Vec<Arc<Account>>>,
+    pub(super) missed: Option<Result<Missed, StoreError>>,
+}
+
+impl Returning {
+    pub(super) fn new(
+        pending: PendingConnect,
+        admission: Admission,
+        account: Arc<Account>,
+        pid: Pid,
+        offset: Option<Positions>,
+        session: Option<Session>,
+    ) -> Self {
+        let (homes, held) = (SmallVec::new(), Vec::new());
+        Self { pending, admission, account, pid, offset, session, unanswered: 0, homes, held, held_bytes: 0 }
+    }
+
+    pub(super) fn part(&mut self, home: u16) -> Option<&mut ReturningHome> {
+        self.homes.iter_mut().find(|part| part.home == home)
+    }
+
+    /// What the client missed, as events. `None` when some of it is not known, or all of it is too much.
+    pub(super) fn take_missed(&mut self, shards: u16, max_bytes: usize) -> Option<Vec<EventData>> {
+        let mut missed = Vec::new();
+        for part in &mut self.homes {
+            let of_home = part.missed.take()?.ok()??;
+            missed.extend(of_home.into_iter().map(|stored| (part.home, stored)));
+        }
+        // Of each home in its order, which is all that the offsets ask for. Sorted over all of them it is the order of time.
+        missed.sort_by_key(|(_, stored)| stored.id);
+        let bytes = missed.iter().map(|(_, stored)| stored.len()).sum::<usize>() + self.held_bytes;
+        if bytes > max_bytes {
+            return None;
+        }
+        missed.append(&mut self.held);
+        let mut position = match &self.offset {
+            Some(offset) if offset.homes() == shards => offset.clone(),
+            _ => Positions::new(shards),
+        };
+        let event = |(home, Stored { id, json, attachments }): (u16, Stored)| {
+            position.raise(home, Position::of(id));
+            let mut args = String::with_capacity(json.len() + 32);
+            args.push_str(&json);
+            args.push_str(",\"");
+            position.write(&mut args);
+            args.push('"');
+            EventData { name: "message".to_owned(), args, attachments: attachments.into_vec() }
+        };
+        Some(missed.into_iter().map(event).collect())
+    }
+}
+
+impl ReturningHome {
+    pub(super) fn new(home: u16, rooms: &[(Room, Position)]) -> Self {
+        let rooms = rooms.iter().map(|(room, _)| room.clone()).collect();
+        Self { home, rooms, since: None, present: Vec::new(), missed: None }
+    }
+}

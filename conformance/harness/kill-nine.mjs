@@ -1,5 +1,5 @@
 // Kills the server again and again while official clients send, and checks what is left: every message that was acknowledged or
-// delivered is in the history, once, in the order in which every member got it.
+// delivered is in the history, once, in the order in which every member got it. A client that was recovered has missed nothing.
 
 import assert from 'node:assert/strict';
 import { io } from 'socket.io-client';
@@ -28,8 +28,11 @@ const SETTINGS = {
 class Client {
   /** What was acknowledged: text to id. */
   acked = new Map();
-  /** What was received in each connection: a map of rooms to lists. */
+  /** What was received without a gap: a map of rooms to lists. A recovered client goes on with its last one. */
   connections = [];
+  /** Rooms whose `join` was acknowledged. Others may have to be joined again. */
+  joined = new Set();
+  recovered = 0;
   sent = 0;
   running = true;
 
@@ -39,14 +42,23 @@ class Client {
     this.repeats = number < CLIENTS / 2;
     this.rooms = [ROOMS[number % ROOMS.length], ROOMS[(number + 1) % ROOMS.length]];
     this.socket = io(url, { auth: { token }, transports: ['websocket'], reconnectionDelay: 20, reconnectionDelayMax: 50 });
-    this.socket.on('connect', () => {
-      this.connections.push(new Map(this.rooms.map((room) => [room, []])));
-      for (const room of this.rooms) {
-        this.socket.emit('join', { roomId: room });
-      }
-    });
+    this.socket.on('connect', () => this.#connected());
     this.socket.on('message', ({ id, message, context }) => this.connections.at(-1).get(context.roomId).push({ id, message }));
     this.senders = Array.from({ length: UNDER_WAY }, () => this.#send());
+  }
+
+  #connected() {
+    if (this.socket.recovered) {
+      this.recovered += 1;
+    } else {
+      this.joined.clear();
+    }
+    const others = this.rooms.filter((room) => !this.joined.has(room));
+    const last = this.connections.at(-1);
+    this.connections.push(new Map(this.rooms.map((room) => [room, others.includes(room) ? [] : last.get(room)])));
+    for (const room of others) {
+      this.socket.emit('join', { roomId: room }, ({ ok }) => ok && this.joined.add(room));
+    }
   }
 
   async #send() {
@@ -149,7 +161,12 @@ export async function killNine(runs, say = () => {}) {
       say(`run ${run}: killed after ${Math.round(life)} ms, listening again after ${back} ms, ${acked} acknowledged messages are there`);
     }
     await Promise.all(clients.map((client) => client.end()));
-    return check(await whole(server, histories), clients);
+    const acked = check(await whole(server, histories), clients);
+    const recovered = clients.reduce((sum, client) => sum + (client.recovered ?? 0), 0);
+    // A client that was not there for long enough to have a session begins anew.
+    assert.ok(recovered > (runs * CLIENTS) / 2, `${recovered} of ${runs * CLIENTS} clients were recovered`);
+    say(`${recovered} of ${runs * CLIENTS} clients that came back were recovered`);
+    return acked;
   } finally {
     await Promise.all(clients.map((client) => client.end()));
     await server.remove();

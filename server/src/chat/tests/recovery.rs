@@ -86,6 +86,8 @@ impl Client {
             self.pid = Some(pid);
         }
         for packet in others {
+            let json = &packet[packet.find('[').unwrap()..];
+            assert!(serde_json::from_str::<serde_json::Value>(json).is_ok(), "a client would close for {packet}");
             if packet.starts_with(r#"42["message""#) {
                 let (event, offset) = packet.strip_suffix(r#""]"#).unwrap().rsplit_once(r#",""#).unwrap();
                 self.offset = Some(offset.to_owned());

@@ -251,6 +251,8 @@ impl Sockets {
         }
         returning.homes = homes.iter().map(|(home, rooms)| ReturningHome::new(*home, rooms)).collect();
         let account = Arc::clone(&returning.account);
+        // Its rooms may hear of the user before it has a socket again.
+        account.rename(&returning.admission.claims.name);
         for (_, rooms) in homes {
             let Some((first, _)) = rooms.first().cloned() else { continue };
             let (shard, account) = (io.shard(), Arc::clone(&account));

@@ -102,7 +102,9 @@ impl Chat {
     pub(crate) fn new(shared: &Shared) -> Self {
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         let shards = u16::try_from(shared.shards).unwrap_or(u16::MAX);
-        let recovery = |sessions: &Arc<Sessions>| Recovery::new(Arc::clone(sessions), shared.store.clone(), shards);
+        let queue = config.limits.outbound_hard;
+        let recovery =
+            |sessions: &Arc<Sessions>| Recovery::new(Arc::clone(sessions), shared.store.clone(), shards, queue);
         let recovery = shared.sessions.as_ref().map(recovery);
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),

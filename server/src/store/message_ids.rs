@@ -5,7 +5,14 @@ use std::{cmp::Ordering, time::Duration};
 
 use uuid::{Builder, Uuid};
 
-use super::types::Receipt;
+/// The id and the time a message got; its sender is told both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    /// See [`Stored::id`](super::types::Stored).
+    pub(crate) id: Uuid,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) millis: u64,
+}
 
 /// Makes ids. The milliseconds of the last id never go back; within one millisecond a counter grows.
 #[derive(Debug, Default)]

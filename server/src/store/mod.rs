@@ -29,12 +29,11 @@ pub(crate) use answers::ShardAnswers;
 pub(crate) use filling::Filling;
 pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore};
-pub(crate) use message_ids::{MessageIds, Position};
+pub(crate) use message_ids::{MessageIds, Position, Receipt};
 pub(crate) use sqlite::{SqliteStore, tools};
 pub(crate) use types::{
-    Answer, Append, Chosen, Draft, Identity, Missed, MissedMessages, MissedQuery, PageLimit, PageQuery, Receipt,
-    SavedSession, Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored, Taken,
-    Urgency,
+    Answer, Append, Chosen, Draft, Identity, Missed, MissedMessages, MissedQuery, PageLimit, PageQuery, SavedSession,
+    Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored, Taken, Urgency,
 };
 
 /// The parts of [`SqliteStore`], for tests that do without its threads.

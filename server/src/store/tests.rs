@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::{
     filling::Filling,
     memory::MemoryStore,
-    message_ids::MessageIds,
+    message_ids::{MessageIds, Receipt},
     sqlite::{Bounds, Database, Left, Location, Moment, Sweep, Write, Written, page},
-    types::{Append, Draft, PageLimit, PageQuery, Receipt, Side, Stored, Taken},
+    types::{Append, Draft, PageLimit, PageQuery, Side, Stored, Taken},
 };
 use crate::{config::Durability, room::Room};
 

@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU64, sync::Arc};
 use bytes::Bytes;
 use uuid::{Uuid, fmt::Hyphenated};
 
-use super::message_ids::Position;
+use super::message_ids::{Position, Receipt};
 use crate::room::Room;
 
 /// A message as it was delivered.
@@ -24,15 +24,6 @@ impl Stored {
     pub(crate) fn len(&self) -> usize {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
-}
-
-/// The id and the time a message got; its sender is told both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Receipt {
-    /// See [`Stored::id`].
-    pub(crate) id: Uuid,
-    /// Milliseconds since the Unix epoch.
-    pub(crate) millis: u64,
 }
 
 /// The length of a time as RFC 3339 in UTC with milliseconds, of the years 0 to 9999.

@@ -6,6 +6,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `sockets` | the state, and the way to the homes |
+//! | `admission` | what a CONNECT brings |
 //! | `session` | connecting, disconnecting, acknowledgements, `refresh` and expiry, idleness, strikes |
 //! | `recovery` | clients that come back and claim their sessions |
 //! | `rooms` | `join`, `leave`, the implicit join, and who may ask about a room |
@@ -16,6 +17,7 @@
 //! | `member` | one socket, and all of them |
 //! | `deadlines` | when to look at a socket again |
 
+mod admission;
 mod deadlines;
 mod member;
 mod message;
@@ -33,9 +35,10 @@ use std::time::Instant;
 use engineio::deadlines::soonest;
 use socketio::{Io, RoomHandle};
 
+pub(super) use admission::Admission;
 pub(super) use message::CheckedMessage;
 pub(super) use recovery::Recovery;
-pub(super) use session::{Admission, ConnectRefusal, unauthorized};
+pub(super) use session::{ConnectRefusal, unauthorized};
 pub(super) use sockets::Sockets;
 
 use super::shard_message::{Delivery, LocalSockets, ToAll, ToSocket};

@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Duration};
 use socketio::{AckId, Args, ConnectError, DisconnectReason, Io, SocketKey, json};
 
 use super::{
+    admission::Admission,
     member::{Member, MemberSession},
     sockets::Sockets,
 };
 use crate::{
-    auth::{AuthError, Claims, Rooms},
+    auth::{AuthError, Rooms},
     chat::{
         error::{ChatError, Code},
-        recovery::Pid,
         reply::Reply,
         request,
         shard_message::{HomeRequest, ToSocket},
-        users::{Account, ReserveError, Slot, SocketReservation},
+        users::{Account, ReserveError, Slot},
     },
     clock::wall_clock,
     room::Room,
@@ -24,15 +24,6 @@ use crate::{
 
 /// The longest that a token's end is waited for at a time.
 const EXPIRY_WAIT: Duration = Duration::from_secs(24 * 3600);
-
-/// What a CONNECT with a valid token brings: its claims, and one of the sockets that its user may have.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    pub(super) claims: Claims,
-    pub(super) reservation: SocketReservation,
-    /// Its session's, if it begins one.
-    pub(super) pid: Option<Pid>,
-}
 
 /// Why a CONNECT is not accepted.
 #[derive(Debug)]

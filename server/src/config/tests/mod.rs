@@ -77,7 +77,7 @@ fn the_defaults_are_those_of_the_documentation() {
         connect_user_rate = 1 connect_rate = 100 sockets_per_ip = 1000 unproven_per_ip = 4096 pending_per_ip = 256 sockets_per_user = 10
         sockets_per_user_policy = "replace" rooms_per_socket = 100 connect_timeout = "5s" idle_timeout = "30m" strikes = 20
         outbound_soft = 65536 outbound_hard = 1048576 connections = 0
-        default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 max_disconnection = "2m" \
+        default_access = "open" lobby = true grace = "2s" snapshot = 100 max_room = 1000 max_disconnection = "2m"
         timeout = "10s"
         allow_short_secret = false algorithms = ["HS256"] audience = [] leeway = "5s" require_exp = true
         max_token_bytes = 65536

@@ -19,8 +19,8 @@ use shares::Shares;
 use uuid::Uuid;
 
 use super::{
-    message_ids::Position,
-    types::{Receipt, Stored},
+    message_ids::{Position, Receipt},
+    types::Stored,
 };
 use crate::room::Room;
 

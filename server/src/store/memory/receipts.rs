@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::super::types::Receipt;
+use super::super::message_ids::Receipt;
 use crate::room::Room;
 
 /// How long a `clientId` is remembered (docs/chat-protocol.md, "Events from the client").

@@ -6,8 +6,8 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension as _, Transaction,
 use uuid::Uuid;
 
 use super::super::{
-    message_ids::{IdParts, MessageIds},
-    types::{Append, Identity, Receipt, SessionChange, Stored, Taken},
+    message_ids::{IdParts, MessageIds, Receipt},
+    types::{Append, Identity, SessionChange, Stored, Taken},
 };
 use super::sessions;
 use crate::{clock::Timestamps, room::Room};

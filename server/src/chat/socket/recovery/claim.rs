@@ -9,17 +9,16 @@ use socketio::{
 };
 
 use super::{
-    Recovery,
     returning::{Returning, ReturningHome},
-    save,
+    state::{Recovery, save},
 };
 use crate::{
     chat::{
         recovery::{Claim, Pid, Positions, Session},
         shard_message::{HomeRequest, RecoveryMessage, ToSocket},
         socket::{
+            admission::Admission,
             member::{Access, MemberSession},
-            session::Admission,
             sockets::Sockets,
         },
         users::{Account, Slot},
@@ -219,8 +218,8 @@ impl Sockets {
 
     /// Step 2: asks the homes of the session's rooms, as far as the client's token opens them.
     fn ask_homes(&mut self, io: &mut Io<'_>, ticket: u64) {
-        let max_bytes = self.missed_bytes();
-        let Some(Recovery { returning, store, .. }) = &mut self.recovery else { return };
+        let Some(Recovery { returning, store, max_bytes, .. }) = &mut self.recovery else { return };
+        let max_bytes = *max_bytes;
         let Some(returning) = returning.get_mut(&ticket) else { return };
         let Some(session) = &mut returning.session else { return };
         let access = Access::of(returning.admission.claims.rooms.as_ref(), self.config.rooms.default_access);
@@ -261,11 +260,6 @@ impl Sockets {
         self.finish_if_complete(io, ticket);
     }
 
-    /// How many bytes a client may be sent of what it missed: a quarter of its queue is left to what comes with it.
-    fn missed_bytes(&self) -> usize {
-        self.config.limits.outbound_hard / 4 * 3
-    }
-
     /// A home has counted the client in. From here on messages of these rooms are held.
     fn on_readmitted(&mut self, ticket: u64, home: u16, since: Position, present: Vec<Vec<Arc<Account>>>) {
         let Some(recovery) = &mut self.recovery else { return };
@@ -273,9 +267,8 @@ impl Sockets {
         let Some(part) = part else { return };
         part.since = Some(since);
         part.present = present;
-        for room in &part.rooms {
-            recovery.holding.entry(room.clone()).or_default().push(ticket);
-        }
+        let rooms = part.rooms.clone();
+        recovery.begin_holding(ticket, &rooms);
     }
 
     /// Step 4, when all homes and the store have answered.
@@ -287,27 +280,12 @@ impl Sockets {
         if !is_complete {
             return;
         }
-        let max_bytes = self.missed_bytes();
-        let Some(returning) = self.returning(ticket) else { return };
-        match returning.take_missed(io.shards(), max_bytes) {
+        let Some(Recovery { returning, max_bytes, .. }) = &mut self.recovery else { return };
+        let Some(returning) = returning.get_mut(&ticket) else { return };
+        match returning.take_missed(io.shards(), *max_bytes) {
             Some(missed) => self.readmit(io, ticket, missed),
             None => self.admit_anew(io, ticket),
         }
-    }
-
-    /// The claim is decided.
-    fn take_returning(&mut self, ticket: u64) -> Option<Returning> {
-        let recovery = self.recovery.as_mut()?;
-        let returning = recovery.returning.remove(&ticket)?;
-        for room in returning.homes.iter().flat_map(|part| &part.rooms) {
-            if let Some(tickets) = recovery.holding.get_mut(room) {
-                tickets.retain(|of| *of != ticket);
-                if tickets.is_empty() {
-                    recovery.holding.remove(room);
-                }
-            }
-        }
-        Some(returning)
     }
 
     /// Begins with the next claim.
@@ -323,7 +301,7 @@ impl Sockets {
     /// The client gets its socket.
     fn readmit(&mut self, io: &mut Io<'_>, ticket: u64, missed: Vec<EventData>) {
         let Some(Returning { pending, admission, account, pid, session: Some(session), homes, .. }) =
-            self.take_returning(ticket)
+            self.recovery.as_mut().and_then(|recovery| recovery.take_returning(ticket))
         else {
             return;
         };
@@ -357,10 +335,8 @@ impl Sockets {
 
     /// The client gets a new socket, for its session is not known, or not all that it missed.
     fn admit_anew(&mut self, io: &mut Io<'_>, ticket: u64) {
-        let Some(Returning { pending, mut admission, account, pid, session, homes, .. }) = self.take_returning(ticket)
-        else {
-            return;
-        };
+        let returning = self.recovery.as_mut().and_then(|recovery| recovery.take_returning(ticket));
+        let Some(Returning { pending, mut admission, account, pid, session, homes, .. }) = returning else { return };
         self.counters.unrecovered += 1;
         if let (Some(_), Some(recovery)) = (session, &self.recovery) {
             recovery.end(pid.session);

@@ -8,7 +8,7 @@ use socketio::{PendingConnect, adapter::EventData};
 use crate::{
     chat::{
         recovery::{Pid, Positions, Session},
-        socket::session::Admission,
+        socket::admission::Admission,
         users::Account,
     },
     room::Room,

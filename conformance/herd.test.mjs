@@ -14,16 +14,19 @@ const CLIENTS = 120;
 /** The document's client gives up 12.5 s or more after a loss; every one must be back earlier than this. */
 const BACK_WITHIN = 10_000;
 
-/**
- * Whom nginx names as the client. What counts as one client has `limits.connect_rate`, which is less than the herd: so a herd of
- * one address must come back in spite of refusals.
- */
+/** Whom nginx names as the client, and what one client may do. */
 const HERDS = {
   'each from an address of its own': {
     from: (n) => `127.0.1.${n + 1}`,
     settings: { 'http.trusted_proxies': '127.0.0.1' },
   },
-  'all from one address': { forwardedFor: '203.0.113.7' },
+  // By the rate alone the last would be back after two minutes.
+  'all from one address, as many as it may have': {
+    forwardedFor: '203.0.113.7',
+    settings: { 'limits.sockets_per_ip': CLIENTS, 'limits.connect_rate': 1 },
+  },
+  // Without `sockets_per_ip`, 100 may come at once. The herd is larger, so it must come back in spite of refusals.
+  'all from one address, which may have any number': { forwardedFor: '203.0.113.7', settings: { 'limits.sockets_per_ip': 0 } },
   'all from loopback, which is trusted and so has no limit': {},
 };
 

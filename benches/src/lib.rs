@@ -18,6 +18,7 @@
 //! | [`meter`], [`figure`] | what server and generator used during a load; the names of the figures |
 //! | [`row`], [`rows`] | one benchmark ("row"): servers and runs interleaved; what each row does |
 //! | [`canary`] | what bystanders feel of attacks on the server |
+//! | [`herd`] | thousands of clients that come back by themselves when their server ends |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
 //! | [`plot`] | a row's result as SVG |
@@ -31,6 +32,7 @@ pub mod error;
 pub mod figure;
 pub mod frames;
 pub mod handshake;
+pub mod herd;
 pub mod ledger;
 pub mod load;
 pub mod memory;

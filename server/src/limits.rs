@@ -176,8 +176,10 @@ struct Address {
 
 impl Stripe {
     fn new(limits: AddressLimits) -> Self {
-        // A bucket holds what comes in one second, and one token at least.
-        let rate = Rate::with_seconds(limits.rate, 1.0);
+        // A bucket holds what comes in one second, and one token at least. It also holds as many as the address may have connections:
+        // after a restart or a break of the network they all come back at once, and official clients give up after five attempts.
+        let burst = limits.rate.ceil().max(limits.sockets as f64);
+        let rate = Rate::new(limits.rate, burst);
         let keep = rate.fill_time().max(SWEEP);
         Self { rate, limits, known: HashMap::new(), keep, sweep_at: None }
     }
@@ -337,6 +339,24 @@ mod tests {
         assert!(numbers.iter().take(10).all(|number| addresses.prove(now, one, *number)));
         assert_eq!(addresses.admit(now, one), Err(AddressRefusal::Rate(Duration::from_millis(500))));
         assert_eq!(addresses.admit(now + Duration::from_millis(500), one), Ok(()));
+    }
+
+    #[test]
+    fn all_connections_that_an_address_may_have_come_back_at_once() {
+        let now = Instant::now();
+        let addresses = Addresses::new(AddressLimits { rate: 2.0, sockets: 50, ..FREE });
+        let one: IpAddr = "10.0.0.1".parse().unwrap();
+        let come = |now| {
+            addresses.admit(now, one)?;
+            let (number, _) = addresses.open(now, one, places::<1>()[0]);
+            assert!(addresses.prove(now, one, number));
+            Ok(())
+        };
+        assert!((0..50).all(|_| come(now) == Ok(())));
+        (0..50).for_each(|_| addresses.close(now, one, Standing::Proven));
+        // Who comes back again and again is held to the rate.
+        assert_eq!(come(now), Err(AddressRefusal::Rate(Duration::from_millis(500))));
+        assert_eq!(come(now + Duration::from_millis(500)), Ok(()));
     }
 
     #[test]

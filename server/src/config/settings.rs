@@ -83,7 +83,7 @@ pub(crate) struct Limits {
     pub(crate) question_rate: f64,
     /// CONNECT packets a second, of each user and within each connection. Without `sockets_per_user` users have none.
     pub(crate) connect_user_rate: f64,
-    /// New connections a second and address that show a valid token.
+    /// New connections a second and address that show a valid token. As many may come at once as the address may have.
     pub(crate) connect_rate: f64,
     /// Connections open at once from one address that have shown a valid token.
     pub(crate) sockets_per_ip: usize,

@@ -6,13 +6,13 @@ use std::{
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     sync::OnceLock,
     time::Instant,
 };
 
 use rusqlite::Connection;
-use support::{Client, PATIENCE, Server, run};
+use support::{Client, PATIENCE, Preloaded, Server, chat_server, run};
 use tempfile::TempDir;
 
 /// A data directory, and the file that says what fails.
@@ -39,7 +39,7 @@ impl Data {
     fn serve(&self, keys: &[&str]) -> Server {
         let key = self.key();
         let keys: Vec<&str> = [key.as_str()].into_iter().chain(keys.iter().copied()).collect();
-        Server::start_with_faults(shim(), &self.0.path().join("faults"), &keys)
+        Server::start_preloaded(shim(), ("FAULTS_FILE", &self.0.path().join("faults")), &keys)
     }
 
     /// From now on calls fail, or none do.
@@ -63,14 +63,6 @@ impl Data {
     }
 }
 
-/// Runs the binary to its end. A server that should not have started is ended after a while.
-fn chat_server(arguments: &[&str], data_dir: &Path) -> Output {
-    let mut command = Command::new("timeout");
-    command.args([&PATIENCE.as_secs().to_string(), env!("CARGO_BIN_EXE_chat-server")]);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.args(arguments).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).output().unwrap()
-}
-
 /// Runs a tool of the store.
 fn tool(action: &str, data: &Data) -> (Option<i32>, String) {
     let output = chat_server(&["store", action, "--log-level", "off"], &data.path());
@@ -80,17 +72,8 @@ fn tool(action: &str, data: &Data) -> (Option<i32>, String) {
 
 /// The library that lets calls fail.
 fn shim() -> &'static Path {
-    static SHIM: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    &SHIM
-        .get_or_init(|| {
-            let directory = tempfile::tempdir().unwrap();
-            let library = directory.path().join("faults.so");
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults.c");
-            let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).status().unwrap();
-            assert!(built.success());
-            (directory, library)
-        })
-        .1
+    static SHIM: OnceLock<Preloaded> = OnceLock::new();
+    &SHIM.get_or_init(|| Preloaded::build("faults.c")).path
 }
 
 /// Status and body of `/readyz`.

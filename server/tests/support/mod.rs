@@ -2,8 +2,8 @@
 //! The real binary on a free port, and clients of it that speak the wire protocol themselves.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -49,6 +49,31 @@ fn binary() -> Command {
     command
 }
 
+/// A library that is made of a source in this directory, to be loaded in front of the C library.
+pub(crate) struct Preloaded {
+    _directory: TempDir,
+    pub(crate) path: PathBuf,
+}
+
+impl Preloaded {
+    pub(crate) fn build(source: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("preloaded.so");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(source);
+        let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&path).arg(source).status().unwrap();
+        assert!(built.success());
+        Self { _directory: directory, path }
+    }
+}
+
+/// Runs the binary to its end. A server that should not have started is ended after a while.
+pub(crate) fn chat_server(arguments: &[&str], data_dir: &Path) -> Output {
+    let mut command = Command::new("timeout");
+    command.args([&PATIENCE.as_secs().to_string(), env!("CARGO_BIN_EXE_chat-server")]);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args(arguments).arg("--data-dir").arg(data_dir).stdin(Stdio::null()).output().unwrap()
+}
+
 /// A token of this user.
 pub(crate) fn token(sub: &str) -> String {
     let output = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap();
@@ -89,11 +114,11 @@ impl Server {
         Self::spawn(command, "127.0.0.1:0", &["log.level=info"])
     }
 
-    /// Starts a server with a library in front of the C library, which lets calls fail as the file `faults` says. Its standard error is
-    /// read by the test.
-    pub(crate) fn start_with_faults(library: &Path, faults: &Path, keys: &[&str]) -> Self {
+    /// Starts a server with a library in front of the C library, which finds a file by this variable. Its standard error is read by the
+    /// test.
+    pub(crate) fn start_preloaded(library: &Path, (variable, file): (&str, &Path), keys: &[&str]) -> Self {
         let mut command = binary();
-        command.env("LD_PRELOAD", library).env("FAULTS_FILE", faults).stderr(Stdio::piped());
+        command.env("LD_PRELOAD", library).env(variable, file).stderr(Stdio::piped());
         let keys: Vec<&str> = keys.iter().copied().chain(["log.level=info"]).collect();
         Self::spawn(command, "127.0.0.1:0", &keys)
     }
@@ -144,21 +169,39 @@ impl Client {
         self.0.send(Message::text(text)).await.unwrap();
     }
 
+    /// As [`Client::send`], but the server may have closed the connection.
+    pub(crate) async fn try_send(&mut self, text: &str) {
+        let _ = self.0.send(Message::text(text)).await;
+    }
+
+    /// Likewise, a packet with an attachment.
+    pub(crate) async fn try_send_binary(&mut self, text: &str, attachment: Vec<u8>) {
+        self.try_send(text).await;
+        let _ = self.0.send(Message::binary(attachment)).await;
+    }
+
     /// The next packet that begins with `start`; pings are answered, others forgotten.
     pub(crate) async fn until(&mut self, start: &str) -> String {
+        self.until_any(&[start]).await
+    }
+
+    /// The next text that begins with one of `starts`.
+    pub(crate) async fn until_any(&mut self, starts: &[&str]) -> String {
         tokio::time::timeout(PATIENCE, async {
             loop {
                 let message = self.0.next().await.expect("the server closed").unwrap();
-                let text = message.to_text().unwrap();
+                // Attachments are forgotten too.
+                let Message::Text(text) = message else { continue };
+                let text = text.as_str();
                 if text == "2" {
                     self.send("3").await;
-                } else if text.starts_with(start) {
+                } else if starts.iter().any(|start| text.starts_with(start)) {
                     return text.to_owned();
                 }
             }
         })
         .await
-        .unwrap_or_else(|_| panic!("no packet {start}"))
+        .unwrap_or_else(|_| panic!("no packet {starts:?}"))
     }
 
     /// The next packet, whatever it is; `None` when the connection has ended.

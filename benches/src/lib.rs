@@ -19,6 +19,7 @@
 //! | [`row`], [`rows`] | one benchmark ("row"): servers and runs interleaved; what each row does |
 //! | [`canary`] | what bystanders feel of attacks on the server |
 //! | [`herd`] | thousands of clients that come back by themselves when their server ends |
+//! | [`large_store`] | what a store with very many messages costs |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
 //! | [`plot`] | a row's result as SVG |
@@ -33,6 +34,7 @@ pub mod figure;
 pub mod frames;
 pub mod handshake;
 pub mod herd;
+pub mod large_store;
 pub mod ledger;
 pub mod load;
 pub mod memory;

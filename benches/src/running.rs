@@ -53,7 +53,7 @@ impl Running {
         let data = TempDir::with_prefix("bench-").map_err(Error::io("make a data folder"))?;
         // The child inherits the caller's cores, so every thread it starts is pinned from the beginning.
         pin(&cores.server_core)?;
-        let mut command = subject.command(paths, setup, data.path());
+        let mut command = subject.command(paths, setup, setup.data.as_deref().unwrap_or_else(|| data.path()));
         let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         pin(&[cores.generator_core])?;
         let mut child = spawned.map_err(|source| failed(subject, source.to_string()))?;

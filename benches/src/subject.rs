@@ -91,6 +91,8 @@ pub struct Setup {
     pub stored: Option<usize>,
     /// The chat server keeps its default limits and announcements of presence.
     pub limited: bool,
+    /// The chat server's data directory; `None` for a new one, which is removed afterwards.
+    pub data: Option<PathBuf>,
 }
 
 impl Subject {

@@ -253,7 +253,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 fn what_was_acknowledged_survives_a_loss_of_power() {
     run(async {
-        let (runs, seed) = (number("POWER_LOSS_RUNS", 6), number("POWER_LOSS_SEED", 1));
+        let (runs, seed) = (number("POWER_LOSS_RUNS", 12), number("POWER_LOSS_SEED", 1));
         let mut lab = Lab::new("commit", seed);
         for loss in 0..runs {
             let survival = Survival::ALL[loss as usize % Survival::ALL.len()];

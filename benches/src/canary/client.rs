@@ -10,12 +10,12 @@ use crate::frames::{self, Opcode};
 use crate::handshake::{accepted_head, connect_packet};
 
 /// How long one read or write may take. A server that is slower than that counts as one that does not answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The token's end, in seconds since 1970: in the year 2100.
 const END: u64 = 4_102_444_800;
 
-pub(super) fn token(secret: &str, sub: &str, rooms: &[String]) -> String {
+pub(crate) fn token(secret: &str, sub: &str, rooms: &[String]) -> String {
     let mut claims = serde_json::json!({ "sub": sub, "name": sub, "exp": END });
     if !rooms.is_empty() {
         claims["rooms"] = rooms.into();
@@ -24,20 +24,20 @@ pub(super) fn token(secret: &str, sub: &str, rooms: &[String]) -> String {
     jsonwebtoken::encode(&Header::default(), &claims, &key).unwrap_or_default()
 }
 
-pub(super) fn refused(what: &str) -> io::Error {
+pub(crate) fn refused(what: &str) -> io::Error {
     io::Error::other(what.to_owned())
 }
 
 /// A TCP connection with the bytes that are not used yet.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) stream: TcpStream,
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
     received: Vec<u8>,
     used: usize,
 }
 
 impl Client {
-    pub(super) fn tcp(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) fn tcp(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -46,7 +46,7 @@ impl Client {
     }
 
     /// A WebSocket session without a CONNECT. The server takes loopback for a proxy, which names `from` as the client.
-    pub(super) fn websocket(address: SocketAddr, from: &str) -> io::Result<Self> {
+    pub(crate) fn websocket(address: SocketAddr, from: &str) -> io::Result<Self> {
         let mut client = Self::tcp(address)?;
         let request = format!(
             "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\n\
@@ -67,32 +67,32 @@ impl Client {
     }
 
     /// A connected socket of the user whose token it is.
-    pub(super) fn connect(address: SocketAddr, from: &str, token: &str) -> io::Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, from: &str, token: &str) -> io::Result<Self> {
         let mut client = Self::websocket(address, from)?;
         client.send(&connect_packet(token))?;
         client.until("40{")?;
         Ok(client)
     }
 
-    pub(super) fn send(&mut self, packet: &str) -> io::Result<()> {
+    pub(crate) fn send(&mut self, packet: &str) -> io::Result<()> {
         let mut frame = Vec::with_capacity(packet.len() + 14);
         frames::encode_text(packet.as_bytes(), &mut frame);
         self.stream.write_all(&frame)
     }
 
     /// Asks by an event, and waits for its acknowledgement; whether it is `ok`.
-    pub(super) fn ask(&mut self, id: u32, event: &str) -> io::Result<bool> {
+    pub(crate) fn ask(&mut self, id: u32, event: &str) -> io::Result<bool> {
         self.send(&format!("42{id}{event}"))?;
         Ok(self.until(&format!("43{id}["))?.contains("\"ok\":true"))
     }
 
     /// Reads up to the first packet that begins like this; the beginning of it.
-    pub(super) fn until(&mut self, start: &str) -> io::Result<String> {
+    pub(crate) fn until(&mut self, start: &str) -> io::Result<String> {
         self.find(|packet| packet.starts_with(start.as_bytes()))
     }
 
     /// Reads up to the first packet that `wanted` is true for; the beginning of it. Pings are answered.
-    pub(super) fn find(&mut self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<String> {
+    pub(crate) fn find(&mut self, wanted: impl Fn(&[u8]) -> bool) -> io::Result<String> {
         loop {
             let unread = self.received.get(self.used..).unwrap_or_default();
             let Some(frame) = frames::scan(unread).map_err(io::Error::other)? else {

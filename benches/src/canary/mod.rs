@@ -6,7 +6,7 @@
 //! server's doing.
 
 mod attacks;
-mod client;
+pub(crate) mod client;
 mod floods;
 
 use std::io;

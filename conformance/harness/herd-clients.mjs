@@ -57,6 +57,7 @@ async function since(time) {
   const answer = {
     clients: clients.length,
     back: times.length,
+    recovered: clients.filter(({ socket }) => socket.recovered).length,
     gave_up: clients.filter(({ gaveUp }) => gaveUp).length,
     refused,
     attempts,

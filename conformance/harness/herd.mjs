@@ -133,8 +133,9 @@ export async function herd({ official = 0, raw = 0, origin = 'loopback', rounds 
         const listening = Date.now() - ended;
         const counts = await allBack(processes, ended, BACK_WITHIN);
         say(`${signal}: the process had ended after ${gone} ms, the next one listened after ${listening} ms`);
-        for (const { kind, back, p99, last, attempts, refused } of counts) {
-          say(`  ${back} ${kind} clients are back: 99 of 100 after ${p99} ms, the last after ${last} ms; ${attempts} attempts, ${refused} refused`);
+        for (const { kind, back, recovered, p99, last, attempts, refused } of counts) {
+          const how = recovered === undefined ? '' : `, ${recovered} of them recovered`;
+          say(`  ${back} ${kind} clients are back${how}: 99 of 100 after ${p99} ms, the last after ${last} ms; ${attempts} attempts, ${refused} refused`);
         }
       }
     }

@@ -20,6 +20,9 @@ pub(super) struct Capacity {
 /// How long something that is not urgent may wait for something that is.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Nothing waits longer where this share of the queue is taken: thousands of clients that come back together would fill it.
+const LINGERING_SHARE: usize = 16;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
@@ -84,6 +87,8 @@ impl<T> Queue<T> {
         }
         state.items.push_back((item, bytes));
         state.bytes += bytes;
+        let is_much = state.items.len() > self.capacity.items / LINGERING_SHARE;
+        let time = if is_much { Duration::ZERO } else { time };
         let due = Instant::now() + time;
         let is_sooner = state.due.is_none_or(|until| due < until);
         if is_sooner {
@@ -188,6 +193,16 @@ mod tests {
         assert_eq!(queue.push(2, 0), Err(StoreError::Unavailable));
         assert!(queue.wait_closed(Duration::ZERO));
         assert_eq!((queue.take(ALL, None), queue.take(ALL, None)), (Next::Items(vec![1]), Next::Closed));
+    }
+
+    #[test]
+    fn what_is_not_urgent_does_not_fill_the_queue() {
+        let queue = Queue::new(Capacity { items: 32, bytes: 100 });
+        let now = || queue.take(ALL, Some(Instant::now()));
+        assert_eq!([1, 2].map(|n| queue.push_lazily(n, 0)), [Ok(()); 2]);
+        assert_eq!(now(), Next::Nothing);
+        queue.push_lazily(3, 0).unwrap();
+        assert_eq!(now(), Next::Items(vec![1, 2, 3]));
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub(super) fn write(mut number: u64, text: &mut String) {
         digits[first] = DIGITS[(number % 64) as usize];
         number /= 64;
     }
-    text.extend(digits[first..].iter().map(|digit| char::from(*digit)));
+    // At once: this is done for each message.
+    text.push_str(str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
 /// Reads what [`write`] has written.

@@ -38,11 +38,12 @@ fn ask(server: &Server, front: &[u8], method: &str, query: &str, headers: &str, 
     let headers = headers.lines().map(|line| format!("{}\r\n", line.trim())).collect::<String>();
     let path = format!("/socket.io/?EIO=4&transport=polling{query}");
     let length = body.len();
-    write!(stream, "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
-        .unwrap();
+    let request =
+        format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}");
     let mut answer = String::new();
-    // Nothing was answered if the connection breaks.
-    stream.read_to_string(&mut answer).map(|_| answer).unwrap_or_default()
+    // Nothing was answered if the connection breaks. What stands in front may break it before the request is written.
+    let asked = stream.write_all(request.as_bytes()).and_then(|()| stream.read_to_string(&mut answer));
+    asked.map(|_| answer).unwrap_or_default()
 }
 
 fn status(answer: &str) -> u16 {

@@ -78,7 +78,20 @@ class Chromium {
   async open() {
     const { targetId } = await this.calls.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.calls.send('Target.attachToTarget', { targetId, flatten: true });
+    // Each tab believes that somebody looks at it: there are several at once.
+    await this.calls.send('Emulation.setFocusEmulationEnabled', { enabled: true }, { sessionId });
     return { targetId, sessionId };
+  }
+
+  /** Runs a script in each document of the tab before its own ones. */
+  async prepare({ sessionId }, source) {
+    await this.calls.send('Page.enable', {}, { sessionId });
+    await this.calls.send('Page.addScriptToEvaluateOnNewDocument', { source }, { sessionId });
+  }
+
+  /** Any other command of the DevTools protocol. */
+  command({ sessionId }, method, params) {
+    return this.calls.send(method, params, { sessionId });
   }
 
   async navigate({ sessionId }, url) {
@@ -133,10 +146,17 @@ class Firefox {
     return result.value;
   }
 
+  async prepare({ context }, source) {
+    await this.calls.send('script.addPreloadScript', { functionDeclaration: `() => {${source}}`, contexts: [context] });
+  }
+
   close({ context }) {
     return this.calls.send('browsingContext.close', { context });
   }
 }
+
+/** Keys that have no character. */
+const KEY_CODES = { Tab: 9, Enter: 13, Escape: 27, End: 35, Home: 36, ArrowUp: 38, ArrowDown: 40 };
 
 /** One tab. */
 class Page {
@@ -151,6 +171,27 @@ class Page {
   /** Loads a page, its scripts and frames included. */
   load(url) {
     return this.#driver.navigate(this.#tab, url);
+  }
+
+  /** Runs a function in each document that is loaded from now on, before the document's own scripts. */
+  prepare(body) {
+    return this.#driver.prepare(this.#tab, `(${body})()`);
+  }
+
+  /** A command of the DevTools protocol: for Chromium alone. */
+  command(method, params = {}) {
+    return this.#driver.command(this.#tab, method, params);
+  }
+
+  /** Presses and releases keys, as a person does: names such as `Tab` and `ArrowUp`, or single characters. Chromium alone. */
+  async press(...keys) {
+    for (const key of keys) {
+      const text = { Enter: '\r' }[key] ?? (key.length === 1 ? key : undefined);
+      const code = KEY_CODES[key] ?? key.toUpperCase().charCodeAt(0);
+      const event = { key, code: key, text, windowsVirtualKeyCode: code };
+      await this.command('Input.dispatchKeyEvent', { type: text ? 'keyDown' : 'rawKeyDown', ...event });
+      await this.command('Input.dispatchKeyEvent', { type: 'keyUp', ...event });
+    }
   }
 
   /** Calls a function in the page; the arguments and what it returns, or resolves to, go as JSON. */
@@ -227,10 +268,11 @@ export class Browser {
     this.#driver = await kind.connect(url);
   }
 
-  /** A new tab; closed with the test `t`. */
-  async page(t, url) {
+  /** A new tab; closed with the test `t`. `prepare` is a function for `Page.prepare`. */
+  async page(t, url, { prepare } = {}) {
     const page = new Page(this.#driver, await this.#driver.open());
     t.after(() => page.close());
+    if (prepare) await page.prepare(prepare);
     await page.load(url);
     return page;
   }

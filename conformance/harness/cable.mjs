@@ -9,6 +9,7 @@ export class Cable {
   #pairs = new Map();
   #asked = null;
   #held = null;
+  #isUnplugged = false;
 
   /** A cable to a server's address, taken away with the test `t`. */
   static async lay(t, url) {
@@ -25,6 +26,11 @@ export class Cable {
   }
 
   #join(client, server) {
+    if (this.#isUnplugged) {
+      client.destroy();
+      server.destroy();
+      return;
+    }
     const pair = [client, server];
     this.#pairs.set(pair, false);
     client.on('data', (bytes) => {
@@ -56,6 +62,16 @@ export class Cable {
   async poll() {
     if ([...this.#pairs.values()].some((waits) => waits)) return;
     await withDeadline(new Promise((resolve) => (this.#asked = resolve)), 'a request');
+  }
+
+  /** Ends all connections, and carries no new ones until `plug`. */
+  unplug() {
+    this.#isUnplugged = true;
+    this.cut();
+  }
+
+  plug() {
+    this.#isUnplugged = false;
   }
 
   /** Ends all connections. New ones are carried. */

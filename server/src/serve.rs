@@ -23,7 +23,7 @@ use crate::{
     chat::{AliveCheck, Chat, Shared},
     config::{Config, Limits, Shutdown, StoreKind},
     descriptors, dev,
-    http::{self, Readiness},
+    http::{self, Readiness, Site},
     logging,
     store::{ShardAnswers, SqliteStore, Store},
 };
@@ -163,7 +163,7 @@ fn start(
     listener: std::net::TcpListener,
     connections: usize,
 ) -> std::io::Result<Running> {
-    let readiness = readiness.clone();
+    let site = Site::new(config, readiness.clone());
     let Stored { store, answers } = stored;
     let shared = Arc::new(Shared::new(Arc::clone(config), config.workers, store));
     let socketio = socketio_config(config);
@@ -171,7 +171,7 @@ fn start(
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine_config(config);
     engine.max_connections = connections;
-    Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &readiness)).serve_with_handle(
+    Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &site)).serve_with_handle(
         listener,
         move |handle| {
             answers.connect(handle);

@@ -1,10 +1,11 @@
-//! HTTP beside the socket: the demo page (`page`), whether the server lives and is ready (`health`), and what it has counted
-//! (`metrics`).
+//! HTTP beside the socket: the page (`page`), signing in by a name in development mode (`sign_in`), whether the server lives and is
+//! ready (`health`), and what it has counted (`metrics`).
 
 mod health;
 mod metrics;
 mod page;
 mod response;
+mod sign_in;
 
 use bytes::Bytes;
 use engineio::{
@@ -14,18 +15,39 @@ use engineio::{
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(crate) use health::Readiness;
+use page::Page;
 use response::text;
+use sign_in::SignIn;
+
+use crate::config::Config;
+
+/// What answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Site {
+    readiness: Readiness,
+    page: Page,
+    /// `None` outside development mode.
+    sign_in: Option<SignIn>,
+}
+
+impl Site {
+    /// Of a server with this configuration.
+    pub(crate) fn new(config: &Config, readiness: Readiness) -> Self {
+        Self { readiness, page: Page::new(config), sign_in: SignIn::new(config) }
+    }
+}
 
 /// Answers a request for a path that is not the engine's.
-pub(crate) fn answer(request: &OtherRequest<'_>, readiness: &Readiness) -> Outcome<Response<Bytes>> {
+pub(crate) fn answer(request: &OtherRequest<'_>, site: &Site) -> Outcome<Response<Bytes>> {
     let Parts { method, uri, .. } = request.parts;
-    match *method {
-        Method::GET | Method::HEAD => resource(uri.path(), request.handle, readiness),
+    match (method, uri.path(), &site.sign_in) {
+        (&Method::GET | &Method::HEAD, path, _) => resource(path, request.handle, site),
         // Some load balancers check a server with OPTIONS (HAProxy: `OPTIONS /`). They get the status that GET gets.
-        Method::OPTIONS => match resource(uri.path(), request.handle, readiness) {
+        (&Method::OPTIONS, path, _) => match resource(path, request.handle, site) {
             Outcome::Ready(response) => Outcome::Ready(methods_of(&response)),
             Outcome::Pending(response) => Outcome::pending(async { methods_of(&response.await) }),
         },
+        (&Method::POST, sign_in::PATH, Some(sign_in)) => Outcome::Ready(sign_in.answer(request)),
         _ => {
             let refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET, HEAD and OPTIONS are answered here\n");
             Outcome::Ready(with_methods(refusal))
@@ -45,12 +67,13 @@ fn with_methods(mut response: Response<Bytes>) -> Response<Bytes> {
 }
 
 /// The answer to GET.
-fn resource(path: &str, shards: &Handle, readiness: &Readiness) -> Outcome<Response<Bytes>> {
+fn resource(path: &str, shards: &Handle, site: &Site) -> Outcome<Response<Bytes>> {
+    let readiness = &site.readiness;
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
         "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone())),
-        path => Outcome::Ready(page::file(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
+        path => Outcome::Ready(site.page.answer(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
 
@@ -60,7 +83,7 @@ mod tests {
 
     use engineio::net::{Running, Server};
 
-    use super::{page::FILES, *};
+    use super::*;
     use crate::{
         chat::{Chat, Shared},
         config::Environment,
@@ -71,6 +94,7 @@ mod tests {
         running: Option<Running>,
         handle: Handle,
         readiness: Readiness,
+        site: Site,
     }
 
     impl Answering {
@@ -82,13 +106,15 @@ mod tests {
                 .shards(2)
                 .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
                 .unwrap();
-            Self { handle: running.handle(), running: Some(running), readiness: Readiness::default() }
+            let readiness = Readiness::default();
+            let site = Site::new(&config, readiness.clone());
+            Self { handle: running.handle(), running: Some(running), readiness, site }
         }
 
         fn get(&self, method: &str, path: &str) -> (u16, String) {
             let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
             let (parts, remote) = (request.into_parts().0, "127.0.0.1:9".parse().unwrap());
-            let outcome = answer(&OtherRequest { parts: &parts, remote, handle: &self.handle }, &self.readiness);
+            let outcome = answer(&OtherRequest { parts: &parts, remote, handle: &self.handle }, &self.site);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let response = match outcome {
                 Outcome::Ready(response) => response,
@@ -128,15 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_no_foreign_address_and_only_files_that_are_served() {
-        let server = Answering::start();
-        let (status, page) = server.get("GET", "/");
-        assert_eq!(status, 200);
-        for (path, _, content) in FILES {
-            assert!(!content.contains("http://") && !content.contains("https://"), "{path}");
-        }
-        for reference in page.split(['"', '\'']).filter(|text| text.starts_with('/') && text.contains('.')) {
-            assert_eq!(server.get("GET", reference).0, 200, "{reference}");
-        }
+    fn tokens_are_given_in_development_mode_only() {
+        let mut server = Answering::start();
+        assert_eq!(server.get("POST", "/dev/token?name=alice").0, 403, "without the header");
+        assert_eq!(server.get("GET", "/dev/token?name=alice").0, 404);
+        server.site.sign_in = None;
+        assert_eq!(server.get("POST", "/dev/token?name=alice").0, 405);
     }
 }

@@ -1,75 +1,360 @@
-// The demo page: people chat with nothing but the events of the chat protocol. The connection itself is left to
-// socket.js. Whatever others wrote gets into the document as text nodes only.
+// The chat of one user: rooms, people, typing, and what is written. It speaks the events of the chat protocol and knows
+// nothing of the document. It tells its listeners of
+//   connection({ state, reason?, retryAt?, refused? })   state: closed, connecting, open, or waiting to connect again
+//   rooms()                     the list of rooms, or what is said of one of them
+//   current(room)               another room is shown; null: none
+//   messages(room, added)       messages came, went or changed their state; `added` came as they were written
+//   people(room), typing(room)
+//   problem(error)              something was refused: { message, code?, event?, retryAfter? }
 
+import { Emitter } from './emitter.js';
+import { Outbox } from './outbox.js';
+import { Room } from './room.js';
 import { Socket } from './socket.js';
 
-const LOBBY = 'lobby'; // every socket is in it; a message without `roomId` goes there
-const HISTORY = 50; // messages asked for on join
-const KEPT = 500; // messages kept of a room
-const PEOPLE = 200; // users shown
+export const LOBBY = 'lobby'; // a message without `roomId` goes there
+const HISTORY = 50; // messages asked for when a room is opened
+const PAGE = 100; // messages asked for when somebody reads on
+const CATCH_UP = 200; // messages asked for after a connection was lost
+const CATCH_UP_PAGES = 10; // of them; what was missed before can be read by scrolling back
 const TYPING_AGAIN = 5_000; // ms; the server ends a typing that is not renewed within 10 s
 const TYPING_IDLE = 3_000; // ms without a key after which this user types no more
+const PRESENCE_AGAIN = 1_000; // ms between two questions who is in the room
 
-const $ = (id) => document.getElementById(id);
+export class Chat extends Emitter {
+  me = null; // { userId, username, rooms }
+  rooms = new Map(); // by id
+  current = null;
+  connection = { state: 'closed' };
+  #socket = null;
+  #outbox = new Outbox((...args) => this.#socket.emitWithAck(...args), (item, stored) => this.#written(item, stored));
+  #lost = new Set(); // rooms whose gap began with the last loss of the connection
+  #originals = new Map(); // by room and id: promise of a message that others reply to
+  #typing = { room: null, sent: 0, idle: null };
+  #presence = null; // the timer of the next question
+  #lastProblem = null; // an `error` of the server may say why it disconnects
 
-let socket = null;
-let me = {}; // the claims of the token
-let current = null; // the room shown
-const rooms = new Map(); // by id: { id, messages: in the order of their ids, unread, button }
-const people = new Map(); // by userId: the last userStatus
-const typists = new Map(); // by userId: the last userTyping
-let offered = null; // a token of the address, as long as nobody has decided about it
-let replyTo = null; // the message to be answered
-const unsent = new Map(); // by room, text and reply: the clientId of a message that was not acknowledged
+  /** `lobby`: whether the server has one. */
+  constructor({ lobby = true } = {}) {
+    super();
+    this.hasLobby = lobby;
+  }
 
-// Connection
+  get isOpen() {
+    return this.connection.state === 'open';
+  }
 
-function connect() {
-  const token = $('token').value.trim();
-  const claims = claimsOf(token);
-  socket?.disconnect();
-  if (claims.sub !== me.sub) reset(); // another user must not see what the one before could read
-  me = claims;
-  socket = new Socket(location.origin, { token })
-    .on('connect', connected)
-    .on('connect_error', refused)
-    .on('disconnect', disconnected)
-    .on('message', receive)
-    .on('userTyping', userTyping)
-    .on('userStatus', userStatus)
-    .on('error', showError);
-  showError(null);
-  showState('waiting', 'Connecting…');
-  socket.connect();
-  $('text').focus();
+  // Connection
+
+  /** `remembered` is what a page before this one knew: `{ rooms: { id: lastRead }, current }`. */
+  signIn(token, remembered = null) {
+    const claims = claimsOf(token);
+    this.signOut();
+    this.me = { userId: String(claims.sub), username: nameOf(claims) };
+    const given = Array.isArray(claims.rooms) ? claims.rooms.filter((id) => id !== '*').map(String) : [];
+    for (const id of [...(this.hasLobby ? [LOBBY] : []), ...Object.keys(remembered?.rooms ?? {}), ...given]) {
+      this.#open(id).lastRead = remembered?.rooms[id] ?? null;
+    }
+    this.show(this.rooms.get(remembered?.current) ?? [...this.rooms.values()][0] ?? null);
+    this.#socket = new Socket(location.origin, { token });
+    this.#socket
+      .on('connect', () => this.#connected())
+      .on('connect_error', (error, delay) => this.#disconnected(error.message, delay, delay === null && error.data?.code))
+      .on('disconnect', (reason, delay) => this.#disconnected(reason, delay))
+      .on('message', (message) => this.#receive(message))
+      .on('messageDeleted', ({ id, roomId }) => this.#deleted(id, this.rooms.get(roomId)))
+      .on('userTyping', (status) => this.#userTyping(status))
+      .on('userStatus', (status) => this.#userStatus(status))
+      .on('error', (error) => this.#problem(error));
+    this.reconnect();
+  }
+
+  /** Another user must not see what the one before could read. */
+  signOut() {
+    this.stopTyping();
+    const socket = this.#socket;
+    this.#socket = null;
+    for (const event of ['connect_error', 'disconnect']) socket?.on(event, () => {});
+    socket?.disconnect();
+    this.me = null;
+    this.rooms.clear();
+    this.#outbox.clear();
+    this.#originals.clear();
+    this.#lost.clear();
+    this.show(null);
+    this.tell('rooms');
+    this.#setConnection({ state: 'closed' });
+  }
+
+  /** Connects now: for the first time, after a final end, or instead of later. */
+  reconnect() {
+    this.#setConnection({ state: 'connecting' });
+    this.#socket.connect();
+  }
+
+  /** The browser says that there is a network, or none. */
+  network(isThere) {
+    if (isThere) this.#socket?.hurry();
+    else this.#socket?.lose();
+  }
+
+  async #connected() {
+    this.#setConnection({ state: 'open' });
+    const { recovered } = this.#socket;
+    if (recovered) for (const room of this.#lost) room.gapAfter = null;
+    this.#lost.clear();
+    const entered = [...this.rooms.values()].map((room) => (recovered ? this.#catchUp(room) : this.#enter(room)));
+    this.#outbox.flush();
+    await Promise.all(entered);
+    this.#askPresence();
+  }
+
+  #disconnected(reason, delay, refused) {
+    clearTimeout(this.#typing.idle);
+    this.#typing.room = null;
+    for (const room of this.rooms.values()) {
+      if (room.gapAfter === null && room.last) {
+        room.gapAfter = room.last.id;
+        this.#lost.add(room);
+      }
+      room.typists.clear();
+      this.tell('typing', room);
+    }
+    if (delay === null) this.#setConnection({ state: 'closed', reason: this.#lastProblem?.message ?? reason, refused });
+    else this.#setConnection({ state: 'waiting', reason, retryAt: Date.now() + delay });
+    this.#lastProblem = null;
+  }
+
+  #setConnection(connection) {
+    this.connection = connection;
+    this.tell('connection', connection);
+  }
+
+  // Requests. Each resolves to the answer, or tells of the problem and resolves to null.
+
+  async #ask(event, payload) {
+    const socket = this.#socket;
+    try {
+      const answer = await socket.emitWithAck(event, payload);
+      if (socket !== this.#socket) return null; // another user is here
+      if (answer?.ok) return answer;
+      this.#problem({ event, ...answer?.error });
+    } catch (error) {
+      // After a lost connection everything is asked again.
+      if (error.message === 'no answer') this.#problem({ event, message: 'the server does not answer' });
+    }
+    return null;
+  }
+
+  #problem(error) {
+    this.#lastProblem = error;
+    this.tell('problem', error);
+  }
+
+  // Rooms
+
+  #open(id) {
+    if (!this.rooms.has(id)) {
+      this.rooms.set(id, new Room(id));
+      this.tell('rooms');
+    }
+    return this.rooms.get(id);
+  }
+
+  /** Joins a room and shows it; false if that is refused. */
+  async join(id) {
+    const known = this.rooms.get(id);
+    const room = known ?? this.#open(id);
+    if (!known && !(await this.#enter(room))) {
+      this.rooms.delete(id);
+      this.tell('rooms');
+      return false;
+    }
+    this.show(room);
+    return true;
+  }
+
+  async leave(room) {
+    this.rooms.delete(room.id);
+    if (this.current === room) this.show([...this.rooms.values()][0] ?? null);
+    this.tell('rooms');
+    await this.#ask('leave', { roomId: room.id });
+  }
+
+  show(room) {
+    this.stopTyping();
+    this.current?.trim();
+    this.current = room;
+    this.tell('current', room);
+    if (room && this.isOpen) this.#askPresence();
+  }
+
+  /** The user has seen the end of the room. */
+  read(room) {
+    if (room.read()) this.tell('rooms');
+  }
+
+  async #enter(room) {
+    const isNew = room.messages.length === 0;
+    const answer = await this.#ask('join', { roomId: room.id, ...(isNew && { history: HISTORY }) });
+    if (!answer) return false;
+    if (isNew) {
+      room.hasOlder = answer.more ?? false;
+      this.#take(room, answer.messages ?? []);
+      if (room.lastRead === null) this.read(room);
+    } else await this.#catchUp(room);
+    return true;
+  }
+
+  // Asks for what came while there was no connection. Until that is complete, `gapAfter` says where to go on.
+  async #catchUp(room) {
+    for (let pages = 1; room.gapAfter !== null; pages += 1) {
+      const page = await this.#ask('history', { roomId: room.id, after: room.gapAfter, limit: CATCH_UP });
+      if (!page) return;
+      if (page.more && pages === CATCH_UP_PAGES) return this.#startOver(room);
+      this.#take(room, page.messages);
+      room.gapAfter = page.more ? page.messages.at(-1).id : null;
+    }
+  }
+
+  async #startOver(room) {
+    const page = await this.#ask('history', { roomId: room.id, limit: HISTORY });
+    if (!page) return;
+    room.clear();
+    room.hasOlder = page.more;
+    room.gapAfter = null;
+    this.#take(room, page.messages);
+  }
+
+  /** Reads on from the oldest message; resolves to whether there were any. */
+  async loadOlder(room) {
+    const before = room.messages[0]?.id;
+    const page = await this.#ask('history', { roomId: room.id, limit: PAGE, ...(before && { before }) });
+    if (!page) return false;
+    if (room.messages[0]?.id !== before) return true; // the room was trimmed meanwhile
+    room.hasOlder = page.more;
+    this.#take(room, page.messages);
+    return page.messages.length > 0;
+  }
+
+  /** Resolves to a message of the room that may not be loaded, or to null if there is none. */
+  original(room, id) {
+    const found = room.find(id);
+    if (found) return Promise.resolve(found);
+    const key = JSON.stringify([room.id, id]);
+    if (!this.#originals.has(key)) this.#originals.set(key, this.#lookUp(room, id));
+    return this.#originals.get(key);
+  }
+
+  // History is asked for by what comes before or after an id: the message itself comes first after the id below its own.
+  async #lookUp(room, id) {
+    const below = idBelow(id);
+    const page = below && this.isOpen ? await this.#ask('history', { roomId: room.id, after: below, limit: 1 }) : null;
+    return page?.messages[0]?.id === id ? page.messages[0] : null;
+  }
+
+  // Messages
+
+  #receive(message) {
+    const room = this.#open(message.context?.roomId ?? LOBBY);
+    const mine = this.#outbox.find(message.context?.clientId);
+    if (mine && message.userId === this.me.userId) this.#outbox.remove(mine);
+    if (room.typists.delete(message.userId)) this.tell('typing', room);
+    this.#take(room, [message], true);
+    if (room !== this.current) room.trim();
+  }
+
+  #take(room, messages, live = false) {
+    const added = room.add(messages, this.me?.userId);
+    this.tell('messages', room, live ? added : []);
+    this.tell('rooms');
+  }
+
+  #deleted(id, room) {
+    room?.remove(id);
+    if (room) this.tell('messages', room, []);
+  }
+
+  /** Writes a message: `{ message, replyTo?, files? }`. */
+  send(room, { message, replyTo, files }) {
+    const context = { ...(room.id !== LOBBY && { roomId: room.id }), ...(replyTo && { replyTo }), ...(files?.length && { files }) };
+    this.stopTyping();
+    this.#outbox.add({ room, message, context });
+  }
+
+  retry(item) {
+    this.#outbox.retry(item);
+  }
+
+  discard(item) {
+    this.#outbox.remove(item);
+    this.tell('messages', item.room, []);
+  }
+
+  #written(item, stored) {
+    if (stored) this.#take(item.room, [{ ...stored, ...this.me }]);
+    else this.tell('messages', item.room, []);
+  }
+
+  // Typing
+
+  typing(room, isEmpty) {
+    if (isEmpty) return this.stopTyping();
+    const typing = this.#typing;
+    if (typing.room !== room || Date.now() - typing.sent > TYPING_AGAIN) {
+      typing.room = room;
+      typing.sent = Date.now();
+      this.#socket?.emit('typing', true, { roomId: room.id });
+    }
+    clearTimeout(typing.idle);
+    typing.idle = setTimeout(() => this.stopTyping(), TYPING_IDLE);
+  }
+
+  stopTyping() {
+    const typing = this.#typing;
+    clearTimeout(typing.idle);
+    if (typing.room) this.#socket?.emit('typing', false, { roomId: typing.room.id });
+    typing.room = null;
+  }
+
+  #userTyping({ userId, username, isTyping, roomId }) {
+    for (const room of roomId === undefined ? this.rooms.values() : [this.rooms.get(roomId)]) {
+      if (!room) continue;
+      room.typists.delete(userId);
+      if (isTyping) room.typists.set(userId, username);
+      this.tell('typing', room);
+    }
+  }
+
+  // People
+
+  #userStatus(status) {
+    for (const room of this.rooms.values()) {
+      if (!room.people.has(status.userId)) continue;
+      room.people.set(status.userId, status);
+      this.tell('people', room);
+    }
+    // The event does not say which rooms somebody has entered.
+    if (status.isOnline) this.#askPresence();
+  }
+
+  #askPresence() {
+    this.#presence ??= setTimeout(async () => {
+      this.#presence = null;
+      const room = this.current;
+      if (!room || !this.isOpen) return;
+      const answer = await this.#ask('presence', { roomId: room.id });
+      if (!answer) return;
+      const gone = [...room.people.values()].filter(({ isOnline }) => !isOnline);
+      room.people = new Map([...gone, ...answer.users].map((user) => [user.userId, user]));
+      room.total = answer.total;
+      this.tell('people', room);
+    }, this.current?.people.size ? PRESENCE_AGAIN : 0);
+  }
 }
 
-async function connected() {
-  showState('open', `Connected as ${nameOf(me)}`);
-  showError(null);
-  showPeople();
-  if (Array.isArray(me.rooms)) me.rooms.filter((id) => id !== '*').forEach((id) => open(String(id)));
-  // A new connection is in no room but the lobby and those of its token. Joining again brings what was missed.
-  for (const id of [...rooms.keys()]) if (!(await join(id)) && !socket.connected) return;
-}
-
-function refused(error, delay) {
-  if (delay === null) showError({ message: error.message, code: error.data?.code });
-  disconnected(error.message, delay);
-}
-
-function disconnected(reason, delay) {
-  stopTyping();
-  people.clear();
-  typists.clear();
-  showPeople();
-  showTyping();
-  if (delay === null) showState('closed', `Disconnected: ${reason}`);
-  else showState('waiting', `Reconnecting in ${(delay / 1000).toFixed(1)} s: ${reason}`);
-}
-
-// Only to show who one is: the server alone decides what a token is worth.
-function claimsOf(token) {
+/** The claims of a token, only to show who one is: the server alone decides what a token is worth. */
+export function claimsOf(token) {
   try {
     const payload = atob(token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/'));
     return JSON.parse(new TextDecoder().decode(Uint8Array.from(payload, (c) => c.charCodeAt(0)))) ?? {};
@@ -78,284 +363,12 @@ function claimsOf(token) {
   }
 }
 
-const nameOf = (claims) => String(claims.name ?? claims.username ?? claims.sub);
+export const nameOf = (claims) => String(claims.name ?? claims.username ?? claims.sub);
 
-// A fragment is not sent to any server, a query would stand in logs. It leaves the address, which people copy.
-function tokenFromFragment() {
-  const token = new URLSearchParams(location.hash.slice(1)).get('token');
-  if (token === null) return;
-  history.replaceState(null, '', location.pathname);
-  const inUse = $('state').dataset.state !== 'closed' && token === $('token').value.trim();
-  if (!inUse) setOffer(token);
+// The UUID before this one, or null.
+function idBelow(id) {
+  const digits = typeof id === 'string' && /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(id) ? id.replaceAll('-', '') : '0';
+  const value = BigInt(`0x${digits}`);
+  if (value === 0n) return null;
+  return (value - 1n).toString(16).padStart(32, '0').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
-
-// Anybody can make a link with a token of his own, and would read what is written under it. So a token of the address
-// connects nobody, and replaces nobody's connection, before the person has agreed to it. The focus stays where it is: an
-// Enter that was meant for a message must not be that agreement.
-function setOffer(token) {
-  offered = token;
-  $('offer').hidden = !token;
-  if (!token) return;
-  const claims = claimsOf(token);
-  // A name can be anybody's; the `sub` tells users apart.
-  $('offer-user').textContent = nameOf(claims) === String(claims.sub) ? claims.sub : `${nameOf(claims)} (${claims.sub})`;
-}
-
-// Emits with an acknowledgement. Resolves to the answer, or shows the error and resolves to null.
-async function request(event, payload) {
-  try {
-    const answer = await socket.emitWithAck(event, payload);
-    if (answer?.ok) return answer;
-    showError({ event, ...answer?.error });
-  } catch (error) {
-    showError({ event, message: error.message });
-  }
-  return null;
-}
-
-// Rooms
-
-function reset() {
-  rooms.clear();
-  $('rooms').replaceChildren();
-  unsent.clear();
-  show(open(LOBBY));
-}
-
-function open(id) {
-  if (!rooms.has(id)) {
-    const room = { id, messages: [], unread: 0, button: element('button', '') };
-    room.button.onclick = () => show(room);
-    $('rooms').append(element('li', '', room.button));
-    rooms.set(id, room);
-    showRoom(room);
-  }
-  return rooms.get(id);
-}
-
-async function join(id) {
-  const answer = await request('join', { roomId: id, history: HISTORY });
-  if (!answer) return null;
-  const room = open(answer.roomId);
-  const page = answer.messages ?? [];
-  // A full page of nothing but newer messages leaves a gap before it: better no older messages than a hidden gap.
-  if (page.length === HISTORY && page[0].id > room.messages.at(-1)?.id) room.messages = [];
-  const byId = new Map([...room.messages, ...page].map((message) => [message.id, message]));
-  room.messages = [...byId.values()].sort((a, b) => (a.id < b.id ? -1 : 1)).slice(-KEPT);
-  if (room === current) showMessages();
-  return room;
-}
-
-function show(room) {
-  stopTyping();
-  const before = current;
-  current = room;
-  room.unread = 0;
-  if (before) showRoom(before);
-  showRoom(room);
-  $('room-title').textContent = room.id;
-  setReply(null);
-  showMessages();
-  showTyping();
-}
-
-// Messages
-
-function receive(message) {
-  const room = open(message.context?.roomId ?? LOBBY);
-  if (typists.delete(message.userId)) showTyping();
-  if (room.messages.some(({ id }) => id === message.id)) return; // it came with a history already
-  room.messages.push(message);
-  if (room.messages.length > KEPT) room.messages.shift();
-  if (room !== current) {
-    room.unread += 1;
-    showRoom(room);
-    return;
-  }
-  const log = $('log');
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-  $('messages').append(messageItem(message));
-  if ($('messages').children.length > KEPT) $('messages').firstChild.remove();
-  if (atEnd || message.userId === me.sub) log.scrollTop = log.scrollHeight;
-}
-
-async function send() {
-  const message = $('text').value;
-  const [room, answered] = [current, replyTo];
-  // Sending the same again after a failure goes under the same `clientId`, so that it is never delivered twice.
-  const draft = JSON.stringify([room.id, message, answered?.id]);
-  const context = { clientId: unsent.get(draft) ?? randomId() };
-  if (room.id !== LOBBY) context.roomId = room.id;
-  if (answered) context.replyTo = answered.id;
-  $('text').value = '';
-  setReply(null);
-  stopTyping();
-  showError(null);
-  if (await request('message', { message, context })) return unsent.delete(draft);
-  unsent.set(draft, context.clientId);
-  if (room !== current || $('text').value) return showError({ message: `not sent to ${room.id}: ${message}` });
-  $('text').value = message;
-  setReply(answered);
-}
-
-// Not randomUUID, which browsers have on secure origins only.
-const randomId = () => crypto.getRandomValues(new Uint32Array(4)).join('-');
-
-function setReply(message) {
-  replyTo = message;
-  $('reply').hidden = !message;
-  $('reply-to').textContent = message ? excerpt(message) : '';
-}
-
-const excerpt = ({ username, message }) => `${username}: ${message.length > 80 ? `${message.slice(0, 80)}…` : message}`;
-
-// Typing
-
-let typingIn = null; // the room whose members see this user typing
-let typingSent = 0;
-let typingIdle;
-
-function typing() {
-  if ($('text').value === '') return stopTyping();
-  if (typingIn === null || Date.now() - typingSent > TYPING_AGAIN) {
-    typingIn = current.id;
-    typingSent = Date.now();
-    socket?.emit('typing', true, { roomId: typingIn });
-  }
-  clearTimeout(typingIdle);
-  typingIdle = setTimeout(stopTyping, TYPING_IDLE);
-}
-
-function stopTyping() {
-  clearTimeout(typingIdle);
-  if (typingIn !== null) socket?.emit('typing', false, { roomId: typingIn });
-  typingIn = null;
-}
-
-function userTyping(status) {
-  typists.delete(status.userId);
-  if (status.isTyping) typists.set(status.userId, status);
-  showTyping();
-}
-
-function userStatus(status) {
-  people.delete(status.userId);
-  people.set(status.userId, status);
-  if (people.size > PEOPLE) people.delete(people.keys().next().value);
-  showPeople();
-}
-
-// Showing
-
-function element(name, className, ...children) {
-  const node = document.createElement(name);
-  node.className = className;
-  node.append(...children); // strings become text nodes
-  return node;
-}
-
-function showState(state, text) {
-  $('state').dataset.state = state;
-  $('state').textContent = text;
-  $('token-label').hidden = $('connect').hidden = state !== 'closed';
-  $('disconnect').hidden = state === 'closed';
-  $('send').disabled = $('join').disabled = state !== 'open';
-}
-
-// An `error` event, the error of an acknowledgement, or null.
-function showError(error) {
-  const code = error?.code ? ` (${error.code})` : '';
-  const retry = error?.retryAfter ? `; again in ${Math.ceil(error.retryAfter / 1000)} s` : '';
-  $('error').textContent = error ? `${error.event ?? 'Error'}: ${error.message}${code}${retry}` : '';
-}
-
-function showRoom(room) {
-  room.button.replaceChildren(element('bdi', '', room.id), room.unread ? ` (${room.unread} new)` : '');
-  room.button.setAttribute('aria-current', room === current);
-}
-
-function showMessages() {
-  $('messages').replaceChildren(...current.messages.map(messageItem));
-  $('log').scrollTop = $('log').scrollHeight;
-}
-
-function messageItem({ id, message, timestamp, context, userId, username }) {
-  const reply = element('button', 'reply', 'Reply');
-  reply.setAttribute('aria-label', `Reply to ${username}`);
-  const when = new Date(timestamp);
-  const isToday = when.toDateString() === new Date().toDateString();
-  const time = element('time', '', isToday ? when.toLocaleTimeString() : when.toLocaleString());
-  time.dateTime = timestamp;
-  const text = element('div', 'text', message);
-  text.dir = 'auto';
-  const item = element('li', userId === me.sub ? 'mine' : '', reply, element('bdi', 'sender', username), ' ', time);
-  item.dataset.id = id;
-  if (context?.replyTo) {
-    const original = current.messages.find((candidate) => candidate.id === context.replyTo);
-    item.append(element('bdi', 'quote', original ? excerpt(original) : 'an earlier message'));
-  }
-  item.append(text);
-  return item;
-}
-
-function showTyping() {
-  const names = [...typists.values()]
-    .filter(({ roomId }) => roomId === undefined || roomId === current.id)
-    .map(({ username }) => username);
-  const verb = names.length > 1 ? 'are' : 'is';
-  $('typing').replaceChildren(...(names.length ? [element('bdi', '', names.join(', ')), ` ${verb} typing…`] : []));
-}
-
-function showPeople() {
-  const items = [...people.values()].map(({ username, isOnline, lastSeen }) => {
-    const seen = lastSeen ? `, last seen ${new Date(lastSeen).toLocaleTimeString()}` : '';
-    return element('li', isOnline ? '' : 'away', element('bdi', '', username), isOnline ? '' : ` offline${seen}`);
-  });
-  if (socket.connected) items.unshift(element('li', '', element('bdi', '', nameOf(me)), ' (you)'));
-  $('people').replaceChildren(...items);
-}
-
-// What the user does
-
-function onSubmit(form, action) {
-  $(form).addEventListener('submit', (event) => {
-    event.preventDefault();
-    action();
-  });
-}
-
-onSubmit('connection', connect);
-onSubmit('composer', send);
-onSubmit('joining', async () => {
-  const room = await join($('room').value);
-  if (room) show(room);
-});
-$('disconnect').addEventListener('click', () => {
-  socket.disconnect();
-  showState('closed', 'Disconnected');
-  $('token').focus();
-});
-$('offer-accept').addEventListener('click', () => {
-  $('token').value = offered;
-  setOffer(null);
-  connect();
-});
-$('offer-reject').addEventListener('click', () => setOffer(null));
-$('reply-cancel').addEventListener('click', () => setReply(null));
-$('text').addEventListener('input', typing);
-$('text').addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') setReply(null);
-  if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
-  event.preventDefault();
-  $('composer').requestSubmit();
-});
-$('messages').addEventListener('click', (event) => {
-  const id = event.target.closest('li')?.dataset.id;
-  if (!id || !getSelection().isCollapsed) return; // a click that ends a selection is no reply
-  setReply(current.messages.find((message) => message.id === id) ?? null);
-  $('text').focus();
-});
-addEventListener('hashchange', tokenFromFragment);
-
-reset();
-tokenFromFragment();

@@ -1,31 +1,34 @@
-// A minimal client of Socket.IO v5 over Engine.IO v4: the main namespace, the WebSocket transport, text events and
-// acknowledgements. It keeps one connection alive and tells its user what happens to it; what the events mean is left
-// to chat.js. Binary attachments are skipped: their placeholders stay in the data.
+// A minimal client of Socket.IO v5 over Engine.IO v4: the main namespace, the WebSocket transport, events with attachments,
+// acknowledgements, and connection state recovery. It keeps one connection alive and tells its user what happens to it; what
+// the events mean is left to chat.js, what packets look like to protocol.js.
+
+import { ACK, CONNECT, CONNECT_ERROR, DISCONNECT, EVENT, Decoder, encode } from './protocol.js';
 
 const CONNECT_TIMEOUT = 20_000; // ms from opening the WebSocket to the answer to CONNECT
-const ACK_TIMEOUT = 10_000; // ms
+const ACK_TIMEOUT = 20_000; // ms
 const BACKOFF_MIN = 1_000; // ms
 const BACKOFF_MAX = 5_000; // ms
 
 // The events of the connection itself; a server cannot send them.
 const RESERVED = ['connect', 'connect_error', 'disconnect'];
 
-// A Socket.IO packet: type, attachments of the binary types, ack id, JSON.
-const PACKET = /^([0-6])(?:(\d+)-)?(\d*)(.*)$/s;
-
 export class Socket {
   connected = false;
+  recovered = false; // whether the server has kept this socket's rooms and sends the events that it missed
   #url;
   #auth;
   #handlers = new Map();
   #acks = new Map();
   #nextAck = 0;
   #ws = null;
+  #decoder = null;
   #faulty = false; // the WebSocket reported an error before it closed
   #attempts = 0;
   #watchdog; // ends a connection that has gone silent
   #heartbeat = 0; // ms without a ping after which the server is taken for gone
-  #retry;
+  #retry = null;
+  #pid; // by which the server knows this socket again
+  #offset; // the last event that came
 
   /** `auth` is the object sent with CONNECT. Nothing is opened before `connect()`. */
   constructor(origin, auth) {
@@ -43,28 +46,40 @@ export class Socket {
   }
 
   connect() {
-    clearTimeout(this.#retry);
+    this.#cancelRetry();
     if (this.#ws) return;
     const ws = new WebSocket(this.#url);
+    ws.binaryType = 'arraybuffer';
     this.#ws = ws;
+    this.#decoder = new Decoder();
     this.#faulty = false;
     this.#watch(CONNECT_TIMEOUT, 'timeout');
     // A WebSocket given up may still report: only the present one is heard.
-    ws.onmessage = ({ data }) => ws === this.#ws && typeof data === 'string' && this.#receive(data);
+    ws.onmessage = ({ data }) => ws === this.#ws && this.#receive(data);
     ws.onerror = () => ws === this.#ws && (this.#faulty = true);
     ws.onclose = () => ws === this.#ws && this.#end(this.#faulty ? 'transport error' : 'transport close');
   }
 
+  /** Connects now, if that would happen later anyway. */
+  hurry() {
+    if (this.#retry !== null) this.connect();
+  }
+
+  /** The network is gone: waiting for the heartbeat to find that out would take long. */
+  lose() {
+    if (this.#ws) this.#end('network connection lost');
+  }
+
   disconnect() {
-    clearTimeout(this.#retry);
-    if (this.connected) this.#ws.send('41');
+    this.#cancelRetry();
+    if (this.connected) this.#send({ type: DISCONNECT });
     this.#attempts = 0;
     if (this.#ws) this.#end('io client disconnect', true);
   }
 
   /** Sends an event without asking for an answer. It is dropped while there is no connection. */
   emit(event, ...args) {
-    if (this.connected) this.#ws.send(`42${JSON.stringify([event, ...args])}`);
+    if (this.connected) this.#send({ type: EVENT, data: [event, ...args] });
   }
 
   /** Sends an event; resolves to the first argument of its acknowledgement, rejects if none can come any more. */
@@ -74,8 +89,14 @@ export class Socket {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => this.#acks.delete(id) && reject(new Error('no answer')), ACK_TIMEOUT);
       this.#acks.set(id, { resolve, reject, timer });
-      this.#ws.send(`42${id}${JSON.stringify([event, ...args])}`);
+      this.#send({ type: EVENT, id, data: [event, ...args] });
     });
+  }
+
+  #send(packet) {
+    const [text, ...attachments] = encode(packet);
+    this.#ws.send(`4${text}`);
+    for (const bytes of attachments) this.#ws.send(bytes);
   }
 
   #fire(event, ...args) {
@@ -87,14 +108,20 @@ export class Socket {
     this.#watchdog = setTimeout(() => this.#end(reason), ms);
   }
 
+  #cancelRetry() {
+    clearTimeout(this.#retry);
+    this.#retry = null;
+  }
+
   // Engine.IO: open, close, ping, message. The other types mean nothing on a WebSocket that was not upgraded.
-  #receive(text) {
+  #receive(data) {
     let packet;
     try {
-      if (text[0] === '0') this.#open(JSON.parse(text.slice(1)));
-      else if (text[0] === '1') this.#end('transport close');
-      else if (text[0] === '2') this.#pong();
-      else if (text[0] === '4') packet = parse(text.slice(1));
+      if (typeof data !== 'string') packet = this.#decoder.binary(data);
+      else if (data[0] === '0') this.#open(JSON.parse(data.slice(1)));
+      else if (data[0] === '1') this.#end('transport close');
+      else if (data[0] === '2') this.#pong();
+      else if (data[0] === '4') packet = this.#decoder.text(data.slice(1));
     } catch {
       this.#end('parse error');
     }
@@ -104,7 +131,8 @@ export class Socket {
 
   #open({ pingInterval, pingTimeout }) {
     this.#heartbeat = pingInterval + pingTimeout;
-    this.#ws.send(`40${JSON.stringify(this.#auth)}`);
+    const back = this.#pid === undefined ? {} : { pid: this.#pid, offset: this.#offset };
+    this.#send({ type: CONNECT, data: { ...back, ...this.#auth } });
   }
 
   #pong() {
@@ -113,23 +141,33 @@ export class Socket {
   }
 
   #handle({ type, id, data }) {
-    if (type === 0) {
-      this.connected = true;
-      this.#attempts = 0;
-      this.#watch(this.#heartbeat, 'ping timeout');
-      this.#fire('connect');
-    } else if (type === 1) this.#end('io server disconnect', true);
-    else if (type === 2 || type === 5) {
-      const [event, ...args] = data;
-      if (!RESERVED.includes(event)) this.#fire(event, ...args);
-    } else if (type === 4) {
-      this.#end(Object.assign(new Error(data?.message), { data: data?.data }), true);
-    } else {
-      const ack = this.#acks.get(id);
-      this.#acks.delete(id);
-      clearTimeout(ack?.timer);
-      ack?.resolve(data[0]);
-    }
+    if (type === CONNECT) this.#connected(data?.pid);
+    else if (type === DISCONNECT) this.#end('io server disconnect', true);
+    else if (type === EVENT) this.#event(data);
+    else if (type === ACK) this.#acknowledged(id, data[0]);
+    else if (type === CONNECT_ERROR) this.#end(Object.assign(new Error(data?.message), { data: data?.data }), true);
+  }
+
+  #connected(pid) {
+    this.connected = true;
+    this.recovered = pid !== undefined && pid === this.#pid;
+    this.#pid = pid;
+    this.#attempts = 0;
+    this.#watch(this.#heartbeat, 'ping timeout');
+    this.#fire('connect');
+  }
+
+  // Where there is recovery, an event's last argument is its offset.
+  #event([event, ...args]) {
+    if (!RESERVED.includes(event)) this.#fire(event, ...args);
+    if (this.#pid !== undefined && typeof args.at(-1) === 'string') this.#offset = args.at(-1);
+  }
+
+  #acknowledged(id, answer) {
+    const ack = this.#acks.get(id);
+    this.#acks.delete(id);
+    clearTimeout(ack?.timer);
+    ack?.resolve(answer);
   }
 
   // Every end comes through here, once per WebSocket. A refusal and the disconnect packet of either side are final;
@@ -151,13 +189,4 @@ export class Socket {
     if (wasConnected) this.#fire('disconnect', reason, final ? null : delay);
     else this.#fire('connect_error', reason instanceof Error ? reason : new Error(reason), final ? null : delay);
   }
-}
-
-// Splits a Socket.IO packet; throws what is none, packets of other namespaces included.
-function parse(text) {
-  const [, type, , id, json] = PACKET.exec(text);
-  const data = json === '' ? undefined : JSON.parse(json);
-  const isEvent = '2356'.includes(type);
-  if (isEvent !== Array.isArray(data)) throw new SyntaxError('not a packet');
-  return { type: Number(type), id: Number(id), data };
 }

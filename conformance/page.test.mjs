@@ -1,48 +1,94 @@
-// The demo page in real browsers: people chat, what they write stays text, and a token in the address connects nobody by itself.
-// A browser that is not installed is skipped, with a line.
+// The page at `/` in real browsers: people sign in and chat, what they write stays text, a token in the address connects nobody by
+// itself, and whoever reloads or loses the network misses nothing. A browser that is not installed is skipped, with a line. What only
+// Chromium can be asked for is in page-look.test.mjs.
 
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { Browser, BROWSERS, missing } from './harness/browsers.mjs';
+import { Cable } from './harness/cable.mjs';
+import { ChatPage } from './harness/chat-page.mjs';
+import { withDeadline } from './harness/inbox.mjs';
 import { fresh, Peer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
 
 const LIMIT = { timeout: 60_000 };
+const OFFLINE = 20_000; // ms
 
-// What a person does and sees. These functions run in the page.
+// What a person sees. These functions run in the page.
 
-const click = (id) => document.getElementById(id).click();
-const fill = (id, text) => {
-  document.getElementById(id).value = text;
-};
-const isConnectedAs = (name) => document.getElementById('state').textContent === `Connected as ${name}`;
-const state = () => document.getElementById('state').textContent;
+const isConnected = () => document.body.dataset.connection === 'open';
+const isLost = () => document.body.dataset.connection === 'waiting' && !document.getElementById('banner').hidden;
 const offeredUser = () => !document.getElementById('offer').hidden && document.getElementById('offer-user').textContent;
 const isOfferGone = () => document.getElementById('offer').hidden;
-const texts = () => [...document.querySelectorAll('#messages .text')].map((node) => node.textContent);
-const shows = (text) => [...document.querySelectorAll('#messages .text')].some((node) => node.textContent === text);
 const address = () => location.href;
+const hasView = (name) => document.body.dataset.view === name;
+const person = (name, note) =>
+  [...document.querySelectorAll('.person')].some(
+    (node) => node.querySelector('.person-name').textContent === name && node.querySelector('.person-note').textContent.startsWith(note),
+  );
+const typing = (text) => document.getElementById('typing-text').textContent === text;
+const hasUnread = (room, count) => {
+  const node = [...document.querySelectorAll('#rooms li')].find((item) => item.querySelector('.room-name').textContent === room);
+  const badge = node.querySelector('.room-count');
+  return (badge.hidden ? '' : badge.querySelector('.room-number').textContent) === count;
+};
+const choose = (room) => {
+  [...document.querySelectorAll('.room-name')].find((node) => node.textContent === room).closest('button').click();
+};
+const replyTo = (text) => {
+  const node = [...document.querySelectorAll('.message')].find((item) => item.querySelector('.text').textContent === text);
+  node.querySelector('.reply').click();
+};
+const quoted = (sender, text) =>
+  [...document.querySelectorAll('.quote:not([hidden])')].some(
+    (node) => node.querySelector('.quote-sender').textContent === sender && node.querySelector('.quote-text').textContent === text,
+  );
+const state = (text) => {
+  const node = [...document.querySelectorAll('.message')].find((item) => item.querySelector('.text').textContent === text);
+  return node?.dataset.state;
+};
+const hasState = (text, wanted) => {
+  const node = [...document.querySelectorAll('.message')].find((item) => item.querySelector('.text').textContent === text);
+  return node?.dataset.state === wanted && node.querySelector('.state-text').textContent;
+};
 
-/** The person pastes a token into the field, and connects. */
-async function signIn(page, server, user) {
-  await page.evaluate(fill, 'token', await server.token(user));
-  await page.evaluate(click, 'connect');
-  await page.until(isConnectedAs, user);
-}
-
-async function say(page, text) {
-  await page.evaluate(fill, 'text', text);
-  await page.evaluate(click, 'send');
-}
+/** Drops files: pictures that are drawn here, each `{ picture: [width, height], noise }`, or bytes, `{ name, bytes }`. */
+const drop = async (files) => {
+  const dataTransfer = new DataTransfer();
+  for (const { name, picture, noise, bytes } of files) {
+    if (!picture) {
+      dataTransfer.items.add(new File([new Uint8Array(bytes).fill(65)], name));
+      continue;
+    }
+    const canvas = Object.assign(document.createElement('canvas'), { width: picture[0], height: picture[1] });
+    const context = canvas.getContext('2d');
+    const pixels = context.createImageData(...picture);
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      const value = noise ? Math.random() * 255 : (at / 4) % 255;
+      pixels.data.set([value, noise ? Math.random() * 255 : 90, 120, 255], at);
+    }
+    context.putImageData(pixels, 0, 0);
+    const blob = await new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+    dataTransfer.items.add(new File([blob], name, { type: 'image/png' }));
+  }
+  document.getElementById('conversation').dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+};
+const hasChips = (count) => document.querySelectorAll('.chip').length === count;
+const pictures = () => {
+  const images = [...document.querySelectorAll('#messages .picture img')];
+  return images.length > 0 && images.every((image) => image.naturalWidth) && images.map(({ alt, src, naturalWidth }) => [alt, new URL(src).protocol, naturalWidth]);
+};
+const documents = () => [...document.querySelectorAll('#messages .document')].map((node) => node.textContent);
+const problem = () => !document.getElementById('problem').hidden && document.getElementById('problem-text').textContent;
 
 for (const name of Object.keys(BROWSERS)) {
-  describe(`the demo page in ${name}`, { skip: missing(name) }, () => {
+  describe(`the page in ${name}`, { skip: missing(name) }, () => {
     let browser;
-    let server;
+    let server; // in development mode
     before(async () => {
       browser = await Browser.start(name);
-      server = new Server();
+      server = new Server({ development: true });
       await server.launch();
     }, LIMIT);
     after(async () => {
@@ -50,78 +96,281 @@ for (const name of Object.keys(BROWSERS)) {
       await server?.remove();
     }, LIMIT);
 
-    test('two pages chat, and what looks like markup stays text', LIMIT, async (t) => {
-      const [alice, bob] = [await browser.page(t, `${server.url}/`), await browser.page(t, `${server.url}/`)];
-      await signIn(alice, server, fresh('alice'));
-      await signIn(bob, server, fresh('bob'));
+    const enter = (t, user, url = `${server.url}/`) => ChatPage.enter(t, browser, url, user);
+
+    /** A room of their own, with a page of each of these users in it. */
+    async function together(t, ...stems) {
+      const room = fresh('room');
+      const pages = [];
+      for (const stem of stems) {
+        const page = await enter(t, fresh(stem));
+        await page.join(room);
+        pages.push(page);
+      }
+      return [room, ...pages];
+    }
+
+    test('one click signs in, and nothing of it stands in the address', LIMIT, async (t) => {
+      const chat = await ChatPage.open(t, browser, `${server.url}/`);
+      await chat.click('#names button');
+      await chat.connected('Alice');
+      assert.equal(await chat.evaluate(address), `${server.url}/`);
+      const other = await enter(t, 'Zoë <b>');
+      await other.say('it is me');
+      await chat.shows('it is me');
+      await other.click('#sign-out');
+      await other.until(hasView, 'sign-in');
+      await other.reload(`${server.url}/`);
+      assert.equal(await other.evaluate(hasView, 'sign-in'), true, 'nothing is remembered');
+    });
+
+    test('two people chat, and what looks like markup stays text', LIMIT, async (t) => {
+      const [, alice, bob] = await together(t, 'alice', 'bob');
       const markup = '<script>document.title = "run"</script><img src="x" onerror="document.title = \'run\'"><b>bold</b>';
-      await say(alice, markup);
-      await bob.until(shows, markup);
-      await say(bob, 'Hello, Alice');
+      const hebrew = 'שלום, מה שלומך?';
+      await alice.say(markup);
+      await bob.shows(markup);
+      await bob.say(hebrew);
       for (const page of [alice, bob]) {
-        await page.until(shows, 'Hello, Alice');
-        assert.deepEqual(await page.evaluate(texts), [markup, 'Hello, Alice']);
+        await page.shows(hebrew);
+        assert.deepEqual(await page.texts(), [markup, hebrew]);
         assert.equal(await page.evaluate(() => document.querySelectorAll('#messages :is(script, img, b)').length), 0);
-        assert.equal(await page.evaluate(() => document.title), 'Chat');
+        assert.match(await page.evaluate(() => document.title), /^(\(\d+\) )?Chat$/);
+        const directions = () => [...document.querySelectorAll('#messages .text')].map((node) => getComputedStyle(node).direction);
+        assert.deepEqual(await page.evaluate(directions), ['ltr', 'rtl']);
       }
     });
 
-    test('the browser runs no script that stands in the document', LIMIT, async (t) => {
+    test('nothing runs but the scripts of the page', LIMIT, async (t) => {
       const page = await browser.page(t, `${server.url}/`);
       const blocked = await page.evaluate(async () => {
-        const violation = new Promise((resolve) => {
-          document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => resolve(effectiveDirective));
+        const violations = [];
+        document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => violations.push(effectiveDirective));
+        const until = (count) => new Promise((resolve) => {
+          const check = () => (violations.length >= count ? resolve() : setTimeout(check, 10));
+          check();
         });
         const script = document.createElement('script');
-        script.textContent = 'document.title = "run"';
+        script.append('document.title = "run"');
         document.body.append(script);
-        return [await violation, document.title];
+        await until(1);
+        // A style, and a connection to elsewhere.
+        const own = Object.assign(document.createElement('div'), { className: 'x' });
+        own.setAttribute('style', 'color: red');
+        await until(2);
+        await fetch('http://127.0.0.1:9/').catch(() => {});
+        await until(3);
+        let sink = 'open';
+        try {
+          own.innerHTML = '<b>markup</b>';
+        } catch (error) {
+          sink = error.name;
+        }
+        return { violations: violations.slice(0, 3), title: document.title, sink, trusted: 'trustedTypes' in globalThis };
       });
-      assert.deepEqual(blocked, ['script-src-elem', 'Chat']);
+      assert.equal(blocked.title, 'Chat');
+      assert.deepEqual(blocked.violations, ['require-trusted-types-for', 'style-src-attr', 'connect-src']);
+      assert.deepEqual([blocked.trusted, blocked.sink], [true, 'TypeError'], 'Trusted Types');
+    });
+
+    test('people, typing and unread messages are shown', LIMIT, async (t) => {
+      const [room, alice, bob] = await together(t, 'alice', 'bob');
+      const names = await Promise.all([alice, bob].map((page) => page.evaluate(() => document.getElementById('me-name').textContent)));
+      await alice.until(person, names[1], 'Online');
+      await bob.until(person, names[0], 'Online');
+      await bob.write('h');
+      await alice.until(typing, `${names[1]} is typing…`);
+      await bob.write('');
+      await alice.until(typing, '');
+      const other = fresh('other');
+      await alice.join(other);
+      await bob.say('one');
+      await bob.say('two');
+      await alice.until(hasUnread, room, '2');
+      assert.equal(await alice.evaluate(() => document.title), '(2) Chat');
+      await alice.page.activate();
+      await alice.evaluate(choose, room);
+      await alice.until(hasUnread, room, '');
+      assert.equal(await alice.until(() => document.title), 'Chat');
+      assert.deepEqual(await alice.evaluate(() => [...document.querySelectorAll('.divider.unread')].map((node) => node.textContent)), ['New']);
+      await bob.click('#sign-out');
+      await alice.until(person, names[1], 'Offline');
+    });
+
+    test('a reply shows what it replies to, also after a reload', LIMIT, async (t) => {
+      const [, alice, bob] = await together(t, 'alice', 'bob');
+      await alice.say('Who has the <key>?');
+      await bob.shows('Who has the <key>?');
+      await bob.evaluate(replyTo, 'Who has the <key>?');
+      await bob.say('I have');
+      const sender = await alice.evaluate(() => document.getElementById('me-name').textContent);
+      for (const page of [alice, bob]) await page.until(quoted, sender, 'Who has the <key>?');
+      await alice.reload(`${server.url}/`);
+      await alice.until(quoted, sender, 'Who has the <key>?');
+    });
+
+    test('pictures and files go with a message', LIMIT, async (t) => {
+      const [, alice, bob] = await together(t, 'alice', 'bob');
+      // The picture of noise has some 3 MB as PNG: it is made smaller, so that it fits beside the others.
+      await alice.evaluate(drop, [
+        { name: 'small.png', picture: [60, 40] },
+        { name: 'large.png', picture: [1200, 900], noise: true },
+        { name: 'notes <b>.txt', bytes: 5_000 },
+      ]);
+      await alice.until(hasChips, 3);
+      await alice.say('Look');
+      for (const page of [alice, bob]) {
+        await page.shows('Look');
+        const shown = await page.until(pictures);
+        assert.deepEqual(shown.map(([, protocol]) => protocol), ['blob:', 'blob:']);
+        assert.deepEqual([shown[0][0], shown[0][2]], ['small.png', 60]);
+        assert.match(shown[1][0], /^large\.(webp|jpeg)$/);
+        assert.ok(shown[1][2] < 1200, shown[1]);
+        assert.deepEqual(await page.evaluate(documents), ['notes <b>.txt5 KB']);
+      }
+      await alice.evaluate(drop, [{ name: 'huge.bin', bytes: 300_000 }, ...Array.from({ length: 4 }, (_, i) => ({ name: `${i}`, bytes: 10 }))]);
+      assert.match(await alice.until(problem), /“huge\.bin” is too large: there is room for 256 KB/);
+      await alice.reload(`${server.url}/`);
+      await alice.shows('Look');
+      assert.equal((await alice.until(pictures)).length, 2);
+    });
+
+    test('who reloads misses nothing, and sees nothing twice', LIMIT, async (t) => {
+      const [room, alice, bob] = await together(t, 'alice', 'bob');
+      const said = [];
+      const say = async (count) => {
+        for (let at = 0; at < count; at += 1) {
+          said.push(`message ${said.length}`);
+          await alice.say(said.at(-1));
+        }
+      };
+      await say(3);
+      await bob.shows(said.at(-1));
+      const talking = say(10);
+      await bob.reload(`${server.url}/`);
+      await talking;
+      await bob.until((id) => document.getElementById('room-title').textContent === id, room);
+      await bob.shows(said.at(-1));
+      assert.deepEqual(await bob.texts(), said);
+    });
+
+    test('who is offline for 20 s misses nothing, and what was written meanwhile is sent once', { timeout: 90_000 }, async (t) => {
+      const cable = await Cable.lay(t, server.url);
+      const room = fresh('room');
+      const [alice, bob] = [await enter(t, fresh('alice')), await enter(t, fresh('bob'), `${cable.url}/`)];
+      for (const page of [alice, bob]) await page.join(room);
+      await alice.say('before');
+      await bob.shows('before');
+      const start = performance.now();
+      cable.unplug();
+      await bob.until(isLost);
+      for (let number = 0; number < 5; number += 1) await alice.say(`missed ${number}`);
+      await bob.send('written offline');
+      await bob.until(hasState, 'written offline', 'sending');
+      await new Promise((resolve) => setTimeout(resolve, OFFLINE - (performance.now() - start)));
+      assert.equal(await bob.evaluate(isLost), true);
+      cable.plug();
+      await bob.until(isConnected);
+      await alice.say('after');
+      for (const page of [alice, bob]) {
+        await page.shows('after');
+        await page.shows('written offline');
+        await page.until((count) => document.querySelectorAll('#messages .message:not([data-id=""])').length === count, 8);
+      }
+      const texts = await alice.texts();
+      assert.deepEqual(await bob.texts(), texts, 'both see one order');
+      assert.deepEqual(texts.toSorted(), ['after', 'before', ...[0, 1, 2, 3, 4].map((number) => `missed ${number}`), 'written offline'].toSorted());
+    });
+
+    test('a message whose answer is lost is sent again and stored once', LIMIT, async (t) => {
+      const cable = await Cable.lay(t, server.url);
+      const room = fresh('room');
+      const [alice, bob] = [await enter(t, fresh('alice'), `${cable.url}/`), await enter(t, fresh('bob'))];
+      for (const page of [alice, bob]) await page.join(room);
+      const lost = cable.lose('43');
+      await alice.send('only once');
+      await lost;
+      assert.equal(await alice.until(hasState, 'only once', 'sending'), 'Sending…');
+      await bob.shows('only once');
+      cable.cut();
+      await alice.until(hasState, 'only once', 'stored');
+      await alice.say('the next one');
+      for (const page of [alice, bob]) {
+        await page.shows('the next one');
+        assert.deepEqual(await page.texts(), ['only once', 'the next one']);
+      }
+    });
+
+    test('a message that is refused says why, and can be tried again or given up', LIMIT, async (t) => {
+      const [, alice] = await together(t, 'alice');
+      const unseen = '\u200b';
+      await alice.send(unseen);
+      assert.match(await alice.until(hasState, unseen, 'failed'), /^Not sent: .*empty/);
+      await alice.click('.retry');
+      // It is refused again: the state passes `sending` on the way.
+      await alice.until(hasState, unseen, 'failed');
+      await alice.click('.discard');
+      await alice.until((text) => ![...document.querySelectorAll('.text')].some((node) => node.textContent === text), unseen);
+      assert.equal(await alice.evaluate(state, unseen), null);
     });
 
     test('a token in the address connects nobody before the person agrees, and leaves the address', LIMIT, async (t) => {
+      const keyed = await Server.start(t);
       const mallory = fresh('mallory');
-      const token = await server.token(mallory, { name: 'Alice' });
-      const page = await browser.page(t, `${server.url}/#token=${token}`);
-      assert.equal(await page.until(offeredUser), `Alice (${mallory})`);
-      assert.equal(await page.evaluate(state), 'Disconnected');
-      assert.equal(await page.evaluate(address), `${server.url}/`);
-      await page.evaluate(click, 'offer-accept');
-      await page.until(isConnectedAs, 'Alice');
-      assert.equal(await page.evaluate(isOfferGone), true);
+      const token = await keyed.token(mallory, { name: 'Alice' });
+      const chat = await ChatPage.open(t, browser, `${keyed.url}/#token=${token}`);
+      assert.equal(await chat.until(offeredUser), `Alice (${mallory})`);
+      assert.equal(await chat.evaluate(hasView, 'sign-in'), true);
+      assert.equal(await chat.evaluate(() => document.getElementById('by-name').hidden), true, 'no names outside development mode');
+      assert.equal(await chat.evaluate(address), `${keyed.url}/`);
+      await chat.click('#offer-accept');
+      await chat.connected('Alice');
+      assert.equal(await chat.evaluate(isOfferGone), true);
     });
 
     test('a token in the address does not switch the account of a user who is connected', LIMIT, async (t) => {
+      const keyed = await Server.start(t);
       const [alice, mallory] = [fresh('alice'), fresh('mallory')];
-      const witness = await Peer.connect(t, server, fresh('witness'));
-      const page = await browser.page(t, `${server.url}/`);
-      await signIn(page, server, alice);
-      const token = await server.token(mallory);
+      const witness = await Peer.connect(t, keyed, fresh('witness'));
+      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      await chat.signIn(await keyed.token(alice), alice);
+      const token = await keyed.token(mallory);
       const follow = (hash) => {
         document.getElementById('text').focus();
         location.hash = hash;
       };
 
-      await page.evaluate(follow, `#token=${token}`);
-      assert.equal(await page.until(offeredUser), mallory);
-      assert.equal(await page.evaluate(address), `${server.url}/`);
-      assert.equal(await page.evaluate(state), `Connected as ${alice}`);
+      await chat.evaluate(follow, `#token=${token}`);
+      assert.equal(await chat.until(offeredUser), mallory);
+      assert.equal(await chat.evaluate(address), `${keyed.url}/`);
+      await chat.connected(alice);
       // Enter belongs to the message that she writes.
-      assert.equal(await page.evaluate(() => document.activeElement.id), 'text');
-      await say(page, 'still me');
+      assert.equal(await chat.evaluate(() => document.activeElement.id), 'text');
+      await chat.say('still me');
       assert.equal((await witness.next('message', ({ message }) => message === 'still me')).userId, alice);
-      await page.evaluate(click, 'offer-reject');
-      assert.equal(await page.evaluate(isOfferGone), true);
-      assert.equal(await page.evaluate(state), `Connected as ${alice}`);
+      await chat.click('#offer-reject');
+      assert.equal(await chat.evaluate(isOfferGone), true);
       assert.deepEqual(witness.seen('userStatus', ({ userId }) => userId === mallory), []);
 
-      await page.evaluate(follow, `#token=${token}`);
-      assert.equal(await page.until(offeredUser), mallory);
-      await page.evaluate(click, 'offer-accept');
-      await page.until(isConnectedAs, mallory);
-      await say(page, 'as agreed');
+      await chat.evaluate(follow, `#token=${token}`);
+      assert.equal(await chat.until(offeredUser), mallory);
+      await chat.click('#offer-accept');
+      await chat.connected(mallory);
+      assert.deepEqual(await chat.evaluate(() => [...document.querySelectorAll('.text')].map((node) => node.textContent).filter((text) => text === 'still me').length), 1);
+      await chat.say('as agreed');
       assert.equal((await witness.next('message', ({ message }) => message === 'as agreed')).userId, mallory);
+    });
+
+    test('a token that is not accepted leads back to where one signs in', LIMIT, async (t) => {
+      const keyed = await Server.start(t);
+      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      await chat.evaluate(() => {
+        document.getElementById('token').value = 'no token';
+        document.getElementById('token-form').requestSubmit();
+      });
+      const reason = () => document.getElementById('sign-in-problem').textContent;
+      assert.match(await withDeadline(chat.until(reason), 'a reason'), /not accepted/);
+      assert.equal(await chat.evaluate(hasView, 'sign-in'), true);
     });
   });
 }

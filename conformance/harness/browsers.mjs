@@ -83,6 +83,9 @@ class Chromium {
     return { targetId, sessionId };
   }
 
+  /** Each tab is in front, as far as its page knows. */
+  async activate() {}
+
   /** Runs a script in each document of the tab before its own ones. */
   async prepare({ sessionId }, source) {
     await this.calls.send('Page.enable', {}, { sessionId });
@@ -146,6 +149,10 @@ class Firefox {
     return result.value;
   }
 
+  activate({ context }) {
+    return this.calls.send('browsingContext.activate', { context });
+  }
+
   async prepare({ context }, source) {
     await this.calls.send('script.addPreloadScript', { functionDeclaration: `() => {${source}}`, contexts: [context] });
   }
@@ -171,6 +178,11 @@ class Page {
   /** Loads a page, its scripts and frames included. */
   load(url) {
     return this.#driver.navigate(this.#tab, url);
+  }
+
+  /** Brings the tab to the front: pages behind others count as hidden. */
+  activate() {
+    return this.#driver.activate(this.#tab);
   }
 
   /** Runs a function in each document that is loaded from now on, before the document's own scripts. */

@@ -36,7 +36,7 @@ export async function prepare(given, room) {
     if (prepared) {
       files.push(prepared);
       bytes -= prepared.data.byteLength;
-    } else problem = `${file.name} is too large: ${sizeText(room.bytes)} are left for this message.`;
+    } else problem = `“${file.name}” is too large: there is room for ${sizeText(room.bytes)} in this message.`;
   }
   return { files, problem };
 }

@@ -19,6 +19,7 @@ const CATCH_UP = 200; // messages asked for after a connection was lost
 const CATCH_UP_PAGES = 10; // of them; what was missed before can be read by scrolling back
 const TYPING_AGAIN = 5_000; // ms; the server ends a typing that is not renewed within 10 s
 const TYPING_IDLE = 3_000; // ms without a key after which this user types no more
+const PEOPLE = 200; // who was in a room before and is shown beside those who are
 const PRESENCE_AGAIN = 1_000; // ms between two questions who is in the room
 
 export class Chat extends Emitter {
@@ -345,8 +346,9 @@ export class Chat extends Emitter {
       if (!room || !this.isOpen) return;
       const answer = await this.#ask('presence', { roomId: room.id });
       if (!answer) return;
-      const gone = [...room.people.values()].filter(({ isOnline }) => !isOnline);
-      room.people = new Map([...gone, ...answer.users].map((user) => [user.userId, user]));
+      // Whoever is not in the answer has gone, or is one of too many.
+      const others = [...room.people.values()].slice(-PEOPLE).map((user) => ({ ...user, isOnline: false }));
+      room.people = new Map([...others, ...answer.users].map((user) => [user.userId, user]));
       room.total = answer.total;
       this.tell('people', room);
     }, this.current?.people.size ? PRESENCE_AGAIN : 0);

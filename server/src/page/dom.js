@@ -1,6 +1,6 @@
 // Small helpers for the document. Text gets into it as text only: nothing here, or in the page, reads markup from a string.
 
-const SAME_DAY = { hour: '2-digit', minute: '2-digit' };
+const SAME_DAY = { hour: 'numeric', minute: '2-digit' };
 const TONES = 8; // colours of avatars, in theme.css
 
 export const $ = (id) => document.getElementById(id);

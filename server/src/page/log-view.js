@@ -244,10 +244,12 @@ export class LogView {
       return;
     }
     const { top } = this.#log.getBoundingClientRect();
-    const anchor = [...this.#list.children].find((node) => node.getBoundingClientRect().bottom > top);
-    const before = anchor?.getBoundingClientRect().top;
+    // A message: dividers are not at the same message always.
+    const anchor = [...this.#list.querySelectorAll('.message')].find((node) => node.getBoundingClientRect().bottom > top);
+    // Its lower edge: the name above it goes when the messages before it come.
+    const before = anchor?.getBoundingClientRect().bottom;
     change();
-    if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().top - before;
+    if (anchor?.isConnected) this.#log.scrollTop += anchor.getBoundingClientRect().bottom - before;
   }
 
   #stick() {

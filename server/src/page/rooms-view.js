@@ -58,7 +58,7 @@ export class RoomsView {
     const [button, preview, when, count] = ['button', 'preview', 'when', 'count'].map((part) => node.querySelector(`.room-${part}`));
     button.setAttribute('aria-current', room === this.#chat.current);
     button.classList.toggle('has-unread', unread > 0);
-    const writer = last?.userId === this.#chat.me?.userId ? 'You' : last?.username;
+    const writer = last?.userId === this.#chat.me?.userId ? 'You' : last?.username.split(' ')[0];
     // Each in its own direction.
     if (typists.size) preview.replaceChildren(element('bdi', '', [...typists.values()][0]), ' is typing…');
     else if (last) preview.replaceChildren(element('bdi', '', writer), ': ', element('bdi', '', excerpt(last.message)));

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { fresh, withServer } from './harness/peer.mjs';
+import { fresh, Peer, withServer } from './harness/peer.mjs';
 import { assertRefusal, http, PATH, PollingSession, RawWebSocket, refusedWebSocket } from './harness/raw.mjs';
 import { Server } from './harness/server.mjs';
 
@@ -35,6 +35,12 @@ withServer('http', {}, (server) => {
       assert.match(script.headers['content-type'], /javascript/);
       assert.equal(script.headers['x-content-type-options'], 'nosniff');
     }
+  });
+
+  test('without development mode a name gets no token', { timeout: 10_000 }, async () => {
+    const headers = { 'x-chat-development': '1' };
+    assert.equal((await http(server, '/dev/token?name=alice', { method: 'POST', headers })).status, 405);
+    assert.equal(JSON.parse((await http(server, '/page/settings.json')).text).development, false);
   });
 
   for (const path of ['/nope', '/api/nope', '/socket.i', '/index.html/../../etc/passwd', '/engine.io/?EIO=4&transport=polling']) {
@@ -173,4 +179,48 @@ test('in development mode loopback origins are accepted, others are not', { time
   for (const origin of ['https://evil.example', 'http://localhost.evil.example']) {
     assert.equal((await http(server, HANDSHAKE, { headers: { origin } })).status, 403, origin);
   }
+});
+
+withServer('http in development mode', { development: true }, (server) => {
+  const ask = (name, headers) => http(server, `/dev/token?name=${encodeURIComponent(name)}`, { method: 'POST', headers });
+  const mark = { 'x-chat-development': '1' };
+
+  test('a name gets a token that the server accepts', { timeout: 10_000 }, async (t) => {
+    const answer = await ask('Zoë Müller', { ...mark, origin: server.url });
+    assert.equal(answer.status, 200, answer.text);
+    assert.equal(answer.headers['cache-control'], 'no-store');
+    assert.equal(answer.headers['access-control-allow-origin'], undefined);
+    const peer = await Peer.open(t, server.url, JSON.parse(answer.text).token);
+    await peer.connected();
+    const { users } = await peer.ok('presence', {});
+    assert.deepEqual(users.map(({ userId, username }) => [userId, username]), [['zoë müller', 'Zoë Müller']]);
+  });
+
+  test('a request that may come from elsewhere gets none', { timeout: 10_000 }, async () => {
+    for (const headers of [
+      {},
+      { ...mark, origin: 'http://evil.example' },
+      { ...mark, origin: `http://127.0.0.1:${server.port + 1}` },
+      { ...mark, origin: 'null' },
+      { ...mark, host: 'evil.example', origin: 'http://evil.example' },
+      { ...mark, 'x-forwarded-for': '192.0.2.1' },
+      { ...mark, forwarded: 'for=192.0.2.1' },
+    ]) {
+      const answer = await ask('alice', headers);
+      assert.equal(answer.status, 403, JSON.stringify(headers));
+      assert.equal(JSON.parse(answer.text).error.code, 'forbidden');
+    }
+    const preflight = { origin: 'http://evil.example', 'access-control-request-method': 'POST', 'access-control-request-headers': 'x-chat-development' };
+    const answer = await http(server, '/dev/token?name=alice', { method: 'OPTIONS', headers: preflight });
+    assert.equal(answer.headers['access-control-allow-origin'], undefined);
+    assert.ok(answer.status >= 400, `${answer.status}`);
+  });
+
+  test('what is no name gets none', { timeout: 10_000 }, async () => {
+    for (const name of ['', ' ', 'a\nb', 'x'.repeat(200)]) {
+      const answer = await ask(name, mark);
+      assert.equal(answer.status, 400, JSON.stringify(name));
+      assert.equal(JSON.parse(answer.text).error.code, 'invalid_name');
+    }
+  });
 });

@@ -9,11 +9,12 @@ import { Browser, BROWSERS, missing } from './harness/browsers.mjs';
 import { Cable } from './harness/cable.mjs';
 import { ChatPage } from './harness/chat-page.mjs';
 import { withDeadline } from './harness/inbox.mjs';
+import { Pages } from './harness/pages.mjs';
 import { fresh, Peer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
 
 const LIMIT = { timeout: 60_000 };
-const OFFLINE = 20_000; // ms
+const OFFLINE = { chromium: 20_000, firefox: 2_000 }; // ms
 
 // What a person sees. These functions run in the page.
 
@@ -254,7 +255,7 @@ for (const name of Object.keys(BROWSERS)) {
       assert.deepEqual(await bob.texts(), said);
     });
 
-    test('who is offline for 20 s misses nothing, and what was written meanwhile is sent once', { timeout: 90_000 }, async (t) => {
+    test(`who is offline for ${OFFLINE[name] / 1000} s misses nothing, and what was written meanwhile is sent once`, { timeout: 90_000 }, async (t) => {
       const cable = await Cable.lay(t, server.url);
       const room = fresh('room');
       const [alice, bob] = [await enter(t, fresh('alice')), await enter(t, fresh('bob'), `${cable.url}/`)];
@@ -267,7 +268,7 @@ for (const name of Object.keys(BROWSERS)) {
       for (let number = 0; number < 5; number += 1) await alice.say(`missed ${number}`);
       await bob.send('written offline');
       await bob.until(hasState, 'written offline', 'sending');
-      await new Promise((resolve) => setTimeout(resolve, OFFLINE - (performance.now() - start)));
+      await new Promise((resolve) => setTimeout(resolve, OFFLINE[name] - (performance.now() - start)));
       assert.equal(await bob.evaluate(isLost), true);
       cable.plug();
       await bob.until(isConnected);
@@ -356,9 +357,56 @@ for (const name of Object.keys(BROWSERS)) {
       assert.equal(await chat.until(offeredUser), mallory);
       await chat.click('#offer-accept');
       await chat.connected(mallory);
-      assert.deepEqual(await chat.evaluate(() => [...document.querySelectorAll('.text')].map((node) => node.textContent).filter((text) => text === 'still me').length), 1);
+      await chat.shows('still me');
       await chat.say('as agreed');
       assert.equal((await witness.next('message', ({ message }) => message === 'as agreed')).userId, mallory);
+    });
+
+    test('a page of another origin gets no token for a name', LIMIT, async (t) => {
+      const pages = await Pages.start(t);
+      const page = await browser.page(t, `${pages.origin}/page.html`);
+      const ask = async (url, options) => {
+        const response = await fetch(`${url}/dev/token?name=alice`, { method: 'POST', ...options }).catch((error) => error.name);
+        return response.type === 'opaque' ? 'opaque' : response;
+      };
+      assert.equal(await page.evaluate(ask, server.url, { headers: { 'x-chat-development': '1' } }), 'TypeError', 'the preflight');
+      assert.equal(await page.evaluate(ask, server.url, {}), 'TypeError');
+      assert.equal(await page.evaluate(ask, server.url, { mode: 'no-cors', headers: { 'x-chat-development': '1' } }), 'opaque');
+    });
+
+    test('who is disconnected for good is told why, and can connect again', LIMIT, async (t) => {
+      const strict = await Server.start(t, { development: true, settings: { 'limits.idle_timeout': '2s' } });
+      const alice = await enter(t, 'Alice', `${strict.url}/`);
+      const reason = () => document.getElementById('banner').dataset.state === 'closed' && document.getElementById('banner-text').textContent;
+      assert.match(await alice.until(reason), /^Disconnected: .*no event/i);
+      await alice.click('#reconnect');
+      await alice.until(isConnected);
+      await alice.say('back again');
+    });
+
+    test('a token opens its rooms, and leads back to signing in when it ends', LIMIT, async (t) => {
+      const keyed = await Server.start(t, { settings: { 'auth.leeway': '0s' } });
+      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      await chat.signIn(await keyed.token('alice', { rooms: ['tea', 'coffee'], expires: '5s' }), 'alice');
+      const rooms = () => [...document.querySelectorAll('.room-name')].map((node) => node.textContent);
+      assert.deepEqual(await chat.evaluate(rooms), ['lobby', 'tea', 'coffee']);
+      await chat.evaluate(choose, 'tea');
+      await chat.say('hello');
+      assert.equal(await chat.evaluate(problem), false);
+      assert.match(await chat.until(() => document.getElementById('sign-in-problem').textContent), /expired/);
+      assert.equal(await chat.evaluate(hasView, 'sign-in'), true);
+      assert.deepEqual(await chat.evaluate(rooms), [], 'nothing is left for the next user');
+    });
+
+    test('without a lobby one begins in no room', LIMIT, async (t) => {
+      const bare = await Server.start(t, { development: true, settings: { 'rooms.lobby': false } });
+      const alice = await enter(t, 'Alice', `${bare.url}/`);
+      assert.equal(await alice.evaluate(() => document.getElementById('no-room').hidden), false);
+      assert.equal(await alice.evaluate(() => document.getElementById('text').disabled), true);
+      await alice.join('tea');
+      await alice.say('hello');
+      await alice.click('#leave');
+      await alice.until(() => !document.getElementById('no-room').hidden);
     });
 
     test('a token that is not accepted leads back to where one signs in', LIMIT, async (t) => {

@@ -1,10 +1,11 @@
 // The chat of one user: rooms, people, typing, and what is written. It speaks the events of the chat protocol and knows
 // nothing of the document. It tells its listeners of
-//   connection({ state, reason?, retryAt?, refused? })   state: closed, connecting, open, or waiting to connect again
+//   connection({ state, reason?, retryAt?, code? })   state: closed, connecting, open, or waiting to connect again
 //   rooms()                     the list of rooms, or what is said of one of them
 //   current(room)               another room is shown; null: none
 //   messages(room, added)       messages came, went or changed their state; `added` came as they were written
 //   people(room), typing(room)
+//   failed(item)                what was written is not stored
 //   problem(error)              something was refused: { message, code?, event?, retryAfter? }
 
 import { Emitter } from './emitter.js';
@@ -19,6 +20,8 @@ const CATCH_UP = 200; // messages asked for after a connection was lost
 const CATCH_UP_PAGES = 10; // of them; what was missed before can be read by scrolling back
 const TYPING_AGAIN = 5_000; // ms; the server ends a typing that is not renewed within 10 s
 const TYPING_IDLE = 3_000; // ms without a key after which this user types no more
+const ORIGINALS = 500; // messages remembered because others reply to them
+const ORIGINALS_APART = 150; // ms between two questions for them: anybody can reply to whatever he likes
 const PEOPLE = 200; // who was in a room before and is shown beside those who are
 const PRESENCE_AGAIN = 1_000; // ms between two questions who is in the room
 
@@ -31,6 +34,7 @@ export class Chat extends Emitter {
   #outbox = new Outbox((...args) => this.#socket.emitWithAck(...args), (item, stored) => this.#written(item, stored));
   #lost = new Set(); // rooms whose gap began with the last loss of the connection
   #originals = new Map(); // by room and id: promise of a message that others reply to
+  #lookUps = Promise.resolve(); // the last question for one
   #typing = { room: null, sent: 0, idle: null };
   #presence = null; // the timer of the next question
   #lastProblem = null; // an `error` of the server may say why it disconnects
@@ -110,7 +114,7 @@ export class Chat extends Emitter {
     this.#askPresence();
   }
 
-  #disconnected(reason, delay, refused) {
+  #disconnected(reason, delay, code) {
     clearTimeout(this.#typing.idle);
     this.#typing.room = null;
     for (const room of this.rooms.values()) {
@@ -121,7 +125,8 @@ export class Chat extends Emitter {
       room.typists.clear();
       this.tell('typing', room);
     }
-    if (delay === null) this.#setConnection({ state: 'closed', reason: this.#lastProblem?.message ?? reason, refused });
+    const problem = this.#lastProblem;
+    if (delay === null) this.#setConnection({ state: 'closed', reason: problem?.message ?? reason, code: code || problem?.code });
     else this.#setConnection({ state: 'waiting', reason, retryAt: Date.now() + delay });
     this.#lastProblem = null;
   }
@@ -243,15 +248,23 @@ export class Chat extends Emitter {
     const found = room.find(id);
     if (found) return Promise.resolve(found);
     const key = JSON.stringify([room.id, id]);
-    if (!this.#originals.has(key)) this.#originals.set(key, this.#lookUp(room, id));
+    if (this.#originals.size === ORIGINALS) this.#originals.clear();
+    if (!this.#originals.has(key)) {
+      // One after the other.
+      this.#lookUps = this.#lookUps.then(() => this.#lookUp(room, id));
+      this.#originals.set(key, this.#lookUps);
+    }
     return this.#originals.get(key);
   }
 
   // History is asked for by what comes before or after an id: the message itself comes first after the id below its own.
   async #lookUp(room, id) {
     const below = idBelow(id);
-    const page = below && this.isOpen ? await this.#ask('history', { roomId: room.id, after: below, limit: 1 }) : null;
-    return page?.messages[0]?.id === id ? page.messages[0] : null;
+    const socket = this.#socket;
+    if (!below || !this.isOpen) return null;
+    await new Promise((resolve) => setTimeout(resolve, ORIGINALS_APART));
+    const page = await socket.emitWithAck('history', { roomId: room.id, after: below, limit: 1 }).catch(() => null);
+    return page?.messages?.[0]?.id === id ? page.messages[0] : null;
   }
 
   // Messages
@@ -287,6 +300,11 @@ export class Chat extends Emitter {
     this.#outbox.retry(item);
   }
 
+  /** Whether something that was written may not be stored yet. */
+  get isSending() {
+    return [...this.rooms.values()].some(({ pending }) => pending.length > 0);
+  }
+
   discard(item) {
     this.#outbox.remove(item);
     this.tell('messages', item.room, []);
@@ -295,6 +313,7 @@ export class Chat extends Emitter {
   #written(item, stored) {
     if (stored) this.#take(item.room, [{ ...stored, ...this.me }]);
     else this.tell('messages', item.room, []);
+    if (item.state === 'failed') this.tell('failed', item);
   }
 
   // Typing

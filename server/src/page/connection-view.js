@@ -15,7 +15,8 @@ export class ConnectionView {
     this.#chat = chat;
     chat.on('connection', () => this.#show());
     chat.on('problem', (problem) => this.showProblem(problem));
-    chat.on('messages', (room, added) => this.#announce(room, added));
+    chat.on('messages', (room, added) => this.#announceMessages(room, added));
+    chat.on('failed', ({ message, error }) => this.#announce(`Not sent: ${message} (${error})`));
     $('reconnect').addEventListener('click', () => {
       chat.reconnect();
       $('text').focus();
@@ -63,10 +64,14 @@ export class ConnectionView {
     if (state === 'waiting') this.#timer = setTimeout(() => this.#showBanner(), 1_000);
   }
 
-  #announce(room, added) {
+  #announceMessages(room, added) {
     const others = added.filter(({ userId }) => userId !== this.#chat.me?.userId);
     const where = room === this.#chat.current ? '' : ` in ${room.id}`;
-    $('announcer').append(...others.map(({ username, message }) => element('p', '', `${username}${where}: ${message}`)));
+    for (const { username, message } of others) this.#announce(`${username}${where}: ${message}`);
+  }
+
+  #announce(text) {
+    $('announcer').append(element('p', '', text));
     while ($('announcer').childElementCount > ANNOUNCED) $('announcer').firstElementChild.remove();
   }
 }

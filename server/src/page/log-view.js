@@ -234,7 +234,7 @@ export class LogView {
     const hasMore = await this.#chat.loadOlder(room);
     this.#loading = false;
     $('loading').hidden = true;
-    if (hasMore) this.#fill();
+    if (hasMore || room !== this.#room) this.#fill();
   }
 
   #keepingPosition(change) {

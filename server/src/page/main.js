@@ -52,14 +52,14 @@ function leave(reason = null) {
   panes.showChat(false);
 }
 
-// What was shown stays for those who only have to show a new token.
-chat.on('connection', ({ state, reason, refused }) => {
-  if (state !== 'closed' || !token) return;
-  if (WRONG_TOKEN.includes(refused)) leave(refused === 'token_expired' ? 'Your token has expired.' : `The token is not accepted (${refused}).`);
-  else if (reason === 'the token has expired') leave('Your token has expired.');
+chat.on('connection', ({ state, code }) => {
+  if (state !== 'closed' || !WRONG_TOKEN.includes(code)) return;
+  leave(code === 'token_expired' ? 'Your token has expired.' : `The token is not accepted (${code}).`);
 });
 for (const event of ['rooms', 'current']) chat.on(event, () => chat.me && session.save(token, chat));
 $('sign-out').addEventListener('click', () => leave());
+// The browser asks whether to go, if something is still to be sent.
+addEventListener('beforeunload', (event) => chat.isSending && event.preventDefault());
 addEventListener('online', () => chat.network(true));
 addEventListener('offline', () => chat.network(false));
 document.addEventListener('visibilitychange', () => !document.hidden && navigator.onLine && chat.network(true));

@@ -77,7 +77,7 @@ export class MessageView {
       node.textContent = message?.username ?? '';
       if (message) node.dataset.tone = toneOf(message.userId);
     });
-    this.#part('.quote-text', (node) => (node.textContent = message ? excerpt(message.message) : 'A message that is not there any more'));
+    this.#part('.quote-text', (node) => (node.textContent = message ? excerpt(message.message) : 'An earlier message'));
   }
 
   #file(file, onPicture) {

@@ -255,33 +255,38 @@ for (const name of Object.keys(BROWSERS)) {
       assert.deepEqual(await bob.texts(), said);
     });
 
-    test(`who is offline for ${OFFLINE[name] / 1000} s misses nothing, and what was written meanwhile is sent once`, { timeout: 90_000 }, async (t) => {
-      const cable = await Cable.lay(t, server.url);
-      const room = fresh('room');
-      const [alice, bob] = [await enter(t, fresh('alice')), await enter(t, fresh('bob'), `${cable.url}/`)];
-      for (const page of [alice, bob]) await page.join(room);
-      await alice.say('before');
-      await bob.shows('before');
-      const start = performance.now();
-      cable.unplug();
-      await bob.until(isLost);
-      for (let number = 0; number < 5; number += 1) await alice.say(`missed ${number}`);
-      await bob.send('written offline');
-      await bob.until(hasState, 'written offline', 'sending');
-      await new Promise((resolve) => setTimeout(resolve, OFFLINE[name] - (performance.now() - start)));
-      assert.equal(await bob.evaluate(isLost), true);
-      cable.plug();
-      await bob.until(isConnected);
-      await alice.say('after');
-      for (const page of [alice, bob]) {
-        await page.shows('after');
-        await page.shows('written offline');
-        await page.until((count) => document.querySelectorAll('#messages .message:not([data-id=""])').length === count, 8);
-      }
-      const texts = await alice.texts();
-      assert.deepEqual(await bob.texts(), texts, 'both see one order');
-      assert.deepEqual(texts.toSorted(), ['after', 'before', ...[0, 1, 2, 3, 4].map((number) => `missed ${number}`), 'written offline'].toSorted());
-    });
+    // Within the time that the server recovers a socket, and where it recovers none.
+    for (const [away, settings] of [[OFFLINE[name], {}], [1_000, { 'recovery.max_disconnection': '0s' }]]) {
+      const title = `who is offline for ${away / 1000} s misses nothing, and what was written meanwhile is sent once ${JSON.stringify(settings)}`;
+      test(title, { timeout: 90_000 }, async (t) => {
+        const other = await Server.start(t, { development: true, settings });
+        const cable = await Cable.lay(t, other.url);
+        const room = fresh('room');
+        const [alice, bob] = [await enter(t, fresh('alice'), `${other.url}/`), await enter(t, fresh('bob'), `${cable.url}/`)];
+        for (const page of [alice, bob]) await page.join(room);
+        await alice.say('before');
+        await bob.shows('before');
+        const start = performance.now();
+        cable.unplug();
+        await bob.until(isLost);
+        for (let number = 0; number < 5; number += 1) await alice.say(`missed ${number}`);
+        await bob.send('written offline');
+        await bob.until(hasState, 'written offline', 'sending');
+        await new Promise((resolve) => setTimeout(resolve, away - (performance.now() - start)));
+        assert.equal(await bob.evaluate(isLost), true);
+        cable.plug();
+        await bob.until(isConnected);
+        await alice.say('after');
+        for (const page of [alice, bob]) {
+          await page.shows('after');
+          await page.shows('written offline');
+          await page.until((count) => document.querySelectorAll('#messages .message:not([data-id=""])').length === count, 8);
+        }
+        const texts = await alice.texts();
+        assert.deepEqual(await bob.texts(), texts, 'both see one order');
+        assert.deepEqual(texts.toSorted(), ['after', 'before', ...[0, 1, 2, 3, 4].map((number) => `missed ${number}`), 'written offline'].toSorted());
+      });
+    }
 
     test('a message whose answer is lost is sent again and stored once', LIMIT, async (t) => {
       const cable = await Cable.lay(t, server.url);

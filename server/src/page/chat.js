@@ -33,6 +33,7 @@ export class Chat extends Emitter {
   #socket = null;
   #outbox = new Outbox((...args) => this.#socket.emitWithAck(...args), (item, stored) => this.#written(item, stored));
   #lost = new Set(); // rooms whose gap began with the last loss of the connection
+  #left = new Set(); // ids of rooms that were left while there was none
   #originals = new Map(); // by room and id: promise of a message that others reply to
   #lookUps = Promise.resolve(); // the last question for one
   #typing = { room: null, sent: 0, idle: null };
@@ -86,6 +87,7 @@ export class Chat extends Emitter {
     this.#outbox.clear();
     this.#originals.clear();
     this.#lost.clear();
+    this.#left.clear();
     this.show(null);
     this.tell('rooms');
     this.#setConnection({ state: 'closed' });
@@ -106,8 +108,12 @@ export class Chat extends Emitter {
   async #connected() {
     this.#setConnection({ state: 'open' });
     const { recovered } = this.#socket;
-    if (recovered) for (const room of this.#lost) room.gapAfter = null;
+    if (recovered) {
+      for (const room of this.#lost) room.gapAfter = null;
+      for (const roomId of this.#left) this.#ask('leave', { roomId });
+    }
     this.#lost.clear();
+    this.#left.clear();
     const entered = [...this.rooms.values()].map((room) => (recovered ? this.#catchUp(room) : this.#enter(room)));
     this.#outbox.flush();
     await Promise.all(entered);
@@ -184,7 +190,8 @@ export class Chat extends Emitter {
     this.rooms.delete(room.id);
     if (this.current === room) this.show([...this.rooms.values()][0] ?? null);
     this.tell('rooms');
-    await this.#ask('leave', { roomId: room.id });
+    if (this.isOpen) await this.#ask('leave', { roomId: room.id });
+    else this.#left.add(room.id);
   }
 
   show(room) {
@@ -202,13 +209,11 @@ export class Chat extends Emitter {
 
   async #enter(room) {
     const isNew = room.messages.length === 0;
-    const answer = await this.#ask('join', { roomId: room.id, ...(isNew && { history: HISTORY }) });
-    if (!answer) return false;
-    if (isNew) {
-      room.hasOlder = answer.more ?? false;
-      this.#take(room, answer.messages ?? []);
-      if (room.lastRead === null) this.read(room);
-    } else await this.#catchUp(room);
+    if (!(await this.#ask('join', { roomId: room.id }))) return false;
+    // Not with the answer to `join`: that brings less, down to nothing, while other answers are under way.
+    if (isNew) await this.#begin(room);
+    else await this.#catchUp(room);
+    if (room.lastRead === null) this.read(room);
     return true;
   }
 
@@ -217,19 +222,22 @@ export class Chat extends Emitter {
     for (let pages = 1; room.gapAfter !== null; pages += 1) {
       const page = await this.#ask('history', { roomId: room.id, after: room.gapAfter, limit: CATCH_UP });
       if (!page) return;
-      if (page.more && pages === CATCH_UP_PAGES) return this.#startOver(room);
+      if (page.more && pages === CATCH_UP_PAGES) return this.#begin(room);
       this.#take(room, page.messages);
       room.gapAfter = page.more ? page.messages.at(-1).id : null;
     }
   }
 
-  async #startOver(room) {
+  // The newest messages, and none before them.
+  async #begin(room) {
     const page = await this.#ask('history', { roomId: room.id, limit: HISTORY });
     if (!page) return;
+    const newest = page.messages.at(-1)?.id ?? '';
+    const newer = room.messages.filter(({ id }) => id > newest); // they came before the answer
     room.clear();
     room.hasOlder = page.more;
     room.gapAfter = null;
-    this.#take(room, page.messages);
+    this.#take(room, [...page.messages, ...newer]);
   }
 
   /** Reads on from the oldest message; resolves to whether there were any. */

@@ -73,7 +73,8 @@ export class ComposerView {
     const { style } = this.#text;
     style.height = 'auto';
     const { scrollHeight } = this.#text;
-    style.height = `${Math.min(TALLEST, scrollHeight)}px`;
+    // As long as nobody is signed in it has no height.
+    if (scrollHeight) style.height = `${Math.min(TALLEST, scrollHeight)}px`;
     style.overflowY = scrollHeight > TALLEST ? 'auto' : 'hidden';
     const left = (this.#limits.messageLength || Infinity) - [...this.#text.value].length;
     $('left').hidden = left > NEARLY;

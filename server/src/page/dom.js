@@ -43,8 +43,8 @@ export function dressAvatar(node, userId, username) {
 }
 
 export function toneOf(userId) {
-  let hash = 7;
-  for (const character of userId) hash = (hash * 31 + character.codePointAt(0)) % 0xffff;
+  let hash = 20;
+  for (const character of userId) hash = (hash * 17 + character.codePointAt(0)) % 0xffff;
   return hash % TONES;
 }
 

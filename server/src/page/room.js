@@ -35,7 +35,7 @@ export class Room {
     if (added.length === 0) return added;
     if (isSorted([this.last ?? added[0], ...added])) this.messages.push(...added);
     else this.messages = [...added, ...this.messages].sort((a, b) => (a.id < b.id ? -1 : 1));
-    for (const { id, userId } of added) if (userId !== me && this.lastRead !== null && id > this.lastRead) this.unread += 1;
+    for (const message of added) if (this.#isUnread(message, me)) this.unread += 1;
     return added;
   }
 
@@ -49,6 +49,7 @@ export class Room {
     this.messages = [];
     this.#ids.clear();
     this.hasOlder = true;
+    this.unread = 0;
   }
 
   /** Everything has been seen; returns whether that is news. */
@@ -65,6 +66,10 @@ export class Room {
     if (excess <= 0) return;
     for (const { id } of this.messages.splice(0, excess)) this.#ids.delete(id);
     this.hasOlder = true;
+  }
+
+  #isUnread({ id, userId }, me) {
+    return userId !== me && this.lastRead !== null && id > this.lastRead;
   }
 
   /** How many messages come before this id. */

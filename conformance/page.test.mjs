@@ -236,6 +236,28 @@ for (const name of Object.keys(BROWSERS)) {
       assert.equal((await alice.until(pictures)).length, 2);
     });
 
+    test('a context that another client made up does no harm', LIMIT, async (t) => {
+      const [room, alice] = await together(t, 'mallory', 'alice').then(([id, , page]) => [id, page]);
+      const { token } = await alice.evaluate(() => JSON.parse(sessionStorage.getItem('chat')));
+      const peer = await Peer.open(t, server.url, token);
+      await peer.connected();
+      const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="document.title = 1"><script>document.title = 2</script></svg>');
+      const odd = [
+        { files: [{ name: 'run.svg', type: 'image/svg+xml', data: svg, width: 10, height: 10 }, { name: 'page.html', type: 'text/html', data: svg }] },
+        { files: [null, 5, { data: 'text' }, { name: { a: 1 }, width: -1, height: 'x', data: Buffer.from('\x89PNG\r\n\x1a\n', 'latin1') }] },
+        { files: { length: 3 }, replyTo: null },
+        { files: 'no', replyTo: 'no id', clientId: 'x' },
+        { replyTo: '00000000-0000-0000-0000-000000000000' },
+      ];
+      for (const [number, context] of odd.entries()) await peer.ok('message', { message: `odd ${number}`, context: { ...context, roomId: room } });
+      await alice.shows(`odd ${odd.length - 1}`);
+      assert.deepEqual(await alice.texts(), odd.map((_, number) => `odd ${number}`));
+      assert.deepEqual(await alice.evaluate(documents), [`run.svg${svg.length} B`, `page.html${svg.length} B`]);
+      assert.match(await alice.evaluate(() => document.title), /^(\(\d+\) )?Chat$/);
+      await alice.reload(`${server.url}/`);
+      await alice.shows(`odd ${odd.length - 1}`);
+    });
+
     test('who reloads misses nothing, and sees nothing twice', LIMIT, async (t) => {
       const [room, alice, bob] = await together(t, 'alice', 'bob');
       const said = [];

@@ -49,6 +49,7 @@ export class PeopleView {
     const names = [...(room?.typists.values() ?? [])];
     $('typing').classList.toggle('is-active', names.length > 0);
     const some = names.length > 2 ? `${names.length} people` : names.join(' and ');
-    $('typing-text').replaceChildren(...(names.length ? [element('bdi', '', some), names.length > 1 ? ' are typing…' : ' is typing…'] : []));
+    const words = names.length > 1 ? ' are typing…' : ' is typing…';
+    $('typing-text').replaceChildren(...(names.length ? [element('bdi', '', some), words] : []));
   }
 }

@@ -26,7 +26,7 @@ const PEOPLE = 200; // who was in a room before and is shown beside those who ar
 const PRESENCE_AGAIN = 1_000; // ms between two questions who is in the room
 
 export class Chat extends Emitter {
-  me = null; // { userId, username, rooms }
+  me = null; // { userId, username }
   rooms = new Map(); // by id
   current = null;
   connection = { state: 'closed' };

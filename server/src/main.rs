@@ -85,7 +85,10 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
+    let exposed = config::exposed(&invocation.arguments);
     let mut config = config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
+    config.warnings.extend(exposed);
+    let verifier = Verifier::load(&config.auth)?;
     match invocation.action {
         Action::Config => {
             logging::install(&config.log).context("the log")?;
@@ -105,7 +108,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             config.check_serving()?;
             use_development_secret(&mut config)?;
             logging::install(&config.log).context("the log")?;
-            serve::run(config)
+            // Anew, with the development secret.
+            let verifier = if config.development { Verifier::load(&config.auth)? } else { verifier };
+            serve::run(config, verifier)
         }
     }
 }

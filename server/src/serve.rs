@@ -20,6 +20,7 @@ use socketio::recovery::Recovery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    auth::Verifier,
     chat::{AliveCheck, Chat, Shared},
     config::{Config, Limits, Shutdown, StoreKind},
     descriptors, dev,
@@ -45,15 +46,15 @@ const BACKLOG: i32 = 4096;
 ///
 /// # Errors
 /// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
-pub(crate) fn run(config: Config) -> anyhow::Result<()> {
+pub(crate) fn run(config: Config, verifier: Verifier) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, verifier));
     // Not waiting for what is left of the threads: a second signal means now.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(mut config: Config) -> anyhow::Result<()> {
+async fn serve(mut config: Config, verifier: Verifier) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
     let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
     let connections = descriptors::raise(config.workers);
@@ -62,8 +63,9 @@ async fn serve(mut config: Config) -> anyhow::Result<()> {
     let answers = ShardAnswers::default();
     let store = open_store(&config, &answers)?;
     let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
-    let running =
-        start(&config, &readiness, Stored { store: store.clone(), answers }, listener, connections.unwrap_or(0))?;
+    let verifier = verifier.with_jwks(&config.auth, None)?;
+    let shared = Arc::new(Shared::new(Arc::clone(&config), config.workers, store.clone()).checking_by(verifier));
+    let running = start(&config, &readiness, shared, answers, listener, connections.unwrap_or(0))?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
@@ -118,12 +120,6 @@ async fn flush(store: Arc<dyn Store>, shards: &Handle) {
     let _ = tokio::time::timeout(TOLD_WITHIN, told).await;
 }
 
-/// Where messages are kept, and the way of its answers.
-struct Stored {
-    store: Option<Arc<dyn Store>>,
-    answers: ShardAnswers,
-}
-
 /// What a server waits for.
 #[derive(Debug, PartialEq, Eq)]
 enum Event<T> {
@@ -159,13 +155,12 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 fn start(
     config: &Arc<Config>,
     readiness: &Readiness,
-    stored: Stored,
+    shared: Arc<Shared>,
+    answers: ShardAnswers,
     listener: std::net::TcpListener,
     connections: usize,
 ) -> std::io::Result<Running> {
     let site = Site::new(config, readiness.clone());
-    let Stored { store, answers } = stored;
-    let shared = Arc::new(Shared::new(Arc::clone(config), config.workers, store));
     let socketio = socketio_config(config);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);

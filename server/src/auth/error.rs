@@ -10,6 +10,9 @@ pub(crate) enum AuthError {
     /// Its form, header or signature is wrong.
     #[error("invalid token: {0}")]
     Invalid(&'static str),
+    /// It names a key that is not known and may be published yet: ask again soon.
+    #[error("its key is not known yet")]
+    KeyPending,
     /// `exp` has passed.
     #[error("the token has expired")]
     Expired,
@@ -29,7 +32,7 @@ impl AuthError {
     pub(crate) const fn code(self) -> &'static str {
         match self {
             Self::Missing => "token_missing",
-            Self::Invalid(_) => "token_invalid",
+            Self::Invalid(_) | Self::KeyPending => "token_invalid",
             Self::Expired => "token_expired",
             Self::NotYetValid => "token_not_yet_valid",
             Self::Claims(_) => "claims_invalid",

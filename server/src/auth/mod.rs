@@ -1,74 +1,75 @@
 //! Tokens: who a socket belongs to, decided once at CONNECT, and the tokens this program makes itself.
 //!
-//! Pure: the time is an argument, keys and rules come from the configuration. The signature is checked before a claim is
-//! read. Left to others: when to call it, and ending a socket whose token expires. Specification: docs/chat-protocol.md,
-//! "Connect"; RFC 7515, RFC 7519, RFC 8725.
+//! The time is an argument, keys and rules come from the configuration. The signature is checked before a claim is read. Left
+//! to others: when to call it, and ending a socket whose token expires. Specification: docs/chat-protocol.md, "Connect"; RFC
+//! 7515, RFC 7517, RFC 7519, RFC 8725.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `key` | one key, and the algorithms it is for |
+//! | `pem`, `jwk_set` | keys out of PEM and JSON |
+//! | `jwks`, `jwks_source` | a set that is fetched and kept fresh; where it comes from |
+//! | `load` | the keys of a configuration |
+//! | `claims`, `members` | what a signed token says |
+//! | `sign` | tokens of our own |
 
 mod claims;
 mod error;
+mod jwk_set;
+mod jwks;
+mod jwks_source;
+mod key;
+mod load;
 mod members;
+mod pem;
 mod sign;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
-
-use crate::config::Auth;
+use jsonwebtoken::Algorithm;
 
 pub(crate) use claims::{Claims, Rooms};
 pub(crate) use error::AuthError;
 pub(crate) use sign::{SignError, TokenRequest, sign};
 
+use jwks::Jwks;
+use key::Key;
+
+/// How many keys are tried on a token that names none, or whose name several have.
+const MAX_TRIES: usize = 16;
+
 /// What a token is checked against.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Verifier {
-    keys: Vec<DecodingKey>,
-    algorithms: Vec<Algorithm>,
+    /// Secrets and the keys in PEM files.
+    keys: Vec<Key>,
+    /// The keys that an issuer publishes.
+    jwks: Option<Arc<Jwks>>,
+    /// The algorithms that the configuration pins; none: those of the keys.
+    pinned: Vec<Algorithm>,
     /// Bytes of the longest token that is looked at.
     max_bytes: usize,
     rules: claims::Rules,
 }
 
-impl fmt::Debug for Verifier {
-    /// Without the keys.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { keys, algorithms, max_bytes, rules } = self;
-        f.debug_struct("Verifier")
-            .field("keys", &keys.len())
-            .field("algorithms", algorithms)
-            .field("max_bytes", max_bytes)
-            .field("rules", rules)
-            .finish()
-    }
+/// What counts of a token's header.
+struct Header {
+    algorithm: Algorithm,
+    kid: Option<String>,
 }
 
 impl Verifier {
-    /// Keys and rules of the configuration. Without a secret in it every token is refused.
-    pub(crate) fn new(auth: &Auth) -> Self {
-        let secrets = [&auth.jwt_secret, &auth.jwt_previous_secret];
-        Self {
-            keys: secrets.into_iter().flatten().map(|secret| DecodingKey::from_secret(secret.expose())).collect(),
-            algorithms: auth.algorithms.clone(),
-            max_bytes: auth.max_token_bytes,
-            rules: claims::Rules {
-                issuer: auth.issuer.clone(),
-                audience: auth.audience.clone(),
-                leeway: auth.leeway,
-                require_exp: auth.require_exp,
-            },
-        }
-    }
-
-    /// Checks a token. `now` is the time since the Unix epoch.
+    /// Checks a token. `wall_clock` is the time since the Unix epoch.
     ///
     /// # Errors
     /// The first thing wrong: form and header, then signature, then the claims' types, then time, issuer and audience.
-    pub(crate) fn verify(&self, token: &str, now: Duration) -> Result<Claims, AuthError> {
+    /// [`AuthError::KeyPending`]: it cannot be told yet.
+    pub(crate) fn verify(&self, token: &str, wall_clock: Duration) -> Result<Claims, AuthError> {
         if token.is_empty() {
             return Err(AuthError::Missing);
         }
@@ -83,17 +84,14 @@ impl Verifier {
         else {
             return Err(AuthError::Invalid("not three parts"));
         };
-        let algorithm = self.algorithm(header)?;
-        let signed_with = |key| crypto::verify(signature, message.as_bytes(), key, algorithm).unwrap_or(false);
-        if !self.keys.iter().any(signed_with) {
-            return Err(AuthError::Invalid("wrong signature"));
-        }
+        let header = self.header(header)?;
+        self.check_signature(&header, message, signature)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Invalid("payload is not base64url"))?;
-        claims::read(&payload, &self.rules, now)
+        claims::read(&payload, &self.rules, wall_clock)
     }
 
-    /// The header's algorithm, if the configuration pins it (RFC 8725 section 3.1).
-    fn algorithm(&self, header: &str) -> Result<Algorithm, AuthError> {
+    /// The header, if the configuration accepts its algorithm (RFC 8725 section 3.1).
+    fn header(&self, header: &str) -> Result<Header, AuthError> {
         let json = URL_SAFE_NO_PAD.decode(header).map_err(|_| AuthError::Invalid("header is not base64url"))?;
         let members = members::unique(&json).ok_or(AuthError::Invalid("header is no object of unique members"))?;
         // RFC 7515 section 4.1.11: an extension that is not understood must be refused, and none is understood here.
@@ -103,9 +101,56 @@ impl Verifier {
         if members.contains_key("crit") || ["jwk", "jku", "x5u"].iter().any(names_key) {
             return Err(AuthError::Invalid("header holds crit, jwk, jku or x5u"));
         }
-        let name = members.get("alg").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
-        let name = name.ok_or(AuthError::Invalid("header without alg"))?;
-        let pinned = self.algorithms.iter().find(|algorithm| name.parse() == Ok(**algorithm));
-        pinned.copied().ok_or(AuthError::Invalid("alg is not accepted here"))
+        let text = |name| members.get(name).and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+        let name = text("alg").ok_or(AuthError::Invalid("header without alg"))?;
+        // The newer name of EdDSA with this curve (RFC 9864).
+        let name = if name == "Ed25519" { "EdDSA" } else { name.as_str() };
+        let algorithm = name.parse().ok().filter(|algorithm| self.accepts(*algorithm));
+        let algorithm = algorithm.ok_or(AuthError::Invalid("alg is not accepted here"))?;
+        Ok(Header { algorithm, kid: text("kid") })
+    }
+
+    /// Whether a token may use this algorithm: one that is pinned, or one of any key's.
+    fn accepts(&self, algorithm: Algorithm) -> bool {
+        if !self.pinned.is_empty() {
+            return self.pinned.contains(&algorithm);
+        }
+        let own = self.keys.iter().any(|key| key.algorithms().contains(&algorithm));
+        // Before the set is there it may hold keys for any but a secret.
+        own || self.jwks.is_some() && algorithm.family() != jsonwebtoken::AlgorithmFamily::Hmac
+    }
+
+    /// Looks for a key that is for the token's algorithm, has the token's `kid` where both have one, and has signed it.
+    fn check_signature(&self, header: &Header, message: &str, signature: &str) -> Result<(), AuthError> {
+        const WRONG: AuthError = AuthError::Invalid("wrong signature");
+        let Header { algorithm, ref kid } = *header;
+        let fits = |key: &&Key| {
+            let is_named = kid.as_deref().zip(key.kid()).is_none_or(|(of_token, of_key)| of_token == of_key);
+            is_named && key.algorithms().contains(&algorithm)
+        };
+        let has_signed = |key: &Key| key.has_signed(message, signature, algorithm);
+        if self.keys.iter().filter(fits).take(MAX_TRIES).any(has_signed) {
+            return Ok(());
+        }
+        let Some(jwks) = &self.jwks else { return Err(WRONG) };
+        let mut set = jwks.keys();
+        for may_wait in [true, false] {
+            if set.iter().filter(fits).take(MAX_TRIES).any(has_signed) {
+                return Ok(());
+            }
+            let is_known = match kid {
+                Some(kid) => set.iter().any(|key| key.kid() == Some(kid)),
+                None => !set.is_empty(),
+            };
+            if is_known || !may_wait {
+                return Err(WRONG);
+            }
+            if jwks.may_get_key(Instant::now()) {
+                return Err(AuthError::KeyPending);
+            }
+            // It may have come between the look and the question.
+            set = jwks.keys();
+        }
+        Err(WRONG)
     }
 }

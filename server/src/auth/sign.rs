@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey, Header};
 use serde::Serialize;
 
 use super::claims::{MAX_DATE, is_id};
@@ -57,7 +57,7 @@ struct Payload<'a> {
     rooms: Option<&'a [String]>,
 }
 
-/// Signs with the configuration's secret and its first algorithm, for its issuer and its first audience, so that a server
+/// Signs with the configuration's secret and the first algorithm that is pinned for one, for its issuer and its first audience, so that a server
 /// of the same configuration takes the token. `now` is the time since the Unix epoch.
 ///
 /// # Errors
@@ -83,7 +83,8 @@ pub(crate) fn sign(auth: &Auth, request: &TokenRequest<'_>, now: Duration) -> Re
         rooms: request.rooms,
     };
     let secret = auth.jwt_secret.as_ref().ok_or(SignError::Secret)?;
-    let header = Header::new(auth.algorithms.first().copied().unwrap_or(Algorithm::HS256));
+    let hmac = auth.algorithms.iter().find(|algorithm| algorithm.family() == AlgorithmFamily::Hmac);
+    let header = Header::new(hmac.copied().unwrap_or(Algorithm::HS256));
     // Of an HMAC key nothing can fail but its being absent.
     jsonwebtoken::encode(&header, &payload, &EncodingKey::from_secret(secret.expose())).map_err(|_| SignError::Secret)
 }

@@ -29,6 +29,7 @@ mod users;
 
 use std::{sync::Arc, time::Instant};
 
+use arc_swap::ArcSwap;
 use connections::{Connections, Displaced};
 pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
@@ -42,7 +43,7 @@ use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectRe
 use users::Accounts;
 
 use crate::{
-    auth::AuthError,
+    auth::{AuthError, Verifier},
     config::Config,
     limits::{AddressLimits, AddressRefusal, Addresses},
     store::{Answer, Identity, Store},
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     shards: usize,
     /// Where messages are kept, if not in memory.
     store: Option<Arc<dyn Store>>,
+    verifier: Arc<ArcSwap<Verifier>>,
 }
 
 /// A question of another thread: does this shard deal with what it is sent?
@@ -90,10 +92,17 @@ impl Shared {
             addresses: Arc::new(Addresses::new(limits)),
             homes: HomeShards::new(&home_keys),
             sessions: (!window.is_zero()).then(|| Arc::new(Sessions::new(run, window))),
+            verifier: Arc::new(ArcSwap::from_pointee(Verifier::new(&config.auth))),
             shards: shards.max(1),
             store,
             config,
         }
+    }
+
+    /// The same with more keys than the secrets of the configuration.
+    pub(crate) fn checking_by(self, verifier: Verifier) -> Self {
+        self.verifier.store(Arc::new(verifier));
+        self
     }
 }
 
@@ -109,7 +118,7 @@ impl Chat {
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
             homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone()),
-            sockets: Sockets::new(config, accounts, shared.homes.clone(), recovery),
+            sockets: Sockets::new(config, accounts, shared.homes.clone(), Arc::clone(&shared.verifier), recovery),
         }
     }
 
@@ -185,11 +194,11 @@ impl Handler for Chat {
                     return self.sockets.decide(io, request, admission);
                 }
                 // The next handshake is told when to try again.
-                Ok(_) => ConnectRefusal::TooOften,
+                Ok(_) => ConnectRefusal::Later,
                 Err(refusal) => refusal,
             }
         } else {
-            ConnectRefusal::TooOften
+            ConnectRefusal::Later
         };
         match refusal {
             ConnectRefusal::TooMany(error) => Decision::Refuse(error),
@@ -200,7 +209,7 @@ impl Handler for Chat {
                 }
                 Decision::Refuse(error)
             }
-            ConnectRefusal::TooOften => {
+            ConnectRefusal::Later => {
                 io.close(conn);
                 // Nobody gets it: the session is closing.
                 Decision::Refuse(ConnectError { message: "try again later".to_owned(), data: None })

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::{Algorithm, AlgorithmFamily};
+
 use super::error::ConfigError;
 use super::secret::Secret;
 use super::settings::{Config, Durability};
@@ -14,24 +16,16 @@ enum Asks {
     Always,
     /// `true` asks for it.
     True,
-    /// One of these words asks for it, alone or in a list.
-    Word(&'static [&'static str]),
 }
 
 /// What this version lacks: the key, the value that asks for it, and what there is instead.
 static NOT_YET: &[(&str, Asks, &str)] = &[
     ("tls.cert", Asks::Always, "let a proxy in front of the server end TLS"),
     ("tls.key", Asks::Always, "let a proxy in front of the server end TLS"),
-    ("auth.jwt_public_key", Asks::Always, "use auth.jwt_secret"),
-    ("auth.jwks", Asks::Always, "use auth.jwt_secret"),
-    ("auth.algorithms", Asks::Word(PUBLIC_KEY_ALGORITHMS), "use HS256, HS384 or HS512"),
     ("engine.allow_eio3", Asks::True, "use false"),
     ("http.api_key", Asks::Always, "there is no HTTP API yet"),
     ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
 ];
-
-static PUBLIC_KEY_ALGORITHMS: &[&str] =
-    &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
 
 /// The most workers: more than any machine has cores, and far fewer than the two bytes of a sid can name.
 const MAX_WORKERS: usize = 1024;
@@ -42,7 +36,6 @@ pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
     let asked = match asks {
         Asks::Always => true,
         Asks::True => raw.value().as_bool() == Some(true),
-        Asks::Word(words) => raw.as_list().is_some_and(|list| list.iter().any(|item| words.contains(item))),
     };
     if asked { Err(format!("not available in this version yet; {instead}")) } else { Ok(()) }
 }
@@ -61,6 +54,7 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
         return Err(Wrong { key: "workers", reason: format!("must be 1 to {MAX_WORKERS}") });
     }
     secrets(config)?;
+    algorithms(config)?;
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(
             "{} is less than limits.outbound_soft, {}",
@@ -132,6 +126,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("engine.ping_timeout", config.engine.ping_timeout),
         ("engine.upgrade_timeout", config.engine.upgrade_timeout),
         ("http.keep_alive", config.http.keep_alive),
+        ("auth.jwks_refresh", config.auth.jwks_refresh),
     ];
     // The handshake carries milliseconds: what is shorter would appear there as 0.
     if let Some((key, _)) = durations.into_iter().find(|(_, duration)| *duration < Duration::from_millis(1)) {
@@ -150,6 +145,32 @@ fn secrets(config: &Config) -> Result<(), Wrong> {
         // A public key is no secret: whoever reads it could sign tokens with it (RFC 8725 section 2.1).
         if secret.as_ref().is_some_and(|secret| secret.expose().trim_ascii_start().starts_with(b"-----BEGIN ")) {
             return Err(Wrong { key, reason: "is a PEM key, not a secret".to_owned() });
+        }
+    }
+    Ok(())
+}
+
+/// Judges the pinned algorithms beside the keys.
+fn algorithms(config: &Config) -> Result<(), Wrong> {
+    let auth = &config.auth;
+    if auth.algorithms.is_empty() {
+        return Ok(());
+    }
+    let is_hmac = |algorithm: &Algorithm| algorithm.family() == AlgorithmFamily::Hmac;
+    let wrong = |key| {
+        let reason = format!("names no algorithm for {key}, which could never be used then; leave it out, or add one");
+        Err(Wrong { key: "auth.algorithms", reason })
+    };
+    // In development mode there is a secret as well.
+    if (auth.jwt_secret.is_some() || !auth.has_key()) && !auth.algorithms.iter().any(is_hmac) {
+        return wrong("auth.jwt_secret");
+    }
+    if auth.algorithms.iter().all(is_hmac) {
+        if !auth.jwt_public_key.is_empty() {
+            return wrong("auth.jwt_public_key");
+        }
+        if auth.jwks.is_some() {
+            return wrong("auth.jwks");
         }
     }
     Ok(())
@@ -192,6 +213,10 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
     if config.http.cors_credentials && config.http.allow_origin.iter().any(|origin| origin == "null") {
         let doubt = "http.allow_origin lists null, which a page of any site can be: with http.cors_credentials each may use the \
                      cookies of its visitors";
+        doubts.push(doubt.to_owned());
+    }
+    if config.auth.jwks.as_deref().is_some_and(|jwks| jwks.starts_with("http://")) {
+        let doubt = "auth.jwks is fetched without TLS: whoever is between this server and the issuer can make tokens of any user";
         doubts.push(doubt.to_owned());
     }
     if let Err(refusal) = config.check_serving() {

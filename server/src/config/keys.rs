@@ -89,6 +89,7 @@ pub(super) static KEYS: &[Key] = &[
     key("auth.allow_short_secret", |c| &mut c.auth.allow_short_secret),
     key("auth.jwt_public_key", |c| &mut c.auth.jwt_public_key),
     key("auth.jwks", |c| &mut c.auth.jwks),
+    key("auth.jwks_refresh", |c| &mut c.auth.jwks_refresh),
     key("auth.algorithms", |c| &mut c.auth.algorithms),
     key("auth.issuer", |c| &mut c.auth.issuer),
     key("auth.audience", |c| &mut c.auth.audience),

@@ -29,6 +29,7 @@ mod value;
 use std::path::Path;
 
 use check::Wrong;
+use keys::Key;
 
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
@@ -72,10 +73,19 @@ pub(crate) fn load(
         check::memory(&config).map_err(wrong)?;
     }
     check::whole(&config).map_err(wrong)?;
-    config.development = config.auth.jwt_secret.is_none();
+    config.development = !config.auth.has_key();
     let doubts = check::doubts(&config);
     config.warnings.extend(doubts);
     Ok(config)
+}
+
+/// A warning for each secret that stands in the command line.
+pub(crate) fn exposed(arguments: &[Assignment]) -> Vec<String> {
+    let secrets = arguments.iter().filter(|argument| keys::find(&argument.key).is_some_and(Key::is_secret));
+    let warning = |Assignment { key, source, .. }: &Assignment| {
+        format!("{key} ({source}): every user of this machine can read a command line; better a file or a variable")
+    };
+    secrets.map(warning).collect()
 }
 
 /// Reads the secrets that are kept in files of their own.

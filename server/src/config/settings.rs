@@ -42,7 +42,7 @@ pub(crate) struct Config {
     pub(crate) shutdown: Shutdown,
     /// Logging.
     pub(crate) log: Log,
-    /// No key: true when no secret was configured, so that the development secret signs and checks the tokens.
+    /// No key: true when neither a secret nor a public key was configured, so that the development secret signs and checks the tokens.
     pub(crate) development: bool,
     /// No key: what deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that
     /// a refusal is one line.
@@ -158,11 +158,14 @@ pub(crate) struct Auth {
     pub(crate) jwt_previous_secret_file: Option<PathBuf>,
     /// Whether a secret of less than 32 bytes may be used on an address that others can reach.
     pub(crate) allow_short_secret: bool,
-    /// PEM file of a public key.
-    pub(crate) jwt_public_key: Option<PathBuf>,
+    /// PEM files, each with one public key or several.
+    pub(crate) jwt_public_key: Vec<PathBuf>,
     /// File or URL of a JWKS.
     pub(crate) jwks: Option<String>,
-    /// The algorithms accepted, never empty; the first one signs.
+    /// Time after which the JWKS is fetched again. Never zero.
+    pub(crate) jwks_refresh: Duration,
+    /// The algorithms accepted; empty: HS256 with a secret, and with a public key what fits its type. The first one for a secret
+    /// signs.
     pub(crate) algorithms: Vec<Algorithm>,
     /// The `iss` a token must carry.
     pub(crate) issuer: Option<String>,
@@ -394,6 +397,13 @@ impl Default for Limits {
     }
 }
 
+impl Auth {
+    /// Whether there is anything that can check a token.
+    pub(crate) fn has_key(&self) -> bool {
+        self.jwt_secret.is_some() || !self.jwt_public_key.is_empty() || self.jwks.is_some()
+    }
+}
+
 impl Default for Auth {
     fn default() -> Self {
         Self {
@@ -402,9 +412,10 @@ impl Default for Auth {
             jwt_previous_secret: None,
             jwt_previous_secret_file: None,
             allow_short_secret: false,
-            jwt_public_key: None,
+            jwt_public_key: Vec::new(),
             jwks: None,
-            algorithms: vec![Algorithm::HS256],
+            jwks_refresh: Duration::from_secs(600),
+            algorithms: Vec::new(),
             issuer: None,
             audience: Vec::new(),
             leeway: Duration::from_secs(5),

@@ -274,6 +274,17 @@ impl Value for Vec<String> {
     }
 }
 
+impl Value for Vec<PathBuf> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        Ok(Vec::<String>::read(raw)?.into_iter().map(PathBuf::from).collect())
+    }
+
+    fn show(&self) -> Shown {
+        let paths = self.iter().map(|path| toml::Value::String(path.display().to_string()));
+        Shown::Value(toml::Value::Array(paths.collect()))
+    }
+}
+
 impl Value for Vec<Proxy> {
     fn read(raw: &Raw) -> Result<Self, String> {
         let wanted = "a list of addresses, networks such as \"10.0.0.0/8\", or \"loopback\"";
@@ -288,15 +299,9 @@ impl Value for Vec<Proxy> {
 
 impl Value for Vec<Algorithm> {
     fn read(raw: &Raw) -> Result<Self, String> {
-        let wanted = "a list of HS256, HS384 and HS512, at least one";
-        let list = raw.as_list().filter(|list| !list.is_empty()).ok_or_else(|| raw.expected(wanted))?;
-        let known = |name: &&str| match *name {
-            "HS256" => Some(Algorithm::HS256),
-            "HS384" => Some(Algorithm::HS384),
-            "HS512" => Some(Algorithm::HS512),
-            _ => None,
-        };
-        let algorithms: Option<Self> = list.iter().map(known).collect();
+        let wanted = "a list of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA";
+        let list = raw.as_list().ok_or_else(|| raw.expected(wanted))?;
+        let algorithms: Option<Self> = list.iter().map(|name| name.parse().ok()).collect();
         algorithms.ok_or_else(|| raw.expected(wanted))
     }
 

@@ -134,7 +134,7 @@ impl Server {
         }
         // Without a secret it is in development mode.
         if !keys.contains(&DEVELOPMENT) {
-            command.args(["--jwt-secret", SECRET]);
+            command.env("CHAT_AUTH__JWT_SECRET", SECRET);
         }
         command.args(keys.iter().filter(|key| **key != DEVELOPMENT).flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();

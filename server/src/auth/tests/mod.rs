@@ -1,6 +1,8 @@
 //! Tokens as an attacker, a careless issuer and a careful one would send them.
 
 mod claims;
+mod keys;
+mod published;
 
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 
 use super::claims::Rooms;
 use super::*;
-use crate::config::Secret;
+use crate::config::{Auth, Secret};
 
 const NOW: u64 = 1_800_000_000;
 const SECRET: &str = "a secret of this test, more than 32 bytes long";

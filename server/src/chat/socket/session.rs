@@ -32,22 +32,25 @@ pub(in crate::chat) enum ConnectRefusal {
     Token(ConnectError),
     /// The user has as many sockets as it may.
     TooMany(ConnectError),
-    /// The user sent too many CONNECTs. That is temporary, and official clients never come back after a CONNECT_ERROR, so it
-    /// is told by the end of the transport.
-    TooOften,
+    /// The user sent too many CONNECTs, or the token's key is not known yet. That is temporary, and official clients never come
+    /// back after a CONNECT_ERROR, so it is told by the end of the transport.
+    Later,
 }
 
 impl Sockets {
     /// Checks the token of a CONNECT packet, and reserves a socket for its user.
     pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
         let token = request::token(auth).ok_or(AuthError::Missing);
-        let claims = token.and_then(|token| self.verifier.verify(&token, wall_clock())).map_err(|error| {
+        let claims = token.and_then(|token| self.verifier.load().verify(&token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
-            ConnectRefusal::Token(unauthorized(error.code()))
+            match error {
+                AuthError::KeyPending => ConnectRefusal::Later,
+                error => ConnectRefusal::Token(unauthorized(error.code())),
+            }
         })?;
         let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
             ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
-            ReserveError::TooOften => ConnectRefusal::TooOften,
+            ReserveError::TooOften => ConnectRefusal::Later,
         })?;
         Ok(Admission { claims, reservation, pid: None })
     }
@@ -152,7 +155,8 @@ impl Sockets {
             taken.map_err(ChatError::rate_limited)?;
         }
         let token = request::refresh(args)?;
-        let claims = self.verifier.verify(&token, wall_clock()).map_err(|error| match error {
+        let claims = self.verifier.load().verify(&token, wall_clock()).map_err(|error| match error {
+            AuthError::KeyPending => ChatError::later(Code::ServerBusy, "the token's key is not known yet; try again"),
             AuthError::Expired => ChatError::new(Code::TokenExpired, "the token has expired"),
             _ => ChatError::new(Code::InvalidPayload, "the token is not valid"),
         })?;

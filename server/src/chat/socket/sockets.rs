@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use engineio::deadlines::Heap;
 use socketio::{AckId, Io, SocketKey};
 
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::chat) struct Sockets {
     pub(super) config: Arc<Config>,
-    pub(super) verifier: Verifier,
+    pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) members: Members,
     /// Rooms, whatever their homes, that are too large for presence.
@@ -80,10 +81,11 @@ impl Sockets {
         config: Arc<Config>,
         accounts: Arc<Accounts>,
         homes: HomeShards,
+        verifier: Arc<ArcSwap<Verifier>>,
         recovery: Option<Recovery>,
     ) -> Self {
         Self {
-            verifier: Verifier::new(&config.auth),
+            verifier,
             accounts,
             members: Members::default(),
             quiet: HashSet::new(),

@@ -27,7 +27,9 @@ impl Shard {
     fn new(shards: u16, keys: &[(&str, &str)]) -> Self {
         let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
-        Self { part: Part::new(shards, Sockets::new(config, accounts, shared.homes.clone(), None)), shared }
+        let verifier = Arc::clone(&shared.verifier);
+        let sockets = Sockets::new(config, accounts, shared.homes.clone(), verifier, None);
+        Self { part: Part::new(shards, sockets), shared }
     }
 
     /// A user's socket.

@@ -20,6 +20,14 @@ fn secrets_are_never_printed() {
     assert!(load_file(&printed).unwrap().development, "a placeholder never becomes the secret");
 }
 
+#[test]
+fn a_secret_in_the_command_line_is_warned_of_without_being_repeated() {
+    let arguments = set(&[("auth.jwt_secret", "hunter2"), ("listen", "[::1]:0"), ("http.api_key", "hunter3")]);
+    let warnings = exposed(&arguments);
+    assert_eq!(warnings.len(), 2);
+    assert!(warnings[0].starts_with("auth.jwt_secret (--set): every user") && !warnings.concat().contains("hunter"));
+}
+
 /// A file that holds this, for its owner only.
 fn file(directory: &Path, content: &[u8]) -> String {
     let path = directory.join("secret");

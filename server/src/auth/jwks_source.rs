@@ -1,0 +1,139 @@
+//! Where a JWKS comes from, and the reading of it: bounded in bytes and time, without redirects.
+
+use std::{fmt, fs::File, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
+
+use http::Uri;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+/// Bytes of the longest set.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// How long a fetch may take, from the look-up of the name to the last byte.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a set of keys is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum JwksSource {
+    /// In a file.
+    File(PathBuf),
+    /// At an address, with `http` or `https`.
+    Url(Uri),
+}
+
+impl fmt::Display for JwksSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            // A query may hold a key of the issuer's interface.
+            Self::Url(uri) => write!(f, "{}://{}{}", uri.scheme_str().unwrap_or_default(), host(uri), uri.path()),
+        }
+    }
+}
+
+/// Host and port, without the user that may stand before them.
+fn host(uri: &Uri) -> &str {
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+impl JwksSource {
+    /// Reads the value of `auth.jwks`.
+    ///
+    /// # Errors
+    /// It looks like a URL and is none.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match text.split_once("://") {
+            None => Ok(Self::File(PathBuf::from(text))),
+            Some(("http" | "https", _)) => {
+                let uri: Uri = text.parse().map_err(|error| format!("not a valid URL: {error}"))?;
+                if host(&uri).is_empty() { Err("a URL without a host".to_owned()) } else { Ok(Self::Url(uri)) }
+            }
+            Some((scheme, _)) => Err(format!("a file, an https:// or an http:// URL is expected, not {scheme}://")),
+        }
+    }
+
+    /// Reads the set, whatever it holds.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::File(path) => {
+                let mut bytes = Vec::new();
+                let file = File::open(path).map_err(|error| error.to_string())?;
+                file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+                if bytes.len() as u64 > MAX_BYTES { Err(too_long()) } else { Ok(bytes) }
+            }
+            Self::Url(uri) => fetch(uri),
+        }
+    }
+}
+
+fn too_long() -> String {
+    format!("it has more than {MAX_BYTES} bytes")
+}
+
+fn fetch(uri: &Uri) -> Result<Vec<u8>, String> {
+    // A redirect would let whoever answers at one address choose another, with or without TLS.
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .accept("application/json, application/jwk-set+json")
+        .user_agent(concat!("chat-server/", env!("CARGO_PKG_VERSION")))
+        .tls_config(tls(uri)?);
+    let agent = config.build().new_agent();
+    let response = agent.get(uri).call().map_err(|error| error.to_string())?;
+    let status = response.status();
+    if status.is_redirection() {
+        return Err(format!("the answer is {status}, a redirect, which is not followed; name its target"));
+    }
+    if status != http::StatusCode::OK {
+        return Err(format!("the answer is {status}"));
+    }
+    response.into_body().into_with_config().limit(MAX_BYTES).read_to_vec().map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(_) => too_long(),
+        error => error.to_string(),
+    })
+}
+
+/// Trusts whom the operating system trusts, or the file in the variable `SSL_CERT_FILE`.
+fn tls(uri: &Uri) -> Result<TlsConfig, String> {
+    let builder = TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    if uri.scheme_str() != Some("https") {
+        return Ok(builder.build());
+    }
+    // Anew each time: a set is fetched seldom, and authorities change.
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(format!("this machine has no certificate authorities (install ca-certificates){why}"));
+    }
+    let certs: Vec<Certificate<'static>> =
+        found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect();
+    Ok(builder.root_certs(RootCerts::Specific(Arc::new(certs))).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_source_is() {
+        for (text, shown) in [
+            ("keys.json", Some("keys.json")),
+            ("/etc/keys.json", Some("/etc/keys.json")),
+            ("https://a.example/jwks", Some("https://a.example/jwks")),
+            ("http://127.0.0.1:8080/jwks?key=hunter2", Some("http://127.0.0.1:8080/jwks")),
+            ("https://user:hunter2@a.example/jwks", Some("https://a.example/jwks")),
+            ("https://", None),
+            ("https:///jwks", None),
+            ("ftp://a.example/jwks", None),
+        ] {
+            assert_eq!(JwksSource::parse(text).ok().map(|source| source.to_string()).as_deref(), shown, "{text}");
+        }
+    }
+}

@@ -149,6 +149,21 @@ impl Config {
         Intervals { ping_interval: self.ping_interval, ping_timeout: self.ping_timeout }
     }
 
+    /// Takes over what a running server can change ([`net::Handle::reconfigure`](crate::net::Handle::reconfigure)).
+    #[cfg(feature = "net")]
+    pub(crate) fn take_changes(&mut self, new: &Self) {
+        self.origins.clone_from(&new.origins);
+        self.hosts.clone_from(&new.hosts);
+        self.cors.clone_from(&new.cors);
+        self.trusted_proxies.clone_from(&new.trusted_proxies);
+        self.setting_names = new.setting_names;
+        self.outbound_soft = new.outbound_soft;
+        self.outbound_hard = new.outbound_hard;
+        self.max_unaccepted = new.max_unaccepted;
+        self.max_sessions = new.max_sessions;
+        self.max_pending = new.max_pending;
+    }
+
     /// The largest message of a session that the application has accepted, or has not.
     #[cfg(feature = "net")]
     pub(crate) fn max_message(&self, accepted: bool) -> usize {

@@ -115,6 +115,13 @@ impl Addresses {
         Self { stripes, hasher: RandomState::new() }
     }
 
+    /// Other limits count from now on, for what comes.
+    pub(crate) fn set_limits(&self, limits: AddressLimits) {
+        for stripe in &self.stripes {
+            stripe.lock().unwrap_or_else(PoisonError::into_inner).set_limits(limits);
+        }
+    }
+
     fn stripe(&self, address: IpAddr) -> (MutexGuard<'_, Stripe>, IpAddr) {
         let network = network(address);
         let stripe = self.hasher.hash_one(network) as usize % STRIPES;
@@ -176,12 +183,20 @@ struct Address {
 
 impl Stripe {
     fn new(limits: AddressLimits) -> Self {
+        let (rate, keep) = Self::rate(limits);
+        Self { rate, limits, known: HashMap::new(), keep, sweep_at: None }
+    }
+
+    fn set_limits(&mut self, limits: AddressLimits) {
+        (self.rate, self.keep) = Self::rate(limits);
+        self.limits = limits;
+    }
+
+    fn rate(limits: AddressLimits) -> (Rate, Duration) {
         // A bucket holds what comes in one second, and one token at least. It also holds as many as the address may have connections:
         // after a restart or a break of the network they all come back at once, and official clients give up after five attempts.
-        let burst = limits.rate.ceil().max(limits.sockets as f64);
-        let rate = Rate::new(limits.rate, burst);
-        let keep = rate.fill_time().max(SWEEP);
-        Self { rate, limits, known: HashMap::new(), keep, sweep_at: None }
+        let rate = Rate::new(limits.rate, limits.rate.ceil().max(limits.sockets as f64));
+        (rate, rate.fill_time().max(SWEEP))
     }
 
     fn entry(&mut self, now: Instant, address: IpAddr) -> &mut Address {

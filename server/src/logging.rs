@@ -13,7 +13,9 @@ use std::{
     time::Duration,
 };
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::{
+    Registry, filter::LevelFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
@@ -24,6 +26,9 @@ const WAITING: usize = 4096;
 const FLUSH: Duration = Duration::from_secs(1);
 
 static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// The level that counts, of the log that is installed.
+static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 
 /// What the thread that writes does next.
 enum Order {
@@ -93,14 +98,6 @@ fn write_all(orders: &Receiver<Order>, dropped: &AtomicU64, mut output: impl Wri
 /// # Errors
 /// The operating system gives no thread.
 pub(crate) fn install(log: &Log) -> io::Result<()> {
-    let level = match log.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
     let lines = Lines::start(io::stderr())?;
     if LINES.set(lines.clone()).is_err() {
         return Ok(());
@@ -112,16 +109,36 @@ pub(crate) fn install(log: &Log) -> io::Result<()> {
         let line = format!("thread '{}' {panic}\n", thread.name().unwrap_or("without a name"));
         let _ = panics.clone().write_all(line.as_bytes());
     }));
-    let builder = tracing_subscriber::fmt()
-        .with_writer(move || lines.clone())
-        .with_max_level(level)
-        .with_ansi(io::stderr().is_terminal());
+    let (filter, level) = reload::Layer::new(filter(log.level));
+    let registry = tracing_subscriber::registry().with(filter);
+    let form =
+        tracing_subscriber::fmt::layer().with_writer(move || lines.clone()).with_ansi(io::stderr().is_terminal());
     // It fails only if a log is installed already.
     let _ = match log.format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => registry.with(form).try_init(),
+        LogFormat::Json => registry.with(form.json()).try_init(),
     };
+    let _ = LEVEL.set(level);
     Ok(())
+}
+
+/// Another level counts from now on.
+pub(crate) fn set_level(level: LogLevel) {
+    if let Some(current) = LEVEL.get() {
+        // It fails only where there is no log.
+        let _ = current.reload(filter(level));
+    }
+}
+
+const fn filter(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// Waits until the log is written, at most a second.

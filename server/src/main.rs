@@ -14,6 +14,7 @@ mod limits;
 mod logging;
 mod number;
 mod rate;
+mod reload;
 mod room;
 mod serve;
 mod store;
@@ -85,10 +86,13 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
-    let exposed = config::exposed(&invocation.arguments);
-    let mut config = config::load(invocation.file.as_deref(), invocation.arguments, Environment::of_process())?;
+    let (file, arguments) = (invocation.file, invocation.arguments);
+    let exposed = config::exposed(&arguments);
+    let read = move || config::load(file.as_deref(), arguments.clone(), Environment::of_process());
+    let mut config = read()?;
     config.warnings.extend(exposed);
-    let verifier = Verifier::load(&config.auth)?;
+    // A key that cannot be used is as wrong as a value.
+    Verifier::load(&config.auth)?;
     match invocation.action {
         Action::Config => {
             logging::install(&config.log).context("the log")?;
@@ -106,11 +110,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Action::Serve => {
             config.check_serving()?;
-            use_development_secret(&mut config)?;
+            let complete = |mut config: Config| {
+                use_development_secret(&mut config)?;
+                let verifier = Verifier::load(&config.auth)?;
+                anyhow::Ok((config, verifier))
+            };
+            let (config, verifier) = complete(config)?;
             logging::install(&config.log).context("the log")?;
-            // Anew, with the development secret.
-            let verifier = if config.development { Verifier::load(&config.auth)? } else { verifier };
-            serve::run(config, verifier)
+            serve::run(config, verifier, Box::new(move || complete(read()?)))
         }
     }
 }

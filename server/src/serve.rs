@@ -26,6 +26,7 @@ use crate::{
     descriptors, dev,
     http::{self, Readiness, Site},
     logging,
+    reload::{self, Reloader},
     store::{ShardAnswers, SqliteStore, Store},
 };
 
@@ -41,39 +42,43 @@ const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
 
-/// Serves until SIGTERM, SIGINT or SIGHUP, then ends every connection; a second signal ends at once. Some threads may still be running
-/// when it returns: the caller is to end the process.
+/// Serves until SIGTERM, SIGINT, or SIGHUP of a terminal that is gone, then ends every connection; a second signal ends at once. Any
+/// other SIGHUP has the configuration read again. Some threads may still be running when it returns: the caller is to end the
+/// process.
 ///
 /// # Errors
 /// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
-pub(crate) fn run(config: Config, verifier: Verifier) -> anyhow::Result<()> {
+pub(crate) fn run(config: Config, verifier: Verifier, read: reload::Read) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config, verifier));
+    let served = runtime.block_on(serve(config, verifier, read));
     // Not waiting for what is left of the threads: a second signal means now.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(mut config: Config, verifier: Verifier) -> anyhow::Result<()> {
+async fn serve(given: Config, verifier: Verifier, read: reload::Read) -> anyhow::Result<()> {
     let mut signals = Signals::listen()?;
-    let listener = listen(config.listen).with_context(|| format!("cannot listen on {}", config.listen))?;
-    let connections = descriptors::raise(config.workers);
-    config.limits.unproven_per_ip = unproven(&config.limits, connections);
-    let config = Arc::new(config);
+    let listener = listen(given.listen).with_context(|| format!("cannot listen on {}", given.listen))?;
+    let connections = descriptors::raise(given.workers);
+    let config = Arc::new(effective(given.clone(), connections));
     let answers = ShardAnswers::default();
     let store = open_store(&config, &answers)?;
     let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
     let verifier = verifier.with_jwks(&config.auth, None)?;
     let shared = Arc::new(Shared::new(Arc::clone(&config), config.workers, store.clone()).checking_by(verifier));
-    let running = start(&config, &readiness, shared, answers, listener, connections.unwrap_or(0))?;
+    let running = start(&config, &readiness, Arc::clone(&shared), answers, listener, connections.unwrap_or(0))?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
+    let mut reloader = Reloader::new(read, given, connections, shared, shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
-    let name = match next_event(joined.as_mut(), signals.next()).await {
-        // Nobody told the shards to end.
-        Event::Joined(result) => return Ok(result??),
-        Event::Signal(name) => name,
+    let name = loop {
+        match next_event(joined.as_mut(), signals.next()).await {
+            // Nobody told the shards to end.
+            Event::Joined(result) => return Ok(result??),
+            Event::Signal(RELOAD) => reloader.reload().await,
+            Event::Signal(name) => break name,
+        }
     };
     tracing::info!(signal = name, "shutting down");
     readiness.drain();
@@ -85,7 +90,7 @@ async fn serve(mut config: Config, verifier: Verifier) -> anyhow::Result<()> {
         shards.shutdown(drain.min(timeout));
         joined.await
     };
-    match tokio::time::timeout(timeout, next_event(pin!(ended), signals.next())).await {
+    match tokio::time::timeout(timeout, next_event(pin!(ended), signals.next_end())).await {
         Ok(Event::Joined(result)) => result??,
         Ok(Event::Signal(name)) => tracing::info!(signal = name, "a second signal: ending at once"),
         Err(_) => tracing::warn!("not everything ended within shutdown.timeout; ending without it"),
@@ -187,7 +192,14 @@ fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
     }
 }
 
-fn engine_config(config: &Config) -> engineio::Config {
+/// The configuration with what the machine allows of it.
+pub(crate) fn effective(mut config: Config, connections: Option<usize>) -> Config {
+    config.limits.unproven_per_ip = unproven(&config.limits, connections);
+    config
+}
+
+/// The engine's part of the configuration.
+pub(crate) fn engine_config(config: &Config) -> engineio::Config {
     let mut engine = engineio::Config::default();
     engine.path = "/socket.io/".to_owned();
     engine.ping_interval = config.engine.ping_interval;
@@ -247,30 +259,56 @@ fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The signals that end the process, by their names.
-struct Signals(Vec<(&'static str, Signal)>);
+/// What [`Signals::next`] calls a SIGHUP that asks for the configuration to be read again.
+const RELOAD: &str = "reload";
+
+/// The signals that the process waits for.
+struct Signals {
+    /// Those that end it, by their names.
+    ends: Vec<(&'static str, Signal)>,
+    hangup: Signal,
+    /// Whether its terminal's end is its own.
+    needs_terminal: bool,
+}
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        let mut signals =
-            vec![("SIGTERM", signal(SignalKind::terminate())?), ("SIGINT", signal(SignalKind::interrupt())?)];
-        // A terminal closes, and so ends what it started: not without telling the clients. (Reloading the configuration may take its
-        // place.) Under `nohup` the process is to stay.
-        if !is_hangup_ignored() {
-            signals.push(("SIGHUP", signal(SignalKind::hangup())?));
+        // Before SIGHUP is listened for. Under `nohup` the process is to stay when its terminal closes.
+        let needs_terminal = has_terminal() && !is_hangup_ignored();
+        let ends = vec![("SIGTERM", signal(SignalKind::terminate())?), ("SIGINT", signal(SignalKind::interrupt())?)];
+        Ok(Self { ends, hangup: signal(SignalKind::hangup())?, needs_terminal })
+    }
+
+    /// Waits for the next signal that ends the process.
+    async fn next_end(&mut self) -> &'static str {
+        loop {
+            match self.next().await {
+                RELOAD => {}
+                name => return name,
+            }
         }
-        Ok(Self(signals))
     }
 
     /// Waits for the next signal of any kind.
     async fn next(&mut self) -> &'static str {
         poll_fn(|cx| {
             let mut came =
-                self.0.iter_mut().filter_map(|(name, signal)| signal.poll_recv(cx).is_ready().then_some(*name));
-            came.next().map_or(Poll::Pending, Poll::Ready)
+                self.ends.iter_mut().filter_map(|(name, signal)| signal.poll_recv(cx).is_ready().then_some(*name));
+            if let Some(name) = came.next() {
+                return Poll::Ready(name);
+            }
+            // A terminal closes, and so ends what it started: not without telling the clients. Where it is still there, or where
+            // there never was one, somebody sent the signal.
+            let needs_terminal = self.needs_terminal;
+            self.hangup.poll_recv(cx).map(|_| if needs_terminal && !has_terminal() { "SIGHUP" } else { RELOAD })
         })
         .await
     }
+}
+
+/// Whether the process has a terminal that is not closed.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 /// Whether whoever started the process had it ignore SIGHUP.

@@ -84,22 +84,47 @@ fn the_timeout_bounds_the_drain() {
     });
 }
 
+/// Runs a server in a terminal of its own, sends it SIGHUP, and then closes the terminal. Prints what the server has logged until
+/// its end, and its exit code.
+const TERMINAL: &str = r#"
+import os, pty, signal, sys
+log_read, log_write = os.pipe()
+pid, terminal = pty.fork()
+if pid == 0:
+    os.dup2(log_write, 2)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.close(log_write)
+log = os.fdopen(log_read)
+seen = b""
+while b"listening on" not in seen:
+    seen += os.read(terminal, 1024)
+os.kill(pid, signal.SIGHUP)
+for line in log:
+    print(line, end="")
+    if "reloaded" in line:
+        break
+os.close(terminal)
+for line in log:
+    print(line, end="")
+print("exit code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
 #[test]
-fn a_hangup_drains_as_sigterm_does() {
-    run(async {
-        let mut server = Server::start_logging(&["log.level=info"]);
-        let mut client = server.connect("client").await;
-        signal(&server, "HUP");
-        assert_eq!(client.close_code().await, Some(1001));
-        assert_eq!(server.process.wait().unwrap().code(), Some(0));
-        let mut log = String::new();
-        server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        assert!(log.contains("shutting down") && log.contains("SIGHUP"), "{log}");
-    });
+fn the_end_of_its_terminal_ends_the_server_and_any_other_hangup_does_not() {
+    let data = tempfile::tempdir().unwrap();
+    let output = Command::new("python3")
+        .args(["-c", TERMINAL, env!("CARGO_BIN_EXE_chat-server"), "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("no {text:?}: {said} {output:?}"));
+    assert!(at("reloaded") < at("SIGHUP") && at("shutting down") < at("exit code 0"), "{said}");
 }
 
 #[test]
-fn a_hangup_is_ignored_under_nohup() {
+fn a_hangup_ends_nothing_under_nohup() {
     run(async {
         let mut server = Server::start_ignoring_hangup();
         let mut client = server.connect("client").await;

@@ -130,6 +130,7 @@ impl<H: Handler + 'static> Driver<H> {
             }
             #[cfg(feature = "tower")]
             Command::Request(passed) => super::accept::tower::serve(&self.shard, *passed),
+            Command::Reconfigure(config) => self.shard.turn(|shard| shard.io.reconfigure(&config)),
             Command::Drained => self.shard.turn(|shard| shard.io.on_no_sessions()),
             Command::Drain { over } => self.shard.turn(|shard| shard.io.end_gradually(over.min(LONGEST_DRAIN))),
             Command::Shutdown { within } => {

@@ -129,6 +129,11 @@ impl Key {
         &self.algorithms
     }
 
+    /// Whether whoever knows it can make tokens.
+    pub(super) fn is_secret(&self) -> bool {
+        self.material.is_empty()
+    }
+
     /// Whether both are the same key under the same name.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.kid == other.kid && !self.material.is_empty() && self.material == other.material

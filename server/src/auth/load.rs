@@ -56,6 +56,13 @@ impl Verifier {
         Ok(verifier)
     }
 
+    /// Whether the keys in PEM files are others.
+    pub(crate) fn has_other_files(&self, old: &Self) -> bool {
+        let files = |verifier: &Self| verifier.keys.iter().filter(|key| !key.is_secret()).cloned().collect::<Vec<_>>();
+        let (own, old) = (files(self), files(old));
+        own.len() != old.len() || !own.iter().zip(&old).all(|(own, old)| own.is_same(old))
+    }
+
     /// The same, and the keys that the configuration's issuer publishes. They are kept fresh from now on. Those of `old` stay if
     /// they are the same issuer's. Waits a little for the first ones.
     ///

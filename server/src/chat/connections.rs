@@ -47,6 +47,11 @@ impl Connections {
         Self { addresses, connect_rate: Rate::new(connect_rate, CONNECT_BURST), peers: Vec::new() }
     }
 
+    /// Another rate of CONNECTs within one connection.
+    pub(super) fn set_connect_rate(&mut self, connect_rate: f64) {
+        self.connect_rate = Rate::new(connect_rate, CONNECT_BURST);
+    }
+
     /// May this client open a connection? One that is known only by its trusted proxy always may.
     ///
     /// # Errors

@@ -69,6 +69,10 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct AliveCheck(pub(crate) Reply<()>);
 
+/// To every shard: the configuration is another one from now on.
+#[derive(Debug, Clone)]
+pub(crate) struct Renewed(pub(crate) Arc<Config>);
+
 /// The chat of one shard.
 #[derive(Debug)]
 pub(crate) struct Chat {
@@ -77,19 +81,22 @@ pub(crate) struct Chat {
     homes: Homes,
 }
 
+fn address_limits(config: &Config) -> AddressLimits {
+    AddressLimits {
+        rate: config.limits.connect_rate,
+        sockets: config.limits.sockets_per_ip,
+        unproven: config.limits.unproven_per_ip,
+    }
+}
+
 impl Shared {
     /// For a chat of so many shards. Without a `store` each of them keeps its messages in memory.
     pub(crate) fn new(config: Arc<Config>, shards: usize, store: Option<Arc<dyn Store>>) -> Self {
-        let limits = AddressLimits {
-            rate: config.limits.connect_rate,
-            sockets: config.limits.sockets_per_ip,
-            unproven: config.limits.unproven_per_ip,
-        };
         let Identity { run, home_keys } = store.as_ref().map_or_else(Identity::in_memory, |store| store.identity());
         let window = config.recovery.max_disconnection;
         Self {
             accounts: Arc::new(Accounts::new(&config)),
-            addresses: Arc::new(Addresses::new(limits)),
+            addresses: Arc::new(Addresses::new(address_limits(&config))),
             homes: HomeShards::new(&home_keys),
             sessions: (!window.is_zero()).then(|| Arc::new(Sessions::new(run, window))),
             verifier: Arc::new(ArcSwap::from_pointee(Verifier::new(&config.auth))),
@@ -99,9 +106,25 @@ impl Shared {
         }
     }
 
+    /// What tokens are checked against now.
+    pub(crate) fn verifier(&self) -> Arc<Verifier> {
+        self.verifier.load_full()
+    }
+
+    /// Tokens are checked against this from now on, on every shard.
+    pub(crate) fn renew_verifier(&self, verifier: Verifier) {
+        self.verifier.store(Arc::new(verifier));
+    }
+
+    /// What the shards have in common follows this configuration from now on. Each shard has to hear of it by [`Renewed`].
+    pub(crate) fn renew(&self, config: &Config) {
+        self.accounts.renew(config);
+        self.addresses.set_limits(address_limits(config));
+    }
+
     /// The same with more keys than the secrets of the configuration.
     pub(crate) fn checking_by(self, verifier: Verifier) -> Self {
-        self.verifier.store(Arc::new(verifier));
+        self.renew_verifier(verifier);
         self
     }
 }
@@ -284,6 +307,14 @@ impl Handler for Chat {
             Ok(answer) => {
                 self.homes.receive_stored(io, &mut self.sockets, answer);
                 return self.run_homes(io);
+            }
+            Err(other) => other,
+        };
+        let message = match message.downcast() {
+            Ok(Renewed(config)) => {
+                self.connections.set_connect_rate(config.limits.connect_user_rate);
+                self.homes.renew(Arc::clone(&config));
+                return self.sockets.renew(config);
             }
             Err(other) => other,
         };

@@ -11,9 +11,11 @@
 //! | `value`, `secret` | reads and prints one value; bytes that are never printed, and their file |
 //! | `proxies` | trusted proxies |
 //! | `check` | judges values together |
+//! | `changes` | what of another configuration a running server takes over |
 //! | `render` | prints the configuration as TOML |
 //! | `error` | faults, as one line |
 
+mod changes;
 mod check;
 mod error;
 mod keys;
@@ -31,6 +33,7 @@ use std::path::Path;
 use check::Wrong;
 use keys::Key;
 
+pub(crate) use changes::Change;
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
 pub(crate) use settings::{

@@ -1,5 +1,6 @@
 //! One value: from TOML or plain text to a type, and back for printing. Knows no key.
 
+use std::any::Any;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -95,6 +96,17 @@ pub(super) enum Shown {
     Unset,
 }
 
+impl fmt::Display for Shown {
+    /// As TOML; a secret only as one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(value) => write!(f, "{value}"),
+            Self::Hidden => f.write_str("(hidden)"),
+            Self::Unset => f.write_str("(not set)"),
+        }
+    }
+}
+
 /// A type that a key can have.
 pub(super) trait Value: Sized {
     /// Reads it, or says why not.
@@ -109,9 +121,15 @@ pub(super) trait Setting {
     fn set(&mut self, raw: &Raw) -> Result<(), String>;
     /// What stands there now.
     fn shown(&self) -> Shown;
+    /// Whether the same stands in the other slot, a secret included.
+    fn is_equal(&self, other: &dyn Setting) -> bool;
+    /// Takes over what stands in the other slot, which is of the same key.
+    fn take_from(&mut self, other: &dyn Setting);
+    /// For the two above.
+    fn as_any(&self) -> &dyn Any;
 }
 
-impl<T: Value> Setting for T {
+impl<T: Value + Clone + PartialEq + 'static> Setting for T {
     fn set(&mut self, raw: &Raw) -> Result<(), String> {
         *self = T::read(raw)?;
         Ok(())
@@ -119,6 +137,20 @@ impl<T: Value> Setting for T {
 
     fn shown(&self) -> Shown {
         self.show()
+    }
+
+    fn is_equal(&self, other: &dyn Setting) -> bool {
+        other.as_any().downcast_ref() == Some(self)
+    }
+
+    fn take_from(&mut self, other: &dyn Setting) {
+        if let Some(other) = other.as_any().downcast_ref() {
+            Self::clone_from(self, other);
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
     }
 }
 

@@ -17,6 +17,9 @@ const SECRET: &str = "a secret of thirty-two bytes, at least";
 /// Instead of a key: no secret is set.
 pub(crate) const DEVELOPMENT: &str = "development mode";
 
+/// Instead of a key: the configuration file has the level of the log.
+const LEVEL_OF_FILE: &str = "log.level of the file";
+
 /// The longest that anything in these tests may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -76,7 +79,12 @@ pub(crate) fn chat_server(arguments: &[&str], data_dir: &Path) -> Output {
 
 /// A token of this user.
 pub(crate) fn token(sub: &str) -> String {
-    let output = binary().args(["token", "--sub", sub, "--jwt-secret", SECRET]).output().unwrap();
+    token_by(SECRET, sub)
+}
+
+/// A token of this user that is signed with this secret.
+pub(crate) fn token_by(secret: &str, sub: &str) -> String {
+    let output = binary().args(["token", "--sub", sub]).env("CHAT_AUTH__JWT_SECRET", secret).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
 }
 
@@ -104,6 +112,13 @@ impl Server {
         let mut command = binary();
         command.stderr(Stdio::piped());
         Self::spawn(command, "127.0.0.1:0", keys)
+    }
+
+    /// Starts a server with this configuration file and nothing else. Its standard error is read by the test.
+    pub(crate) fn start_with_file(file: &Path) -> Self {
+        let mut command = binary();
+        command.arg("--config").arg(file).stderr(Stdio::piped());
+        Self::spawn(command, "127.0.0.1:0", &[DEVELOPMENT, LEVEL_OF_FILE])
     }
 
     /// Starts a server as `nohup` does, whose standard error is read by the test.
@@ -136,7 +151,8 @@ impl Server {
         if !keys.contains(&DEVELOPMENT) {
             command.env("CHAT_AUTH__JWT_SECRET", SECRET);
         }
-        command.args(keys.iter().filter(|key| **key != DEVELOPMENT).flat_map(|key| ["--set", key]));
+        let said = |key: &&&str| ![DEVELOPMENT, LEVEL_OF_FILE].contains(*key);
+        command.args(keys.iter().filter(said).flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();

@@ -46,8 +46,7 @@ pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<Asyn
 
 /// Accepts forever. Each connection becomes a task on its shard's thread.
 pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>, shard: ShardRef<H>) {
-    let (id, registry, config) =
-        shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry), Rc::clone(&shard.io.config)));
+    let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
     let (mut starved, mut last) = (false, id);
     loop {
         match listener.async_io(Interest::READABLE, TcpListener::accept).await {
@@ -58,6 +57,8 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                 if !cfg!(target_os = "linux") {
                     let _ = stream.set_nodelay(true);
                 }
+                // It may have changed.
+                let config = shard.turn(|shard| Rc::clone(&shard.io.config));
                 let Some(http) = admit(&registry, &config, remote) else { continue };
                 last = registry.connections.least_loaded(last);
                 let counted = registry.connections.count(last);

@@ -105,6 +105,14 @@ impl ShardIo {
         }
     }
 
+    /// Takes over the changes that a running server can.
+    pub(in crate::net) fn reconfigure(&mut self, new: &Config) {
+        // Connections that have the old settings keep them.
+        let config = Rc::make_mut(&mut self.config);
+        config.take_changes(new);
+        self.plain.renew_templates(&self.config);
+    }
+
     pub(in crate::net) fn conn(&mut self, key: ConnKey) -> Option<&mut Conn> {
         self.conns.get_mut(key.0)
     }

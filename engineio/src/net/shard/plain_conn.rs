@@ -110,6 +110,17 @@ impl Templates {
 
 impl PlainConns {
     pub(in crate::net) fn new(config: &Config) -> Self {
+        let (poll, posted) = Self::templates(config);
+        Self { conns: Slab::default(), deadlines: Heap::default(), poll, posted }
+    }
+
+    /// Answers are different from now on.
+    pub(super) fn renew_templates(&mut self, config: &Config) {
+        (self.poll, self.posted) = Self::templates(config);
+    }
+
+    /// The answers to a poll and to a POST.
+    fn templates(config: &Config) -> (Templates, Templates) {
         let none = HeaderMap::new();
         let templates = |mut response: Response<Bytes>| {
             answer::finish(&mut response, &none, config);
@@ -118,12 +129,7 @@ impl PlainConns {
             Templates { keeps, closes: Template::of(&response) }
         };
         let empty = answer::Poll { body: Vec::new(), binary: false, compress: false, jsonp: None };
-        Self {
-            conns: Slab::default(),
-            deadlines: Heap::default(),
-            poll: templates(empty.answer(&none, config)),
-            posted: templates(answer::posted(&none)),
-        }
+        (templates(empty.answer(&none, config)), templates(answer::posted(&none)))
     }
 
     /// Keeps a connection. `unread` holds the bytes that were read already.

@@ -10,7 +10,7 @@ use super::{
     http_connections::HttpConnectionGuard,
     session_request::{PostedPackets, ProbeKey, SessionRequest},
 };
-use crate::{JobId, ShardMessage, job::JobPanicked};
+use crate::{Config, JobId, ShardMessage, job::JobPanicked};
 
 /// What a command costs in addition to its weight, in bytes: 1,024 commands of weight 0 count as 4 MiB.
 pub(in crate::net) const COMMAND_COST: usize = 4096;
@@ -31,6 +31,8 @@ pub(in crate::net) enum Command {
     /// A request that another server passes on.
     #[cfg(feature = "tower")]
     Request(Box<PassedRequest>),
+    /// Some settings are different from now on ([`Config::take_changes`]).
+    Reconfigure(Box<Config>),
     /// A server that admits no more sessions has none left.
     Drained,
     /// End every session, one after another, over this time.
@@ -50,7 +52,11 @@ impl Command {
                 Self::Packets(packets) => packets.body.len(),
                 #[cfg(feature = "tower")]
                 Self::Request(_) => 0,
-                Self::Session(_) | Self::Drained | Self::Drain { .. } | Self::Shutdown { .. } => 0,
+                Self::Session(_)
+                | Self::Reconfigure(_)
+                | Self::Drained
+                | Self::Drain { .. }
+                | Self::Shutdown { .. } => 0,
             }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{command::Command, mailbox::PutError, registry::Registry};
-use crate::ShardMessage;
+use crate::{Config, ConfigError, ShardMessage};
 
 /// Reaches a running server from any thread: a background task, a store's thread, an HTTP handler. All clones reach the
 /// same server.
@@ -193,6 +193,19 @@ impl Handle {
     /// [`Handle::shutdown`] can be called meanwhile, to end the rest at once.
     pub fn drain(&self, over: Duration) {
         self.registry.drain(over);
+    }
+
+    /// Takes over from `config` what a running server can change: `origins`, `hosts`, `cors`, `trusted_proxies`, `setting_names`,
+    /// `outbound_soft`, `outbound_hard`, `max_unaccepted`, `max_sessions` and `max_pending`. Everything else stays. No connection
+    /// ends over it. Requests of long-polling over a connection that is open already may be judged by the old settings until it
+    /// closes.
+    ///
+    /// # Errors
+    /// The [`ConfigError`] of [`Config::validate`]. Then nothing has changed.
+    pub fn reconfigure(&self, config: &Config) -> Result<(), ConfigError> {
+        config.validate()?;
+        self.registry.reconfigure(config);
+        Ok(())
     }
 
     /// Puts a command into a shard's mailbox. Waits while that is full.

@@ -12,7 +12,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::Waker,
     time::Instant,
@@ -32,7 +32,7 @@ pub(in crate::net) struct HttpConnections {
     known: Mutex<Known>,
     start: Instant,
     /// The most that one address may have without a session; 0: no limit.
-    max_pending: usize,
+    max_pending: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -58,8 +58,13 @@ pub(in crate::net) struct HttpConnection {
 }
 
 impl HttpConnections {
+    /// Another limit for new connections. Those that are there already are not counted anew.
+    pub(in crate::net) fn set_max_pending(&self, max_pending: usize) {
+        self.max_pending.store(max_pending, Ordering::Relaxed);
+    }
+
     pub(in crate::net) fn new(max_pending: usize) -> Self {
-        Self { known: Mutex::default(), start: Instant::now(), max_pending }
+        Self { known: Mutex::default(), start: Instant::now(), max_pending: AtomicUsize::new(max_pending) }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -152,14 +157,15 @@ impl HttpConnection {
     /// Counts the connection for its client's address until it has shown a session. If the address has as many as it
     /// may, one that is idle makes room. `false` if none is: the connection must be closed.
     pub(in crate::net) fn count_for(&self, client: IpAddr) -> bool {
-        let Some(key) = self.key.get().filter(|_| self.all.max_pending > 0) else { return true };
+        let max_pending = self.all.max_pending.load(Ordering::Relaxed);
+        let Some(key) = self.key.get().filter(|_| max_pending > 0) else { return true };
         let network = network(client);
         if self.has_session.load(Ordering::Relaxed) || self.counted.set(network).is_err() {
             return true;
         }
         let Known { all, pending } = &mut *self.all.known();
         let keys = pending.entry(network).or_default();
-        let free = keys.len() < self.all.max_pending || close_idle(all, keys.iter().copied(), 1) > 0;
+        let free = keys.len() < max_pending || close_idle(all, keys.iter().copied(), 1) > 0;
         if free {
             keys.push(*key);
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{command::Command, connections::Connections, http_connections::HttpConnections, mailbox::Mailbox};
-use crate::http::refusal_log::RefusalLog;
+use crate::{Config, http::refusal_log::RefusalLog};
 
 /// What the shards of a server share.
 #[derive(Debug)]
@@ -75,6 +75,15 @@ impl Registry {
         self.refuses.store(true, Ordering::SeqCst);
         for mailbox in &self.mailboxes {
             let _ = mailbox.put(Command::Drain { over });
+        }
+    }
+
+    /// Every shard takes the changes over that a running server can.
+    pub(in crate::net) fn reconfigure(&self, config: &Config) {
+        self.http.set_max_pending(config.max_pending);
+        for mailbox in &self.mailboxes {
+            // A shard that has ended needs no settings.
+            let _ = mailbox.put(Command::Reconfigure(Box::new(config.clone())));
         }
     }
 

@@ -47,6 +47,11 @@ pub(super) struct RoomLocation {
 }
 
 impl Homes {
+    /// The configuration is another one from now on.
+    pub(in crate::chat) fn renew(&mut self, config: Arc<Config>) {
+        self.config = config;
+    }
+
     /// No rooms yet. Without a `store` messages are kept in memory, which is one of `shards` that share what the configuration allows.
     pub(in crate::chat) fn new(config: Arc<Config>, shards: usize, store: Option<Arc<dyn Store>>) -> Self {
         let in_memory = || HomeStore::Here(MemoryStore::new(config.store.max_age, config.store.max_count, shards));

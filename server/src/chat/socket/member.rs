@@ -362,7 +362,6 @@ impl Members {
     }
 
     /// All of them.
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
         self.sockets.iter().flatten()
     }

@@ -34,7 +34,7 @@ impl Sockets {
         let limits = &self.config.limits;
         if let Some(member) = self.members.get(socket) {
             let bytes = args.raw().len() + args.attachments().iter().map(Bytes::len).sum::<usize>();
-            let taken = member.account.take_message(self.accounts.rates(), io.now(), bytes);
+            let taken = member.account.take_message(&self.accounts.rates(), io.now(), bytes);
             taken.map_err(ChatError::rate_limited)?;
         }
         let request = request::message(args, limits)?;

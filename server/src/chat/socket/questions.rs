@@ -28,7 +28,7 @@ impl Sockets {
     /// Counts a question of the socket's user.
     pub(super) fn count_question(&self, io: &Io<'_>, socket: SocketKey, question: Question) -> Result<(), ChatError> {
         let Some(member) = self.members.get(socket) else { return Ok(()) };
-        member.account.take_question(self.accounts.rates(), io.now(), question).map_err(ChatError::rate_limited)
+        member.account.take_question(&self.accounts.rates(), io.now(), question).map_err(ChatError::rate_limited)
     }
 
     /// What the next answer may weigh, in bytes. A quarter of the queue is left to what its rooms send.

@@ -19,6 +19,7 @@ use crate::{
         users::{Account, ReserveError, Slot},
     },
     clock::wall_clock,
+    config::Config,
     room::Room,
 };
 
@@ -151,7 +152,7 @@ impl Sockets {
     ) -> Result<Reply, ChatError> {
         if let Some(member) = self.members.get(socket) {
             // It costs what a CONNECT costs.
-            let taken = member.account.take_connect(self.accounts.rates(), io.now());
+            let taken = member.account.take_connect(&self.accounts.rates(), io.now());
             taken.map_err(ChatError::rate_limited)?;
         }
         let token = request::refresh(args)?;
@@ -262,16 +263,32 @@ impl Sockets {
 
     fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let Some(member) = self.members.get(socket) else { return };
-        if member.account.strike(self.accounts.rates(), io.now()) {
+        if member.account.strike(&self.accounts.rates(), io.now()) {
             tracing::info!(user = ?member.account.id, "disconnected: too many wrong events");
             io.disconnect(socket, true);
+        }
+    }
+
+    /// The configuration is another one from now on.
+    pub(in crate::chat) fn renew(&mut self, config: Arc<Config>) {
+        self.config = config;
+        let timeout = self.config.limits.idle_timeout;
+        if !timeout.is_zero() {
+            // A longer one is seen when the shorter one has passed.
+            for member in self.members.iter() {
+                self.idle.set(member.key.index(), member.last_event + timeout);
+            }
         }
     }
 
     /// Ends a socket that was idle for too long, or looks again when it will have been.
     pub(super) fn check_idle(&mut self, io: &mut Io<'_>, socket: SocketKey) {
         let Some(member) = self.members.get(socket) else { return };
-        let deadline = member.last_event + self.config.limits.idle_timeout;
+        let timeout = self.config.limits.idle_timeout;
+        if timeout.is_zero() {
+            return;
+        }
+        let deadline = member.last_event + timeout;
         if deadline > io.now() {
             self.idle.set(socket.index(), deadline);
             return;

@@ -38,7 +38,7 @@ impl Sockets {
         let Some(member) = self.members.get_mut(socket) else { return Ok(Reply::default()) };
         let was_typing = member.is_typing(room, now);
         // An end needs none: there is at most one for each beginning. One that ends nothing is like a beginning.
-        let paid = if was_typing { Ok(()) } else { member.account.take_typing(self.accounts.rates(), now) };
+        let paid = if was_typing { Ok(()) } else { member.account.take_typing(&self.accounts.rates(), now) };
         if request.is_typing {
             paid.map_err(ChatError::rate_limited)?;
             let until = now + self.config.typing.timeout;

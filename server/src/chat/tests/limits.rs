@@ -311,7 +311,7 @@ fn a_message_of_the_largest_kind_goes_at_once() {
     let config = super::bench::config(&[("limits.message_rate", "20"), ("limits.message_bytes_rate", "1000")]);
     let accounts = crate::chat::Accounts::new(&config);
     let largest = 262_144 + 4096 + 4096;
-    assert!(rates.take_message(accounts.rates(), std::time::Instant::now(), largest).is_ok());
+    assert!(rates.take_message(&accounts.rates(), std::time::Instant::now(), largest).is_ok());
     assert!(Rate::new(1000.0, largest as f64).fill_time() > Duration::from_secs(200));
 }
 

@@ -7,10 +7,12 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher as _,
+    ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use arc_swap::{ArcSwap, Guard};
 use smallvec::SmallVec;
 
 use super::{
@@ -75,12 +77,39 @@ struct Entry {
 pub(in crate::chat) struct Accounts {
     stripes: Box<[Mutex<Stripe>]>,
     hasher: RandomState,
+    allowed: ArcSwap<Allowed>,
+    /// For how long a user without a socket stays.
+    grace: Duration,
+}
+
+/// What the configuration allows each user.
+#[derive(Debug)]
+struct Allowed {
     /// The most sockets of one user; zero is no limit.
     limit: usize,
     policy: SocketsPolicy,
-    /// For how long a user without a socket stays.
-    grace: Duration,
     rates: Rates,
+}
+
+impl Allowed {
+    fn new(config: &Config) -> Self {
+        Self {
+            limit: config.limits.sockets_per_user,
+            policy: config.limits.sockets_per_user_policy,
+            rates: Rates::new(&config.limits, config.engine.max_payload),
+        }
+    }
+}
+
+/// What users may do in a second.
+pub(in crate::chat) struct RatesGuard(Guard<Arc<Allowed>>);
+
+impl Deref for RatesGuard {
+    type Target = Rates;
+
+    fn deref(&self) -> &Rates {
+        &self.0.rates
+    }
 }
 
 /// Why a user may not have another socket.
@@ -131,16 +160,19 @@ impl Accounts {
         Self {
             stripes: (0..STRIPES).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
-            limit: config.limits.sockets_per_user,
-            policy: config.limits.sockets_per_user_policy,
+            allowed: ArcSwap::from_pointee(Allowed::new(config)),
             grace: config.presence.grace,
-            rates: Rates::new(&config.limits, config.engine.max_payload),
         }
     }
 
+    /// Other limits and rates count from now on. What users have spent stays spent.
+    pub(in crate::chat) fn renew(&self, config: &Config) {
+        self.allowed.store(Arc::new(Allowed::new(config)));
+    }
+
     /// What users may do in a second.
-    pub(in crate::chat) const fn rates(&self) -> &Rates {
-        &self.rates
+    pub(in crate::chat) fn rates(&self) -> RatesGuard {
+        RatesGuard(self.allowed.load())
     }
 
     fn stripe(&self, id: &str) -> MutexGuard<'_, Stripe> {
@@ -158,24 +190,25 @@ impl Accounts {
         id: &str,
         now: Instant,
     ) -> Result<SocketReservation, ReserveError> {
+        let allowed = self.allowed.load();
         let mut stripe = self.stripe(id);
         let Stripe { present, absent } = &mut *stripe;
         if let Some(entry) = present.get_mut(id) {
-            entry.account.take_connect(&self.rates, now).map_err(|_| ReserveError::TooOften)?;
-            let refuses = self.policy == SocketsPolicy::Refuse && self.limit > 0;
-            if refuses && (entry.sockets + entry.reserved) as usize >= self.limit {
+            entry.account.take_connect(&allowed.rates, now).map_err(|_| ReserveError::TooOften)?;
+            let refuses = allowed.policy == SocketsPolicy::Refuse && allowed.limit > 0;
+            if refuses && (entry.sockets + entry.reserved) as usize >= allowed.limit {
                 return Err(ReserveError::TooMany);
             }
             entry.reserved += 1;
             return Ok(SocketReservation { accounts: Arc::clone(self), account: Some(Arc::clone(&entry.account)) });
         }
         if let Some(account) = absent.get(id) {
-            account.take_connect(&self.rates, now).map_err(|_| ReserveError::TooOften)?;
+            account.take_connect(&allowed.rates, now).map_err(|_| ReserveError::TooOften)?;
         }
         let account = absent.remove(id).unwrap_or_else(|| {
             let account = Account::new(id);
             // It is its first.
-            let _ = account.take_connect(&self.rates, now);
+            let _ = account.take_connect(&allowed.rates, now);
             Arc::new(account)
         });
         let entry = Entry {
@@ -231,7 +264,8 @@ impl Accounts {
     }
 
     fn is_over(&self, entry: &Entry) -> bool {
-        self.policy == SocketsPolicy::Replace && self.limit > 0 && entry.slots.len() > self.limit
+        let allowed = self.allowed.load();
+        allowed.policy == SocketsPolicy::Replace && allowed.limit > 0 && entry.slots.len() > allowed.limit
     }
 
     /// A socket went, with these rooms.
@@ -483,7 +517,7 @@ mod tests {
         let mut stripe = Stripe::default();
         let spent = |id: usize| {
             let account = Arc::new(Account::new(&id.to_string()));
-            account.take_typing(accounts.rates(), now).unwrap();
+            account.take_typing(&accounts.rates(), now).unwrap();
             account
         };
         let remembered = (0..2 * REMEMBERED_USERS).filter(|id| stripe.remember(&spent(*id), now).is_some()).count();
@@ -493,7 +527,7 @@ mod tests {
         // When the others have theirs back, there is room again.
         let later = now + Duration::from_secs(60);
         let account = spent(0);
-        account.take_typing(accounts.rates(), later).unwrap();
+        account.take_typing(&accounts.rates(), later).unwrap();
         assert!(stripe.remember(&account, later).is_some() && stripe.absent.len() == 1);
     }
 }

@@ -424,3 +424,37 @@ fn files_that_cannot_be_read() {
     let error = error_of(load(Some(directory.path()), Vec::new(), Environment::default()));
     assert!(error.contains("named by --config"), "{error}");
 }
+
+#[test]
+fn a_running_server_takes_over_what_it_can() {
+    let mut config = load_set(&[("auth.jwt_secret", "hunter2"), ("limits.strikes", "5")]).unwrap();
+    let same = config.clone();
+    assert_eq!(config.take_changes(&same), []);
+    let new = load_set(&[
+        ("auth.jwt_secret", "hunter3"),
+        ("auth.issuer", "me"),
+        ("listen", "127.0.0.1:9"),
+        ("workers", "7"),
+        ("limits.strikes", "0"),
+        ("limits.connect_timeout", "1s"),
+        ("log.level", "debug"),
+        ("log.format", "json"),
+    ]);
+    let new = new.unwrap();
+    let made = |line: &str| Change::Made(line.to_owned());
+    assert_eq!(
+        config.take_changes(&new),
+        [
+            Change::NeedsRestart("listen"),
+            Change::NeedsRestart("workers"),
+            Change::NeedsRestart("limits.connect_timeout"),
+            made("limits.strikes: 5 is now 0"),
+            made("auth.jwt_secret: changed"),
+            made("auth.issuer: (not set) is now \"me\""),
+            Change::NeedsRestart("log.format"),
+            made("log.level: \"info\" is now \"debug\""),
+        ]
+    );
+    assert_eq!((config.limits.strikes, config.listen, config.log.level), (0, same.listen, LogLevel::Debug));
+    assert_eq!((config.auth.jwt_secret, config.log.format), (new.auth.jwt_secret, LogFormat::Text));
+}

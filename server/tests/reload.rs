@@ -1,0 +1,190 @@
+//! SIGHUP of the real binary: what counts from then on, what the log says, and what becomes of connections.
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    path::PathBuf,
+    process::{ChildStderr, Command},
+    sync::mpsc::{Receiver, channel},
+};
+
+use support::{Client, PATIENCE, Server, run, token_by};
+use tempfile::TempDir;
+
+const OLD: &str = "the old secret, of thirty-two bytes or more";
+const NEW: &str = "the new secret, of thirty-two bytes or more";
+
+/// A server with a configuration file, and its log.
+struct Reloading {
+    server: Server,
+    directory: TempDir,
+    lines: Receiver<String>,
+}
+
+impl Reloading {
+    fn start(configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("chat.toml");
+        fs::write(&path, configuration).unwrap();
+        let mut server = Server::start_with_file(&path);
+        let lines = follow(server.process.stderr.take().unwrap());
+        Self { server, directory, lines }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.path().join("chat.toml")
+    }
+
+    /// Sends SIGHUP; the lines of the log until it is dealt with.
+    fn hangup(&self) -> Vec<String> {
+        while self.lines.try_recv().is_ok() {}
+        let pid = self.server.process.id().to_string();
+        assert!(Command::new("kill").args(["-s", "HUP", &pid]).status().unwrap().success());
+        let mut lines = Vec::new();
+        loop {
+            lines.push(self.lines.recv_timeout(PATIENCE).expect("nothing was reloaded"));
+            let last = lines.last().unwrap();
+            if last.contains("reloaded") {
+                return lines;
+            }
+        }
+    }
+
+    /// Reloads with this configuration.
+    fn reload(&self, configuration: &str) -> String {
+        fs::write(self.file(), configuration).unwrap();
+        self.hangup().join("\n")
+    }
+
+    /// The answer to a CONNECT with a token that is signed with this secret.
+    async fn try_connect(&self, secret: &str) -> (Client, String) {
+        let mut client = self.server.open().await;
+        client.send(&format!(r#"40{{"token":"{}"}}"#, token_by(secret, "alice"))).await;
+        let answer = client.until("4").await;
+        (client, answer)
+    }
+
+    fn handshake(&self, origin: &str) -> String {
+        let mut stream = std::net::TcpStream::connect(&self.server.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(
+            stream,
+            "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// The lines of a log, as they come.
+fn follow(log: ChildStderr) -> Receiver<String> {
+    let (lines, followed) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(log).lines().map_while(Result::ok) {
+            if lines.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    followed
+}
+
+#[test]
+fn secrets_are_replaced_without_a_connection_ending() {
+    run(async {
+        let server = Reloading::start(&format!("[auth]\njwt_secret = \"{OLD}\"\n"));
+        let (mut living, answer) = server.try_connect(OLD).await;
+        assert!(answer.starts_with("40"), "{answer}");
+        assert!(server.try_connect(NEW).await.1.contains("token_invalid"));
+        let log = server.reload(&format!("[auth]\njwt_secret = \"{NEW}\"\njwt_previous_secret = \"{OLD}\"\n"));
+        assert!(log.contains("auth.jwt_secret: changed") && log.contains("auth.jwt_previous_secret: set"), "{log}");
+        assert!(!log.contains("of thirty-two bytes"), "{log}");
+        for secret in [OLD, NEW] {
+            assert!(server.try_connect(secret).await.1.starts_with("40"), "{secret}");
+        }
+        let log = server.reload(&format!("[auth]\njwt_secret = \"{NEW}\"\n"));
+        assert!(log.contains("auth.jwt_previous_secret: no longer set"), "{log}");
+        assert!(server.try_connect(OLD).await.1.contains("token_invalid"));
+        living.send(r#"421["message",{"message":"still here"}]"#).await;
+        living.until(r#"431[{"ok":true"#).await;
+    });
+}
+
+#[test]
+fn limits_count_for_connections_that_are_there_already() {
+    run(async {
+        let auth = format!("[auth]\njwt_secret = \"{OLD}\"\n");
+        let server = Reloading::start(&auth);
+        let (mut client, _) = server.try_connect(OLD).await;
+        client.send(r#"421["message",{"message":"12345"}]"#).await;
+        client.until(r#"431[{"ok":true"#).await;
+        let log = server.reload(&format!("{auth}[limits]\nmessage_length = 4\ntyping_rate = 1\n"));
+        assert!(log.contains("limits.message_length: 4096 is now 4"), "{log}");
+        assert!(log.contains("limits.typing_rate: 10 is now 1"), "{log}");
+        client.send(r#"422["message",{"message":"12345"}]"#).await;
+        assert!(client.until("432").await.contains("message_too_long"));
+        // Back to the default, by taking it out.
+        server.reload(&auth);
+        client.send(r#"423["message",{"message":"12345"}]"#).await;
+        client.until(r#"433[{"ok":true"#).await;
+        server.reload(&format!("{auth}[limits]\nidle_timeout = \"1ms\"\n"));
+        assert!(client.until("42[\"error\"").await.contains("idle_timeout"), "it was idle for so long already");
+    });
+}
+
+#[test]
+fn origins_change_for_new_connections() {
+    let auth = format!("[auth]\njwt_secret = \"{OLD}\"\n");
+    let server = Reloading::start(&auth);
+    assert!(server.handshake("https://a.example").starts_with("HTTP/1.1 403"));
+    let log = server.reload(&format!("{auth}[http]\nallow_origin = [\"https://a.example\"]\n"));
+    assert!(log.contains(r#"http.allow_origin: [] is now ["https://a.example"]"#), "{log}");
+    let answer = server.handshake("https://a.example").to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 200") && answer.contains("allow-origin: https://a.example"), "{answer}");
+    assert!(server.handshake("https://b.example").starts_with("HTTP/1.1 403"));
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
+    run(async {
+        let auth = format!("[auth]\njwt_secret = \"{OLD}\"\n");
+        let server = Reloading::start(&auth);
+        let log = server.reload(&format!(
+            "{auth}[engine]\nping_interval = \"1s\"\n[store]\nmax_age = \"1d\"\n[limits]\nstrikes = 7\nconnect_timeout = \"1s\"\n"
+        ));
+        for line in [
+            "WARN",
+            "engine.ping_interval: needs a restart",
+            "store.max_age: needs a restart",
+            "limits.connect_timeout: needs a restart",
+            "limits.strikes: 20 is now 7",
+            "changes=4",
+        ] {
+            assert!(log.contains(line), "{line}: {log}");
+        }
+        for (wrong, reason) in [
+            (format!("[auth]\njwt_secret = \"{NEW}\"\n[limits]\nstrikes = \"many\"\n"), "limits.strikes (file"),
+            (format!("[auth]\njwt_secret = \"{NEW}\"\n[auth\n"), "not valid TOML, line 3"),
+            (format!("[auth]\njwt_secret = \"{NEW}\"\njwt_public_key = \"/nowhere\"\n"), "/nowhere cannot be read"),
+            (format!("[auth]\njwt_secret = \"{NEW}\"\njwks = \"ftp://x\"\n"), "auth.jwks: a file"),
+        ] {
+            let log = server.reload(&wrong);
+            assert!(log.contains("ERROR") && log.contains("not reloaded: ") && log.contains(reason), "{log}");
+            assert_eq!(log.lines().count(), 1, "{log}");
+            assert!(server.try_connect(OLD).await.1.starts_with("40"));
+        }
+        let log = server.reload(&format!("{auth}[log]\nlevel = \"debug\"\n"));
+        assert!(log.contains("log.level: \"info\" is now \"debug\""), "{log}");
+        assert!(server.try_connect(NEW).await.1.contains("token_invalid"));
+        let debug = std::iter::from_fn(|| server.lines.recv_timeout(PATIENCE).ok())
+            .find(|line| line.contains("CONNECT refused"));
+        assert!(debug.is_some_and(|line| line.contains("DEBUG")));
+        let log = server.reload(&format!("{auth}[log]\nlevel = \"info\"\n"));
+        assert!(log.contains("changes=1"), "{log}");
+        assert!(server.hangup().join("\n").contains("changes=0"));
+    });
+}

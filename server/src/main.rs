@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod descriptors;
 mod dev;
+mod engine;
 mod http;
 mod invisible;
 mod limits;
@@ -19,6 +20,7 @@ mod room;
 mod serve;
 mod store;
 mod store_tools;
+mod tls;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -31,6 +33,8 @@ use engineio::net::BrokenShard;
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
 use config::{Config, ConfigError, Environment};
+use reload::Loaded;
+use tls::Tickets;
 
 /// Connections come and go with a dozen small allocations each, which it serves faster than the system's allocator (figures in
 /// DESIGN.md).
@@ -91,10 +95,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let read = move || config::load(file.as_deref(), arguments.clone(), Environment::of_process());
     let mut config = read()?;
     config.warnings.extend(exposed);
-    // A key that cannot be used is as wrong as a value.
-    Verifier::load(&config.auth)?;
     match invocation.action {
         Action::Config => {
+            // A key that cannot be used is as wrong as a value.
+            Verifier::load(&config.auth)?;
+            tls::load(&config.tls, &Tickets::new()?)?;
             logging::install(&config.log).context("the log")?;
             logging::warn(&config.warnings);
             print(&config.to_toml())
@@ -110,14 +115,15 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Action::Serve => {
             config.check_serving()?;
-            let complete = |mut config: Config| {
+            let tickets = Tickets::new()?;
+            let complete = move |mut config: Config| {
                 use_development_secret(&mut config)?;
-                let verifier = Verifier::load(&config.auth)?;
-                anyhow::Ok((config, verifier))
+                let (verifier, tls) = (Verifier::load(&config.auth)?, tls::load(&config.tls, &tickets)?);
+                anyhow::Ok(Loaded { config, verifier, tls })
             };
-            let (config, verifier) = complete(config)?;
-            logging::install(&config.log).context("the log")?;
-            serve::run(config, verifier, Box::new(move || complete(read()?)))
+            let loaded = complete(config)?;
+            logging::install(&loaded.config.log).context("the log")?;
+            serve::run(loaded, Box::new(move || complete(read()?)))
         }
     }
 }

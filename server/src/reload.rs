@@ -10,17 +10,26 @@ use crate::{
     auth::Verifier,
     chat::{Renewed, Shared},
     config::{Change, Config},
-    logging, serve,
+    engine, logging, tls,
 };
 
+/// A configuration, and what the files that it names hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    pub(crate) config: Config,
+    pub(crate) verifier: Verifier,
+    pub(crate) tls: Option<tls::Served>,
+}
+
 /// Reads the configuration as at the start, from its file, the variables and the command line.
-pub(crate) type Read = Box<dyn Fn() -> anyhow::Result<(Config, Verifier)> + Send + Sync>;
+pub(crate) type Read = Box<dyn Fn() -> anyhow::Result<Loaded> + Send + Sync>;
 
 /// Carries changes of the configuration to the shards.
 pub(crate) struct Reloader {
     read: Arc<Read>,
     /// The configuration in use, as it was given.
     config: Config,
+    tls: Option<tls::Served>,
     /// How many connections the process may have.
     connections: Option<usize>,
     shared: Arc<Shared>,
@@ -28,15 +37,15 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// For a server that runs with this configuration.
+    /// For a server that runs with this.
     pub(crate) fn new(
         read: Read,
-        config: Config,
+        Loaded { config, tls, .. }: Loaded,
         connections: Option<usize>,
         shared: Arc<Shared>,
         shards: Handle,
     ) -> Self {
-        Self { read: Arc::new(read), config, connections, shared, shards }
+        Self { read: Arc::new(read), config, tls, connections, shared, shards }
     }
 
     /// Reads the configuration and carries it out. One line of the log for each change, or one that says why there is none.
@@ -50,16 +59,16 @@ impl Reloader {
         let (read, old) = (Arc::clone(&self.read), self.shared.verifier());
         // It reads files, and may wait for an issuer.
         let loading = tokio::task::spawn_blocking(move || {
-            let (config, verifier) = read()?;
+            let Loaded { config, verifier, tls } = read()?;
             config.check_serving()?;
             let verifier = verifier.with_jwks(&config.auth, Some(&old))?;
-            anyhow::Ok((config, verifier))
+            anyhow::Ok(Loaded { config, verifier, tls })
         });
-        let (new, verifier) = loading.await.context("reading the configuration")??;
+        let Loaded { config: new, verifier, tls } = loading.await.context("reading the configuration")??;
         let mut config = self.config.clone();
         let changes = config.take_changes(&new);
         // All that can fail comes before anything changes.
-        self.shards.reconfigure(&serve::engine_config(&config))?;
+        self.shards.reconfigure(&engine::config(&config))?;
         let mut lines = changes.len();
         for change in changes {
             match change {
@@ -71,11 +80,19 @@ impl Reloader {
             tracing::info!("auth.jwt_public_key: the keys in its files changed");
             lines += 1;
         }
+        if let (Some(old), Some(new)) = (&self.tls, tls) {
+            if !new.has_same_certificate(old) {
+                tracing::info!("tls.cert: the certificate in its file changed");
+                lines += 1;
+            }
+            self.shards.set_tls(Arc::clone(&new.config));
+            self.tls = Some(new);
+        }
         logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
         logging::warn(&config.warnings);
         self.config = config.clone();
-        let renewed = Renewed(Arc::new(serve::effective(config, self.connections)));
+        let renewed = Renewed(Arc::new(engine::effective(config, self.connections)));
         self.shared.renew(&renewed.0);
         // A shard that has ended needs no configuration.
         let _ = self.shards.send_all(|_| ShardMessage::new(renewed.clone())).await;

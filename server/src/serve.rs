@@ -12,29 +12,21 @@ use std::{
 
 use anyhow::Context as _;
 use engineio::{
-    OpenPacket, SettingNames, ShardMessage,
-    http::{Cors, CorsOrigins, Hosts, Origins},
+    ShardMessage,
     net::{Handle, Running, Server},
 };
-use socketio::recovery::Recovery;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    auth::Verifier,
     chat::{AliveCheck, Chat, Shared},
-    config::{Config, Limits, Shutdown, StoreKind},
-    descriptors, dev,
+    config::{Config, Shutdown, StoreKind},
+    descriptors, dev, engine,
     http::{self, Readiness, Site},
     logging,
-    reload::{self, Reloader},
+    reload::{self, Loaded, Reloader},
     store::{ShardAnswers, SqliteStore, Store},
+    tls,
 };
-
-/// The largest message of a client whose token was not accepted yet, unless tokens may be longer.
-const MAX_UNACCEPTED: usize = 64 * 1024;
-
-/// What a CONNECT has apart from its token.
-const CONNECT: usize = 1024;
 
 /// How long the shards may take to pass the last answers of the store on.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
@@ -48,29 +40,31 @@ const BACKLOG: i32 = 4096;
 ///
 /// # Errors
 /// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
-pub(crate) fn run(config: Config, verifier: Verifier, read: reload::Read) -> anyhow::Result<()> {
+pub(crate) fn run(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(config, verifier, read));
+    let served = runtime.block_on(serve(loaded, read));
     // Not waiting for what is left of the threads: a second signal means now.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(given: Config, verifier: Verifier, read: reload::Read) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
+    let given = &loaded.config;
     let mut signals = Signals::listen()?;
     let listener = listen(given.listen).with_context(|| format!("cannot listen on {}", given.listen))?;
     let connections = descriptors::raise(given.workers);
-    let config = Arc::new(effective(given.clone(), connections));
+    let config = Arc::new(engine::effective(given.clone(), connections));
     let answers = ShardAnswers::default();
     let store = open_store(&config, &answers)?;
     let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
-    let verifier = verifier.with_jwks(&config.auth, None)?;
+    let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
     let shared = Arc::new(Shared::new(Arc::clone(&config), config.workers, store.clone()).checking_by(verifier));
-    let running = start(&config, &readiness, Arc::clone(&shared), answers, listener, connections.unwrap_or(0))?;
+    let engine = engine(&config, &readiness, connections, loaded.tls.as_ref());
+    let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
     let shards = running.handle();
-    let mut reloader = Reloader::new(read, given, connections, shared, shards.clone());
+    let mut reloader = Reloader::new(read, loaded, connections, shared, shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
     let name = loop {
         match next_event(joined.as_mut(), signals.next()).await {
@@ -157,99 +151,38 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// The engine, ready to start.
+fn engine(config: &Config, readiness: &Readiness, connections: Option<usize>, tls: Option<&tls::Served>) -> Server {
+    let site = Site::new(config, readiness.clone());
+    // Bounded by the configuration, far below.
+    let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
+    let mut engine = engine::config(config);
+    engine.max_connections = connections.unwrap_or(0);
+    let server = Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &site));
+    match tls {
+        Some(tls) => server.tls(Arc::clone(&tls.config)),
+        None => server,
+    }
+}
+
 fn start(
-    config: &Arc<Config>,
-    readiness: &Readiness,
+    engine: Server,
+    config: &Config,
     shared: Arc<Shared>,
     answers: ShardAnswers,
     listener: std::net::TcpListener,
-    connections: usize,
 ) -> std::io::Result<Running> {
-    let site = Site::new(config, readiness.clone());
-    let socketio = socketio_config(config);
-    // Bounded by the configuration, far below.
-    let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
-    let mut engine = engine_config(config);
-    engine.max_connections = connections;
-    Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &site)).serve_with_handle(
-        listener,
-        move |handle| {
-            answers.connect(handle);
-            socketio::Server::new(socketio.clone(), Chat::new(&shared))
-        },
-    )
-}
-
-/// How many connections without a valid token one address may have, where the process may have so many connections: a quarter of
-/// all places at most, so that one address does not take those of everybody.
-fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
-    let places = [Some(limits.connections).filter(|count| *count > 0), connections];
-    let quarter = places.into_iter().flatten().min().map_or(usize::MAX, |places| (places / 4).max(1));
-    match limits.unproven_per_ip {
-        // Switched off.
-        0 => 0,
-        limit => limit.min(quarter),
-    }
-}
-
-/// The configuration with what the machine allows of it.
-pub(crate) fn effective(mut config: Config, connections: Option<usize>) -> Config {
-    config.limits.unproven_per_ip = unproven(&config.limits, connections);
-    config
-}
-
-/// The engine's part of the configuration.
-pub(crate) fn engine_config(config: &Config) -> engineio::Config {
-    let mut engine = engineio::Config::default();
-    engine.path = "/socket.io/".to_owned();
-    engine.ping_interval = config.engine.ping_interval;
-    engine.ping_timeout = config.engine.ping_timeout;
-    engine.upgrade_timeout = config.engine.upgrade_timeout;
-    engine.max_payload = config.engine.max_payload;
-    engine.max_unaccepted = MAX_UNACCEPTED.max(config.auth.max_token_bytes.saturating_add(CONNECT));
-    engine.outbound_soft = config.limits.outbound_soft;
-    engine.outbound_hard = config.limits.outbound_hard;
-    engine.hosts = match config.http.hosts.as_slice() {
-        [] if config.development => Hosts::Listed { hosts: Vec::new(), loopback: true },
-        [] => Hosts::Any,
-        hosts => Hosts::Listed { hosts: hosts.to_vec(), loopback: config.development },
-    };
-    engine.setting_names = SettingNames { origins: "http.allow_origin", hosts: "http.hosts" };
-    engine.trusted_proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
-    engine.proxy_protocol = config.http.proxy_protocol;
-    engine.keep_alive = config.http.keep_alive;
-    engine.max_sessions = config.limits.connections;
-    engine.max_pending = config.limits.pending_per_ip;
-    engine.open_packet = OpenPacket::WithAnswer;
-    if config.http.allow_origin.iter().any(|origin| origin == "*") {
-        engine.origins = Origins::Any;
-        engine.cors = Some(Cors::default());
-    } else {
-        engine.origins =
-            Origins::Listed { origins: config.http.allow_origin.clone(), own: true, loopback: config.development };
-        // Who may talk to the server may read its answers.
-        let mut cors = Cors::with_origins(CorsOrigins::Reflect);
-        cors.credentials = config.http.cors_credentials;
-        engine.cors = Some(cors);
-    }
-    engine
-}
-
-fn socketio_config(config: &Config) -> socketio::Config {
-    let mut socketio = socketio::Config::default();
-    socketio.connect_timeout = match config.limits.connect_timeout {
-        // Switched off: longer than any process lives, and far from overflowing the clock.
-        Duration::ZERO => Duration::from_secs(100 * 365 * 24 * 3600),
-        timeout => timeout,
-    };
-    socketio.packet.attachment_bytes = config.engine.max_payload;
-    socketio.recovery = (!config.recovery.max_disconnection.is_zero()).then(Recovery::by_application);
-    socketio
+    let socketio = engine::socketio_config(config);
+    engine.serve_with_handle(listener, move |handle| {
+        answers.connect(handle);
+        socketio::Server::new(socketio.clone(), Chat::new(&shared))
+    })
 }
 
 /// The lines that scripts and people wait for.
 fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
-    let mut lines = format!("listening on http://{address}\n");
+    let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
+    let mut lines = format!("listening on {scheme}://{address}\n");
     if config.development {
         lines.push_str(&dev::token_lines(&config.auth, SystemTime::now().duration_since(UNIX_EPOCH)?)?);
     }
@@ -324,16 +257,6 @@ mod tests {
     use std::future::{pending, ready};
 
     use super::*;
-
-    #[test]
-    fn one_address_does_not_take_the_places_of_all() {
-        let limits = |unproven_per_ip, connections| Limits { unproven_per_ip, connections, ..Limits::default() };
-        assert_eq!(unproven(&limits(100, 0), None), 100);
-        assert_eq!(unproven(&limits(100, 0), Some(200)), 50);
-        assert_eq!(unproven(&limits(100, 40), Some(200)), 10);
-        assert_eq!(unproven(&limits(100, 2), None), 1);
-        assert_eq!(unproven(&limits(0, 2), Some(200)), 0);
-    }
 
     #[test]
     fn the_end_of_the_shards_counts_before_a_signal() {

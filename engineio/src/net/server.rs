@@ -31,6 +31,9 @@ use crate::{
     hooks::{Hooks, Outcome},
 };
 
+#[cfg(feature = "tls")]
+use super::shards::tls::Tls;
+
 #[cfg(feature = "tower")]
 use super::accept::tower::EngineService;
 
@@ -70,19 +73,38 @@ pub struct Server {
     fallback: Fallback,
     hooks: Option<HooksFactory>,
     shards: u16,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
 }
 
 impl Server {
     /// A server with one shard and these options, which answers 404 outside the engine's path.
     #[must_use]
     pub fn new(config: Config) -> Self {
-        Self { config, fallback: Fallback::default(), hooks: None, shards: 1 }
+        Self {
+            config,
+            fallback: Fallback::default(),
+            hooks: None,
+            shards: 1,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
     }
 
     /// How many shards, and so threads, serve. Default 1; 0 counts as 1. More shards than processors gain nothing.
     #[must_use]
     pub fn shards(mut self, shards: u16) -> Self {
         self.shards = shards.max(1);
+        self
+    }
+
+    /// Serves TLS instead of plain TCP on the listener. ALPN is the configuration's: it should name `http/1.1` and nothing else. A
+    /// handshake has [`Config::head_timeout`]; until it is done the connection counts as any other without a session. With
+    /// [`Config::proxy_protocol`] the header comes before the handshake. [`Handle::set_tls`] replaces the configuration.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, config: Arc<rustls::ServerConfig>) -> Self {
+        self.tls = Some(Tls::new(config));
         self
     }
 
@@ -171,7 +193,10 @@ impl Server {
         factory: impl Fn(&Handle) -> H + Send + Sync + 'static,
     ) -> io::Result<Running> {
         self.config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let registry = Arc::new(Registry::new(self.shards, self.config.max_pending));
+        let registry = Registry::new(self.shards, self.config.max_pending);
+        #[cfg(feature = "tls")]
+        let registry = registry.with_tls(self.tls);
+        let registry = Arc::new(registry);
         let (ended, ends) = mpsc::channel();
         let mut running = Running { local_addr, registry, threads: Vec::new(), ends: Mutex::new(ends) };
         let (started, ready) = mpsc::channel();

@@ -20,8 +20,6 @@ enum Asks {
 
 /// What this version lacks: the key, the value that asks for it, and what there is instead.
 static NOT_YET: &[(&str, Asks, &str)] = &[
-    ("tls.cert", Asks::Always, "let a proxy in front of the server end TLS"),
-    ("tls.key", Asks::Always, "let a proxy in front of the server end TLS"),
     ("engine.allow_eio3", Asks::True, "use false"),
     ("http.api_key", Asks::Always, "there is no HTTP API yet"),
     ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
@@ -53,6 +51,7 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     if !(1..=MAX_WORKERS).contains(&config.workers) {
         return Err(Wrong { key: "workers", reason: format!("must be 1 to {MAX_WORKERS}") });
     }
+    tls(config)?;
     secrets(config)?;
     algorithms(config)?;
     if config.limits.outbound_hard < config.limits.outbound_soft {
@@ -148,6 +147,15 @@ fn secrets(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+fn tls(config: &Config) -> Result<(), Wrong> {
+    let (cert, key) = (config.tls.cert.is_some(), config.tls.key.is_some());
+    match (cert, key) {
+        (true, false) => Err(Wrong { key: "tls.cert", reason: "needs tls.key beside it".to_owned() }),
+        (false, true) => Err(Wrong { key: "tls.key", reason: "needs tls.cert beside it".to_owned() }),
+        _ => Ok(()),
+    }
 }
 
 /// Judges the pinned algorithms beside the keys.

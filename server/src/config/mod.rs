@@ -38,6 +38,7 @@ pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
 pub(crate) use settings::{
     Auth, Config, Durability, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown, SocketsPolicy, Store, StoreKind,
+    Tls,
 };
 pub(crate) use sources::{Assignment, Environment};
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -156,7 +157,8 @@ impl Server {
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim_end().strip_prefix("listening on http://").unwrap().to_owned();
+        let address = line.trim_end().strip_prefix("listening on http").unwrap();
+        let address = address.trim_start_matches('s').strip_prefix("://").unwrap().to_owned();
         Self { process, _data: data, address }
     }
 
@@ -178,9 +180,18 @@ impl Server {
 }
 
 /// A client over WebSocket.
-pub(crate) struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>>(pub(crate) WebSocketStream<S>);
 
 impl Client {
+    /// Sends bytes that need not be a whole frame.
+    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
+        use tokio::io::AsyncWriteExt as _;
+        let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
+        stream.write_all(bytes).await.unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) async fn send(&mut self, text: &str) {
         self.0.send(Message::text(text)).await.unwrap();
     }
@@ -224,13 +235,6 @@ impl Client {
     pub(crate) async fn next_text(&mut self) -> Option<String> {
         let message = tokio::time::timeout(PATIENCE, self.0.next()).await.expect("nothing comes")?;
         message.ok()?.to_text().ok().map(str::to_owned)
-    }
-
-    /// Sends bytes that need not be a whole frame.
-    pub(crate) async fn send_raw(&mut self, bytes: &[u8]) {
-        use tokio::io::AsyncWriteExt as _;
-        let MaybeTlsStream::Plain(stream) = self.0.get_mut() else { panic!("TLS") };
-        stream.write_all(bytes).await.unwrap();
     }
 
     /// The code of the close frame that comes; `None` when the connection ends without one.

@@ -106,6 +106,10 @@ async fn begin<H: Handler + 'static>(
         // Rare and long futures are boxed, so that they cost the other connections no memory.
         early = Box::pin(read_proxy_header(&shard, &mut stream, &mut peer)).await?;
     }
+    #[cfg(feature = "tls")]
+    {
+        (stream, early) = super::tls::begin(&shard, stream, early, &peer).await?;
+    }
     shard.uncongested().await;
     let first = if early.is_empty() {
         let mut waiting = WaitingForFirst(&shard, None);

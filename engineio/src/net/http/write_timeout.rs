@@ -105,8 +105,10 @@ impl AsyncWrite for WriteTimeout {
         self.stream.is_write_vectored()
     }
 
+    /// Under TLS bytes that were written may not have been sent. A response is over only when they have.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.judge(cx, flushed)
     }
 
     /// Does nothing: the stream is taken back, to be closed in stages or to become a WebSocket.

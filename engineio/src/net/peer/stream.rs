@@ -1,8 +1,8 @@
 //! [`PeerStream`]: the byte stream under a connection.
 //!
-//! Usually it is a TCP socket of the server itself. It may also be any other byte stream, such as a TLS session that an
-//! application's server has upgraded. The rest of the engine does not see the difference. The TCP case costs one branch
-//! for each call.
+//! Usually it is a TCP socket of the server itself, or one with TLS on it (feature `tls`). It may also be any other byte stream,
+//! which an application's server has upgraded. The rest of the engine does not see the difference. The TCP case costs one
+//! branch for each call.
 
 use std::{
     fmt, io,
@@ -21,6 +21,9 @@ use tokio::{
     net::TcpStream,
 };
 
+#[cfg(feature = "tls")]
+use super::tls::{DetachedTls, TlsStream};
+
 /// The most bytes that are read and discarded from a connection that has been answered and closed.
 pub(in crate::net) const MAX_DISCARDED: u32 = 4 * 1024 * 1024;
 
@@ -34,13 +37,19 @@ impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
 pub(in crate::net) enum PeerStream {
     /// A socket watched by this shard's reactor.
     Tcp(TcpStream),
+    /// Such a socket with TLS on it.
+    #[cfg(feature = "tls")]
+    Tls(Box<BufferedStream<TlsStream>>),
     /// Any other stream.
     Other(Box<OtherStream>),
 }
 
-/// A stream that is not a TCP socket.
-pub(in crate::net) struct OtherStream {
-    stream: Pin<Box<dyn Duplex>>,
+/// Any stream.
+pub(in crate::net) type OtherStream = BufferedStream<Pin<Box<dyn Duplex>>>;
+
+/// A stream that may keep bytes back that it was given.
+pub(in crate::net) struct BufferedStream<S> {
+    stream: S,
     writable: Arc<Writable>,
     /// The stream has buffered bytes that it could not send yet (TLS may do this).
     unflushed: bool,
@@ -68,9 +77,9 @@ impl Wake for Writable {
     }
 }
 
-impl fmt::Debug for OtherStream {
+impl<S> fmt::Debug for BufferedStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OtherStream").field("unflushed", &self.unflushed).finish_non_exhaustive()
+        f.debug_struct("BufferedStream").field("unflushed", &self.unflushed).finish_non_exhaustive()
     }
 }
 
@@ -80,10 +89,20 @@ impl From<TcpStream> for PeerStream {
     }
 }
 
+#[cfg(feature = "tls")]
+impl From<TlsStream> for PeerStream {
+    fn from(stream: TlsStream) -> Self {
+        let unflushed = stream.wants_write();
+        Self::Tls(Box::new(BufferedStream { stream, writable: Arc::default(), unflushed, ending: false }))
+    }
+}
+
 /// A stream that moves from one thread to another: no reactor watches it.
 #[derive(Debug)]
 pub(in crate::net) enum DetachedStream {
     Tcp(std::net::TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<DetachedTls>),
     /// It works on any thread while the runtime that made it is running.
     Other(Box<OtherStream>),
 }
@@ -93,6 +112,8 @@ impl DetachedStream {
     pub(in crate::net) fn attach(self) -> io::Result<PeerStream> {
         Ok(match self {
             Self::Tcp(stream) => PeerStream::Tcp(TcpStream::from_std(stream)?),
+            #[cfg(feature = "tls")]
+            Self::Tls(stream) => PeerStream::from(stream.attach()?),
             Self::Other(stream) => PeerStream::Other(stream),
         })
     }
@@ -103,6 +124,8 @@ impl PeerStream {
     pub(in crate::net) fn detach(self) -> io::Result<DetachedStream> {
         Ok(match self {
             Self::Tcp(stream) => DetachedStream::Tcp(stream.into_std()?),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => DetachedStream::Tls(Box::new(tls.stream.detach()?)),
             Self::Other(stream) => DetachedStream::Other(stream),
         })
     }
@@ -112,7 +135,19 @@ impl PeerStream {
     pub(in crate::net) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.try_write(bytes),
             Self::Other(other) => other.try_write(bytes),
+        }
+    }
+
+    /// Goes on sending what the stream has taken and kept back, for a task that may not read it now.
+    pub(in crate::net) fn flush_on(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) => Ok(()),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.flush_on(cx),
+            Self::Other(other) => other.flush_on(cx),
         }
     }
 
@@ -120,6 +155,8 @@ impl PeerStream {
     pub(in crate::net) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_unblocked(cx),
             Self::Other(other) => other.poll_unblocked(cx),
         }
     }
@@ -131,13 +168,21 @@ impl PeerStream {
             Self::Tcp(stream) => {
                 let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.end(),
             Self::Other(other) => other.end(),
         }
     }
 
     /// Makes the peer see a reset instead of a normal close when this is dropped, if the stream can do that.
     pub(in crate::net) fn reset_on_drop(&self) {
-        if let Self::Tcp(stream) = self {
+        let tcp = match self {
+            Self::Tcp(stream) => Some(stream),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Some(tls.stream.tcp()),
+            Self::Other(_) => None,
+        };
+        if let Some(stream) = tcp {
             // Best effort: without it the close is a normal one, and the kernel keeps the unread bytes for a while.
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
@@ -156,17 +201,20 @@ impl PeerStream {
     }
 }
 
+#[cfg(feature = "tower")]
 impl OtherStream {
     /// Only the feature `tower` uses streams that are not the server's own sockets.
-    #[cfg(feature = "tower")]
     pub(in crate::net) fn new(stream: impl Duplex + 'static) -> Self {
         Self { stream: Box::pin(stream), writable: Arc::default(), unflushed: false, ending: false }
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> BufferedStream<S> {
     fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.writable.woken.store(false, Ordering::Relaxed);
         let waker = Arc::clone(&self.writable).into();
-        let Poll::Ready(written) = self.stream.as_mut().poll_write(&mut Context::from_waker(&waker), bytes)? else {
+        let Poll::Ready(written) = Pin::new(&mut self.stream).poll_write(&mut Context::from_waker(&waker), bytes)?
+        else {
             return Err(io::ErrorKind::WouldBlock.into());
         };
         self.flush()?;
@@ -177,8 +225,16 @@ impl OtherStream {
     /// task is woken later, as after a blocked write, and continues the flush when it reads.
     fn flush(&mut self) -> io::Result<()> {
         let waker = Arc::clone(&self.writable).into();
-        self.unflushed = self.stream.as_mut().poll_flush(&mut Context::from_waker(&waker))?.is_pending();
+        self.unflushed = Pin::new(&mut self.stream).poll_flush(&mut Context::from_waker(&waker))?.is_pending();
         Ok(())
+    }
+
+    fn flush_on(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if !self.unflushed || self.ending {
+            return Ok(());
+        }
+        self.register(cx);
+        self.flush()
     }
 
     /// Ends the write side, after the bytes that the stream has buffered. If that blocks it continues as
@@ -186,7 +242,7 @@ impl OtherStream {
     fn end(&mut self) {
         let waker = Arc::clone(&self.writable).into();
         // An error means that the peer closed first.
-        self.ending = self.stream.as_mut().poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
+        self.ending = Pin::new(&mut self.stream).poll_shutdown(&mut Context::from_waker(&waker)).is_pending();
     }
 
     /// Registers the task of `cx` to be woken when a blocked write, flush or end of the write side can continue.
@@ -202,22 +258,33 @@ impl OtherStream {
         // The waker is registered before the check, so a wake in between is not missed.
         if self.writable.woken.load(Ordering::Acquire) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Before it is flushed: a stream that could not send all of its first bytes wakes nobody otherwise.
+        self.register(cx);
+        if self.ending {
+            self.end();
+        } else if self.unflushed {
+            self.flush()?;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        // A probe writes frames one by one and does not flush; it reads next.
+        self.unflushed |= written.is_ready();
+        written
+    }
 }
 
 impl AsyncRead for PeerStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Other(other) => {
-                // Before it is flushed: a stream that could not send all of its first bytes wakes nobody otherwise.
-                other.register(cx);
-                if other.ending {
-                    other.end();
-                } else if other.unflushed {
-                    other.flush()?;
-                }
-                other.stream.as_mut().poll_read(cx, buffer)
-            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_read(cx, buffer),
+            Self::Other(other) => other.poll_read(cx, buffer),
         }
     }
 }
@@ -226,12 +293,9 @@ impl AsyncWrite for PeerStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Other(other) => {
-                let written = other.stream.as_mut().poll_write(cx, bytes);
-                // A probe writes frames one by one and does not flush; it reads next.
-                other.unflushed |= written.is_ready();
-                written
-            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.poll_write(cx, bytes),
+            Self::Other(other) => other.poll_write(cx, bytes),
         }
     }
 
@@ -242,6 +306,8 @@ impl AsyncWrite for PeerStream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
             Self::Other(other) => other.stream.as_mut().poll_write_vectored(cx, slices),
         }
     }
@@ -249,6 +315,8 @@ impl AsyncWrite for PeerStream {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.stream.is_write_vectored(),
             Self::Other(other) => other.stream.is_write_vectored(),
         }
     }
@@ -256,6 +324,8 @@ impl AsyncWrite for PeerStream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
             Self::Other(other) => other.stream.as_mut().poll_flush(cx),
         }
     }
@@ -263,6 +333,8 @@ impl AsyncWrite for PeerStream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
             Self::Other(other) => other.stream.as_mut().poll_shutdown(cx),
         }
     }

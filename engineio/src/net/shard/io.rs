@@ -4,6 +4,8 @@
 use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 
 use tokio::sync::Notify;
+#[cfg(feature = "tls")]
+use tokio::sync::Semaphore;
 
 use super::{
     super::{
@@ -26,6 +28,11 @@ use crate::{
     sid::Sid,
     slab::Slab,
 };
+
+/// How many TLS handshakes begin before a shard's sessions have their turn again. The server's signature takes from 20
+/// µs (P-256) to a millisecond (RSA).
+#[cfg(feature = "tls")]
+const HANDSHAKES_A_TURN: usize = 4;
 
 /// The state of a shard without its handler. See the module.
 #[derive(Debug)]
@@ -64,6 +71,9 @@ pub(in crate::net) struct ShardIo {
     pub(in crate::net) drain: Rc<Notify>,
     /// How many connections speak HTTP.
     pub(in crate::net) http: usize,
+    /// How many TLS handshakes may begin before the sessions have their turn again.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) handshakes: Rc<Semaphore>,
     /// How many bodies may be compressed.
     pub(super) compression: Budget,
     /// A buffer lent to writes that combine small frames.
@@ -98,6 +108,8 @@ impl ShardIo {
             draining: false,
             drain: Rc::default(),
             http: 0,
+            #[cfg(feature = "tls")]
+            handshakes: Rc::new(Semaphore::new(HANDSHAKES_A_TURN)),
             compression: Budget::default(),
             gather: Vec::new(),
             probes: 0,

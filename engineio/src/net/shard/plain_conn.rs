@@ -226,6 +226,9 @@ impl PlainConns {
     pub(super) fn write_on(&mut self, key: Key, now: Instant, config: &Config, cx: &mut Context<'_>) -> Sent {
         loop {
             let Some(conn) = self.conns.get_mut(key).filter(|conn| !conn.broken) else { return Sent::Broken };
+            if conn.stream.flush_on(cx).is_err() {
+                return Sent::Broken;
+            }
             let Some(unsent) = &mut conn.unsent else { return Sent::All };
             let rest = unsent.bytes.get(unsent.written..).unwrap_or_default();
             match conn.stream.try_write(rest) {

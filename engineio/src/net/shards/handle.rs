@@ -208,6 +208,15 @@ impl Handle {
         Ok(())
     }
 
+    /// Connections that begin from now on get this configuration, such as a new certificate. Those that are there keep theirs. A server
+    /// that was started without [`Server::tls`](crate::net::Server::tls) takes no notice.
+    #[cfg(feature = "tls")]
+    pub fn set_tls(&self, config: Arc<rustls::ServerConfig>) {
+        if let Some(tls) = &self.registry.tls {
+            tls.replace(config);
+        }
+    }
+
     /// Puts a command into a shard's mailbox. Waits while that is full.
     pub(in crate::net) async fn put(&self, shard: u16, mut command: Command) -> Result<(), ShardGone> {
         let mailbox = self.registry.mailbox(shard).ok_or(ShardGone(shard))?;

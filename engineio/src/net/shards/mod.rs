@@ -11,3 +11,5 @@ pub(in crate::net) mod mailbox;
 pub(in crate::net) mod peer;
 pub(in crate::net) mod registry;
 pub(in crate::net) mod session_request;
+#[cfg(feature = "tls")]
+pub(in crate::net) mod tls;

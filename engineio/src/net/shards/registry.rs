@@ -18,6 +18,9 @@ pub(in crate::net) struct Registry {
     pub(in crate::net) connections: Connections,
     pub(in crate::net) http: Arc<HttpConnections>,
     pub(in crate::net) refusals: Mutex<RefusalLog>,
+    /// How connections of the listener are encrypted, if they are.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) tls: Option<super::tls::Tls>,
     /// Sessions, and admitted handshakes that may still become sessions.
     sessions: AtomicUsize,
     /// No more sessions are admitted.
@@ -33,10 +36,18 @@ impl Registry {
             connections: Connections::new(shards),
             http: Arc::new(HttpConnections::new(max_pending)),
             refusals: Mutex::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
             sessions: AtomicUsize::new(0),
             refuses: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         }
+    }
+
+    /// The same with encrypted connections, or without.
+    #[cfg(feature = "tls")]
+    pub(in crate::net) fn with_tls(self, tls: Option<super::tls::Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// How many shards the server has.

@@ -58,22 +58,24 @@ export class Server {
   }
 
   get url() {
-    return `http://127.0.0.1:${this.port}`;
+    return `${this.settings['tls.cert'] ? 'https' : 'http'}://127.0.0.1:${this.port}`;
+  }
+
+  /** The environment of the server, with its secret: in a command line every user of the machine could read it. */
+  #environment(secret = this.development ? undefined : SECRET) {
+    return secret === undefined ? cleanEnvironment() : { ...cleanEnvironment(), CHAT_AUTH__JWT_SECRET: secret };
   }
 
   /** Starts the process, on the port of the last time if there was one; returns once it accepts connections. */
   async launch() {
     const args = ['--listen', `${this.host}:${this.port}`, '--data-dir', this.dataDir];
-    if (!this.development) {
-      args.push('--jwt-secret', SECRET);
-    }
     if (process.env.CHAT_WORKERS) {
       args.push('--workers', process.env.CHAT_WORKERS);
     }
     for (const [key, value] of Object.entries(this.settings)) {
       args.push('--set', `${key}=${value}`);
     }
-    const child = spawn(BINARY, [...args, ...this.args], { env: cleanEnvironment(), stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(BINARY, [...args, ...this.args], { env: this.#environment(), stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     alive.add(child);
     this.#lines = new Inbox();
@@ -90,7 +92,7 @@ export class Server {
     });
     exit.catch(() => {});
     const first = await Promise.race([this.#lines.next(() => true, 'the line `listening on`', 20_000), exit]);
-    const match = /^listening on http:\/\/127\.0\.0\.1:(\d+)$/.exec(first);
+    const match = /^listening on https?:\/\/127\.0\.0\.1:(\d+)$/.exec(first);
     assert.ok(match, `first line of standard output: ${first}`);
     this.port = Number(match[1]);
   }
@@ -98,6 +100,22 @@ export class Server {
   /** The next line of standard output that matches. */
   line(pattern) {
     return this.#lines.next((line) => pattern.test(line), `a line ${pattern}`);
+  }
+
+  /** Sends a signal. */
+  signal(name) {
+    this.#child.kill(name);
+  }
+
+  /** Waits until the log matches a pattern (with the flag `g`) this often. */
+  logged(pattern, times = 1) {
+    const count = () => (this.stderr.match(pattern) ?? []).length;
+    const seen = new Promise((resolve) => {
+      const look = () => count() >= times && resolve();
+      this.#child.stderr.on('data', look);
+      look();
+    });
+    return withDeadline(seen, `${times} times ${pattern} in the log`);
   }
 
   /** Sends a signal and waits for the end; `{ code, signal }`. */
@@ -115,18 +133,16 @@ export class Server {
     assert.doesNotMatch(this.stderr, /panicked at/, 'the server panicked');
   }
 
-  /** A token made by `chat-server token`; `rooms` is a list. */
-  async token(sub, { name, rooms, expires } = {}) {
+  /** A token made by `chat-server token`; `rooms` is a list. `secret`: another one than the server's. */
+  async token(sub, { name, rooms, expires, secret } = {}) {
     const args = ['token', '--sub', sub];
     if (this.development) {
       args.push('--data-dir', this.dataDir);
-    } else {
-      args.push('--jwt-secret', SECRET);
     }
     if (name !== undefined) args.push('--name', name);
     if (rooms !== undefined) args.push('--rooms', rooms.join(','));
     if (expires !== undefined) args.push('--expires', expires);
-    const { stdout } = await run(BINARY, args, { env: cleanEnvironment() });
+    const { stdout } = await run(BINARY, args, { env: this.#environment(secret) });
     return stdout.trim();
   }
 }

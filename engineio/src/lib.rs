@@ -50,6 +50,7 @@
 //! | feature | what it adds |
 //! |---|---|
 //! | `net` (default) | the server that owns sockets, timers and tasks: the module `net` |
+//! | `tls` | TLS on the server's own listener, by rustls (`net::Server::tls`) |
 //! | `tower` | a tower service, to mount the engine in an axum or hyper application |
 //! | `testing` | a test kit for handlers, without sockets and time: the module `testing` |
 //!

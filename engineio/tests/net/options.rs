@@ -3,8 +3,8 @@
 use std::io::Read as _;
 
 use engineio::{
-    Config, Message,
-    http::{Cookie, Cors, CorsOrigins, cors::OriginTest},
+    Config, Message, ShardMessage,
+    http::{Cookie, Cors, CorsOrigins, Origins, cors::OriginTest},
     net::Server,
     session::Transport,
 };
@@ -204,4 +204,37 @@ async fn a_panic_in_the_test_of_an_origin_names_no_origin_and_breaks_nothing() {
         http.send(upgrade_request_with("EIO=4&transport=websocket", origin.trim_end()).as_bytes()).await;
         assert_eq!(http.response().await.status, 101);
     }
+}
+
+#[tokio::test]
+async fn a_running_server_takes_over_what_it_can_and_ends_nothing() {
+    let listed = |origin: &str| Origins::Listed { origins: vec![origin.to_owned()], own: false, loopback: false };
+    let asks = |origin: &str| format!("Origin: {origin}\r\n");
+    let (one, other) = ("https://a.example", "https://b.example");
+    let server = TestServer::start_shards(2, |config| config.origins = listed(one));
+    // One on each shard.
+    let mut living = [server.websocket_at(WEBSOCKET).await, server.websocket_at(WEBSOCKET).await];
+    for peer in &mut living {
+        assert!(next_text(peer).await.starts_with('0'));
+    }
+    let (mut a, mut b) = (get(&server, OPEN, &asks(one)).await, get(&server, OPEN, &asks(other)).await);
+    assert_eq!((a.status, b.status), (200, 403));
+    let mut wrong = Config::default();
+    wrong.max_payload = 0;
+    assert!(server.handle().reconfigure(&wrong).is_err());
+    let mut changed = Config::default();
+    changed.origins = listed(other);
+    changed.cors = Some(Cors::with_origins(CorsOrigins::Reflect));
+    // What a running server cannot change stays.
+    changed.path = "/elsewhere/".to_owned();
+    server.handle().reconfigure(&changed).unwrap();
+    // The shards have taken it over when they pass on what was sent after it. No connection has ended.
+    let done = |_| ShardMessage::new("done".to_owned());
+    server.handle().send_all(done).await.unwrap();
+    for peer in &mut living {
+        assert_eq!(next_text(peer).await, "4done");
+    }
+    (a, b) = (get(&server, OPEN, &asks(one)).await, get(&server, OPEN, &asks(other)).await);
+    assert_eq!((a.status, b.status), (403, 200));
+    assert!(b.head.contains("access-control-allow-origin: https://b.example"), "{}", b.head);
 }

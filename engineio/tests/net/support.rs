@@ -8,7 +8,7 @@ use std::{
 
 use engineio::{
     CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, ShardMessage, SharedFrame,
-    net::{Running, Server},
+    net::{Handle, Running, Server},
     packet::Outbound,
 };
 use tokio::{
@@ -224,6 +224,10 @@ impl TestServer {
         let (opcode, payload) = http.frame().await;
         assert_eq!((opcode, payload.first()), (1, Some(&b'0')));
         http
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.running.as_ref().unwrap().handle()
     }
 
     pub(crate) fn drain(&self, over: Duration) {

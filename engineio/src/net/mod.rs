@@ -31,5 +31,5 @@ mod transport;
 #[cfg(feature = "tower")]
 pub use accept::tower::EngineService;
 pub use server::{BrokenShard, Running, Server};
-pub use shard::fallback::OtherRequest;
+pub use shard::fallback::{BodyError, OtherBody, OtherRequest};
 pub use shards::handle::{Handle, Reply, ShardGone, TrySendError};

@@ -109,7 +109,8 @@ impl Server {
     }
 
     /// Sets the function that answers requests outside the engine's path, at once or later ([`Outcome`]). It runs on a
-    /// shard's thread and must not block. A pending answer has no time limit; it ends when the client disconnects.
+    /// shard's thread and must not block. A pending answer has no time limit; it ends when the client disconnects. The body of a
+    /// request is read only if the function asks for it ([`OtherBody`](super::OtherBody)).
     #[must_use]
     pub fn fallback(
         mut self,

@@ -286,6 +286,42 @@ async fn an_answer_outside_the_engines_path_may_ask_the_shards_and_come_later() 
     end(running);
 }
 
+#[tokio::test]
+async fn an_application_reads_the_body_of_a_request_that_it_answers_within_its_bound() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (told, mut config) = (Arc::default(), Config::default());
+    config.body_timeout = Duration::from_millis(200);
+    let running = Server::new(config)
+        .fallback(|request| {
+            let (body, again) = (request.body.read(8), request.body.read(8));
+            Outcome::pending(async move {
+                let body = format!("{:?} {:?}", body.await, again.await.unwrap_err());
+                http::Response::new(Bytes::from(body))
+            })
+        })
+        .serve(listener, move || PanicsWhenTold(Arc::clone(&told)))
+        .unwrap();
+    let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+    for (request, expected) in [
+        ("content-length: 5\r\n\r\nhello", "Ok(b\"hello\")"),
+        ("\r\n", "Ok(b\"\")"),
+        ("transfer-encoding: chunked\r\n\r\n3\r\nhel\r\n5\r\nlo 12\r\n0\r\n\r\n", "Ok(b\"hello 12\")"),
+    ] {
+        http.send(format!("POST /other HTTP/1.1\r\nHost: l\r\n{request}").as_bytes()).await;
+        assert_eq!(http.response().await.body, format!("{expected} Incomplete"), "{request}");
+    }
+    for (request, expected) in [
+        ("content-length: 9\r\n\r\nhello", "Err(TooLarge)"),
+        ("transfer-encoding: chunked\r\n\r\n9\r\nhello 123\r\n", "Err(TooLarge)"),
+        ("content-length: 8\r\n\r\nhello", "Err(TimedOut)"),
+    ] {
+        let mut http = Http::of(TcpStream::connect(running.local_addr()).await.unwrap());
+        http.send(format!("POST /other HTTP/1.1\r\nHost: l\r\n{request}").as_bytes()).await;
+        assert_eq!(http.response().await.body, format!("{expected} Incomplete"), "{request}");
+    }
+    end(running);
+}
+
 /// A handler whose `wants_flush` panics as soon as it is told to.
 struct PanicsWhenTold(Arc<AtomicBool>);
 

@@ -81,7 +81,7 @@ fn resource(path: &str, shards: &Handle, site: &Site) -> Outcome<Response<Bytes>
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use engineio::net::{Running, Server};
+    use engineio::net::{OtherBody, Running, Server};
 
     use super::*;
     use crate::{
@@ -114,7 +114,9 @@ mod tests {
         fn get(&self, method: &str, path: &str) -> (u16, String) {
             let request = http::Request::builder().method(method).uri(path).body(()).unwrap();
             let (parts, remote) = (request.into_parts().0, "127.0.0.1:9".parse().unwrap());
-            let outcome = answer(&OtherRequest { parts: &parts, remote, handle: &self.handle }, &self.site);
+            let body = OtherBody::of("");
+            let request = OtherRequest { parts: &parts, remote, handle: &self.handle, body: &body };
+            let outcome = answer(&request, &self.site);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let response = match outcome {
                 Outcome::Ready(response) => response,

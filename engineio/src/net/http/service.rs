@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use super::{
         peer::{send_queue::PollBody, wire_format::WireFormat},
         shard::{
             application::Admitting,
-            fallback::OtherRequest,
+            fallback::{BodyError, OtherBody, OtherRequest},
             io::ShardIo,
             opening::Admitted,
             transport::{ActiveTransport, PollingTransport},
@@ -110,6 +111,23 @@ impl<'a> Asked<'a> {
     }
 }
 
+/// Reads the body of a request that the application answers.
+async fn read_other<B>(body: B, max: usize, timeout: Duration) -> Result<Bytes, BodyError>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    // Its length may say enough.
+    if body.size_hint().lower() > max as u64 {
+        return Err(BodyError::TooLarge);
+    }
+    match tokio::time::timeout(timeout, polling::read(body, max, max)).await {
+        Ok(Ok(Some(body))) => Ok(body),
+        Ok(Ok(None) | Err(Refused::TooLarge)) => Err(BodyError::TooLarge),
+        Ok(Err(_)) => Err(BodyError::Incomplete),
+        Err(_) => Err(BodyError::TimedOut),
+    }
+}
+
 /// Logs a refusal that is probably a mistake in somebody's configuration, with what to do about it.
 fn log_refusal(io: &ShardIo, context: Option<ErrorContext>, headers: &HeaderMap) {
     let SettingNames { origins, hosts } = io.config.setting_names;
@@ -154,13 +172,13 @@ impl<H: Handler + 'static> EngineHttp<H> {
     /// `parts` is borrowed, because a future keeps its arguments in addition to what it makes of them.
     pub(in crate::net) async fn answer<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
     where
-        B: Body<Data = Bytes> + Unpin,
+        B: Body<Data = Bytes> + Unpin + 'static,
     {
         if let Err(status) = check_head(&parts.uri, &parts.headers, parts.version) {
             return answer::closing(status);
         }
         if !engine::matches_path(&self.config, parts.uri.path()) {
-            return self.answer_other(parts).await;
+            return self.answer_other(parts, body).await;
         }
         let remote = self.peer.remote;
         let judged = self.config.judged_headers(remote.ip(), &parts.headers);
@@ -201,10 +219,15 @@ impl<H: Handler + 'static> EngineHttp<H> {
     }
 
     /// The application's answer to a request outside the engine's path.
-    async fn answer_other(&self, parts: &Parts) -> Response<Bytes> {
+    async fn answer_other<B>(&self, parts: &Parts, body: B) -> Response<Bytes>
+    where
+        B: Body<Data = Bytes> + Unpin + 'static,
+    {
         let (fallback, handle) =
             self.shard.turn(|shard| (shard.fallback.clone(), Handle::new(Arc::clone(&shard.io.registry))));
-        match fallback.answer(&OtherRequest { parts, remote: self.peer.remote, handle: &handle }) {
+        let timeout = self.config.body_timeout;
+        let body = OtherBody::new(move |max| Box::pin(read_other(body, max, timeout)));
+        match fallback.answer(&OtherRequest { parts, remote: self.peer.remote, handle: &handle, body: &body }) {
             Outcome::Ready(response) => response,
             Outcome::Pending(response) => response.await,
         }

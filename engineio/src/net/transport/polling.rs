@@ -77,7 +77,7 @@ pub(in crate::net) async fn post<H: Handler, B: Body<Data = Bytes> + Unpin>(
 }
 
 /// Reads a body of at most `max` bytes. What is longer is read up to `max_read` bytes and dropped: `None`.
-async fn read(
+pub(in crate::net) async fn read(
     mut body: impl Body<Data = Bytes> + Unpin,
     max: usize,
     max_read: usize,

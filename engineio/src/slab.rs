@@ -95,6 +95,12 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// All values have indices below this. It never falls.
+    #[must_use]
+    pub fn end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     /// How many values are stored.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -109,7 +109,7 @@ struct ConfigArgs {
     /// Origins allowed beside the server's own, separated by commas; `*` for any; may be repeated
     #[arg(long, value_name = "ORIGIN,...")]
     allow_origin: Vec<String>,
-    /// Key of the HTTP API
+    /// Keys of the HTTP API, each as name:secret, separated by commas
     #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     api_key: Option<String>,
     /// PEM file of the TLS certificate chain

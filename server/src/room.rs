@@ -9,7 +9,7 @@ pub(crate) const LOBBY: &str = "lobby";
 const PREFIX: &str = "room:";
 
 /// A room, by the name under which its sockets are kept. Cloning copies a pointer.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Room(Arc<str>);
 
 impl Room {

@@ -21,7 +21,7 @@ use crate::{
     chat::{AliveCheck, Chat, Shared},
     config::{Config, Shutdown, StoreKind},
     descriptors, dev, engine,
-    http::{self, Readiness, Site},
+    http::{self, Api, Readiness, Site},
     logging,
     reload::{self, Loaded, Reloader},
     store::{ShardAnswers, SqliteStore, Store},
@@ -59,7 +59,7 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
     let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
     let shared = Arc::new(Shared::new(Arc::clone(&config), config.workers, store.clone()).checking_by(verifier));
-    let engine = engine(&config, &readiness, connections, loaded.tls.as_ref());
+    let engine = engine(&config, &readiness, &shared, connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
     logging::warn(&config.warnings);
     announce(&config, running.local_addr())?;
@@ -152,8 +152,15 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 }
 
 /// The engine, ready to start.
-fn engine(config: &Config, readiness: &Readiness, connections: Option<usize>, tls: Option<&tls::Served>) -> Server {
-    let site = Site::new(config, readiness.clone());
+fn engine(
+    config: &Config,
+    readiness: &Readiness,
+    shared: &Shared,
+    connections: Option<usize>,
+    tls: Option<&tls::Served>,
+) -> Server {
+    let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
+    let site = Site::new(config, readiness.clone(), api);
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine::config(config);

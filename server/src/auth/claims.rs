@@ -145,8 +145,13 @@ fn read_rooms(members: &BTreeMap<String, &RawValue>) -> Result<Option<Rooms>, Au
 }
 
 /// Whether `text` can be a user id or a room id.
-pub(super) fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_ID && !text.chars().any(char::is_control)
+}
+
+/// Whether `text` can be a display name as it stands.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.chars().nth(MAX_NAME).is_none() && !text.chars().any(char::is_control) && !is_invisible(text)
 }
 
 /// `iat` says nothing about this: a token from an issuer whose clock is ahead is as good as any, until its `exp`.

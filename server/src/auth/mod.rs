@@ -33,7 +33,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 
-pub(crate) use claims::{Claims, Rooms};
+pub(crate) use claims::{Claims, Rooms, is_id, is_name};
 pub(crate) use error::AuthError;
 pub(crate) use sign::{SignError, TokenRequest, sign};
 

@@ -25,6 +25,10 @@ pub(crate) enum Code {
     TokenExpired,
     IdleTimeout,
     Replaced,
+    Disconnected,
+    Banned,
+    UserInvalid,
+    TooManyBans,
     ServerBusy,
     StoreUnavailable,
 }
@@ -44,6 +48,10 @@ impl Code {
             Self::TokenExpired => "token_expired",
             Self::IdleTimeout => "idle_timeout",
             Self::Replaced => "replaced",
+            Self::Disconnected => "disconnected",
+            Self::Banned => "banned",
+            Self::UserInvalid => "user_invalid",
+            Self::TooManyBans => "too_many_bans",
             Self::ServerBusy => "server_busy",
             Self::StoreUnavailable => "store_unavailable",
         }

@@ -13,9 +13,12 @@
 //! | `recovery` | sessions, private ids and offsets, by which clients get back what they missed |
 //! | `users` | what all shards must know of a user together |
 //! | `shard_message` | what shards send each other; where the home of a room is |
+//! | `api`, `api_request` | what the HTTP API does, and what it asks of shards |
 //! | `connections` | how many connections each address has |
 //! | `reply`, `error` | what an event is acknowledged with; refusals |
 
+mod api;
+mod api_request;
 mod connections;
 mod counters;
 mod error;
@@ -29,18 +32,21 @@ mod users;
 
 use std::{sync::Arc, time::Instant};
 
+pub(crate) use api::{ChatApi, MessagePage, RoomInfo, check_user, room};
+use api_request::ApiRequest;
 use arc_swap::ArcSwap;
 use connections::{Connections, Displaced};
 pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
-use error::{ChatError, Code};
+pub(crate) use error::{ChatError, Code};
 use home::Homes;
 use recovery::Sessions;
 use reply::Outcome;
-use shard_message::{HomeShards, LocalSockets as _, ToAll, ToHome, ToSocket};
+pub(crate) use request::{HISTORY_PAGE, PageRequest};
+use shard_message::{HomeShards, LocalSockets as _, Sender, ToAll, ToHome, ToSocket};
 use socket::{Admission, CheckedMessage, ConnectRefusal, Recovery, Sockets, unauthorized};
 use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey};
-use users::Accounts;
+use users::{Accounts, Bans};
 
 use crate::{
     auth::{AuthError, Verifier},
@@ -54,6 +60,7 @@ use crate::{
 pub(crate) struct Shared {
     config: Arc<Config>,
     accounts: Arc<Accounts>,
+    bans: Arc<Bans>,
     addresses: Arc<Addresses>,
     homes: HomeShards,
     /// `None` where sessions are not recovered.
@@ -96,6 +103,7 @@ impl Shared {
         let window = config.recovery.max_disconnection;
         Self {
             accounts: Arc::new(Accounts::new(&config)),
+            bans: Arc::new(Bans::new(store.as_ref().map(|store| store.bans()).unwrap_or_default())),
             addresses: Arc::new(Addresses::new(address_limits(&config))),
             homes: HomeShards::new(&home_keys),
             sessions: (!window.is_zero()).then(|| Arc::new(Sessions::new(run, window))),
@@ -127,6 +135,18 @@ impl Shared {
         self.renew_verifier(verifier);
         self
     }
+
+    /// What the HTTP API can do to it.
+    pub(crate) fn api(&self) -> ChatApi {
+        ChatApi {
+            config: Arc::clone(&self.config),
+            accounts: Arc::clone(&self.accounts),
+            bans: Arc::clone(&self.bans),
+            homes: self.homes.clone(),
+            store: self.store.clone(),
+            ban_changes: Arc::default(),
+        }
+    }
 }
 
 impl Chat {
@@ -141,7 +161,14 @@ impl Chat {
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
             homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone()),
-            sockets: Sockets::new(config, accounts, shared.homes.clone(), Arc::clone(&shared.verifier), recovery),
+            sockets: Sockets::new(
+                config,
+                accounts,
+                Arc::clone(&shared.bans),
+                shared.homes.clone(),
+                Arc::clone(&shared.verifier),
+                recovery,
+            ),
         }
     }
 
@@ -161,8 +188,8 @@ impl Chat {
             // The sender may be about to enter the room.
             self.run_homes(io);
             // The home is this shard, and the message need not be copied to go there.
-            let CheckedMessage { asker, room, request } = &checked;
-            self.homes.publish(io, &mut self.sockets, asker, room, request);
+            let CheckedMessage { asker, room, request } = checked;
+            self.homes.publish(io, &mut self.sockets, &Sender::Socket(asker), &room, &request);
         }
         Ok(Outcome::Asked)
     }
@@ -224,7 +251,7 @@ impl Handler for Chat {
             ConnectRefusal::Later
         };
         match refusal {
-            ConnectRefusal::TooMany(error) => Decision::Refuse(error),
+            ConnectRefusal::TooMany(error) | ConnectRefusal::Banned(error) => Decision::Refuse(error),
             ConnectRefusal::Token(error) => {
                 self.sockets.counters.wrong_tokens += 1;
                 if self.connections.count_wrong_token(conn) {
@@ -293,6 +320,16 @@ impl Handler for Chat {
         };
         let message = match message.downcast::<ToAll>() {
             Ok(message) => return self.receive_all(io, &message),
+            Err(other) => other,
+        };
+        let message = match message.downcast::<ApiRequest>() {
+            Ok(ApiRequest::Disconnect { user, reason, reply }) => {
+                return reply.send(self.sockets.expel_user(io, &user, reason));
+            }
+            Ok(request) => {
+                self.homes.administer(io, &mut self.sockets, request);
+                return self.run_homes(io);
+            }
             Err(other) => other,
         };
         let message = match message.downcast::<Displaced>() {

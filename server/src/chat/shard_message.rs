@@ -12,7 +12,7 @@
 //!
 //! With one shard there are no shard messages: what a socket sends to a home is dealt with before the call ends.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use engineio::{ShardMessage, SharedFrame};
@@ -21,6 +21,7 @@ use socketio::{AckId, Io, RoomHandle, SocketKey};
 use uuid::Uuid;
 
 use super::{
+    api_request::PublishReply,
     error::ChatError,
     recovery::{Pid, Session},
     reply::Reply,
@@ -61,6 +62,27 @@ pub(super) struct Asker {
     pub(super) account: Arc<Account>,
     /// Without one, nobody waits for an answer.
     pub(super) ack: Option<AckId>,
+}
+
+/// Who sends a message to a home.
+#[derive(Debug, Clone)]
+pub(super) enum Sender {
+    Socket(Asker),
+    /// Another thread, in the name of a user who need not be connected. Copies share the one place of the reply.
+    Api {
+        account: Arc<Account>,
+        reply: Rc<RefCell<Option<PublishReply>>>,
+    },
+}
+
+impl Sender {
+    /// Whose message it is.
+    pub(super) const fn account(&self) -> &Arc<Account> {
+        match self {
+            Self::Socket(asker) => &asker.account,
+            Self::Api { account, .. } => account,
+        }
+    }
 }
 
 /// To the home of `room`.
@@ -180,6 +202,8 @@ pub(super) enum ToAll {
     Message { account: Arc<Account>, room: Room, home: u16, stored: Arc<Stored> },
     /// An event about a user.
     UserBroadcast(UserBroadcast),
+    /// Messages of the room were deleted.
+    Deleted { room: Room, frames: Arc<[SharedFrame]> },
     /// Whether the room has too many members for presence now.
     Quiet { room: Room, quiet: bool },
     /// The user has been without a socket for `presence.grace`. `frame` is the event for the rooms that take it for online.
@@ -230,6 +254,7 @@ impl From<ToAll> for ShardMessage {
         let weight = match &message {
             ToAll::Message { stored, .. } => stored.len(),
             ToAll::UserBroadcast(UserBroadcast { frame, .. }) => frame.websocket().len(),
+            ToAll::Deleted { frames, .. } => frames.iter().map(|frame| frame.websocket().len()).sum(),
             ToAll::Quiet { .. } | ToAll::UserGone { .. } => 0,
         };
         Self::new(message).with_weight(weight)

@@ -21,7 +21,6 @@ enum Asks {
 /// What this version lacks: the key, the value that asks for it, and what there is instead.
 static NOT_YET: &[(&str, Asks, &str)] = &[
     ("engine.allow_eio3", Asks::True, "use false"),
-    ("http.api_key", Asks::Always, "there is no HTTP API yet"),
     ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
 ];
 
@@ -54,6 +53,7 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     tls(config)?;
     secrets(config)?;
     algorithms(config)?;
+    api_keys(config)?;
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(
             "{} is less than limits.outbound_soft, {}",
@@ -204,7 +204,21 @@ fn short_secret(config: &Config) -> Option<&'static str> {
     let auth = &config.auth;
     let keys = [("auth.jwt_secret", &auth.jwt_secret), ("auth.jwt_previous_secret", &auth.jwt_previous_secret)];
     let short = |secret: &Secret| secret.expose().len() < SECRET_BYTES;
-    keys.into_iter().find(|(_, secret)| secret.as_ref().is_some_and(short)).map(|(key, _)| key)
+    let token_secret = keys.into_iter().find(|(_, secret)| secret.as_ref().is_some_and(short)).map(|(key, _)| key);
+    let short_key = config.http.api_key.iter().any(|key| short(&key.secret));
+    token_secret.or_else(|| short_key.then_some("http.api_key"))
+}
+
+fn api_keys(config: &Config) -> Result<(), Wrong> {
+    let keys = &config.http.api_key;
+    let twice = keys.iter().enumerate().find(|(at, key)| keys[..*at].iter().any(|other| other.name == key.name));
+    match twice {
+        Some((_, key)) => {
+            let reason = format!("two keys are named {:?}; the log says by its name who did what", key.name);
+            Err(Wrong { key: "http.api_key", reason })
+        }
+        None => Ok(()),
+    }
 }
 
 /// What holds but deserves a warning.
@@ -252,7 +266,7 @@ impl Config {
         match short_secret(self).filter(|_| !self.auth.allow_short_secret) {
             Some(key) => {
                 let reason = format!(
-                    "shorter than {SECRET_BYTES} bytes: whoever guesses it makes tokens of any user; take a longer one to \
+                    "shorter than {SECRET_BYTES} bytes: whoever guesses it can act as any user; take a longer one to \
                      listen on {}, or set auth.allow_short_secret = true",
                     self.listen
                 );

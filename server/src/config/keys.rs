@@ -110,6 +110,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.cors_credentials", |c| &mut c.http.cors_credentials),
     key("http.hosts", |c| &mut c.http.hosts),
     key("http.api_key", |c| &mut c.http.api_key),
+    key("http.api_key_file", |c| &mut c.http.api_key_file),
     key("http.trusted_proxies", |c| &mut c.http.trusted_proxies),
     key("http.proxy_protocol", |c| &mut c.http.proxy_protocol),
     key("http.keep_alive", |c| &mut c.http.keep_alive),

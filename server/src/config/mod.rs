@@ -9,12 +9,13 @@
 //! | `keys` | the one table of all keys |
 //! | `sources` | gathers the values, and decides which one wins |
 //! | `value`, `secret` | reads and prints one value; bytes that are never printed, and their file |
-//! | `proxies` | trusted proxies |
+//! | `proxies`, `api_key` | trusted proxies; keys of the HTTP API |
 //! | `check` | judges values together |
 //! | `changes` | what of another configuration a running server takes over |
 //! | `render` | prints the configuration as TOML |
 //! | `error` | faults, as one line |
 
+mod api_key;
 mod changes;
 mod check;
 mod error;
@@ -33,6 +34,7 @@ use std::path::Path;
 use check::Wrong;
 use keys::Key;
 
+pub(crate) use api_key::ApiKey;
 pub(crate) use changes::Change;
 pub(crate) use error::{ConfigError, Source};
 pub(crate) use secret::Secret;
@@ -107,5 +109,20 @@ fn read_secret_files(config: &mut Config) -> Result<(), Wrong> {
         *secret = Some(read);
         config.warnings.extend(warnings.into_iter().map(|warning| format!("{key}: {warning}")));
     }
+    read_api_keys(config)
+}
+
+/// Adds the API keys that are kept in a file of their own, one a line.
+fn read_api_keys(config: &mut Config) -> Result<(), Wrong> {
+    let Some(path) = &config.http.api_key_file else { return Ok(()) };
+    let wrong = |reason: String| Wrong { key: "http.api_key_file", reason };
+    let (read, warnings) = secret::read_file(path).map_err(wrong)?;
+    let text = std::str::from_utf8(read.expose()).map_err(|_| wrong("is no text".to_owned()))?;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        config.http.api_key.push(line.parse().map_err(wrong)?);
+    }
+    // Lines end as lines do.
+    let warnings = warnings.into_iter().filter(|warning| *warning != secret::LINE_BREAK);
+    config.warnings.extend(warnings.map(|warning| format!("http.api_key_file: {warning}")));
     Ok(())
 }

@@ -11,6 +11,9 @@ use std::{
 /// Bytes of the longest file that is read as a secret: more would be some other file, or one without end.
 const MAX_FILE: u64 = 64 * 1024;
 
+/// The warning about a line break that ends a file.
+pub(super) const LINE_BREAK: &str = "the line break at the end of the file is not taken for a part of the secret";
+
 /// Bytes, mostly text, that are never printed: not by `Debug`, not by `chat-server config`, not in an error.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Box<[u8]>);
@@ -58,7 +61,7 @@ pub(super) fn read_file(path: &Path) -> Result<(Secret, Vec<&'static str>), Stri
     }
     // Random bytes may end in what would be a line break in a text.
     if let Some(text) = std::str::from_utf8(&bytes).ok().and_then(without_line_break) {
-        warnings.push("the line break at the end of the file is not taken for a part of the secret");
+        warnings.push(LINE_BREAK);
         bytes.truncate(text.len());
     }
     if bytes.is_empty() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
+use super::api_key::ApiKey;
 use super::proxies::Proxy;
 use super::secret::Secret;
 
@@ -218,8 +219,10 @@ pub(crate) struct Http {
     pub(crate) cors_credentials: bool,
     /// Hosts that requests may name, without ports; empty: any, but in development mode loopback names only.
     pub(crate) hosts: Vec<String>,
-    /// Key of the HTTP API.
-    pub(crate) api_key: Option<Secret>,
+    /// Keys of the HTTP API; without one there is no API.
+    pub(crate) api_key: Vec<ApiKey>,
+    /// File with more of them, one a line: a command line can be read by every user of the machine.
+    pub(crate) api_key_file: Option<PathBuf>,
     /// Proxies whose forwarding headers are believed, and which have no limits of their own.
     pub(crate) trusted_proxies: Vec<Proxy>,
     /// Whether trusted proxies put a header of the PROXY protocol in front of each connection.
@@ -354,7 +357,8 @@ impl Default for Http {
             allow_origin: Vec::new(),
             cors_credentials: false,
             hosts: Vec::new(),
-            api_key: None,
+            api_key: Vec::new(),
+            api_key_file: None,
             trusted_proxies: vec![Proxy::Loopback],
             proxy_protocol: false,
             // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use jsonwebtoken::Algorithm;
 use serde::Deserialize;
 
+use super::api_key::ApiKey;
 use super::proxies::Proxy;
 use super::secret::{Secret, without_line_break};
 use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind};
@@ -314,6 +315,18 @@ impl Value for Vec<PathBuf> {
     fn show(&self) -> Shown {
         let paths = self.iter().map(|path| toml::Value::String(path.display().to_string()));
         Shown::Value(toml::Value::Array(paths.collect()))
+    }
+}
+
+impl Value for Vec<ApiKey> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        // Without "got ...": whatever stands there was meant to be secret.
+        let list = raw.as_list().ok_or("expected a list such as [\"name:secret\"]")?;
+        list.into_iter().map(str::parse).collect()
+    }
+
+    fn show(&self) -> Shown {
+        if self.is_empty() { Shown::Unset } else { Shown::Hidden }
     }
 }
 

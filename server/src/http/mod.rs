@@ -1,6 +1,7 @@
 //! HTTP beside the socket: the page (`page`), signing in by a name in development mode (`sign_in`), whether the server lives and is
-//! ready (`health`), and what it has counted (`metrics`).
+//! ready (`health`), what it has counted (`metrics`), and the API for an application's servers (`api`).
 
+mod api;
 mod health;
 mod metrics;
 mod page;
@@ -14,6 +15,7 @@ use engineio::{
 };
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
+pub(crate) use api::Api;
 pub(crate) use health::Readiness;
 use page::Page;
 use response::text;
@@ -25,6 +27,7 @@ use crate::config::Config;
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     readiness: Readiness,
+    api: Api,
     page: Page,
     /// `None` outside development mode.
     sign_in: Option<SignIn>,
@@ -32,14 +35,17 @@ pub(crate) struct Site {
 
 impl Site {
     /// Of a server with this configuration.
-    pub(crate) fn new(config: &Config, readiness: Readiness) -> Self {
-        Self { readiness, page: Page::new(config), sign_in: SignIn::new(config) }
+    pub(crate) fn new(config: &Config, readiness: Readiness, api: Api) -> Self {
+        Self { readiness, api, page: Page::new(config), sign_in: SignIn::new(config) }
     }
 }
 
 /// Answers a request for a path that is not the engine's.
 pub(crate) fn answer(request: &OtherRequest<'_>, site: &Site) -> Outcome<Response<Bytes>> {
     let Parts { method, uri, .. } = request.parts;
+    if uri.path().starts_with(api::PREFIX) {
+        return site.api.answer(request);
+    }
     match (method, uri.path(), &site.sign_in) {
         (&Method::GET | &Method::HEAD, path, _) => resource(path, request.handle, site),
         // Some load balancers check a server with OPTIONS (HAProxy: `OPTIONS /`). They get the status that GET gets.
@@ -101,13 +107,14 @@ mod tests {
         fn start() -> Self {
             let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
             let shared = Shared::new(Arc::clone(&config), 2, None);
+            let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let running = Server::new(engineio::Config::default())
                 .shards(2)
                 .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
                 .unwrap();
             let readiness = Readiness::default();
-            let site = Site::new(&config, readiness.clone());
+            let site = Site::new(&config, readiness.clone(), api);
             Self { handle: running.handle(), running: Some(running), readiness, site }
         }
 

@@ -7,12 +7,14 @@
 //! | module | what it does |
 //! |---|---|
 //! | `types`, `filling` | what stores take and give; how much a page holds |
+//! | `administration` | what the HTTP API asks of a store that answers later |
 //! | `message_ids` | ids that grow strictly, and their parts |
 //! | `memory` | messages in memory |
 //! | `sqlite` | messages in a file |
 //! | `answers` | the way of answers to the shards |
 //! | `health` | whether the store works, and what it says of that in the log |
 
+mod administration;
 mod answers;
 mod filling;
 mod health;
@@ -25,10 +27,11 @@ use std::{fmt::Debug, sync::Arc};
 
 use uuid::Uuid;
 
+pub(crate) use administration::{Answering, Ban, Change, Cursor, Lookup, RoomCount};
 pub(crate) use answers::ShardAnswers;
 pub(crate) use filling::Filling;
 pub(crate) use health::{Health, StoreCounts};
-pub(crate) use memory::{LogKey, MemoryStore};
+pub(crate) use memory::{LogKey, MemoryStore, Sought};
 pub(crate) use message_ids::{MessageIds, Position, Receipt};
 pub(crate) use sqlite::{SqliteStore, tools};
 pub(crate) use types::{
@@ -73,6 +76,21 @@ pub(crate) trait Store: Debug + Send + Sync {
     /// # Errors
     /// The question is refused, and no answer comes.
     fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError>;
+
+    /// Asks what the HTTP API wants to know.
+    ///
+    /// # Errors
+    /// The question is refused, and no answer comes.
+    fn look_up(&self, lookup: Lookup) -> Result<(), StoreError>;
+
+    /// Changes what the HTTP API wants to be changed. It happens after everything that was handed over before.
+    ///
+    /// # Errors
+    /// The change is refused, and no answer comes.
+    fn change(&self, change: Change) -> Result<(), StoreError>;
+
+    /// The bans that it had when it was opened.
+    fn bans(&self) -> Vec<Ban>;
 
     /// An id that is not less than that of any message that was stored before this process began.
     fn newest(&self) -> Uuid;

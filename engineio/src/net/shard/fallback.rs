@@ -36,11 +36,14 @@ pub enum BodyError {
     Incomplete,
 }
 
+/// Reads a body of at most so many bytes.
+type Read = Box<dyn FnOnce(usize) -> Reading>;
+
 type Reading = Pin<Box<dyn Future<Output = Result<Bytes, BodyError>>>>;
 
 /// The body of an [`OtherRequest`]. Nothing of it is read unless the application asks for it, so it can first look at the head: who
 /// may not ask anything cannot make the server keep bytes either.
-pub struct OtherBody(Cell<Option<Box<dyn FnOnce(usize) -> Reading>>>);
+pub struct OtherBody(Cell<Option<Read>>);
 
 impl fmt::Debug for OtherBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,7 +17,7 @@ use crate::{
     chat::{
         error::{ChatError, Code},
         reply::Reply,
-        shard_message::{Asker, ToSocket},
+        shard_message::{Asker, Sender, ToSocket},
     },
     room::Room,
     store::{
@@ -106,7 +106,7 @@ pub(super) enum Item {
 pub(in crate::chat) struct Awaited {
     store: Arc<dyn Store>,
     /// Who sent the messages that the store has, in the order in which it got them.
-    appends: VecDeque<(Asker, Room)>,
+    appends: VecDeque<(Sender, Room)>,
     lines: HashMap<Waiter, VecDeque<Item>>,
     /// Sockets whose questions wait until the store has answered some of the others.
     unread: VecDeque<Waiter>,
@@ -145,18 +145,18 @@ impl Awaited {
     }
 
     /// Gives a message to the store.
-    pub(super) fn append(&mut self, asker: &Asker, append: Append) -> Result<(), StoreError> {
+    pub(super) fn append(&mut self, sender: &Sender, append: Append) -> Result<(), StoreError> {
         if self.appends.len() >= APPENDS {
             return Err(StoreError::Busy);
         }
         let room = append.room.clone();
         self.store.append(append)?;
-        self.appends.push_back((asker.clone(), room));
+        self.appends.push_back((sender.clone(), room));
         Ok(())
     }
 
     /// Who sent the message that the store answers next, and its room.
-    pub(super) fn next_append(&mut self) -> Option<(Asker, Room)> {
+    pub(super) fn next_append(&mut self) -> Option<(Sender, Room)> {
         self.appends.pop_front()
     }
 
@@ -310,7 +310,7 @@ impl PageQuestion {
 }
 
 /// What the client is told when the store does not do what it was asked.
-pub(super) fn refusal(error: StoreError) -> ChatError {
+pub(in crate::chat) fn refusal(error: StoreError) -> ChatError {
     match error {
         StoreError::Unavailable => {
             ChatError::later(Code::StoreUnavailable, "the store does not work at present; try again later")

@@ -4,7 +4,7 @@
 //! With a store in memory all of that happens in one call. A store that answers later does the first two steps itself:
 //! [`Homes::hand_over`] gives it the message, and [`Homes::receive_stored`] does the rest when the answer comes.
 
-use std::{sync::Arc, time::Instant};
+use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use socketio::{Io, json};
 use uuid::fmt::Hyphenated;
@@ -16,10 +16,12 @@ use super::{
 };
 use crate::{
     chat::{
+        api_request::PublishReply,
         error::ChatError,
         reply::Reply,
         request::MessageRequest,
-        shard_message::{Asker, Delivery, LocalSockets, ToAll, ToSocket, send_to_socket},
+        shard_message::{Asker, Delivery, LocalSockets, Sender, ToAll, ToSocket, send_to_socket},
+        users::Account,
     },
     room::Room,
     store::{Append, Draft, MemoryStore, Receipt, StoreError, Stored, Taken},
@@ -31,32 +33,33 @@ impl Homes {
         &mut self,
         io: &mut Io<'_>,
         sockets: &mut dyn LocalSockets,
-        asker: &Asker,
+        sender: &Sender,
         room: &Room,
         request: &MessageRequest<'_>,
     ) {
+        let account = sender.account();
         let (now, Self { rooms, store, stamps, .. }) = (io.now(), &mut *self);
-        let HomeStore::Here(store) = store else { return self.hand_over(io, sockets, asker, room, request) };
-        if let Some(receipt) = find_repeated(store, now, asker, room, request) {
-            return acknowledge(io, sockets, stamps, asker, receipt);
+        let HomeStore::Here(store) = store else { return self.hand_over(io, sockets, sender, room, request) };
+        if let Some(receipt) = find_repeated(store, now, account, room, request) {
+            return acknowledge(io, sockets, stamps, sender, receipt);
         }
         let mut random = [0; 10];
         io.fill_random(&mut random);
         let receipt = stamps.next(random);
-        let payload = payload(&asker.account.fields(), receipt, stamps.timestamp(receipt), request);
+        let payload = payload(&account.fields(), receipt, stamps.timestamp(receipt), request);
         let stored = Stored { id: receipt.id, json: payload.into(), attachments: request.attachments.into() };
         // A room that everybody has left meanwhile is not known here any more.
         let (mut home, mut unknown) = (rooms.get_mut(room), None);
         if let Some(home) = &mut home {
             // It leaves when the turn is over, and then it is stored.
-            deliver(io, sockets, home, asker, room, &stored);
+            deliver(io, sockets, home, account, room, &stored);
         }
         let log = home.map_or(&mut unknown, |home| &mut home.location.log);
-        store.append(now, room, log, asker.account.id_hash, stored);
+        store.append(now, room, log, account.id_hash, stored);
         if let Some(client_id) = &request.client_id {
-            store.remember(now, room, &asker.account.id, client_id, receipt);
+            store.remember(now, room, &account.id, client_id, receipt);
         }
-        acknowledge(io, sockets, stamps, asker, receipt);
+        acknowledge(io, sockets, stamps, sender, receipt);
     }
 
     /// Gives a message to a store that answers later.
@@ -64,19 +67,30 @@ impl Homes {
         &mut self,
         io: &mut Io<'_>,
         sockets: &mut dyn LocalSockets,
-        asker: &Asker,
+        sender: &Sender,
         room: &Room,
         request: &MessageRequest<'_>,
     ) {
+        let account = sender.account();
         let HomeStore::Elsewhere(awaited) = &mut self.store else { return };
         let append = Append {
             shard: io.shard(),
             room: room.clone(),
-            user: Arc::clone(&asker.account.id),
+            user: Arc::clone(&account.id),
             client_id: request.client_id.as_deref().map(Box::from),
-            draft: draft(&asker.account.fields(), request),
+            draft: draft(&account.fields(), request),
         };
-        let item = match awaited.append(asker, append) {
+        let taken = awaited.append(sender, append);
+        let asker = match sender {
+            Sender::Socket(asker) => asker,
+            Sender::Api { reply, .. } => {
+                if let Err(error) = taken {
+                    answer_api(reply, Err(refusal(error)));
+                }
+                return;
+            }
+        };
+        let item = match taken {
             Ok(()) => Item::Message(asker.ack),
             // In its turn: what the socket sent before may not be answered yet.
             Err(error) => {
@@ -97,20 +111,27 @@ impl Homes {
     ) {
         for outcome in outcomes {
             let Self { rooms, store: HomeStore::Elsewhere(awaited), stamps, .. } = &mut *self else { return };
-            let Some((asker, room)) = awaited.next_append() else { return };
+            let Some((sender, room)) = awaited.next_append() else { return };
             let outcome = match outcome {
                 Ok(Taken::New { receipt, stored }) => {
                     awaited.pass(receipt.id);
                     if let Some(home) = rooms.get_mut(&room) {
-                        deliver(io, sockets, home, &asker, &room, &stored);
+                        deliver(io, sockets, home, sender.account(), &room, &stored);
                     }
                     Ok(receipt)
                 }
                 Ok(Taken::Repeated(receipt)) => Ok(receipt),
                 Err(error) => Err(error),
             };
-            settle(awaited, stamps, &asker, outcome);
-            self.send_settled(io, sockets, Waiter::of(&asker));
+            match &sender {
+                Sender::Socket(asker) => {
+                    settle(awaited, stamps, asker, outcome);
+                    self.send_settled(io, sockets, Waiter::of(asker));
+                }
+                Sender::Api { reply, .. } => {
+                    answer_api(reply, outcome.map(|receipt| receipt_reply(stamps, receipt)).map_err(refusal));
+                }
+            }
         }
     }
 }
@@ -129,12 +150,12 @@ fn settle(awaited: &mut Awaited, stamps: &mut Stamps, asker: &Asker, outcome: Re
 fn find_repeated(
     store: &mut MemoryStore,
     now: Instant,
-    asker: &Asker,
+    account: &Account,
     room: &Room,
     request: &MessageRequest<'_>,
 ) -> Option<Receipt> {
     let client_id = request.client_id.as_deref()?;
-    store.receipt(now, room, &asker.account.id, client_id)
+    store.receipt(now, room, &account.id, client_id)
 }
 
 /// Sends a message to the room's members, on the shards that have some.
@@ -142,7 +163,7 @@ fn deliver(
     io: &mut Io<'_>,
     sockets: &mut dyn LocalSockets,
     home: &mut Home,
-    asker: &Asker,
+    account: &Arc<Account>,
     room: &Room,
     stored: &Stored,
 ) {
@@ -154,22 +175,39 @@ fn deliver(
                 *handle = io.room("/", room.name());
             }
             let Stored { id, json, attachments } = stored;
-            let delivery = Delivery { account: &asker.account, room, home: here, id: *id, json, attachments };
+            let delivery = Delivery { account, room, home: here, id: *id, json, attachments };
             sockets.deliver_message(io, delivery, handle.as_ref());
         } else {
             let stored = Arc::clone(shared.get_or_insert_with(|| Arc::new(stored.clone())));
-            let (account, room) = (asker.account.clone(), room.clone());
+            let (account, room) = (Arc::clone(account), room.clone());
             io.send_to_shard(shard, ToAll::Message { account, room, home: here, stored }.into());
         }
     }
 }
 
 /// Tells the sender that the message is stored.
-fn acknowledge(io: &mut Io<'_>, sockets: &mut dyn LocalSockets, stamps: &mut Stamps, asker: &Asker, receipt: Receipt) {
+fn acknowledge(
+    io: &mut Io<'_>,
+    sockets: &mut dyn LocalSockets,
+    stamps: &mut Stamps,
+    sender: &Sender,
+    receipt: Receipt,
+) {
+    let asker = match sender {
+        Sender::Socket(asker) => asker,
+        Sender::Api { reply, .. } => return answer_api(reply, Ok(receipt_reply(stamps, receipt))),
+    };
     let Some(ack) = asker.ack else { return };
     let outcome = Ok(receipt_reply(stamps, receipt));
     let answer = ToSocket::Answer { socket: asker.socket, event: "message", ack: Some(ack), outcome, expected: 0 };
     send_to_socket(io, sockets, asker.shard, answer);
+}
+
+/// Tells the API what became of its message, which happens once.
+fn answer_api(reply: &RefCell<Option<PublishReply>>, outcome: Result<Reply, ChatError>) {
+    if let Some(reply) = reply.take() {
+        reply.send(outcome);
+    }
 }
 
 fn receipt_reply(stamps: &mut Stamps, receipt: Receipt) -> Reply {

@@ -13,8 +13,10 @@
 //! | `presence` | who comes and goes, `presence`, and what the others are told |
 //! | `occupants` | who is in one room |
 //! | `page` | some messages in a row, as one answer |
+//! | `administration` | what the API asks |
 //! | `stamps` | the ids and times that messages get |
 
+mod administration;
 mod awaited;
 mod history;
 mod homes;
@@ -27,15 +29,19 @@ mod stamps;
 
 use socketio::Io;
 
+pub(super) use awaited::refusal;
 use awaited::{Item, PageQuestion, Settled, Waiter};
 use history::WantedPage;
 use homes::HomeStore;
 pub(super) use homes::Homes;
+pub(super) use page::Page;
 use recovery::Readmission;
 
 use super::{
     reply::Reply,
-    shard_message::{Asker, HomeRequest, LocalSockets, RecoveryMessage, RoomQuery, ToHome, ToSocket, send_to_socket},
+    shard_message::{
+        Asker, HomeRequest, LocalSockets, RecoveryMessage, RoomQuery, Sender, ToHome, ToSocket, send_to_socket,
+    },
 };
 use crate::{room::Room, store::Answer};
 
@@ -63,7 +69,9 @@ impl Homes {
                 self.forget(&account, &room);
             }
             HomeRequest::Query { asker, query } => self.answer(io, sockets, &asker, &room, &query),
-            HomeRequest::Publish { asker, message } => self.publish(io, sockets, &asker, &room, &message.request()),
+            HomeRequest::Publish { asker, message } => {
+                self.publish(io, sockets, &Sender::Socket(asker), &room, &message.request());
+            }
             HomeRequest::Broadcast(broadcast) => self.broadcast(io, sockets, &room, broadcast),
         }
     }

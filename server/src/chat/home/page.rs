@@ -9,13 +9,13 @@ use crate::store::{Filling, PageLimit, Stored};
 
 /// Some messages of a room in a row.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(in crate::chat) struct Page {
     /// A JSON array, oldest first.
-    pub(super) messages: String,
+    pub(in crate::chat) messages: String,
     /// What the placeholders in it stand for.
-    pub(super) attachments: Vec<Bytes>,
+    pub(in crate::chat) attachments: Vec<Bytes>,
     /// Whether there are more in the direction that was asked for.
-    pub(super) more: bool,
+    pub(in crate::chat) more: bool,
 }
 
 impl Page {
@@ -34,7 +34,7 @@ impl Page {
     }
 
     /// These messages, oldest first. `more` says whether they are not all.
-    pub(super) fn of(chosen: &[impl Borrow<Stored>], more: bool) -> Self {
+    pub(in crate::chat) fn of(chosen: &[impl Borrow<Stored>], more: bool) -> Self {
         let mut page = Self { messages: String::from("["), attachments: Vec::new(), more };
         // Data that looks like a placeholder would be taken for one of the other messages' attachments. Looked for beside
         // attachments only: most pages have none, and are not read through.
@@ -59,7 +59,7 @@ impl Page {
 }
 
 /// As many messages as fit, and whether some are left.
-fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: PageLimit) -> (Vec<&'a Stored>, bool) {
+pub(super) fn choose<'a>(messages: impl Iterator<Item = &'a Stored>, limit: PageLimit) -> (Vec<&'a Stored>, bool) {
     let (mut chosen, mut filling) = (Vec::new(), Filling::new(limit));
     for stored in messages {
         if !filling.takes(stored) {

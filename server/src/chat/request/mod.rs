@@ -12,7 +12,7 @@ use bytes::Bytes;
 use socketio::{
     Args,
     json::{self, Kind},
-    parser::attachments,
+    parser::attachments::all_placed,
 };
 use uuid::Uuid;
 
@@ -98,16 +98,24 @@ pub(crate) struct JoinRequest<'a> {
 /// Reads a `message`.
 pub(crate) fn message<'a>(args: &Args<'a>, limits: &Limits) -> Result<MessageRequest<'a>, ChatError> {
     let payload = object(args.get(0), "message takes one object, { message, context? }")?;
+    message_of(payload, args.attachments(), limits)
+}
+
+/// Reads what a `message` carries, out of an object that may have other members too.
+pub(crate) fn message_of<'a>(
+    payload: &'a str,
+    attachments: &'a [Bytes],
+    limits: &Limits,
+) -> Result<MessageRequest<'a>, ChatError> {
     let [text, context] = fields(payload, ["message", "context"], "message and context may be given once")?;
     let text = text.ok_or(ChatError::new(INVALID, "message is missing"))?;
     check_text(text, limits)?;
-    let mut request =
-        MessageRequest { message: text, context, room: None, client_id: None, attachments: args.attachments() };
+    let mut request = MessageRequest { message: text, context, room: None, client_id: None, attachments };
     if let Some(context) = context {
-        check_context(context, args.attachments(), limits)?;
+        check_context(context, attachments, limits)?;
     }
     // One elsewhere would be sent to the others and stored, although nothing in the event refers to it.
-    if !attachments::all_placed(context.unwrap_or_default(), args.attachments().len()) {
+    if !all_placed(context.unwrap_or_default(), attachments.len()) {
         return Err(ChatError::new(INVALID, "attachments belong into context"));
     }
     let Some(context) = context else { return Ok(request) };
@@ -218,7 +226,7 @@ fn is_empty_array(raw: &str) -> bool {
 
 /// The values of the named members, `None` for `null` too; a name given twice is refused, because readers disagree about which
 /// one counts.
-fn fields<'a, const N: usize>(
+pub(super) fn fields<'a, const N: usize>(
     object: &'a str,
     names: [&str; N],
     twice: &'static str,
@@ -236,7 +244,7 @@ fn fields<'a, const N: usize>(
 }
 
 /// A JSON string's text; `None` for other values, and for a lone surrogate, which is no text.
-fn text_of(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn text_of(raw: &str) -> Option<Cow<'_, str>> {
     if json::kind(raw) != Kind::String {
         return None;
     }
@@ -301,10 +309,16 @@ fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<()
 
 fn room_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {
     let room = text_of(raw).ok_or(ChatError::new(Code::RoomInvalid, "roomId must be a string"))?;
+    check_room_id(&room)?;
+    Ok(room)
+}
+
+/// Refuses what no room can be called.
+pub(super) fn check_room_id(room: &str) -> Result<(), ChatError> {
     if room.is_empty() || room.len() > ROOM_ID || room.chars().any(char::is_control) {
         return Err(ChatError::new(Code::RoomInvalid, "roomId must have 1 to 128 bytes, no control characters"));
     }
-    Ok(room)
+    Ok(())
 }
 
 /// The id of a message; an empty string is none.

@@ -15,9 +15,11 @@
 //! | `typing` | `typing`, and when it ends by itself |
 //! | `presence` | users whose last socket was here, and broadcasts about users |
 //! | `member` | one socket, and all of them |
+//! | `administration` | what the API does to users |
 //! | `deadlines` | when to look at a socket again |
 
 mod admission;
+mod administration;
 mod deadlines;
 mod member;
 mod message;
@@ -36,6 +38,7 @@ use engineio::deadlines::soonest;
 use socketio::{Io, RoomHandle};
 
 pub(super) use admission::Admission;
+pub(super) use administration::BANNED;
 pub(super) use message::CheckedMessage;
 pub(super) use recovery::Recovery;
 pub(super) use session::{ConnectRefusal, unauthorized};
@@ -72,6 +75,11 @@ impl LocalSockets for Sockets {
             ToAll::Message { account, room, home, stored } => {
                 let Stored { id, json, attachments } = &**stored;
                 self.deliver(io, Delivery { account, room, home: *home, id: *id, json, attachments }, None);
+            }
+            ToAll::Deleted { room, frames } => {
+                for frame in &**frames {
+                    io.of("/").local().to(room.name()).emit_frame(frame);
+                }
             }
             ToAll::UserBroadcast(broadcast) => self.broadcast(io, broadcast),
             ToAll::Quiet { room, quiet } => self.set_quiet(room, *quiet),

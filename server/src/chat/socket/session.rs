@@ -31,6 +31,8 @@ const EXPIRY_WAIT: Duration = Duration::from_secs(24 * 3600);
 pub(in crate::chat) enum ConnectRefusal {
     /// The token is not valid.
     Token(ConnectError),
+    /// The user is banned.
+    Banned(ConnectError),
     /// The user has as many sockets as it may.
     TooMany(ConnectError),
     /// The user sent too many CONNECTs, or the token's key is not known yet. That is temporary, and official clients never come
@@ -49,6 +51,9 @@ impl Sockets {
                 error => ConnectRefusal::Token(unauthorized(error.code())),
             }
         })?;
+        if self.bans.holds(&claims.sub) {
+            return Err(ConnectRefusal::Banned(unauthorized(Code::Banned.as_str())));
+        }
         let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
             ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
             ReserveError::TooOften => ConnectRefusal::Later,
@@ -73,6 +78,7 @@ impl Sockets {
         }
         self.save_session(socket);
         self.free_a_socket(io, &account);
+        self.expel_if_banned(io, socket);
     }
 
     /// Adds a socket without rooms. Returns its user, and the rooms that the token names.
@@ -345,7 +351,7 @@ fn ids(rooms: &[Room]) -> String {
 }
 
 /// Sends a socket the reason, and disconnects it.
-fn expel(io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
+pub(super) fn expel(io: &mut Io<'_>, socket: SocketKey, error: ChatError) {
     let _ = io.emit(socket, "error", &error.to_json(None), &[]);
     io.disconnect(socket, true);
 }

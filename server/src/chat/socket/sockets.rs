@@ -15,7 +15,7 @@ use crate::{
     chat::{
         counters::Counters,
         shard_message::{Asker, HomeRequest, HomeShards, ToHome},
-        users::Accounts,
+        users::{Accounts, Bans},
     },
     clock::ClockWatch,
     config::Config,
@@ -28,6 +28,7 @@ pub(in crate::chat) struct Sockets {
     pub(super) config: Arc<Config>,
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) accounts: Arc<Accounts>,
+    pub(super) bans: Arc<Bans>,
     pub(super) members: Members,
     /// Rooms, whatever their homes, that are too large for presence.
     pub(super) quiet: HashSet<Room>,
@@ -80,6 +81,7 @@ impl Sockets {
     pub(in crate::chat) fn new(
         config: Arc<Config>,
         accounts: Arc<Accounts>,
+        bans: Arc<Bans>,
         homes: HomeShards,
         verifier: Arc<ArcSwap<Verifier>>,
         recovery: Option<Recovery>,
@@ -87,6 +89,7 @@ impl Sockets {
         Self {
             verifier,
             accounts,
+            bans,
             members: Members::default(),
             quiet: HashSet::new(),
             homes: HomeLink { shards: homes, waiting: VecDeque::new() },

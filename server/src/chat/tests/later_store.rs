@@ -13,8 +13,8 @@ use crate::{
     clock::wall_clock,
     config::Durability,
     store::{
-        Answer, Append, Health, Identity, MissedQuery, PageQuery, Saving, SessionChange, SessionQuery, Store,
-        StoreError, Urgency,
+        Answer, Append, Ban, Change, Health, Identity, Lookup, MissedQuery, PageQuery, Saving, SessionChange,
+        SessionQuery, Store, StoreError, Urgency,
         testing::{Database, Location, Moment, Write, Written, find_session, missed, page},
     },
 };
@@ -180,6 +180,18 @@ impl Store for LaterStore {
 
     fn identity(&self) -> Identity {
         self.identity
+    }
+
+    fn look_up(&self, _: Lookup) -> Result<(), StoreError> {
+        Err(StoreError::Unavailable)
+    }
+
+    fn change(&self, change: Change) -> Result<(), StoreError> {
+        self.state.lock().unwrap().database.change(change).map_err(|_| StoreError::Unavailable)
+    }
+
+    fn bans(&self) -> Vec<Ban> {
+        Vec::new()
     }
 
     fn newest(&self) -> Uuid {

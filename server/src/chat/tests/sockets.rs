@@ -28,7 +28,7 @@ impl Shard {
         let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
         let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
         let verifier = Arc::clone(&shared.verifier);
-        let sockets = Sockets::new(config, accounts, shared.homes.clone(), verifier, None);
+        let sockets = Sockets::new(config, accounts, Arc::default(), shared.homes.clone(), verifier, None);
         Self { part: Part::new(shards, sockets), shared }
     }
 

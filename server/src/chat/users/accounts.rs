@@ -224,6 +224,11 @@ impl Accounts {
         Ok(SocketReservation { accounts: Arc::clone(self), account: Some(account) })
     }
 
+    /// The user, if it is connected or was until a moment ago.
+    pub(in crate::chat) fn find(&self, id: &str) -> Option<Arc<Account>> {
+        self.stripe(id).present.get(id).map(|entry| Arc::clone(&entry.account))
+    }
+
     fn release(&self, account: &Account) {
         let mut stripe = self.stripe(&account.id);
         let Some(entry) = stripe.present.get_mut(&*account.id) else { return };

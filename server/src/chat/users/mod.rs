@@ -2,10 +2,12 @@
 
 mod account;
 mod accounts;
+mod bans;
 mod rates;
 mod slots;
 
 pub(super) use account::Account;
 pub(super) use accounts::{Accounts, Gone, PastRoom, ReserveError, SocketReservation};
+pub(super) use bans::{Bans, MAX_BANS};
 pub(super) use rates::Question;
 pub(super) use slots::Slot;

@@ -3,6 +3,7 @@
 //! Whose messages go when there are too many is decided by *shares*. A share is what one user has in one room. The oldest
 //! message of the largest share goes first, so whoever fills the store loses their own messages and nobody else's.
 
+mod administration;
 mod receipts;
 mod shares;
 
@@ -13,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use administration::Sought;
 use engineio::slab::{Key, Slab};
 use receipts::Receipts;
 use shares::Shares;
@@ -188,11 +190,18 @@ impl MemoryStore {
     /// Forgets the oldest message of a share.
     fn forget_oldest(&mut self, share: Key) {
         let Some((key, id)) = self.shares.oldest(share) else { return };
+        if let Some(log) = self.logs.get_mut(key) {
+            log.forgotten = log.forgotten.max(Some(id));
+            self.forgotten = self.forgotten.max(Some(id));
+        }
+        self.take_out(share, key, id);
+    }
+
+    /// Takes a message of a share out of a log.
+    fn take_out(&mut self, share: Key, key: Key, id: Uuid) {
         let Some(log) = self.logs.get_mut(key) else { return };
         let bytes = log.remove(id).map_or(0, |stored| cost(&stored));
-        log.forgotten = log.forgotten.max(Some(id));
-        self.forgotten = self.forgotten.max(Some(id));
-        if let Some(user) = self.shares.remove_oldest(share, bytes) {
+        if let Some(user) = self.shares.remove(share, id, bytes) {
             log.shares.remove(&user);
         }
         self.count -= 1;

@@ -72,12 +72,17 @@ impl Shares {
         Some((share.log, *share.ids.front()?))
     }
 
-    /// A share's oldest message, of so many bytes, is gone. Returns the user if that was the last one, and the share is gone too.
-    pub(super) fn remove_oldest(&mut self, key: Key, bytes: usize) -> Option<u64> {
+    /// A share's message, of so many bytes, is gone: the oldest one, unless it was deleted. Returns the user if that was the last one,
+    /// and the share is gone too.
+    pub(super) fn remove(&mut self, key: Key, id: Uuid, bytes: usize) -> Option<u64> {
         let share = self.shares.get_mut(key)?;
         let before = class(share.bytes);
         share.bytes = share.bytes.saturating_sub(bytes);
-        share.ids.pop_front();
+        if share.ids.front() == Some(&id) {
+            share.ids.pop_front();
+        } else if let Ok(at) = share.ids.binary_search(&id) {
+            share.ids.remove(at);
+        }
         let (after, user, is_over) = (class(share.bytes), share.user, share.ids.is_empty());
         if is_over {
             self.leave(key, before);

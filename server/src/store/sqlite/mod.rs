@@ -5,6 +5,7 @@
 //! | `schema` | opens the database; what is in it |
 //! | `database` | batches of messages |
 //! | `page` | pages of the history, and what clients missed |
+//! | `administration` | what the HTTP API asks |
 //! | `sessions`, `void` | what lets clients be recovered after a restart |
 //! | `retention` | what is forgotten, and space given back |
 //! | `writer`, `readers`, `queue` | the threads, and what waits for them |
@@ -12,6 +13,7 @@
 //! | `tools` | what operators do with a database |
 //! | `error` | what is wrong, in an operator's words |
 
+mod administration;
 mod database;
 mod error;
 mod lock;
@@ -47,6 +49,7 @@ pub(crate) use sessions::find as find_session;
 
 use super::{
     Store,
+    administration::{Ban, Change, Lookup},
     answers::Answers,
     health::Health,
     types::{Append, Identity, MissedQuery, PageQuery, Saving, SessionChange, SessionQuery, StoreError, Urgency},
@@ -56,11 +59,11 @@ pub(crate) use database::{Database, Write};
 use error::reason;
 use lock::DirectoryLock;
 use queue::Queue;
-use readers::{Query, READERS, Reader};
+use readers::{Query, Question, READERS, Reader};
 pub(crate) use retention::Bounds;
 pub(crate) use schema::Location;
 use void::VoidSessions;
-use writer::Writer;
+use writer::{Job, Writer};
 
 /// What [`Store::close`] ends, in this order: the last connection is to be one that can tidy up the log.
 #[derive(Debug)]
@@ -73,12 +76,14 @@ struct Running {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct SqliteStore {
-    writes: Arc<Queue<Write>>,
-    queries: Arc<Queue<Query>>,
+    writes: Arc<Queue<Job>>,
+    questions: Arc<Queue<Question>>,
     void: Arc<VoidSessions>,
     health: Arc<Health>,
     newest: Uuid,
     identity: Identity,
+    /// Those that it had when it was opened.
+    bans: Vec<Ban>,
     running: Mutex<Option<Running>>,
 }
 
@@ -100,10 +105,11 @@ impl SqliteStore {
         let fail = |error: rusqlite::Error| OpenError::Database { path: location.path.clone(), reason: reason(&error) };
         let database = Database::new(location.open_writer()?).map_err(fail)?;
         let (newest, identity) = (database.newest().map_err(fail)?, database.identity());
+        let bans = administration::bans(&database.connection).map_err(fail)?;
         // What cannot write is found out now, and not when the first message comes.
         database.probe().map_err(fail)?;
         let bounds = Bounds { max_age: settings.max_age, max_count: settings.max_count };
-        let (writes, queries) = (Arc::new(Queue::new(writer::CAPACITY)), Arc::new(Queue::new(readers::CAPACITY)));
+        let (writes, questions) = (Arc::new(Queue::new(writer::CAPACITY)), Arc::new(Queue::new(readers::CAPACITY)));
         let (health, void) = (Arc::<Health>::default(), Arc::<VoidSessions>::default());
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
@@ -115,7 +121,7 @@ impl SqliteStore {
             let reader = Reader {
                 location: location.clone(),
                 bounds,
-                queue: Arc::clone(&queries),
+                queue: Arc::clone(&questions),
                 answers: Box::new(answers()),
                 health: Arc::clone(&health),
                 run: identity.run,
@@ -133,7 +139,7 @@ impl SqliteStore {
         };
         let writer = spawn("store-writer", Box::new(move || writer.run(database)))?;
         let running = Mutex::new(Some(Running { readers, writer, lock }));
-        Ok(Self { writes, queries, void, health, newest, identity, running })
+        Ok(Self { writes, questions, void, health, newest, identity, bans, running })
     }
 }
 
@@ -143,11 +149,11 @@ impl Store for SqliteStore {
             return Err(StoreError::Unavailable);
         }
         let bytes = append.draft.weight();
-        self.writes.push(Write::Message(append), bytes)
+        self.writes.push(Job::Write(Write::Message(append)), bytes)
     }
 
     fn read(&self, query: PageQuery) -> Result<(), StoreError> {
-        self.queries.push(Query::Page(query), 0)
+        self.questions.push(Question::Shard(Query::Page(query)), 0)
     }
 
     fn save(&self, change: SessionChange, urgency: Urgency) -> Saving {
@@ -156,7 +162,7 @@ impl Store for SqliteStore {
             Urgency::Told { shard, ticket } => Some((shard, ticket)),
             Urgency::Whenever | Urgency::Soon => None,
         };
-        let write = Write::Session { change, told };
+        let write = Job::Write(Write::Session { change, told });
         let pushed = match urgency {
             _ if self.health.refuses() => Err(StoreError::Busy),
             Urgency::Whenever => self.writes.push_lazily(write, 0),
@@ -173,15 +179,31 @@ impl Store for SqliteStore {
     }
 
     fn find_session(&self, query: SessionQuery) -> Result<(), StoreError> {
-        self.queries.push(Query::Session(query), 0)
+        self.questions.push(Question::Shard(Query::Session(query)), 0)
     }
 
     fn read_missed(&self, query: MissedQuery) -> Result<(), StoreError> {
-        self.queries.push(Query::Missed(query), 0)
+        self.questions.push(Question::Shard(Query::Missed(query)), 0)
     }
 
     fn identity(&self) -> Identity {
         self.identity
+    }
+
+    fn look_up(&self, lookup: Lookup) -> Result<(), StoreError> {
+        self.questions.push(Question::Lookup(lookup), 0)
+    }
+
+    fn change(&self, change: Change) -> Result<(), StoreError> {
+        if self.health.refuses() {
+            return Err(StoreError::Unavailable);
+        }
+        let bytes = change.weight();
+        self.writes.push(Job::Change(change), bytes)
+    }
+
+    fn bans(&self) -> Vec<Ban> {
+        self.bans.clone()
     }
 
     fn newest(&self) -> Uuid {
@@ -196,7 +218,7 @@ impl Store for SqliteStore {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(Running { readers, writer, lock }) = running else { return };
         // A thread that panicked has said so.
-        self.queries.close();
+        self.questions.close();
         readers.into_iter().for_each(|reader| drop(reader.join()));
         self.writes.close();
         drop(writer.join());

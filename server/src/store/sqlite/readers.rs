@@ -6,10 +6,12 @@ use rusqlite::Connection;
 
 use super::{
     super::{
+        administration::Lookup,
         answers::Answers,
         health::{Health, Part},
-        types::{Answer, MissedQuery, PageQuery, SessionQuery, StoreError},
+        types::{Answer, Chosen, MissedQuery, PageQuery, SessionQuery, StoreError},
     },
+    administration::{of_user, room_of, rooms},
     error::reason,
     page::{missed, page},
     queue::{Capacity, Next, Queue},
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::clock::wall_clock;
 
-/// What the readers are asked.
+/// What a shard asks.
 #[derive(Debug)]
 pub(super) enum Query {
     Page(PageQuery),
@@ -36,12 +38,21 @@ pub(super) const CAPACITY: Capacity = Capacity { items: 65_536, bytes: usize::MA
 /// Takes the questions one by one, so that the next thread can have the next one.
 const ONE: Capacity = Capacity { items: 1, bytes: usize::MAX };
 
+/// What is asked.
+#[derive(Debug)]
+pub(super) enum Question {
+    /// By a shard, which gets the answer.
+    Shard(Query),
+    /// By the HTTP API.
+    Lookup(Lookup),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
     pub(super) location: Location,
     pub(super) bounds: Bounds,
-    pub(super) queue: Arc<Queue<Query>>,
+    pub(super) queue: Arc<Queue<Question>>,
     pub(super) answers: Box<dyn Answers>,
     pub(super) health: Arc<Health>,
     /// Which run of the server this is.
@@ -52,10 +63,15 @@ impl Reader {
     /// Reads until the queue is closed and empty.
     pub(super) fn run(self, connection: Connection) {
         let mut connection = Some(connection);
-        while let Next::Items(queries) = self.queue.take(ONE, None) {
-            for query in queries {
-                let (shard, answer) = self.answer(&mut connection, &query);
-                self.answers.send(shard, answer);
+        while let Next::Items(questions) = self.queue.take(ONE, None) {
+            for question in questions {
+                match question {
+                    Question::Shard(query) => {
+                        let (shard, answer) = self.answer(&mut connection, &query);
+                        self.answers.send(shard, answer);
+                    }
+                    Question::Lookup(lookup) => self.look_up(&mut connection, lookup),
+                }
             }
         }
     }
@@ -63,9 +79,7 @@ impl Reader {
     fn answer(&self, connection: &mut Option<Connection>, query: &Query) -> (u16, Answer) {
         match query {
             Query::Page(query) => {
-                let oldest = self.bounds.oldest(wall_clock());
-                let page = self.read(connection, |connection| page(connection, query, oldest));
-                (query.shard, Answer::Page { ticket: query.ticket, page })
+                (query.shard, Answer::Page { ticket: query.ticket, page: self.read_page(connection, query) })
             }
             Query::Session(SessionQuery { shard, ticket, session }) => {
                 let session = self.read(connection, |connection| sessions::find(connection, self.run, *session));
@@ -76,6 +90,24 @@ impl Reader {
                 (query.shard, Answer::Missed { ticket: query.ticket, home: query.home, missed })
             }
         }
+    }
+
+    /// Answers the HTTP API, which may be gone.
+    fn look_up(&self, connection: &mut Option<Connection>, lookup: Lookup) {
+        match lookup {
+            Lookup::Page { query, answer } => drop(answer.send(self.read_page(connection, &query))),
+            Lookup::RoomOf { id, answer } => drop(answer.send(self.read(connection, |opened| room_of(opened, id)))),
+            Lookup::OfUser { user, from, answer } => {
+                drop(answer.send(self.read(connection, |opened| of_user(opened, &user, from))));
+            }
+            Lookup::Rooms { after, limit, answer } => {
+                drop(answer.send(self.read(connection, |opened| rooms(opened, after.as_ref(), limit))));
+            }
+        }
+    }
+
+    fn read_page(&self, connection: &mut Option<Connection>, query: &PageQuery) -> Result<Chosen, StoreError> {
+        self.read(connection, |opened| page(opened, query, self.bounds.oldest(wall_clock())))
     }
 
     fn read<T>(

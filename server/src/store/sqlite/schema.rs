@@ -20,7 +20,7 @@ pub(crate) const FILE: &str = "chat.db";
 const APPLICATION: i64 = 0x6368_6174;
 
 /// The steps from each schema to the next one. A step that was released is never changed: it may have run.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     // 1: messages, what is remembered of `clientId`, and the last position.
     "CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, messages INTEGER NOT NULL) STRICT;
      CREATE TABLE message (
@@ -49,6 +49,8 @@ const STEPS: [&str; 2] = [
          session INTEGER NOT NULL, room TEXT NOT NULL, since INTEGER NOT NULL, PRIMARY KEY (session, room)
      ) STRICT, WITHOUT ROWID;
      ALTER TABLE room ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;",
+    // 3: users who may not connect.
+    "CREATE TABLE ban (user TEXT NOT NULL PRIMARY KEY, reason TEXT, time INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
 ];
 
 /// The schema of this version.

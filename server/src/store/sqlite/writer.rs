@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     super::{
+        administration::Change,
         answers::Answers,
         health::{Health, Part},
         types::{Answer, Identity, SessionId, StoreError, Taken},
@@ -43,12 +44,21 @@ const PACE: Duration = Duration::from_millis(10);
 const SECOND_ATTEMPT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// What is to be done.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// What a shard has to store.
+    Write(Write),
+    /// What the HTTP API changes.
+    Change(Change),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) location: Location,
     pub(super) bounds: Bounds,
-    pub(super) queue: Arc<Queue<Write>>,
+    pub(super) queue: Arc<Queue<Job>>,
     pub(super) answers: Box<dyn Answers>,
     pub(super) health: Arc<Health>,
     pub(super) void: Arc<VoidSessions>,
@@ -73,6 +83,18 @@ impl Refused {
             Write::Session { change, told } => Self::Session { session: change.session(), told: *told },
         }
     }
+}
+
+/// What shards have to store, and what the HTTP API changes.
+fn separate(batch: Vec<Job>) -> (Vec<Write>, Vec<Change>) {
+    let (mut writes, mut changes) = (Vec::with_capacity(batch.len()), Vec::new());
+    for job in batch {
+        match job {
+            Job::Write(write) => writes.push(write),
+            Job::Change(change) => changes.push(change),
+        }
+    }
+    (writes, changes)
 }
 
 /// If the writer panics, nobody takes messages any more.
@@ -100,7 +122,7 @@ impl Writer {
                 Next::Nothing => Vec::new(),
                 Next::Closed => break,
             };
-            let mut works = self.write(&mut database, batch) && self.remove_void(&database);
+            let mut works = self.work(&mut database, batch) && self.remove_void(&database);
             if works && Instant::now() >= claimable_until && remains.is_some() {
                 works = self.remove_remains(&mut remains, &mut database);
             }
@@ -166,6 +188,21 @@ impl Writer {
             Some(Left::Rest) => PACE,
             Some(Left::Much) | None => Duration::ZERO,
         }
+    }
+
+    /// Does what came, the messages first: a change is about what was stored before it. Returns whether it could.
+    fn work(&self, database: &mut Database, batch: Vec<Job>) -> bool {
+        let (writes, changes) = separate(batch);
+        let mut works = self.write(database, writes);
+        for change in changes {
+            if !works {
+                change.refuse(StoreError::Unavailable);
+            } else if let Err(error) = database.change(change) {
+                self.health.fail(Part::Writing, reason(&error));
+                works = false;
+            }
+        }
+        works
     }
 
     /// Stores a batch, and tells the shards. Returns whether it could.
@@ -246,7 +283,9 @@ impl Writer {
             let is_closed = self.queue.wait_closed(wait);
             // Messages that came before the first of them was refused.
             while let Next::Items(batch) = self.queue.take(BATCH, Some(Instant::now())) {
-                self.refuse(batch.iter().map(Refused::of).collect());
+                let (writes, changes) = separate(batch);
+                self.refuse(writes.iter().map(Refused::of).collect());
+                changes.into_iter().for_each(|change| change.refuse(StoreError::Unavailable));
             }
             if is_closed {
                 return None;

@@ -403,5 +403,7 @@ impl Sockets {
         }
         self.save_session(socket);
         self.free_a_socket(io, &account);
+        // Claiming takes turns, in which the user may have been banned.
+        self.expel_if_banned(io, socket);
     }
 }

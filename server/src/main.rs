@@ -10,6 +10,7 @@ mod descriptors;
 mod dev;
 mod engine;
 mod http;
+mod http_client;
 mod invisible;
 mod limits;
 mod logging;
@@ -21,6 +22,7 @@ mod serve;
 mod store;
 mod store_tools;
 mod tls;
+mod webhooks;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -26,10 +26,14 @@ use crate::{
     reload::{self, Loaded, Reloader},
     store::{ShardAnswers, SqliteStore, Store},
     tls,
+    webhooks::Webhooks,
 };
 
 /// How long the shards may take to pass the last answers of the store on.
 const TOLD_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long the end of the process may wait for webhooks that are not sent yet.
+const LAST_WEBHOOKS: Duration = Duration::from_secs(2);
 
 /// The listen queue: a restart brings every client back at once.
 const BACKLOG: i32 = 4096;
@@ -57,8 +61,10 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let answers = ShardAnswers::default();
     let store = open_store(&config, &answers)?;
     let readiness = Readiness::new(store.as_ref().map(|store| Arc::clone(store.health())));
+    let webhooks = Webhooks::start(&config.webhooks).map_err(anyhow::Error::msg)?;
     let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
-    let shared = Arc::new(Shared::new(Arc::clone(&config), config.workers, store.clone()).checking_by(verifier));
+    let shared = Shared::new(Arc::clone(&config), config.workers, store.clone());
+    let shared = Arc::new(shared.checking_by(verifier).with_webhooks(webhooks.clone()));
     let engine = engine(&config, &readiness, &shared, connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
     logging::warn(&config.warnings);
@@ -82,7 +88,9 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
             flush(store, &shards).await;
         }
         shards.shutdown(drain.min(timeout));
-        joined.await
+        let joined = joined.await;
+        let _ = tokio::task::spawn_blocking(move || webhooks.close(LAST_WEBHOOKS)).await;
+        joined
     };
     match tokio::time::timeout(timeout, next_event(pin!(ended), signals.next_end())).await {
         Ok(Event::Joined(result)) => result??,
@@ -160,7 +168,7 @@ fn engine(
     tls: Option<&tls::Served>,
 ) -> Server {
     let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
-    let site = Site::new(config, readiness.clone(), api);
+    let site = Site::new(config, readiness.clone(), api, shared.webhooks());
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine::config(config);

@@ -1,9 +1,10 @@
 //! Where a JWKS comes from, and the reading of it: bounded in bytes and time, without redirects.
 
-use std::{fmt, fs::File, io::Read as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, fs::File, io::Read as _, path::PathBuf, time::Duration};
 
 use http::Uri;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::http_client;
 
 /// Bytes of the longest set.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -74,18 +75,10 @@ fn too_long() -> String {
 }
 
 fn fetch(uri: &Uri) -> Result<Vec<u8>, String> {
-    // A redirect would let whoever answers at one address choose another, with or without TLS.
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .max_idle_connections(0)
-        .accept("application/json, application/jwk-set+json")
-        .user_agent(concat!("chat-server/", env!("CARGO_PKG_VERSION")))
-        .tls_config(tls(uri)?);
-    let agent = config.build().new_agent();
-    let response = agent.get(uri).call().map_err(|error| error.to_string())?;
+    // Made anew each time: a set is fetched seldom, and certificate authorities change.
+    let agent = http_client::agent(TIMEOUT, uri.scheme_str() == Some("https"))?;
+    let request = agent.get(uri).header(http::header::ACCEPT, "application/json, application/jwk-set+json");
+    let response = request.call().map_err(|error| error.to_string())?;
     let status = response.status();
     if status.is_redirection() {
         return Err(format!("the answer is {status}, a redirect, which is not followed; name its target"));
@@ -97,24 +90,6 @@ fn fetch(uri: &Uri) -> Result<Vec<u8>, String> {
         ureq::Error::BodyExceedsLimit(_) => too_long(),
         error => error.to_string(),
     })
-}
-
-/// Trusts whom the operating system trusts, or the file in the variable `SSL_CERT_FILE`.
-fn tls(uri: &Uri) -> Result<TlsConfig, String> {
-    let builder = TlsConfig::builder()
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    if uri.scheme_str() != Some("https") {
-        return Ok(builder.build());
-    }
-    // Anew each time: a set is fetched seldom, and authorities change.
-    let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() {
-        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-        return Err(format!("this machine has no certificate authorities (install ca-certificates){why}"));
-    }
-    let certs: Vec<Certificate<'static>> =
-        found.certs.iter().map(|cert| Certificate::from_der(cert).to_owned()).collect();
-    Ok(builder.root_certs(RootCerts::Specific(Arc::new(certs))).build())
 }
 
 #[cfg(test)]

@@ -53,6 +53,7 @@ use crate::{
     config::Config,
     limits::{AddressLimits, AddressRefusal, Addresses},
     store::{Answer, Identity, Store},
+    webhooks::Webhooks,
 };
 
 /// What the shards of one chat have in common.
@@ -70,6 +71,7 @@ pub(crate) struct Shared {
     /// Where messages are kept, if not in memory.
     store: Option<Arc<dyn Store>>,
     verifier: Arc<ArcSwap<Verifier>>,
+    webhooks: Webhooks,
 }
 
 /// A question of another thread: does this shard deal with what it is sent?
@@ -110,6 +112,7 @@ impl Shared {
             verifier: Arc::new(ArcSwap::from_pointee(Verifier::new(&config.auth))),
             shards: shards.max(1),
             store,
+            webhooks: Webhooks::default(),
             config,
         }
     }
@@ -136,6 +139,16 @@ impl Shared {
         self
     }
 
+    /// What tells an application of the chat.
+    pub(crate) fn webhooks(&self) -> Webhooks {
+        self.webhooks.clone()
+    }
+
+    /// The same, with these webhooks.
+    pub(crate) fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks, ..self }
+    }
+
     /// What the HTTP API can do to it.
     pub(crate) fn api(&self) -> ChatApi {
         ChatApi {
@@ -160,7 +173,8 @@ impl Chat {
         let recovery = shared.sessions.as_ref().map(recovery);
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
-            homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone()),
+            homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone())
+                .with_webhooks(shared.webhooks.clone()),
             sockets: Sockets::new(
                 config,
                 accounts,
@@ -168,7 +182,8 @@ impl Chat {
                 shared.homes.clone(),
                 Arc::clone(&shared.verifier),
                 recovery,
-            ),
+            )
+            .with_webhooks(shared.webhooks.clone()),
         }
     }
 

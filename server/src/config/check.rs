@@ -54,6 +54,7 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     secrets(config)?;
     algorithms(config)?;
     api_keys(config)?;
+    webhooks(config)?;
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(
             "{} is less than limits.outbound_soft, {}",
@@ -115,6 +116,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("store.page_cache", config.store.page_cache),
         ("engine.max_payload", config.engine.max_payload),
         ("auth.max_token_bytes", config.auth.max_token_bytes),
+        ("webhooks.queue", config.webhooks.queue),
     ];
     if let Some((key, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
         return Err(Wrong { key, reason: "0 is not allowed: nothing may grow without bound".to_owned() });
@@ -126,6 +128,7 @@ fn not_zero(config: &Config) -> Result<(), Wrong> {
         ("engine.upgrade_timeout", config.engine.upgrade_timeout),
         ("http.keep_alive", config.http.keep_alive),
         ("auth.jwks_refresh", config.auth.jwks_refresh),
+        ("webhooks.timeout", config.webhooks.timeout),
     ];
     // The handshake carries milliseconds: what is shorter would appear there as 0.
     if let Some((key, _)) = durations.into_iter().find(|(_, duration)| *duration < Duration::from_millis(1)) {
@@ -221,11 +224,32 @@ fn api_keys(config: &Config) -> Result<(), Wrong> {
     }
 }
 
+fn webhooks(config: &Config) -> Result<(), Wrong> {
+    let Some(url) = &config.webhooks.url else { return Ok(()) };
+    let wrong = |reason: &str| Wrong { key: "webhooks.url", reason: reason.to_owned() };
+    let parsed: http::Uri = url.parse().map_err(|_| wrong("is no URL"))?;
+    let authority = parsed.authority().filter(|_| matches!(parsed.scheme_str(), Some("http" | "https")));
+    let authority = authority.ok_or_else(|| wrong("must be an http:// or https:// URL"))?;
+    // The configuration is printed.
+    if authority.as_str().contains('@') {
+        return Err(wrong("must not hold a password; the receiver knows this server by the signature"));
+    }
+    if config.webhooks.secret.is_none() {
+        let reason = "not set, and webhooks.url is: what is told is signed with it".to_owned();
+        return Err(Wrong { key: "webhooks.secret", reason });
+    }
+    Ok(())
+}
+
 /// What holds but deserves a warning.
 pub(super) fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(key) = short_secret(config) {
         doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
+    }
+    let webhooks = &config.webhooks;
+    if webhooks.secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_BYTES) {
+        doubts.push(format!("webhooks.secret is shorter than {SECRET_BYTES} bytes and may be guessed"));
     }
     if config.auth.max_token_bytes >= config.engine.max_payload {
         let doubt =

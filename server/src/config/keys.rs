@@ -24,7 +24,7 @@ impl Key {
 }
 
 /// The keys whose values are never printed.
-const SECRETS: [&str; 3] = ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key"];
+const SECRETS: [&str; 4] = ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key", "webhooks.secret"];
 
 /// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
@@ -115,6 +115,13 @@ pub(super) static KEYS: &[Key] = &[
     key("http.proxy_protocol", |c| &mut c.http.proxy_protocol),
     key("http.keep_alive", |c| &mut c.http.keep_alive),
     key("http.admin_listen", |c| &mut c.http.admin_listen),
+    key("webhooks.url", |c| &mut c.webhooks.url),
+    key("webhooks.secret", |c| &mut c.webhooks.secret),
+    key("webhooks.secret_file", |c| &mut c.webhooks.secret_file),
+    key("webhooks.events", |c| &mut c.webhooks.events),
+    key("webhooks.queue", |c| &mut c.webhooks.queue),
+    key("webhooks.timeout", |c| &mut c.webhooks.timeout),
+    key("webhooks.give_up", |c| &mut c.webhooks.give_up),
     key("shutdown.timeout", |c| &mut c.shutdown.timeout),
     key("shutdown.drain", |c| &mut c.shutdown.drain),
     key("log.format", |c| &mut c.log.format),

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) engine: Engine,
     /// What stands beside the socket.
     pub(crate) http: Http,
+    /// Whom the server tells what happens.
+    pub(crate) webhooks: Webhooks,
     /// The end of the process.
     pub(crate) shutdown: Shutdown,
     /// Logging.
@@ -233,6 +235,25 @@ pub(crate) struct Http {
     pub(crate) admin_listen: Option<SocketAddr>,
 }
 
+/// `webhooks.`: without an address there are none.
+#[derive(Debug, Clone)]
+pub(crate) struct Webhooks {
+    /// Address of the application that is told.
+    pub(crate) url: Option<String>,
+    /// Secret that signs what is told.
+    pub(crate) secret: Option<Secret>,
+    /// File whose content is `secret`: a command line can be read by every user of the machine.
+    pub(crate) secret_file: Option<PathBuf>,
+    /// What is told.
+    pub(crate) events: Vec<WebhookEvent>,
+    /// Events that may wait to be sent; what comes when there are as many is dropped. Never 0.
+    pub(crate) queue: usize,
+    /// Time that one request may take. Never zero.
+    pub(crate) timeout: Duration,
+    /// Time after which a request that does not arrive is given up.
+    pub(crate) give_up: Duration,
+}
+
 /// `shutdown.`
 #[derive(Debug, Clone)]
 pub(crate) struct Shutdown {
@@ -258,6 +279,17 @@ pub(crate) enum SocketsPolicy {
     Replace,
     /// It is refused.
     Refuse,
+}
+
+/// What webhooks tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WebhookEvent {
+    /// A user has a socket, and had none.
+    UserConnected,
+    /// A user has had no socket for `presence.grace`.
+    UserDisconnected,
+    /// A message was stored.
+    MessageStored,
 }
 
 /// What a token without a `rooms` claim may enter.
@@ -343,6 +375,7 @@ impl Default for Config {
                 allow_eio3: false,
             },
             http: Http::default(),
+            webhooks: Webhooks::default(),
             shutdown: Shutdown { timeout: Duration::from_secs(10), drain: Duration::from_secs(3) },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             development: true,
@@ -364,6 +397,21 @@ impl Default for Http {
             // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.
             keep_alive: Duration::from_secs(75),
             admin_listen: None,
+        }
+    }
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            url: None,
+            secret: None,
+            secret_file: None,
+            events: vec![WebhookEvent::UserConnected, WebhookEvent::UserDisconnected, WebhookEvent::MessageStored],
+            queue: 10_000,
+            timeout: Duration::from_secs(10),
+            // A deploy of the receiver that goes wrong takes this long to be noticed and undone.
+            give_up: Duration::from_secs(3600),
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::api_key::ApiKey;
 use super::proxies::Proxy;
 use super::secret::{Secret, without_line_break};
-use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind};
+use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind, WebhookEvent};
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -376,6 +376,30 @@ impl<T: Choice> Value for T {
         let word = T::WORDS.iter().find(|(_, choice)| choice == self).map(|(word, _)| *word);
         word.map_or(Shown::Unset, |word| Shown::Value(toml::Value::String(word.to_owned())))
     }
+}
+
+impl Value for Vec<WebhookEvent> {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        let words: Vec<&str> = WebhookEvent::WORDS.iter().map(|(word, _)| *word).collect();
+        let wrong = || raw.expected(&format!("a list of {}, at least one", words.join(", ")));
+        let list = raw.as_list().filter(|list| !list.is_empty()).ok_or_else(wrong)?;
+        let find = |item: &str| WebhookEvent::WORDS.iter().find(|(word, _)| *word == item).map(|(_, event)| *event);
+        list.into_iter().map(find).collect::<Option<Self>>().ok_or_else(wrong)
+    }
+
+    fn show(&self) -> Shown {
+        let word = |event: &WebhookEvent| WebhookEvent::WORDS.iter().find(|(_, of)| of == event).map(|(word, _)| *word);
+        let words = self.iter().filter_map(word).map(|word| toml::Value::String(word.to_owned()));
+        Shown::Value(toml::Value::Array(words.collect()))
+    }
+}
+
+impl Choice for WebhookEvent {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("user.connected", Self::UserConnected),
+        ("user.disconnected", Self::UserDisconnected),
+        ("message.stored", Self::MessageStored),
+    ];
 }
 
 impl Choice for RoomAccess {

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     chat::{Counters, CountersQuery},
     store::StoreCounts,
+    webhooks::{WebhookCounts, Webhooks},
 };
 
 /// How long the shards together may take to answer.
@@ -26,7 +27,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The answer to `/metrics`. Without the counters of a shard the sums would seem to have gone back, so there is none then.
-pub(super) async fn metrics(shards: Handle, readiness: Readiness) -> Response<Bytes> {
+pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webhooks) -> Response<Bytes> {
     let mut sum = Counters::default();
     let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
     for shard in 0..shards.shards() {
@@ -42,6 +43,9 @@ pub(super) async fn metrics(shards: Handle, readiness: Readiness) -> Response<By
     if let Some(store) = readiness.store() {
         register_store(&mut registry, store.counts(), store.fault().is_none());
     }
+    if let Some(counts) = webhooks.counts() {
+        register_webhooks(&mut registry, counts);
+    }
     let _ = encode(&mut content, &registry);
     with_type(StatusCode::OK, CONTENT_TYPE, content)
 }
@@ -55,6 +59,22 @@ fn register_store(registry: &mut Registry, counts: StoreCounts, works: bool) {
         ("store_messages", "Messages that were stored", messages),
         ("store_batches", "Transactions that they were stored in", batches),
         ("store_failures", "Attempts of the store to write or read that failed", failures),
+    ] {
+        let counter: Counter = Counter::default();
+        counter.inc_by(count);
+        registry.register(name, help, counter);
+    }
+}
+
+fn register_webhooks(registry: &mut Registry, counts: WebhookCounts) {
+    let WebhookCounts { waiting, sent, dropped, failures } = counts;
+    let gauge: Gauge = Gauge::default();
+    gauge.set(i64::try_from(waiting).unwrap_or(i64::MAX));
+    registry.register("webhooks_waiting", "Events that wait to be sent to webhooks.url", gauge);
+    for (name, help, count) in [
+        ("webhooks_sent", "Events that webhooks.url has accepted", sent),
+        ("webhooks_dropped", "Events that did not fit into the queue, or were given up", dropped),
+        ("webhooks_failures", "Requests to webhooks.url that failed", failures),
     ] {
         let counter: Counter = Counter::default();
         counter.inc_by(count);

@@ -21,13 +21,14 @@ use page::Page;
 use response::text;
 use sign_in::SignIn;
 
-use crate::config::Config;
+use crate::{config::Config, webhooks::Webhooks};
 
 /// What answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     readiness: Readiness,
     api: Api,
+    webhooks: Webhooks,
     page: Page,
     /// `None` outside development mode.
     sign_in: Option<SignIn>,
@@ -35,8 +36,8 @@ pub(crate) struct Site {
 
 impl Site {
     /// Of a server with this configuration.
-    pub(crate) fn new(config: &Config, readiness: Readiness, api: Api) -> Self {
-        Self { readiness, api, page: Page::new(config), sign_in: SignIn::new(config) }
+    pub(crate) fn new(config: &Config, readiness: Readiness, api: Api, webhooks: Webhooks) -> Self {
+        Self { readiness, api, webhooks, page: Page::new(config), sign_in: SignIn::new(config) }
     }
 }
 
@@ -78,7 +79,7 @@ fn resource(path: &str, shards: &Handle, site: &Site) -> Outcome<Response<Bytes>
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
-        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone())),
+        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone(), site.webhooks.clone())),
         path => Outcome::Ready(site.page.answer(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
@@ -114,7 +115,7 @@ mod tests {
                 .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
                 .unwrap();
             let readiness = Readiness::default();
-            let site = Site::new(&config, readiness.clone(), api);
+            let site = Site::new(&config, readiness.clone(), api, Webhooks::default());
             Self { handle: running.handle(), running: Some(running), readiness, site }
         }
 

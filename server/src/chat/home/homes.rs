@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     room::Room,
     store::{LogKey, MemoryStore, Position, Store},
+    webhooks::Webhooks,
 };
 
 /// See the module.
@@ -18,6 +19,7 @@ pub(in crate::chat) struct Homes {
     pub(super) rooms: HashMap<Room, Home>,
     pub(super) store: HomeStore,
     pub(super) stamps: Stamps,
+    pub(super) webhooks: Webhooks,
 }
 
 /// Where the messages of these rooms are.
@@ -59,6 +61,7 @@ impl Homes {
             rooms: HashMap::new(),
             store: store.map_or_else(in_memory, |store| HomeStore::Elsewhere(Awaited::new(store))),
             stamps: Stamps::default(),
+            webhooks: Webhooks::default(),
             config,
         }
     }
@@ -69,6 +72,11 @@ impl Homes {
             HomeStore::Here(_) => self.stamps.position(),
             HomeStore::Elsewhere(awaited) => Position::of(awaited.position()),
         }
+    }
+
+    /// The same homes, of whose messages these webhooks tell.
+    pub(in crate::chat) fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks, ..self }
     }
 
     /// How much is waited for from the store.

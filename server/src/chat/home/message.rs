@@ -23,8 +23,10 @@ use crate::{
         shard_message::{Asker, Delivery, LocalSockets, Sender, ToAll, ToSocket, send_to_socket},
         users::Account,
     },
+    config::WebhookEvent,
     room::Room,
     store::{Append, Draft, MemoryStore, Receipt, StoreError, Stored, Taken},
+    webhooks::{self, Webhooks},
 };
 
 impl Homes {
@@ -38,7 +40,7 @@ impl Homes {
         request: &MessageRequest<'_>,
     ) {
         let account = sender.account();
-        let (now, Self { rooms, store, stamps, .. }) = (io.now(), &mut *self);
+        let (now, Self { rooms, store, stamps, webhooks, .. }) = (io.now(), &mut *self);
         let HomeStore::Here(store) = store else { return self.hand_over(io, sockets, sender, room, request) };
         if let Some(receipt) = find_repeated(store, now, account, room, request) {
             return acknowledge(io, sockets, stamps, sender, receipt);
@@ -55,6 +57,7 @@ impl Homes {
             deliver(io, sockets, home, account, room, &stored);
         }
         let log = home.map_or(&mut unknown, |home| &mut home.location.log);
+        tell_stored(webhooks, room, receipt, &stored);
         store.append(now, room, log, account.id_hash, stored);
         if let Some(client_id) = &request.client_id {
             store.remember(now, room, &account.id, client_id, receipt);
@@ -110,11 +113,12 @@ impl Homes {
         outcomes: Vec<Result<Taken, StoreError>>,
     ) {
         for outcome in outcomes {
-            let Self { rooms, store: HomeStore::Elsewhere(awaited), stamps, .. } = &mut *self else { return };
+            let Self { rooms, store: HomeStore::Elsewhere(awaited), stamps, webhooks, .. } = &mut *self else { return };
             let Some((sender, room)) = awaited.next_append() else { return };
             let outcome = match outcome {
                 Ok(Taken::New { receipt, stored }) => {
                     awaited.pass(receipt.id);
+                    tell_stored(webhooks, &room, receipt, &stored);
                     if let Some(home) = rooms.get_mut(&room) {
                         deliver(io, sockets, home, sender.account(), &room, &stored);
                     }
@@ -134,6 +138,16 @@ impl Homes {
             }
         }
     }
+}
+
+/// Tells webhooks of a message.
+fn tell_stored(webhooks: &Webhooks, room: &Room, receipt: Receipt, stored: &Stored) {
+    webhooks.tell(WebhookEvent::MessageStored, || webhooks::Event::Stored {
+        room: room.clone(),
+        payload: stored.json.clone(),
+        attachments: stored.attachments.len(),
+        millis: receipt.millis,
+    });
 }
 
 /// Notes what became of a message.

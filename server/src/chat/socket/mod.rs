@@ -18,8 +18,8 @@
 //! | `administration` | what the API does to users |
 //! | `deadlines` | when to look at a socket again |
 
-mod admission;
 mod administration;
+mod admission;
 mod deadlines;
 mod member;
 mod message;
@@ -37,8 +37,8 @@ use std::time::Instant;
 use engineio::deadlines::soonest;
 use socketio::{Io, RoomHandle};
 
-pub(super) use admission::Admission;
 pub(super) use administration::BANNED;
+pub(super) use admission::Admission;
 pub(super) use message::CheckedMessage;
 pub(super) use recovery::Recovery;
 pub(super) use session::{ConnectRefusal, unauthorized};

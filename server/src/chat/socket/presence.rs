@@ -1,6 +1,9 @@
 //! Users whose last socket was on this shard, and what this shard's sockets are told about users.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use engineio::SharedFrame;
 use socketio::{Io, parser::encode};
@@ -11,7 +14,10 @@ use crate::{
         shard_message::{ToAll, UserBroadcast},
         users::{Account, Gone, PastRoom},
     },
+    clock::wall_clock,
+    config::WebhookEvent,
     room::Room,
+    webhooks,
 };
 
 impl Sockets {
@@ -28,6 +34,7 @@ impl Sockets {
                     }
                     let away = now.duration_since(since);
                     let seen = SystemTime::now().checked_sub(away).unwrap_or_else(SystemTime::now);
+                    self.tell_disconnected(&account, seen);
                     let seen = humantime::format_rfc3339_millis(seen);
                     let status = format!(r#"{{{},"isOnline":false,"lastSeen":"{seen}"}}"#, **account.fields());
                     let frame = encode::event("/", None, "userStatus", &status, &[]);
@@ -36,6 +43,23 @@ impl Sockets {
             }
         }
         None
+    }
+
+    /// Tells webhooks that a user who was gone is there.
+    pub(super) fn tell_connected(&self, account: &Account) {
+        self.webhooks.tell(WebhookEvent::UserConnected, || {
+            let millis = u64::try_from(wall_clock().as_millis()).unwrap_or(u64::MAX);
+            webhooks::Event::Connected { user: Arc::clone(&account.fields()), millis }
+        });
+    }
+
+    /// Tells webhooks that a user is gone, since then.
+    fn tell_disconnected(&self, account: &Account, since: SystemTime) {
+        self.webhooks.tell(WebhookEvent::UserDisconnected, || {
+            let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let millis = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+            webhooks::Event::Disconnected { user: Arc::clone(&account.fields()), millis }
+        });
     }
 
     /// Tells the members of the rooms that take the user for online.

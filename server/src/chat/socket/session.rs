@@ -91,11 +91,14 @@ impl Sockets {
         let (now, claims) = (io.now(), admission.claims);
         let slot = Slot { shard: io.shard(), index: socket.index() };
         // A reservation is taken once.
-        let account = admission.reservation.take(slot, now)?;
+        let (account, was_gone) = admission.reservation.take(slot, now)?;
         let mut member = Member::new(socket, Arc::clone(&account), now);
         member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         member.begin_snapshot();
         self.members.insert(member);
+        if was_gone {
+            self.tell_connected(&account);
+        }
         self.counters.connected += 1;
         if !self.config.limits.idle_timeout.is_zero() {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);

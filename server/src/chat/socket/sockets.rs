@@ -20,6 +20,7 @@ use crate::{
     clock::ClockWatch,
     config::Config,
     room::{LOBBY, Room},
+    webhooks::Webhooks,
 };
 
 /// The sockets of one shard, and what the chat keeps of each.
@@ -29,6 +30,7 @@ pub(in crate::chat) struct Sockets {
     pub(super) verifier: Arc<ArcSwap<Verifier>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) bans: Arc<Bans>,
+    pub(super) webhooks: Webhooks,
     pub(super) members: Members,
     /// Rooms, whatever their homes, that are too large for presence.
     pub(super) quiet: HashSet<Room>,
@@ -90,6 +92,7 @@ impl Sockets {
             verifier,
             accounts,
             bans,
+            webhooks: Webhooks::default(),
             members: Members::default(),
             quiet: HashSet::new(),
             homes: HomeLink { shards: homes, waiting: VecDeque::new() },
@@ -105,6 +108,11 @@ impl Sockets {
             counters: Counters::default(),
             config,
         }
+    }
+
+    /// The same sockets, of which these webhooks tell.
+    pub(in crate::chat) fn with_webhooks(self, webhooks: Webhooks) -> Self {
+        Self { webhooks, ..self }
     }
 
     /// What the homes of this shard are to deal with before the call ends. Always `None` with several shards.

@@ -420,16 +420,17 @@ impl SocketReservation {
         self.account.as_ref()
     }
 
-    /// The socket is there, and counts until [`Accounts::depart`].
-    pub(in crate::chat) fn take(mut self, slot: Slot, now: Instant) -> Option<Arc<Account>> {
-        let account = self.account.take()?;
+    /// The socket is there, and counts until [`Accounts::depart`]. Returns its user, and whether the user was gone.
+    pub(in crate::chat) fn take(mut self, slot: Slot, now: Instant) -> Option<(Arc<Account>, bool)> {
+        let (account, mut was_gone) = (self.account.take()?, false);
         if let Some(entry) = self.accounts.stripe(&account.id).present.get_mut(&*account.id) {
+            was_gone = entry.sockets == 0 && entry.gone.is_none();
             entry.reserved -= 1;
             entry.sockets += 1;
             entry.slots.push(slot, now);
             entry.gone = None;
         }
-        Some(account)
+        Some((account, was_gone))
     }
 }
 
@@ -460,7 +461,7 @@ mod tests {
     }
 
     fn take(accounts: &Arc<Accounts>, index: u32, now: Instant) -> Arc<Account> {
-        accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap()
+        accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap().0
     }
 
     #[test]
@@ -479,7 +480,9 @@ mod tests {
     fn a_user_ends_once_and_after_the_grace_of_the_last_going() {
         let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
         let room = Room::new("r");
-        let [one, two] = [0, 1].map(|index| take(&accounts, index, now));
+        let taken = [0, 1].map(|index| accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap());
+        assert_eq!([taken[0].1, taken[1].1], [true, false], "whether the user was gone");
+        let [one, two] = taken.map(|(account, _)| account);
         assert_eq!(accounts.depart(&one, slot(0), [&room].into_iter(), now).look_at, None);
         assert_eq!(accounts.depart(&two, slot(1), [].into_iter(), now).look_at, Some(now + GRACE));
         let three = take(&accounts, 2, now);

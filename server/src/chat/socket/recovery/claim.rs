@@ -365,7 +365,11 @@ impl Sockets {
     fn depart_unseen(&mut self, io: &mut Io<'_>, admission: Admission) {
         // No socket has this index.
         let slot = Slot { shard: io.shard(), index: u32::MAX };
-        let Some(account) = admission.reservation.take(slot, io.now()) else { return };
+        let Some((account, was_gone)) = admission.reservation.take(slot, io.now()) else { return };
+        if was_gone {
+            // Its end will be told.
+            self.tell_connected(&account);
+        }
         let departure = self.accounts.depart(&account, slot, std::iter::empty(), io.now());
         if let Some(deadline) = departure.look_at {
             self.gone.push(deadline, Arc::clone(&account.id));

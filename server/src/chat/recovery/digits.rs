@@ -18,7 +18,7 @@ pub(super) fn write(mut number: u64, text: &mut String) {
     text.push_str(str::from_utf8(&digits[first..]).unwrap_or_default());
 }
 
-/// Reads what [`write`] has written.
+/// Reads what [`write()`] has written.
 pub(super) fn read(text: &str) -> Option<u64> {
     text.bytes().try_fold(0_u64, |number, digit| {
         let value = match digit {

@@ -42,7 +42,9 @@ pub(crate) use types::{
 /// The parts of [`SqliteStore`], for tests that do without its threads.
 #[cfg(test)]
 pub(crate) mod testing {
-    pub(crate) use super::sqlite::{Database, Location, Moment, Write, Written, find_session, missed, page};
+    pub(crate) use super::sqlite::{
+        Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void,
+    };
 }
 
 /// A store that answers later, by `Answers`. No call blocks.

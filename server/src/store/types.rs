@@ -203,7 +203,7 @@ pub(crate) enum SessionChange {
 
 impl SessionChange {
     /// Whose change it is.
-    pub(super) const fn session(&self) -> SessionId {
+    pub(crate) const fn session(&self) -> SessionId {
         match self {
             Self::Began { session, .. } | Self::Entered { session, .. } | Self::Left { session, .. } => *session,
             Self::Resumed(session) | Self::Ended(session) => *session,

@@ -15,7 +15,9 @@ use crate::{
     store::{
         Answer, Append, Ban, Change, Health, Identity, Lookup, MissedQuery, PageQuery, Saving, SessionChange,
         SessionQuery, Store, StoreError, Urgency,
-        testing::{Database, Location, Moment, Write, Written, find_session, missed, page},
+        testing::{
+            Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void,
+        },
     },
 };
 
@@ -36,6 +38,8 @@ struct State {
     answers: VecDeque<(u16, Answer)>,
     /// Whether commits fail.
     fails: bool,
+    /// Whether more waits for it than may.
+    is_busy: bool,
     /// How long the test's clock has gone.
     elapsed: Duration,
 }
@@ -44,6 +48,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct LaterStore {
     state: Mutex<State>,
+    void: VoidSessions,
     location: Location,
     newest: Uuid,
     identity: Identity,
@@ -68,8 +73,8 @@ impl LaterStore {
         let database = Database::new(location.open_writer().unwrap()).unwrap();
         let (newest, identity) = (database.newest().unwrap(), database.identity());
         let (writes, queries, answers) = (Vec::new(), VecDeque::new(), VecDeque::new());
-        let state = Mutex::new(State { database, writes, queries, answers, fails: false, elapsed });
-        Self { state, location, newest, identity, health: Arc::default(), max_age, directory }
+        let state = Mutex::new(State { database, writes, queries, answers, fails: false, is_busy: false, elapsed });
+        Self { state, void: VoidSessions::default(), location, newest, identity, health: Arc::default(), max_age, directory }
     }
 
     /// The test's clock has gone so far.
@@ -79,16 +84,47 @@ impl LaterStore {
 
     /// From now on commits fail, or do not.
     pub(super) fn set_failing(&self, fails: bool) {
-        self.state.lock().unwrap().fails = fails;
+        let state = &mut *self.state.lock().unwrap();
+        state.fails = fails;
+        self.remove_void(state);
+    }
+
+    /// From now on it is not told of sessions, for want of room, or is.
+    pub(super) fn set_busy(&self, is_busy: bool) {
+        self.state.lock().unwrap().is_busy = is_busy;
+    }
+
+    fn remove_void(&self, state: &State) {
+        if !state.fails {
+            self.void.take(|void| remove_void(state.database.connection(), void)).unwrap();
+        }
+    }
+
+    /// How much the database has of sessions that began in this run.
+    pub(super) fn sessions_of_this_run(&self) -> i64 {
+        let connection = self.location.open_reader().unwrap();
+        let count = "SELECT (SELECT count(*) FROM session WHERE id >> 40 = ?1)
+                     + (SELECT count(*) FROM session_room WHERE session >> 40 = ?1)";
+        connection.query_row(count, [self.identity.run], |row| row.get(0)).unwrap()
     }
 
     /// Commits what has come; `false` when nothing has.
     pub(super) fn commit(&self) -> bool {
         let state = &mut *self.state.lock().unwrap();
-        let batch = std::mem::take(&mut state.writes);
+        let mut batch = std::mem::take(&mut state.writes);
         if batch.is_empty() {
             return false;
         }
+        for (shard, ticket) in self.void.strip(&mut batch) {
+            state.answers.push_back((shard, Answer::Saved { ticket }));
+        }
+        let sessions: Vec<_> = batch
+            .iter()
+            .filter_map(|write| match write {
+                Write::Session { change, .. } => Some(change.session()),
+                Write::Message(_) => None,
+            })
+            .collect();
         let told = |write: &Write| match write {
             Write::Message(append) => (Some(append.shard), None),
             Write::Session { told, .. } => (None, *told),
@@ -96,6 +132,10 @@ impl LaterStore {
         let told: Vec<_> = batch.iter().map(told).collect();
         let moment = Moment { wall: wall_clock() + state.elapsed, random: [5; 16] };
         let written = (!state.fails).then(|| state.database.write(moment, batch).unwrap());
+        if written.is_none() {
+            sessions.into_iter().for_each(|session| self.void.add(session));
+        }
+        self.remove_void(state);
         let outcomes: Vec<_> = match written {
             Some(written) => written
                 .into_iter()
@@ -164,7 +204,12 @@ impl Store for LaterStore {
             Urgency::Told { shard, ticket } => Some((shard, ticket)),
             Urgency::Whenever | Urgency::Soon => None,
         };
-        self.state.lock().unwrap().writes.push(Write::Session { change, told });
+        let mut state = self.state.lock().unwrap();
+        if state.is_busy {
+            self.void.add(change.session());
+            return Saving::Void;
+        }
+        state.writes.push(Write::Session { change, told });
         Saving::Queued
     }
 

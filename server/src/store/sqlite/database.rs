@@ -82,6 +82,12 @@ impl Database {
         self.identity
     }
 
+    /// Its connection.
+    #[cfg(test)]
+    pub(crate) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// An id that is not less than that of any message.
     pub(crate) fn newest(&self) -> rusqlite::Result<Uuid> {
         last_position(&self.connection).map(IdParts::last_at)

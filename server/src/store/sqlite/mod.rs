@@ -45,7 +45,7 @@ pub(crate) use page::{missed, page};
 #[cfg(test)]
 pub(crate) use retention::{Left, Sweep};
 #[cfg(test)]
-pub(crate) use sessions::find as find_session;
+pub(crate) use sessions::{find as find_session, remove_void};
 
 use super::{
     Store,
@@ -62,7 +62,7 @@ use queue::Queue;
 use readers::{Query, Question, READERS, Reader};
 pub(crate) use retention::Bounds;
 pub(crate) use schema::Location;
-use void::VoidSessions;
+pub(crate) use void::VoidSessions;
 use writer::{Job, Writer};
 
 /// What [`Store::close`] ends, in this order: the last connection is to be one that can tidy up the log.

@@ -6,9 +6,12 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::super::{
-    message_ids::Position,
-    types::{Identity, RUN_MAX, SavedSession, SessionChange, SessionId, SessionSecret},
+use super::{
+    super::{
+        message_ids::Position,
+        types::{Identity, RUN_MAX, SavedSession, SessionChange, SessionId, SessionSecret},
+    },
+    void::Void,
 };
 use crate::room::Room;
 
@@ -46,15 +49,20 @@ pub(super) fn save(transaction: &Transaction<'_>, run: u32, change: &SessionChan
 }
 
 /// Removes a session.
-pub(super) fn remove(connection: &Connection, session: SessionId) -> rusqlite::Result<()> {
+fn remove(connection: &Connection, session: SessionId) -> rusqlite::Result<()> {
     let session = [number(session)];
     connection.prepare_cached("DELETE FROM session WHERE id = ?")?.execute(session)?;
     connection.prepare_cached("DELETE FROM session_room WHERE session = ?")?.execute(session).map(drop)
 }
 
-/// Removes all sessions.
-pub(super) fn remove_all(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("DELETE FROM session; DELETE FROM session_room;")
+/// Removes void sessions.
+pub(crate) fn remove_void(connection: &Connection, void: Void) -> rusqlite::Result<()> {
+    let last = match void {
+        Void::Session(session) => return remove(connection, session),
+        Void::UpTo(last) => [number(last)],
+    };
+    connection.execute("DELETE FROM session WHERE id <= ?", last)?;
+    connection.execute("DELETE FROM session_room WHERE session <= ?", last).map(drop)
 }
 
 /// The session, if it began in an earlier run than this one and was claimed in none since.

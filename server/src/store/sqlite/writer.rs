@@ -173,10 +173,7 @@ impl Writer {
 
     /// Removes sessions of which something could not be stored; `false` when that failed.
     fn remove_void(&self, database: &Database) -> bool {
-        let removed = self.void.take(|void| match void {
-            Some(session) => sessions::remove(&database.connection, session),
-            None => sessions::remove_all(&database.connection),
-        });
+        let removed = self.void.take(|void| sessions::remove_void(&database.connection, void));
         removed.inspect_err(|error| self.health.fail(Part::Writing, reason(error))).is_ok()
     }
 
@@ -206,7 +203,8 @@ impl Writer {
     }
 
     /// Stores a batch, and tells the shards. Returns whether it could.
-    fn write(&self, database: &mut Database, batch: Vec<Write>) -> bool {
+    fn write(&self, database: &mut Database, mut batch: Vec<Write>) -> bool {
+        self.tell_saved(self.void.strip(&mut batch));
         if batch.is_empty() {
             return true;
         }

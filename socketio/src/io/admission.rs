@@ -30,6 +30,8 @@ struct Opening<'a> {
     data: Option<Box<str>>,
     rooms: &'a [&'a str],
     missed: Vec<SharedFrame>,
+    /// Whether the answer to the CONNECT comes before what was missed.
+    answers_first: bool,
 }
 
 impl Io<'_> {
@@ -102,8 +104,8 @@ impl Io<'_> {
         {
             let old = self.state.member_by_id(nsp, &recovered.id.to_string());
             let rooms: Vec<&str> = recovered.rooms.iter().map(String::as_str).collect();
-            let opening =
-                Opening { id: Some(recovered.id.clone()), pid, session: None, data: None, rooms: &rooms, missed };
+            let id = Some(recovered.id.clone());
+            let opening = Opening { id, pid, rooms: &rooms, missed, answers_first: true, ..Opening::default() };
             let socket = self.open(conn, nsp, opening)?;
             // Now, so that the application hears of the old one's end under another key.
             if let Some(old) = old {
@@ -156,23 +158,26 @@ impl Io<'_> {
         let rooms: Vec<&str> = saved.rooms.iter().map(AsRef::as_ref).collect();
         let pid = Some(session.pid.to_string());
         let (id, session, data) = (Some(saved.id), Some(session), saved.data);
-        self.open(conn, nsp, Opening { id, pid, session, data, rooms: &rooms, missed })
+        self.open(conn, nsp, Opening { id, pid, session, data, rooms: &rooms, missed, answers_first: false })
     }
 
-    /// Sends what was missed and the answer to the CONNECT, in this order: a client keeps what comes before the answer, and hears of
-    /// it after that. Then the socket exists.
+    /// Sends what was missed and the answer to the CONNECT. Then the socket exists.
+    ///
+    /// Node sends the answer last, and so does recovery in memory. An official client keeps what comes before the answer until that comes,
+    /// and does not take its offset before. So where the connection breaks in between, the next one brings the same events again, and the
+    /// client hears them twice.
     fn open(&mut self, conn: ConnKey, nsp: NspKey, opening: Opening<'_>) -> Option<SocketKey> {
-        let Opening { id, pid, session, data, rooms, missed } = opening;
+        let Opening { id, pid, session, data, rooms, missed, answers_first } = opening;
         let (is_recovered, id) = (id.is_some(), id.or_else(|| self.new_id(conn, nsp))?);
-        for frame in missed {
-            self.outbox.send(conn, &frame).ok()?;
-        }
         let nsp_name = std::sync::Arc::clone(&self.state.namespaces.get(nsp)?.name);
         // A client of version 2 makes its id itself, and is told none.
         let is_v4 = self.is_v4(conn);
         let sid = (!is_v4).then(|| id.to_string());
         let answer = self.state.config.encoder().connect(&nsp_name, sid.as_deref(), pid.as_deref());
-        self.outbox.send(conn, &answer).ok()?;
+        let (before, after) = if answers_first { (Vec::new(), missed) } else { (missed, Vec::new()) };
+        for frame in before.iter().chain([&answer]).chain(&after) {
+            self.outbox.send(conn, frame).ok()?;
+        }
         self.outbox.accept(conn);
         let mut socket = Socket::new(id.clone(), nsp, conn);
         if is_recovered || session.is_some() {

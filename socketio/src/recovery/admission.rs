@@ -24,7 +24,8 @@ pub struct Recovered {
     /// The rooms that it is to be in.
     pub rooms: Vec<String>,
     /// The events that it missed, in order. Of each the last argument is its offset, as it was the first time. They
-    /// are written before the answer to the CONNECT.
+    /// are written after the answer to the CONNECT, so that a client whose connection breaks among them has the offset of the last one that
+    /// it heard.
     pub missed: Vec<EventData>,
 }
 

@@ -88,6 +88,13 @@ impl Homes {
         }
     }
 
+    /// The ids of the users who are in a room.
+    #[cfg(test)]
+    pub(in crate::chat) fn users_in(&self, room: &Room) -> Vec<String> {
+        let home = self.rooms.get(room);
+        home.into_iter().flat_map(|home| home.occupants.users()).map(|user| user.id.to_string()).collect()
+    }
+
     /// How many rooms have their home here and are not forgotten.
     #[cfg(test)]
     pub(in crate::chat) fn len(&self) -> usize {

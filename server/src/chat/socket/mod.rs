@@ -165,6 +165,13 @@ impl Sockets {
         self.members.iter().filter(|member| member.snapshot.is_some()).count()
     }
 
+    /// The ids of the users whose sockets are in a room.
+    #[cfg(test)]
+    pub(super) fn users_in(&self, room: &crate::room::Room) -> Vec<String> {
+        let members = self.members.iter().filter(|member| member.rooms.iter().any(|joined| joined.room == *room));
+        members.map(|member| member.account.id.to_string()).collect()
+    }
+
     /// When the token of each socket expires ([`Member::expires`](member::Member)).
     #[cfg(test)]
     pub(super) fn expirations(&self) -> impl Iterator<Item = Option<std::time::Duration>> {

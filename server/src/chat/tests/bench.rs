@@ -316,6 +316,23 @@ impl Bench {
         self.chats.iter().map(|chat| chat.0.borrow().homes.len()).sum()
     }
 
+    /// The users who are in a room, as its home says.
+    pub(super) fn said_to_be_in(&self, room: &str) -> Vec<String> {
+        let chat = self.chats[usize::from(self.home(room))].0.borrow();
+        let mut users = chat.homes.users_in(&Room::new(room));
+        users.sort();
+        users
+    }
+
+    /// The users who have a socket in a room.
+    pub(super) fn members_of(&self, room: &str) -> Vec<String> {
+        let mut users: Vec<_> =
+            self.chats.iter().flat_map(|chat| chat.0.borrow().sockets.users_in(&Room::new(room))).collect();
+        users.sort();
+        users.dedup();
+        users
+    }
+
     /// How many entries each collection has that must be empty without a client.
     pub(super) fn into_kept(self) -> BTreeMap<&'static str, usize> {
         let mut kept = BTreeMap::from([("accounts", self.shared.accounts.len())]);

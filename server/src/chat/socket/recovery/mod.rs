@@ -6,7 +6,7 @@
 //!    if it began in an earlier run.
 //! 2. The homes of its rooms count the client in, and say up to where they have sent messages. What comes later is held here.
 //! 3. What it missed up to there comes from the store.
-//! 4. The client gets what it missed, what was held, and the answer. From here on it is a socket like any other.
+//! 4. The client gets the answer, what it missed, and what was held. From here on it is a socket like any other.
 //!
 //! Where a step fails, the client gets a new socket.
 //!

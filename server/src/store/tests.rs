@@ -12,9 +12,9 @@ use uuid::Uuid;
 use super::{
     filling::Filling,
     memory::MemoryStore,
-    message_ids::{MessageIds, Receipt},
-    sqlite::{Bounds, Database, Left, Location, Moment, Sweep, Write, Written, page},
-    types::{Append, Draft, PageLimit, PageQuery, Side, Stored, Taken},
+    message_ids::{MessageIds, Position, Receipt},
+    sqlite::{Bounds, Database, Left, Location, Moment, Sweep, Write, Written, missed, page},
+    types::{Append, Draft, MissedQuery, PageLimit, PageQuery, Side, Stored, Taken},
 };
 use crate::{config::Durability, room::Room};
 
@@ -25,6 +25,8 @@ const MAX_AGE: Duration = Duration::from_secs(900);
 
 /// In one room, of the file.
 const MAX_COUNT: usize = 12;
+const BOUNDS: Bounds =
+    Bounds { max_age: MAX_AGE, max_count: MAX_COUNT, claimable: Duration::ZERO, begun: Duration::ZERO };
 
 #[derive(Debug, Clone)]
 struct Said {
@@ -200,7 +202,7 @@ impl Model {
 
     fn sweep(&mut self) {
         let now = self.now();
-        let (mut sweep, bounds) = (Sweep::start(), Bounds { max_age: MAX_AGE, max_count: MAX_COUNT });
+        let (mut sweep, bounds) = (Sweep::start(), BOUNDS);
         while sweep.step(self.database.as_mut().unwrap(), &bounds, now).unwrap() != Left::Nothing {}
         for of in 0..3 {
             let mut kept = 0;
@@ -281,8 +283,7 @@ impl Model {
             limit,
         };
         let connection = self.location.open_reader().unwrap();
-        let bounds = Bounds { max_age: MAX_AGE, max_count: MAX_COUNT };
-        let chosen = page(&connection, &query, bounds.oldest(self.now())).unwrap();
+        let chosen = page(&connection, &query, BOUNDS.oldest(self.now())).unwrap();
         let listed = expected.0.iter().map(|number| &self.list[*number].stored);
         assert!(chosen.messages.iter().eq(listed) && chosen.more == expected.1, "{chosen:?}, not {expected:?}");
         // Memory.
@@ -320,5 +321,36 @@ proptest! {
         for step in steps {
             model.run(step);
         }
+    }
+}
+
+#[test]
+fn what_a_client_may_have_missed_is_not_forgotten_without_a_trace() {
+    let directory = tempfile::tempdir().unwrap();
+    let location =
+        Location { path: directory.path().join("chat.db"), durability: Durability::None, page_cache: 1 << 20 };
+    let mut database = Database::new(location.open_writer().unwrap()).unwrap();
+    let draft = Draft::new(&["{\"id\":\""], &["\",\"at\":\""], &["\"}"], Box::default());
+    let append = Append { shard: 0, room: room(0), user: "alice".into(), client_id: None, draft };
+    let moment = Moment { wall: Duration::from_secs(1000), random: [3; 16] };
+    database.write(moment, vec![Write::Message(append)]).unwrap();
+    let bounds = Bounds {
+        max_age: Duration::from_secs(10),
+        max_count: 10,
+        claimable: Duration::from_secs(120),
+        begun: Duration::from_secs(1050),
+    };
+    let query = MissedQuery {
+        shard: 0,
+        ticket: 0,
+        home: 0,
+        rooms: vec![(room(0), Position::START)],
+        until: Position::of(database.newest().unwrap()),
+        max_bytes: 1000,
+    };
+    for (at, expected) in [(1060, None), (1130, None), (1180, Some(vec![]))] {
+        let mut sweep = Sweep::start();
+        while sweep.step(&mut database, &bounds, Duration::from_secs(at)).unwrap() != Left::Nothing {}
+        assert_eq!(missed(&location.open_reader().unwrap(), &query).unwrap(), expected, "at {at}");
     }
 }

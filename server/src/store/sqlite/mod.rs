@@ -54,7 +54,7 @@ use super::{
     health::Health,
     types::{Append, Identity, MissedQuery, PageQuery, Saving, SessionChange, SessionQuery, StoreError, Urgency},
 };
-use crate::config;
+use crate::{clock::wall_clock, config};
 pub(crate) use database::{Database, Write};
 use error::reason;
 use lock::DirectoryLock;
@@ -108,7 +108,8 @@ impl SqliteStore {
         let bans = administration::bans(&database.connection).map_err(fail)?;
         // What cannot write is found out now, and not when the first message comes.
         database.probe().map_err(fail)?;
-        let bounds = Bounds { max_age: settings.max_age, max_count: settings.max_count };
+        let (max_age, max_count) = (settings.max_age, settings.max_count);
+        let bounds = Bounds { max_age, max_count, claimable, begun: wall_clock() };
         let (writes, questions) = (Arc::new(Queue::new(writer::CAPACITY)), Arc::new(Queue::new(readers::CAPACITY)));
         let (health, void) = (Arc::<Health>::default(), Arc::<VoidSessions>::default());
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {

@@ -34,12 +34,22 @@ pub(crate) struct Bounds {
     pub(crate) max_age: Duration,
     /// In each room.
     pub(crate) max_count: usize,
+    /// For how long a client that was away may ask what it missed.
+    pub(crate) claimable: Duration,
+    /// When this run of the server began, as the time since the Unix epoch. For as long clients of earlier runs may ask.
+    pub(crate) begun: Duration,
 }
 
 impl Bounds {
     /// Messages from before this time are forgotten, as the time since the Unix epoch.
     pub(crate) fn oldest(&self, now: Duration) -> Duration {
         if self.max_age.is_zero() { Duration::ZERO } else { now.saturating_sub(self.max_age) }
+    }
+
+    /// Nobody can have missed a message before this position and still ask for it.
+    fn askable(&self, now: Duration) -> i64 {
+        let since = now.saturating_sub(self.claimable);
+        if since < self.begun { 0 } else { position_at(since) }
     }
 }
 
@@ -88,7 +98,7 @@ impl Sweep {
                 last = Some(*room);
             }
             if forgotten.count == *messages
-                && let Some(name) = remove_empty(&transaction, *room)?
+                && let Some(name) = remove_empty(&transaction, *room, bounds.askable(now))?
             {
                 numbers.remove(&Room::new(&name));
             }
@@ -158,11 +168,12 @@ fn forget(
     Ok(Forgotten { count, spent, is_done: spent < budget })
 }
 
-/// Removes a room without messages, unless something else names its number. Returns its name if it did.
-fn remove_empty(transaction: &Transaction<'_>, room: i64) -> rusqlite::Result<Option<String>> {
-    let sql = "DELETE FROM room WHERE id = ?1 AND messages = 0
+/// Removes a room without messages, unless something else names its number. Returns its name if it did. A room that has forgotten messages
+/// from after `askable` stays, or a client that missed them would not hear of it.
+fn remove_empty(transaction: &Transaction<'_>, room: i64, askable: i64) -> rusqlite::Result<Option<String>> {
+    let sql = "DELETE FROM room WHERE id = ?1 AND messages = 0 AND (forgotten = 0 OR forgotten < ?2)
                AND NOT EXISTS (SELECT 1 FROM receipt WHERE room = ?1) RETURNING name";
-    transaction.prepare_cached(sql)?.query_row([room], |row| row.get(0)).optional()
+    transaction.prepare_cached(sql)?.query_row([room, askable], |row| row.get(0)).optional()
 }
 
 /// Forgets `clientId`s. Returns how much of the step's budget is left.

@@ -38,6 +38,13 @@ impl Positions {
         }
     }
 
+    /// There is everything up to this position, of all homes.
+    pub(in crate::chat) fn raise_all(&mut self, position: Position) {
+        for known in &mut self.0 {
+            *known = position.max(*known);
+        }
+    }
+
     /// Appends the offset: the last position, and with several homes by how much each is less.
     pub(in crate::chat) fn write(&self, text: &mut String) {
         let newest = self.0.iter().max().map_or(0, |position| position.bits());

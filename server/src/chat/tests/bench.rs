@@ -182,6 +182,19 @@ impl Bench {
         })
     }
 
+    /// Delivers all messages, and what the store reads. It commits nothing.
+    pub(super) fn carry_without_commits(&mut self) {
+        let Some(store) = self.store.clone() else { return };
+        loop {
+            self.shards.deliver_all();
+            match store.take_answer() {
+                Some((shard, answer)) => self.shards[shard].receive(ShardMessage::new(answer)),
+                None if store.read_one() => {}
+                None => return,
+            }
+        }
+    }
+
     /// Whether a message for a shard is in flight.
     pub(super) fn awaits_message(&self, shard: u16) -> bool {
         self.shards.in_flight().iter().any(|(_, to)| *to == shard)

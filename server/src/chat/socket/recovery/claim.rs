@@ -232,16 +232,10 @@ impl Sockets {
             save(store.as_deref(), SessionChange::Left { session: returning.pid.session, room });
         }
         let offset = returning.offset.as_ref();
-        let is_of_other_homes = offset.is_some_and(|offset| offset.homes() != io.shards());
         let mut homes: Vec<(u16, Vec<_>)> = Vec::new();
         for (room, since) in &mut session.rooms {
             *since =
                 (*since).max(offset.map_or(Position::START, |offset| offset.get(self.homes.of(room, offset.homes()))));
-            if is_of_other_homes {
-                // The offsets of this run begin anew, and do not say this any more.
-                let (session, room, since) = (returning.pid.session, room.clone(), *since);
-                save(store.as_deref(), SessionChange::Entered { session, room, since });
-            }
             let home = self.homes.of(room, io.shards());
             match homes.iter_mut().find(|(of, _)| *of == home) {
                 Some((_, rooms)) => rooms.push((room.clone(), *since)),
@@ -280,9 +274,9 @@ impl Sockets {
         if !is_complete {
             return;
         }
-        let Some(Recovery { returning, max_bytes, .. }) = &mut self.recovery else { return };
+        let Some(Recovery { returning, begun, max_bytes, .. }) = &mut self.recovery else { return };
         let Some(returning) = returning.get_mut(&ticket) else { return };
-        match returning.take_missed(io.shards(), *max_bytes) {
+        match returning.take_missed(io.shards(), *begun, *max_bytes) {
             Some(missed) => self.readmit(io, ticket, missed),
             None => self.admit_anew(io, ticket),
         }
@@ -319,12 +313,16 @@ impl Sockets {
                 self.connect_again(io, admitted.socket, admission, pid, session, &homes);
             }
             admitted => {
-                // Its connection has ended again. (Or, against all reckoning, what it missed was too much for its queue.)
-                if let Some(conn) = admitted.and_then(|admitted| io.conn(admitted.socket)) {
-                    io.abort(conn);
+                // Its connection has ended again. Or, against all reckoning, what it missed was too much for its queue: then the next
+                // time must not end in the same way.
+                let conn = admitted.and_then(|admitted| io.conn(admitted.socket));
+                match (&mut self.recovery, conn) {
+                    (Some(recovery), Some(_)) => recovery.end(pid.session),
+                    (Some(recovery), None) => recovery.keep(pid, &account.id, session, io.now()),
+                    (None, _) => {}
                 }
-                if let Some(recovery) = &mut self.recovery {
-                    recovery.keep(pid, &account.id, session, io.now());
+                if let Some(conn) = conn {
+                    io.abort(conn);
                 }
                 self.count_out(io, &account, &homes);
                 self.depart_unseen(io, admission);

@@ -15,6 +15,9 @@ use crate::{
     store::{Missed, Position, StoreError, Stored},
 };
 
+/// What a frame takes beside the arguments of its event, or beside its attachment: names, headers, its place in the queue.
+const FRAME_COST: usize = 64;
+
 /// A client that comes back.
 #[derive(Debug)]
 pub(super) struct Returning {
@@ -61,7 +64,11 @@ impl Returning {
     }
 
     /// What the client missed, as events. `None` when some of it is not known, or all of it is too much.
-    pub(super) fn take_missed(&mut self, shards: u16, max_bytes: usize) -> Option<Vec<EventData>> {
+    ///
+    /// Offsets of other homes than today's are of an earlier run, of which the last message is at `begun`. Of that run's messages all are
+    /// here, in order. So up to there such an offset goes on, with each message for all of its homes: offsets of today's homes would say
+    /// less than the client has in rooms where it missed nothing. From there on, it has all before `begun` in all of its rooms.
+    pub(super) fn take_missed(&mut self, shards: u16, begun: Position, max_bytes: usize) -> Option<Vec<EventData>> {
         let mut missed = Vec::new();
         for part in &mut self.homes {
             let of_home = part.missed.take()?.ok()??;
@@ -69,26 +76,48 @@ impl Returning {
         }
         // Of each home in its order, which is all that the offsets ask for. Sorted over all of them it is the order of time.
         missed.sort_by_key(|(_, stored)| stored.id);
-        let bytes = missed.iter().map(|(_, stored)| stored.len()).sum::<usize>() + self.held_bytes;
-        if bytes > max_bytes {
+        if self.held_bytes > max_bytes {
             return None;
         }
         missed.append(&mut self.held);
-        let mut position = match &self.offset {
-            Some(offset) if offset.homes() == shards => offset.clone(),
-            _ => Positions::new(shards),
+        let mut has = self.offset.clone().unwrap_or_else(|| Positions::new(shards));
+        let mut is_of_earlier_homes = has.homes() != shards;
+        let mut bytes = 0;
+        let event = |(home, stored): (u16, Stored)| {
+            let at = Position::of(stored.id);
+            if is_of_earlier_homes && at > begun {
+                is_of_earlier_homes = false;
+                has = Positions::new(shards);
+                has.raise_all(begun);
+            }
+            if is_of_earlier_homes {
+                has.raise_all(at);
+            } else {
+                has.raise(home, at);
+            }
+            let event = as_event(stored, &has);
+            bytes += event_bytes(&event);
+            // With many homes, offsets may be longer than messages.
+            (bytes <= max_bytes).then_some(event)
         };
-        let event = |(home, Stored { id, json, attachments }): (u16, Stored)| {
-            position.raise(home, Position::of(id));
-            let mut args = String::with_capacity(json.len() + 32);
-            args.push_str(&json);
-            args.push_str(",\"");
-            position.write(&mut args);
-            args.push('"');
-            EventData { name: "message".to_owned(), args, attachments: attachments.into_vec() }
-        };
-        Some(missed.into_iter().map(event).collect())
+        missed.into_iter().map(event).collect()
     }
+}
+
+/// As an event with this offset.
+fn as_event(Stored { json, attachments, .. }: Stored, offset: &Positions) -> EventData {
+    let mut args = String::with_capacity(json.len() + 32);
+    args.push_str(&json);
+    args.push_str(",\"");
+    offset.write(&mut args);
+    args.push('"');
+    EventData { name: "message".to_owned(), args, attachments: attachments.into_vec() }
+}
+
+/// What an event takes in a client's queue.
+fn event_bytes(EventData { args, attachments, .. }: &EventData) -> usize {
+    let attachments = attachments.iter().map(|bytes| bytes.len() + FRAME_COST).sum::<usize>();
+    FRAME_COST + args.len() + attachments
 }
 
 impl ReturningHome {

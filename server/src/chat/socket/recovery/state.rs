@@ -35,6 +35,8 @@ pub(in crate::chat) struct Recovery {
     pub(super) tickets: u64,
     /// For whom messages of a room are held.
     holding: HashMap<Room, SmallVec<[u64; 1]>>,
+    /// The last message of the runs before this one.
+    pub(super) begun: Position,
     /// How many bytes one client may be sent of what it missed.
     pub(super) max_bytes: usize,
     /// When to look for sessions that can be claimed no longer.
@@ -51,6 +53,7 @@ impl Recovery {
     ) -> Self {
         Self {
             sessions,
+            begun: store.as_ref().map_or(Position::START, |store| Position::of(store.newest())),
             store,
             seen: Positions::new(shards),
             offset: String::new(),

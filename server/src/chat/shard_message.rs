@@ -169,8 +169,10 @@ pub(super) enum ToSocket {
 /// To a shard, about a client that comes back and claims its session. `ticket` says which one, on the shard that it came to.
 #[derive(Debug)]
 pub(super) enum RecoveryMessage {
-    /// To the client's shard, from itself: it is this one's turn.
+    /// To the client's shard, from itself: its claim is to begin, if not too many have.
     Begin { ticket: u64 },
+    /// To the client's shard, from itself: it has waited, and it is this one's turn.
+    Proceed { ticket: u64 },
     /// To the shard of another socket of the user, with this index: if it has the session, end it. The answer for `shard` is `Released`.
     Release { shard: u16, ticket: u64, pid: Pid, index: u32 },
     /// The session, if that socket had it.

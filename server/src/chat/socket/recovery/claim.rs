@@ -82,6 +82,7 @@ impl Sockets {
     pub(in crate::chat::socket) fn receive_recovery(&mut self, io: &mut Io<'_>, message: RecoveryMessage) {
         match message {
             RecoveryMessage::Begin { ticket } => self.begin_or_wait(io, ticket),
+            RecoveryMessage::Proceed { ticket } => self.find_session(io, ticket),
             RecoveryMessage::Release { shard, ticket, pid, index } => {
                 let released = RecoveryMessage::Released { ticket, session: self.release(io, pid, index) };
                 io.send_to_shard(shard, ToSocket::Recovery(released).into());
@@ -285,10 +286,13 @@ impl Sockets {
     /// Begins with the next claim.
     fn begin_next(&mut self, io: &mut Io<'_>) {
         let Some(recovery) = &mut self.recovery else { return };
-        recovery.active = recovery.active.saturating_sub(1);
-        if let Some(ticket) = recovery.waiting.pop_front() {
-            // In a turn of its own: what this one was sent is to leave first.
-            io.send_to_shard(io.shard(), ToSocket::Recovery(RecoveryMessage::Begin { ticket }).into());
+        match recovery.waiting.pop_front() {
+            // In a turn of its own: what this one was sent is to leave first. It has this one's place, so that none who comes now gets it.
+            Some(ticket) => {
+                let proceed = ToSocket::Recovery(RecoveryMessage::Proceed { ticket });
+                io.send_to_shard(io.shard(), proceed.into());
+            }
+            None => recovery.active = recovery.active.saturating_sub(1),
         }
     }
 

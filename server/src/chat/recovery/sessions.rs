@@ -4,7 +4,7 @@
 //! A lock is taken when a socket disconnects or is claimed, and held for one look into a map.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -52,6 +52,14 @@ struct Entry {
     state: State,
 }
 
+#[derive(Debug, Default)]
+struct Known {
+    sessions: HashMap<SessionId, Entry>,
+    /// Sessions of earlier runs that went on in this one and are over. The store may not have been told yet. They are forgotten when
+    /// sessions of earlier runs cannot be claimed any more.
+    over: HashSet<SessionId>,
+}
+
 /// What is known of a session that somebody claims.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::chat) enum Claim {
@@ -70,7 +78,9 @@ pub(in crate::chat) struct Sessions {
     /// For how long a session without a connection can be claimed.
     window: Duration,
     number: AtomicU64,
-    sessions: Mutex<HashMap<SessionId, Entry>>,
+    /// Until then sessions of earlier runs can be claimed.
+    claimable_until: Instant,
+    known: Mutex<Known>,
     /// When connections ended, and of which sessions. A session that was claimed since is still in it.
     ended: Mutex<VecDeque<(Instant, SessionId)>>,
 }
@@ -78,13 +88,14 @@ pub(in crate::chat) struct Sessions {
 impl Sessions {
     /// None yet. Runs of one store are counted; in memory there is only one.
     pub(in crate::chat) fn new(run: u32, window: Duration) -> Self {
-        let (sessions, ended) = (Mutex::default(), Mutex::default());
-        Self { run, window, number: AtomicU64::new(1), sessions, ended }
+        let claimable_until = Instant::now() + window;
+        let (known, ended) = (Mutex::default(), Mutex::default());
+        Self { run, window, number: AtomicU64::new(1), claimable_until, known, ended }
     }
 
-    fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         // A panic under the lock leaves a map that is whole: entries are changed by plain assignments.
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A new session's private id.
@@ -95,8 +106,8 @@ impl Sessions {
 
     /// A client of this user claims a session. Nobody else can claim one that is [`Claim::Taken`], until it is kept or forgotten.
     pub(in crate::chat) fn claim(&self, Pid { session, secret }: Pid, user: &str, now: Instant) -> Claim {
-        let mut sessions = self.sessions();
-        let Some(entry) = sessions.get_mut(&session) else { return Claim::Unknown };
+        let mut known = self.known();
+        let Some(entry) = known.sessions.get_mut(&session) else { return Claim::Unknown };
         let is_late = matches!(&entry.state, State::Ended { at, .. } if now.duration_since(*at) > self.window);
         if entry.secret != secret || *entry.user != *user || is_late {
             return Claim::Refused;
@@ -111,46 +122,48 @@ impl Sessions {
     }
 
     /// Whether the store may know a session, because it began in an earlier run.
-    pub(in crate::chat) fn may_be_stored(&self, session: SessionId) -> bool {
-        session.run() != self.run && !self.sessions().contains_key(&session)
+    pub(in crate::chat) fn may_be_stored(&self, session: SessionId, now: Instant) -> bool {
+        session.run() != self.run && now <= self.claimable_until && self.known().is_new(session)
     }
 
     /// The session of a connection is the claimant's, who has ended that connection.
     pub(in crate::chat) fn claim_released(&self, Pid { session, secret }: Pid, user: &Arc<str>) {
-        self.sessions().insert(session, Entry { secret, user: Arc::clone(user), state: State::Claimed });
+        self.known().sessions.insert(session, Entry { secret, user: Arc::clone(user), state: State::Claimed });
     }
 
     /// The store knows the session, and its secret and user are right. Whether nobody else has claimed it in this run.
     pub(in crate::chat) fn claim_stored(&self, Pid { session, secret }: Pid, user: &Arc<str>) -> bool {
-        match self.sessions().entry(session) {
-            hash_map::Entry::Occupied(_) => false,
-            hash_map::Entry::Vacant(entry) => {
-                entry.insert(Entry { secret, user: Arc::clone(user), state: State::Claimed });
-                true
-            }
+        let mut known = self.known();
+        let is_new = known.is_new(session);
+        if is_new {
+            known.sessions.insert(session, Entry { secret, user: Arc::clone(user), state: State::Claimed });
         }
+        is_new
     }
 
     /// The claimant has a connection.
     pub(in crate::chat) fn resume(&self, session: SessionId) {
-        let mut sessions = self.sessions();
+        let mut known = self.known();
         if session.run() == self.run {
-            sessions.remove(&session);
-        } else if let Some(entry) = sessions.get_mut(&session) {
+            known.sessions.remove(&session);
+        } else if let Some(entry) = known.sessions.get_mut(&session) {
             entry.state = State::Resumed;
         }
     }
 
-    /// The connection of a session has ended, or its claim was not finished. It can be claimed for a while.
-    pub(in crate::chat) fn keep(&self, pid: Pid, user: &Arc<str>, session: Session, now: Instant) {
+    /// The connection of a session has ended, or its claim was not finished. It can be claimed for a while. Returns whether others are
+    /// to be forgotten at once, because there are too many.
+    pub(in crate::chat) fn keep(&self, pid: Pid, user: &Arc<str>, session: Session, now: Instant) -> bool {
         let state = State::Ended { session: Box::new(session), at: now };
-        self.sessions().insert(pid.session, Entry { secret: pid.secret, user: Arc::clone(user), state });
-        self.ended.lock().unwrap_or_else(PoisonError::into_inner).push_back((now, pid.session));
+        self.known().sessions.insert(pid.session, Entry { secret: pid.secret, user: Arc::clone(user), state });
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.push_back((now, pid.session));
+        ended.len() > ENDED
     }
 
     /// The session is over.
     pub(in crate::chat) fn forget(&self, session: SessionId) {
-        self.sessions().remove(&session);
+        self.known().forget(session, self.run);
     }
 
     /// A session that can be claimed no longer, or need not be, because there are too many. It is forgotten.
@@ -163,11 +176,14 @@ impl Sessions {
             }
             ended.pop_front();
             drop(ended);
-            let mut sessions = self.sessions();
+            let mut known = self.known();
+            if now > self.claimable_until && !known.over.is_empty() {
+                known.over = HashSet::new();
+            }
             // It may have been claimed, and have ended again, since.
             let is_over = |entry: &Entry| matches!(&entry.state, State::Ended { at, .. } if *at == since);
-            if sessions.get(&session).is_some_and(is_over) {
-                sessions.remove(&session);
+            if known.sessions.get(&session).is_some_and(is_over) {
+                known.forget(session, self.run);
                 return Some(session);
             }
         }
@@ -183,7 +199,21 @@ impl Sessions {
     /// How many are known.
     #[cfg(test)]
     pub(in crate::chat) fn len(&self) -> usize {
-        self.sessions().len() + self.ended.lock().unwrap().len()
+        self.known().sessions.len() + self.ended.lock().unwrap().len()
+    }
+}
+
+impl Known {
+    /// Whether nobody has claimed it in this run.
+    fn is_new(&self, session: SessionId) -> bool {
+        !self.sessions.contains_key(&session) && !self.over.contains(&session)
+    }
+
+    fn forget(&mut self, session: SessionId, run: u32) {
+        self.sessions.remove(&session);
+        if session.run() != run {
+            self.over.insert(session);
+        }
     }
 }
 
@@ -201,7 +231,6 @@ mod tests {
     fn kept(sessions: &Sessions, number: u64, user: &Arc<str>, now: Instant) -> Pid {
         let pid = Pid { session: SessionId::new(1, number), secret: SessionSecret([1; 16]) };
         assert!(sessions.claim_stored(pid, user));
-        sessions.forget(pid.session);
         sessions.keep(pid, user, session(), now);
         pid
     }
@@ -217,12 +246,31 @@ mod tests {
         assert_eq!(sessions.claim(pid, "alice", now), Claim::Refused);
         let of_this_run = sessions.next(SessionSecret([1; 16]));
         assert_eq!(sessions.claim(of_this_run, "alice", now), Claim::Unknown);
-        assert!(!sessions.may_be_stored(of_this_run.session));
+        assert!(!sessions.may_be_stored(of_this_run.session, now));
         sessions.resume(pid.session);
-        assert!(!sessions.may_be_stored(pid.session) && !sessions.claim_stored(pid, &alice));
+        assert!(!sessions.may_be_stored(pid.session, now) && !sessions.claim_stored(pid, &alice));
         assert_eq!(sessions.claim(pid, "alice", now), Claim::Unknown, "its connection knows it");
+        // The store may not know yet that it is over.
         sessions.forget(pid.session);
-        assert!(sessions.may_be_stored(pid.session));
+        assert!(!sessions.may_be_stored(pid.session, now) && !sessions.claim_stored(pid, &alice));
+    }
+
+    #[test]
+    fn a_session_of_an_earlier_run_can_be_claimed_as_long_as_any_other() {
+        let (sessions, now) = (Sessions::new(2, WINDOW), Instant::now());
+        let old = SessionId::new(1, 1);
+        assert!(sessions.may_be_stored(old, now));
+        assert!(!sessions.may_be_stored(old, now + WINDOW + Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn no_more_are_kept_than_may_be_although_none_is_late() {
+        let (sessions, now, alice) = (Sessions::new(1, WINDOW), Instant::now(), Arc::<str>::from("alice"));
+        for _ in 0..ENDED {
+            assert!(!sessions.keep(sessions.next(SessionSecret([1; 16])), &alice, session(), now));
+        }
+        assert!(sessions.keep(sessions.next(SessionSecret([1; 16])), &alice, session(), now), "one too many");
+        assert!(sessions.next_expired(now).is_some() && sessions.next_expired(now).is_none());
     }
 
     #[test]

@@ -183,7 +183,7 @@ impl Sockets {
                 returning.session = Some(*session);
                 return self.ask_homes(io, ticket);
             }
-            Claim::Unknown if recovery.sessions.may_be_stored(session) => {}
+            Claim::Unknown if recovery.sessions.may_be_stored(session, io.now()) => {}
             Claim::Unknown | Claim::Refused => return self.admit_anew(io, ticket),
         }
         let asked = recovery.store.as_ref().map(|store| store.find_session(SessionQuery { shard, ticket, session }));

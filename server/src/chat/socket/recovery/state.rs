@@ -101,7 +101,9 @@ impl Recovery {
 
     /// The connection of a session has ended; the client may come back.
     pub(super) fn keep(&mut self, pid: Pid, user: &Arc<str>, session: Session, now: Instant) {
-        self.sessions.keep(pid, user, session, now);
+        if self.sessions.keep(pid, user, session, now) {
+            self.expiry = Some(now);
+        }
         self.expiry = self.expiry.or_else(|| self.sessions.next_expiry());
     }
 

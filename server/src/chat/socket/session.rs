@@ -220,7 +220,7 @@ impl Sockets {
     pub(in crate::chat) fn disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {
         self.end_all_typing(io, socket);
         let Some(member) = self.members.remove(socket) else { return };
-        self.keep_session(io, &member, reason);
+        let ended = self.keep_session(io, &member, reason);
         self.counters.disconnected += 1;
         let account = member.account;
         let rooms = member.rooms.iter().map(|joined| &joined.room);
@@ -231,7 +231,9 @@ impl Sockets {
         }
         let shard = io.shard();
         for joined in member.rooms {
-            let leave = HomeRequest::Leave { shard, account: Arc::clone(&account), left: None, session: None };
+            // Where the home has not answered, it may tell the store of the room after the session's end, so it is to take that back.
+            let session = ended.filter(|_| joined.since.is_none());
+            let leave = HomeRequest::Leave { shard, account: Arc::clone(&account), left: None, session };
             self.homes.send(io, joined.room, leave);
         }
         self.forget_rooms(io, &account, departure.forgotten);

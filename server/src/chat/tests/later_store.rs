@@ -15,9 +15,7 @@ use crate::{
     store::{
         Answer, Append, Ban, Change, Health, Identity, Lookup, MissedQuery, PageQuery, Saving, SessionChange,
         SessionQuery, Store, StoreError, Urgency,
-        testing::{
-            Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void,
-        },
+        testing::{Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void},
     },
 };
 
@@ -74,7 +72,16 @@ impl LaterStore {
         let (newest, identity) = (database.newest().unwrap(), database.identity());
         let (writes, queries, answers) = (Vec::new(), VecDeque::new(), VecDeque::new());
         let state = Mutex::new(State { database, writes, queries, answers, fails: false, is_busy: false, elapsed });
-        Self { state, void: VoidSessions::default(), location, newest, identity, health: Arc::default(), max_age, directory }
+        Self {
+            state,
+            void: VoidSessions::default(),
+            location,
+            newest,
+            identity,
+            health: Arc::default(),
+            max_age,
+            directory,
+        }
     }
 
     /// The test's clock has gone so far.

@@ -29,6 +29,8 @@ struct Client {
     /// Events that came before the answer to CONNECT. The official client keeps them, whatever becomes of the connection, and hears of
     /// them after an answer.
     buffered: Vec<String>,
+    /// Its session, which it has ended. Nobody gets that back.
+    over: Option<String>,
     /// All connections that it opened in this run.
     conns: Vec<Conn>,
 }
@@ -59,6 +61,7 @@ impl Client {
             left: HashSet::new(),
             access: ROOMS.map(str::to_owned).into(),
             buffered: Vec::new(),
+            over: None,
             conns: Vec::new(),
         }
     }
@@ -110,10 +113,11 @@ impl Client {
             if packet.starts_with("40") {
                 self.connected = true;
                 let pid = packet.split(r#""pid":""#).nth(1).unwrap().split('"').next().unwrap().to_owned();
+                assert_ne!(self.over.as_ref(), Some(&pid), "{} has ended this session", self.user);
                 if self.pid.as_ref() == Some(&pid) {
                     self.recovered += 1;
                 } else {
-                    self.anew += usize::from(self.pid.is_some());
+                    self.anew += usize::from(self.pid.is_some() && self.over.take().is_none());
                     self.rooms.clear();
                     self.joined.clear();
                     self.left.clear();
@@ -262,6 +266,8 @@ fn run(seed: u64, shards: u16, trouble: Trouble) -> (usize, usize) {
                 for client in &mut clients {
                     client.lose(&mut bench);
                     client.conns.clear();
+                    // The store may not have heard of it.
+                    client.over = None;
                     client.rooms.retain(|room, _| client.joined.contains(room));
                 }
                 bench.restart(shards);
@@ -270,6 +276,15 @@ fn run(seed: u64, shards: u16, trouble: Trouble) -> (usize, usize) {
             // Whoever speaks in a room enters it.
             12 if can_speak && client.asked.is_empty() => client.say(&mut bench, room),
             13 if can_speak && client.asked.is_empty() && bench.roll(3) == 0 => client.refresh(&mut bench),
+            // By its own wish, with a room that it may be about to enter.
+            13 if can_speak && bench.roll(3) == 0 => {
+                client.say(&mut bench, room);
+                if let Some(conn) = client.conn.take() {
+                    bench.say(conn, "1");
+                    bench.cut(conn);
+                }
+                client.over.clone_from(&client.pid);
+            }
             14 if trouble.faults => {
                 if let Some(store) = bench.store.clone() {
                     store.set_failing(bench.roll(3) == 0);
@@ -390,4 +405,36 @@ fn a_recovered_client_has_every_message_once_and_in_order_although_commits_fail(
             run(seed, 1 + seed as u16 % 3, Trouble { later: true, restarts, faults: true });
         }
     }
+}
+
+/// Offsets are by homes, and with another number of shards rooms have other homes.
+#[test]
+fn what_a_client_has_is_known_whatever_the_number_of_shards_becomes() {
+    let rooms: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+    let mut bench = Bench::with_store(1, &[("rooms.lobby", "false"), ("limits.sockets_per_user", "0")], true);
+    let [mut alice, mut bob] = ["alice", "bob"].map(Client::new);
+    for client in [&mut alice, &mut bob] {
+        client.come(&mut bench);
+        for room in &rooms {
+            bench.carry();
+            client.take(&mut bench);
+            client.join(&mut bench, room);
+        }
+        bench.carry();
+        client.take(&mut bench);
+    }
+    rooms.iter().for_each(|room| bob.say(&mut bench, room));
+    bench.carry();
+    alice.take(&mut bench);
+    bench.cut(alice.conn.take().unwrap());
+    bob.say(&mut bench, &rooms[0]);
+    bench.carry();
+    for shards in [2, 3, 2] {
+        bench.restart(shards);
+        alice.come(&mut bench);
+        bench.carry_without_commits();
+        alice.take(&mut bench);
+    }
+    let got: Vec<usize> = rooms.iter().map(|room| alice.rooms[room].len()).collect();
+    assert_eq!((got, alice.recovered), (vec![2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 3));
 }

@@ -13,7 +13,7 @@ use crate::{
         },
     },
     room::Room,
-    store::{Position, SessionChange},
+    store::{Position, SessionChange, SessionId},
 };
 
 impl Sockets {
@@ -36,16 +36,24 @@ impl Sockets {
         }
     }
 
-    /// A connection has ended. The client may come back, unless one side has ended the socket by its own wish.
-    pub(in crate::chat::socket) fn keep_session(&mut self, io: &Io<'_>, member: &Member, reason: DisconnectReason) {
-        let Some(session) = &member.session else { return };
+    /// A connection has ended. The client may come back, unless one side has ended the socket by its own wish. Returns the session if it
+    /// is over.
+    pub(in crate::chat::socket) fn keep_session(
+        &mut self,
+        io: &Io<'_>,
+        member: &Member,
+        reason: DisconnectReason,
+    ) -> Option<SessionId> {
+        let session = member.session.as_ref()?;
         let pid = session.pid;
         let kept = matches!(reason, DisconnectReason::Engine(_)).then(|| self.session_of(io, member, session));
-        let Some(recovery) = &mut self.recovery else { return };
-        match kept {
-            Some(kept) => recovery.keep(pid, &member.account.id, kept, io.now()),
-            None => recovery.end(pid.session),
-        }
+        let recovery = self.recovery.as_mut()?;
+        let Some(kept) = kept else {
+            recovery.end(pid.session);
+            return Some(pid.session);
+        };
+        recovery.keep(pid, &member.account.id, kept, io.now());
+        None
     }
 
     /// The session of a socket.

@@ -248,6 +248,7 @@ impl Handler for Chat {
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
         self.sockets.counters.closed += 1;
         self.connections.close(io.now(), conn);
+        self.sockets.give_up_claim(io, conn);
     }
 
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {

@@ -438,3 +438,31 @@ fn what_a_client_has_is_known_whatever_the_number_of_shards_becomes() {
     let got: Vec<usize> = rooms.iter().map(|room| alice.rooms[room].len()).collect();
     assert_eq!((got, alice.recovered), (vec![2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1], 3));
 }
+
+#[test]
+fn a_claim_that_waits_ends_with_its_connection_and_the_next_one_gets_the_session() {
+    for shards in [1, 3] {
+        let mut bench = Bench::with_store(shards, &[], true);
+        let mut clients: Vec<Client> = (0..250).map(|n| Client::new(&n.to_string())).collect();
+        clients.iter_mut().for_each(|client| client.come(&mut bench));
+        bench.carry();
+        for client in &mut clients {
+            client.take(&mut bench);
+            bench.cut(client.conn.take().unwrap());
+        }
+        bench.carry();
+        // The store takes its time, and not all of them can be asked for at once. Some lose patience.
+        let store = bench.store.take();
+        clients.iter_mut().for_each(|client| client.come(&mut bench));
+        bench.carry();
+        for client in &mut clients[200..] {
+            bench.cut(client.conn.take().unwrap());
+        }
+        clients[200..].iter_mut().for_each(|client| client.come(&mut bench));
+        bench.carry();
+        bench.store = store;
+        bench.carry();
+        clients.iter_mut().for_each(|client| client.take(&mut bench));
+        assert!(clients.iter().all(|client| (client.recovered, client.anew) == (1, 0)));
+    }
+}

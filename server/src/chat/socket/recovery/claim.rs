@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use engineio::ConnKey;
 use socketio::{
     ConnectRequest, Decision, Io, SocketId, SocketKey,
     adapter::EventData,
@@ -52,10 +53,12 @@ impl Sockets {
                 };
                 if let Some(session) = session {
                     let (pending, offset) = (request.pending, offset.flatten());
-                    let returning = Returning::new(pending, admission, account, pid, offset, session);
+                    let conn = request.conn;
+                    let returning = Returning::new((pending, conn), admission, account, pid, offset, session);
                     let ticket = recovery.tickets;
                     recovery.tickets += 1;
                     recovery.returning.insert(ticket, returning);
+                    recovery.unbegun.insert(request.conn, ticket);
                     // Later: the answer to a CONNECT cannot come before this decision.
                     let begin = ToSocket::Recovery(RecoveryMessage::Begin { ticket });
                     io.send_to_shard(io.shard(), begin.into());
@@ -117,12 +120,27 @@ impl Sockets {
         self.find_session(io, ticket);
     }
 
+    /// A connection has ended. A claim of it that has not begun never does: the client may be back already, and wants its session.
+    pub(in crate::chat) fn give_up_claim(&mut self, io: &Io<'_>, conn: ConnKey) {
+        let Some(recovery) = &mut self.recovery else { return };
+        let Some(ticket) = recovery.unbegun.remove(&conn) else { return };
+        let Some(Returning { account, pid, session, .. }) = recovery.take_returning(ticket) else { return };
+        if let Some(session) = session {
+            recovery.keep(pid, &account.id, session, io.now());
+        }
+    }
+
     /// Step 1: looks for the session among the user's sockets, where its connection still seems to live.
     fn find_session(&mut self, io: &mut Io<'_>, ticket: u64) {
-        let Some(returning) = self.returning(ticket) else { return };
-        if returning.session.is_some() {
+        let Some(returning) = self.returning(ticket) else { return self.begin_next(io) };
+        let (conn, is_found) = (returning.conn, returning.session.is_some());
+        if let Some(recovery) = &mut self.recovery {
+            recovery.unbegun.remove(&conn);
+        }
+        if is_found {
             return self.ask_homes(io, ticket);
         }
+        let Some(returning) = self.returning(ticket) else { return };
         let (pid, user) = (returning.pid, Arc::clone(&returning.account.id));
         let mut asked = 0;
         for Slot { shard, index } in self.accounts.sockets_of(&user) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engineio::ConnKey;
 use smallvec::SmallVec;
 use socketio::{PendingConnect, adapter::EventData};
 
@@ -22,6 +23,7 @@ const FRAME_COST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Returning {
     pub(super) pending: PendingConnect,
+    pub(super) conn: ConnKey,
     pub(super) admission: Admission,
     pub(super) account: Arc<Account>,
     pub(super) pid: Pid,
@@ -48,7 +50,7 @@ pub(super) struct ReturningHome {
 
 impl Returning {
     pub(super) fn new(
-        pending: PendingConnect,
+        (pending, conn): (PendingConnect, ConnKey),
         admission: Admission,
         account: Arc<Account>,
         pid: Pid,
@@ -56,7 +58,7 @@ impl Returning {
         session: Option<Session>,
     ) -> Self {
         let (homes, held) = (SmallVec::new(), Vec::new());
-        Self { pending, admission, account, pid, offset, session, unanswered: 0, homes, held, held_bytes: 0 }
+        Self { pending, conn, admission, account, pid, offset, session, unanswered: 0, homes, held, held_bytes: 0 }
     }
 
     pub(super) fn part(&mut self, home: u16) -> Option<&mut ReturningHome> {

@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use engineio::ConnKey;
 use smallvec::SmallVec;
 
 use super::returning::Returning;
@@ -30,6 +31,8 @@ pub(in crate::chat) struct Recovery {
     pub(super) returning: HashMap<u64, Returning>,
     /// Those whose turn has not come.
     pub(super) waiting: VecDeque<u64>,
+    /// The claims that have not begun, by their connections.
+    pub(super) unbegun: HashMap<ConnKey, u64>,
     /// How many others there are.
     pub(super) active: usize,
     pub(super) tickets: u64,
@@ -59,6 +62,7 @@ impl Recovery {
             offset: String::new(),
             returning: HashMap::new(),
             waiting: VecDeque::new(),
+            unbegun: HashMap::new(),
             active: 0,
             tickets: 0,
             holding: HashMap::new(),
@@ -137,7 +141,7 @@ impl Recovery {
     /// How much is kept.
     #[cfg(test)]
     pub(in crate::chat::socket) fn len(&self) -> usize {
-        self.returning.len() + self.waiting.len() + self.active + self.holding.len() + self.sessions.len()
+        self.returning.len() + self.waiting.len() + self.unbegun.len() + self.active + self.holding.len() + self.sessions.len()
     }
 }
 

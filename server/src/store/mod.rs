@@ -43,7 +43,7 @@ pub(crate) use types::{
 #[cfg(test)]
 pub(crate) mod testing {
     pub(crate) use super::sqlite::{
-        Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void,
+        Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page,
     };
 }
 

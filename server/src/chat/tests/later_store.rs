@@ -15,7 +15,7 @@ use crate::{
     store::{
         Answer, Append, Ban, Change, Health, Identity, Lookup, MissedQuery, PageQuery, Saving, SessionChange,
         SessionQuery, Store, StoreError, Urgency,
-        testing::{Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page, remove_void},
+        testing::{Database, Location, Moment, VoidSessions, Write, Written, find_session, missed, page},
     },
 };
 
@@ -103,7 +103,7 @@ impl LaterStore {
 
     fn remove_void(&self, state: &State) {
         if !state.fails {
-            self.void.take(|void| remove_void(state.database.connection(), void)).unwrap();
+            self.void.take(|void| void.remove(state.database.connection())).unwrap();
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) use page::{missed, page};
 #[cfg(test)]
 pub(crate) use retention::{Left, Sweep};
 #[cfg(test)]
-pub(crate) use sessions::{find as find_session, remove_void};
+pub(crate) use sessions::find as find_session;
 
 use super::{
     Store,

@@ -6,12 +6,9 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{
-    super::{
-        message_ids::Position,
-        types::{Identity, RUN_MAX, SavedSession, SessionChange, SessionId, SessionSecret},
-    },
-    void::Void,
+use super::super::{
+    message_ids::Position,
+    types::{Identity, RUN_MAX, SavedSession, SessionChange, SessionId, SessionSecret},
 };
 use crate::room::Room;
 
@@ -49,18 +46,15 @@ pub(super) fn save(transaction: &Transaction<'_>, run: u32, change: &SessionChan
 }
 
 /// Removes a session.
-fn remove(connection: &Connection, session: SessionId) -> rusqlite::Result<()> {
+pub(super) fn remove(connection: &Connection, session: SessionId) -> rusqlite::Result<()> {
     let session = [number(session)];
     connection.prepare_cached("DELETE FROM session WHERE id = ?")?.execute(session)?;
     connection.prepare_cached("DELETE FROM session_room WHERE session = ?")?.execute(session).map(drop)
 }
 
-/// Removes void sessions.
-pub(crate) fn remove_void(connection: &Connection, void: Void) -> rusqlite::Result<()> {
-    let last = match void {
-        Void::Session(session) => return remove(connection, session),
-        Void::UpTo(last) => [number(last)],
-    };
+/// Removes all sessions with this number or a lower one.
+pub(super) fn remove_until(connection: &Connection, last: SessionId) -> rusqlite::Result<()> {
+    let last = [number(last)];
     connection.execute("DELETE FROM session WHERE id <= ?", last)?;
     connection.execute("DELETE FROM session_room WHERE session <= ?", last).map(drop)
 }

@@ -11,7 +11,9 @@ use std::{
     },
 };
 
-use super::{super::types::SessionId, database::Write};
+use rusqlite::Connection;
+
+use super::{super::types::SessionId, database::Write, sessions};
 
 /// Above this many, all sessions that have begun are void.
 const LISTED: usize = 65_536;
@@ -22,6 +24,16 @@ pub(crate) enum Void {
     Session(SessionId),
     /// All sessions with this number or a lower one. Those that begin later have higher numbers.
     UpTo(SessionId),
+}
+
+impl Void {
+    /// Removes them from the database.
+    pub(crate) fn remove(self, connection: &Connection) -> rusqlite::Result<()> {
+        match self {
+            Self::Session(session) => sessions::remove(connection, session),
+            Self::UpTo(last) => sessions::remove_until(connection, last),
+        }
+    }
 }
 
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use super::{
     queue::{Capacity, Next, Queue},
     retention::{Bounds, Left, Sweep},
     schema::Location,
-    sessions::{self, Remains},
+    sessions::Remains,
     void::VoidSessions,
 };
 use crate::clock::wall_clock;
@@ -173,7 +173,7 @@ impl Writer {
 
     /// Removes sessions of which something could not be stored; `false` when that failed.
     fn remove_void(&self, database: &Database) -> bool {
-        let removed = self.void.take(|void| sessions::remove_void(&database.connection, void));
+        let removed = self.void.take(|void| void.remove(&database.connection));
         removed.inspect_err(|error| self.health.fail(Part::Writing, reason(error))).is_ok()
     }
 

@@ -141,7 +141,12 @@ impl Recovery {
     /// How much is kept.
     #[cfg(test)]
     pub(in crate::chat::socket) fn len(&self) -> usize {
-        self.returning.len() + self.waiting.len() + self.unbegun.len() + self.active + self.holding.len() + self.sessions.len()
+        self.returning.len()
+            + self.waiting.len()
+            + self.unbegun.len()
+            + self.active
+            + self.holding.len()
+            + self.sessions.len()
     }
 }
 

@@ -10,6 +10,7 @@ const { values } = parseArgs({
     raw: { type: 'string' },
     descriptors: { type: 'string', default: '20000' },
     origin: { type: 'string', default: 'loopback' },
+    recover: { type: 'string', default: 'true' },
     rounds: { type: 'string', default: '1' },
     set: { type: 'string', multiple: true, default: [] },
   },
@@ -18,7 +19,7 @@ const settings = Object.fromEntries(values.set.map((pair) => [pair.slice(0, pair
 const [rounds, descriptors] = [values.rounds, values.descriptors].map(Number);
 for (const { official, raw } of herds(descriptors)) {
   console.log(`${official} official clients and ${raw} raw ones, origin ${values.origin}`);
-  await herd({ official, raw, origin: values.origin, rounds, settings }, console.log);
+  await herd({ official, raw, origin: values.origin, recover: values.recover === 'true', rounds, settings }, console.log);
 }
 process.exit(0);
 

@@ -19,6 +19,7 @@
 //! | [`row`], [`rows`] | one benchmark ("row"): servers and runs interleaved; what each row does |
 //! | [`canary`] | what bystanders feel of attacks on the server |
 //! | [`herd`] | thousands of clients that come back by themselves when their server ends |
+//! | [`reconnect`] | what it costs when clients come back, with their sessions or as new clients |
 //! | [`large_store`] | what a store with very many messages costs |
 //! | [`outcome`] | a row's result: JSON to keep, tables to read |
 //! | [`report`] | medians, ratios, tables, machine facts |
@@ -41,6 +42,7 @@ pub mod memory;
 pub mod meter;
 pub mod outcome;
 pub mod plot;
+pub mod reconnect;
 pub mod report;
 pub mod row;
 pub mod rows;

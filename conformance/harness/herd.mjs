@@ -44,7 +44,7 @@ class Clients {
   }
 }
 
-function spawnClients(server, { official, raw, origin }) {
+function spawnClients(server, { official, raw, origin, recover }) {
   const processes = [];
   const rooms = Math.max(1, Math.round(official / PER_ROOM));
   for (let first = 0; first < official; first += PER_PROCESS) {
@@ -53,7 +53,7 @@ function spawnClients(server, { official, raw, origin }) {
     processes.push(new Clients('official', process.execPath, [script, JSON.stringify({ url: server.url, clients, first, origin, rooms })]));
   }
   if (raw > 0) {
-    const args = ['--address', `127.0.0.1:${server.port}`, '--secret', SECRET, '--clients', raw, '--origin', origin];
+    const args = ['--address', `127.0.0.1:${server.port}`, '--secret', SECRET, '--clients', raw, '--origin', origin, '--recover', recover];
     processes.push(new Clients('raw', RAW, args.map(String)));
   }
   return processes;
@@ -110,15 +110,16 @@ function group(acked) {
 
 /**
  * Ends the server by each signal, `rounds` times, and starts it again. `origin` is whom `X-Forwarded-For` names: `loopback`
- * nobody, `own` an address of each client's own, `one` the same address for all. `say` is told of each round.
+ * nobody, `own` an address of each client's own, `one` the same address for all. `recover`: whether raw clients ask for their sockets, as
+ * official ones do. `say` is told of each round.
  */
-export async function herd({ official = 0, raw = 0, origin = 'loopback', rounds = 1, settings = {} }, say = () => {}) {
+export async function herd({ official = 0, raw = 0, origin = 'loopback', recover = true, rounds = 1, settings = {} }, say = () => {}) {
   // The checker reads many pages at once.
   const server = new Server({ settings: { 'limits.question_rate': 0, ...settings } });
   let processes = [];
   try {
     await server.launch();
-    processes = spawnClients(server, { official, raw, origin });
+    processes = spawnClients(server, { official, raw, origin, recover });
     await allBack(processes, 0, Infinity);
     const acked = [];
     for (let round = 1; round <= rounds; round += 1) {

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 use super::back_off::BackOff;
+use super::session::{Received, Session};
 use crate::frames::{self, Opcode};
 use crate::handshake::accepted_head;
 
@@ -46,6 +47,9 @@ pub(super) enum End {
 /// half of all are taken: measured, 0.2 ms each.
 const SOURCES: usize = 16;
 
+/// How an event `message` begins.
+const MESSAGE: &[u8] = b"42[\"message\",";
+
 /// Begins a connection of client number `member`.
 fn connect(address: SocketAddr, member: usize) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
@@ -70,25 +74,35 @@ pub(super) struct Client {
     pub(super) opening: u32,
     /// When it last entered the chat.
     pub(super) connected_at: Option<SystemTime>,
+    /// How long the last answer to CONNECT took, with what the client had missed before it.
+    pub(super) answered_after: Duration,
+    /// What it keeps to get its socket back. `None`: it comes back as a new client.
+    pub(super) session: Option<Session>,
+    /// The numbered messages that it has got, if there are any.
+    pub(super) heard: Option<Received>,
+    asked_at: Instant,
     stream: Option<TcpStream>,
     received: Vec<u8>,
     /// The request for a WebSocket.
     upgrade: Vec<u8>,
-    /// CONNECT, as a frame.
-    connect: Vec<u8>,
+    token: String,
 }
 
 impl Client {
-    pub(super) fn new(upgrade: Vec<u8>, connect: Vec<u8>) -> Self {
+    pub(super) fn new(upgrade: Vec<u8>, token: String, recovers: bool, heard: Option<Received>) -> Self {
         Self {
             step: Step::Waiting,
             back_off: BackOff::default(),
             opening: 0,
             connected_at: None,
+            answered_after: Duration::ZERO,
+            session: recovers.then(Session::default),
+            heard,
+            asked_at: Instant::now(),
             stream: None,
             received: Vec::new(),
             upgrade,
-            connect,
+            token,
         }
     }
 
@@ -106,6 +120,23 @@ impl Client {
     pub(super) fn close(&mut self) {
         self.stream = None;
         self.received = Vec::new();
+    }
+
+    /// Cuts the connection: the server gets a reset, and what it has sent since the last turn is lost.
+    pub(super) fn cut(&mut self) {
+        if let Some(stream) = &self.stream {
+            // It fails only where the connection has ended.
+            let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+        }
+        self.close();
+    }
+
+    /// Comes back as a new client next time.
+    pub(super) fn begin_anew(&mut self) {
+        self.session = self.session.take().map(|_| Session::default());
+        if let Some(heard) = &mut self.heard {
+            heard.begin_anew();
+        }
     }
 
     /// The TCP connection is there, or has failed.
@@ -179,14 +210,29 @@ impl Client {
             (Step::AwaitingOpen, [b'0', b'{', ..]) => {
                 // Here an official client has reconnected, and counts attempts anew.
                 self.back_off.reset();
-                let connect = std::mem::take(&mut self.connect);
-                let sent = self.send(&connect);
-                self.connect = connect;
-                self.step = Step::Entering;
-                sent
+                let none = Session::default();
+                let packet = self.session.as_ref().unwrap_or(&none).connect_packet(&self.token);
+                let mut connect = Vec::new();
+                frames::encode_text(packet.as_bytes(), &mut connect);
+                (self.step, self.asked_at) = (Step::Entering, Instant::now());
+                self.send(&connect)
             }
             (Step::Entering, [b'4', b'0', ..]) => {
                 (self.step, self.connected_at) = (Step::Connected, Some(SystemTime::now()));
+                self.answered_after = self.asked_at.elapsed();
+                if let Some(session) = &mut self.session {
+                    session.connected(payload);
+                }
+                Ok(())
+            }
+            // What it missed comes before the answer.
+            (Step::Entering | Step::Connected, _) if payload.starts_with(MESSAGE) => {
+                if let Some(session) = &mut self.session {
+                    session.received(payload);
+                }
+                if let Some(heard) = &mut self.heard {
+                    heard.add(payload);
+                }
                 Ok(())
             }
             (Step::Entering, [b'4', b'4', ..]) => Err(End::Unauthorized),

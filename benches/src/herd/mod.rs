@@ -3,6 +3,9 @@
 
 mod back_off;
 mod client;
+mod session;
+
+pub use session::{Place, numbered};
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -13,11 +16,12 @@ use std::time::{Duration, Instant, SystemTime};
 use mio::{Events, Poll, Token, Waker};
 use serde::Serialize;
 
+use crate::canary::client::token as token_for;
 use crate::error::Error;
-use crate::frames;
-use crate::handshake::{connect_packet, token, upgrade_request};
+use crate::handshake::{token, upgrade_request};
 use back_off::{ATTEMPTS, Dice};
 use client::{Client, End, Step};
+use session::Received;
 
 /// How long one attempt may take: the official client's `timeout`.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -47,6 +51,27 @@ impl Origin {
     }
 }
 
+/// What the clients of a herd do.
+#[derive(Debug, Clone, Copy)]
+pub struct Habits {
+    /// Whom they say that they are.
+    pub origin: Origin,
+    /// Whether they ask for their sockets when they come back, as official clients do.
+    pub recover: bool,
+    /// So many rooms beside the lobby get numbered messages, and each client is in one of them by its token. 0: the clients are in
+    /// the lobby only, and do not look at messages.
+    pub rooms: usize,
+}
+
+/// When clients that were cut come back.
+#[derive(Debug, Clone, Copy)]
+pub enum Pace {
+    /// As official clients do.
+    BackOff,
+    /// So many a second.
+    Rate(u32),
+}
+
 /// How a herd stands.
 #[derive(Debug, Default, Serialize)]
 pub struct Count {
@@ -54,6 +79,8 @@ pub struct Count {
     pub clients: usize,
     /// How many have come back since the time that was asked about.
     pub back: usize,
+    /// How many of these have got their sockets back.
+    pub recovered: usize,
     /// How many have given up.
     pub gave_up: usize,
     /// Handshakes that were answered with another status than 101, since the last count.
@@ -86,17 +113,20 @@ impl Herd {
     ///
     /// # Errors
     /// The system has no poller, or a token cannot be signed.
-    pub fn new(address: SocketAddr, secret: &str, clients: usize, origin: Origin) -> Result<Self, Error> {
+    pub fn new(address: SocketAddr, secret: &str, clients: usize, habits: Habits) -> Result<Self, Error> {
         let client = |member| {
             let mut upgrade = upgrade_request(address);
-            if let Some(from) = origin.address(member) {
+            if let Some(from) = habits.origin.address(member) {
                 // In front of the empty line that ends the head.
                 upgrade.truncate(upgrade.len() - 2);
                 upgrade.extend_from_slice(format!("X-Forwarded-For: {from}\r\n\r\n").as_bytes());
             }
-            let mut connect = Vec::new();
-            frames::encode_text(connect_packet(&token(secret, member)?).as_bytes(), &mut connect);
-            Ok(Client::new(upgrade, connect))
+            let room = member.checked_rem(habits.rooms);
+            let token = match room {
+                Some(room) => token_for(secret, &format!("user-{member:06}"), &[Place::Room(room).id()]),
+                None => token(secret, member)?,
+            };
+            Ok(Client::new(upgrade, token, habits.recover, room.map(Received::new)))
         };
         let now = Instant::now();
         let first = |member| Reverse((now + Duration::from_secs(1) * member as u32 / FIRST_RATE, member, 0));
@@ -184,6 +214,61 @@ impl Herd {
         }
     }
 
+    /// The server has another address now.
+    pub fn go_to(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    /// Cuts the connections of the first `clients` clients, which stay away until [`Herd::come_back`].
+    pub fn cut(&mut self, clients: usize) {
+        for client in self.clients.iter_mut().take(clients) {
+            client.cut();
+            // What is due has nothing to do any more.
+            client.opening += 1;
+            client.step = Step::Waiting;
+        }
+    }
+
+    /// The clients that were cut come back, with their sessions or as new clients.
+    pub fn come_back(&mut self, pace: Pace, with_sessions: bool) {
+        let now = Instant::now();
+        let mut number = 0;
+        for (member, client) in self.clients.iter_mut().enumerate() {
+            if client.step != Step::Waiting {
+                continue;
+            }
+            if !with_sessions {
+                client.begin_anew();
+            }
+            client.back_off.reset();
+            let wait = match pace {
+                Pace::BackOff => client.back_off.next(&mut self.dice).unwrap_or_default(),
+                Pace::Rate(rate) => Duration::from_secs(1) * number / rate.max(1),
+            };
+            number += 1;
+            self.due.push(Reverse((now + wait, member, client.opening)));
+        }
+    }
+
+    /// How many clients have got all numbered messages, each once and in order, when so many were sent to the lobby and to each room.
+    pub fn complete(&self, lobby: u32, room: u32) -> usize {
+        let heard = self.clients.iter().filter_map(|client| client.heard.as_ref());
+        heard.filter(|heard| heard.is_all(lobby, room)).count()
+    }
+
+    /// How long the CONNECTs took of those who came back since `time`, each up to its answer, sorted.
+    pub fn answer_times(&self, time: SystemTime) -> Vec<Duration> {
+        let back = self.clients.iter().filter(|client| client.is_back_since(time));
+        let mut times: Vec<_> = back.map(|client| client.answered_after).collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// Whether every client is connected, or has given up.
+    pub fn is_back(&self) -> bool {
+        self.clients.iter().all(|client| matches!(client.step, Step::Connected | Step::GaveUp))
+    }
+
     /// Whether every client has come back since `time`, or has given up.
     pub fn is_settled(&self, time: SystemTime) -> bool {
         self.clients.iter().all(|client| client.step == Step::GaveUp || client.is_back_since(time))
@@ -199,6 +284,7 @@ impl Herd {
         Count {
             clients: self.clients.len(),
             back: times.len(),
+            recovered: self.clients.iter().filter(is_back).filter(|client| client.is_recovered()).count(),
             gave_up: self.clients.iter().filter(|client| client.step == Step::GaveUp).count(),
             refused: std::mem::take(&mut self.refused),
             attempts: std::mem::take(&mut self.attempts),
@@ -220,6 +306,10 @@ impl Herd {
 }
 
 impl Client {
+    fn is_recovered(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.is_recovered)
+    }
+
     fn is_back_since(&self, time: SystemTime) -> bool {
         self.step == Step::Connected && self.connected_at.is_some_and(|at| at > time)
     }
@@ -231,6 +321,10 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
+
+    fn habits(origin: Origin) -> Habits {
+        Habits { origin, recover: true, rooms: 0 }
+    }
 
     /// Reads the head of a request.
     fn head(stream: &mut TcpStream) -> String {
@@ -269,7 +363,7 @@ mod tests {
     #[test]
     fn a_client_comes_back_after_a_refusal_and_after_a_loss() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut herd = Herd::new(listener.local_addr().unwrap(), "s", 1, Origin::One).unwrap();
+        let mut herd = Herd::new(listener.local_addr().unwrap(), "s", 1, habits(Origin::One)).unwrap();
         let server = std::thread::spawn(move || {
             let (mut refused, head) = accept(&listener);
             assert!(head.contains("\r\nX-Forwarded-For: 203.0.113.7\r\n\r\n"), "{head}");
@@ -297,7 +391,7 @@ mod tests {
     #[test]
     fn a_client_whose_token_is_refused_gives_up() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut herd = Herd::new(listener.local_addr().unwrap(), "s", 1, Origin::Loopback).unwrap();
+        let mut herd = Herd::new(listener.local_addr().unwrap(), "s", 1, habits(Origin::Loopback)).unwrap();
         let server = std::thread::spawn(move || {
             let (mut stream, _) = accept(&listener);
             let accept =

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use benches::herd::{Herd, Origin};
-use clap::Parser;
+use benches::herd::{Habits, Herd, Origin};
+use clap::{ArgAction, Parser};
 
 /// How long to wait for the herd.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,11 +32,15 @@ struct Cli {
     /// Whom `X-Forwarded-For` names
     #[arg(long, value_enum, default_value = "loopback")]
     origin: Origin,
+    /// Whether they ask for their sockets when they come back, as official clients do
+    #[arg(long, action = ArgAction::Set, default_value_t = true)]
+    recover: bool,
 }
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
-    let mut herd = Herd::new(cli.address, &cli.secret, cli.clients, cli.origin)?;
+    let habits = Habits { origin: cli.origin, recover: cli.recover, rooms: 0 };
+    let mut herd = Herd::new(cli.address, &cli.secret, cli.clients, habits)?;
     let waker = herd.waker()?;
     let (sender, questions) = mpsc::channel();
     thread::spawn(move || {

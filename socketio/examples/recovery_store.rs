@@ -261,8 +261,8 @@ mod tests {
         let running = start(&log);
         let claim = format!(r#"{{"pid":"{pid}","offset":"0"}}"#);
         let mut ada = connect(running.local_addr(), &claim).await;
-        assert_eq!(next(&mut ada).await, r#"42["said","tea","two","1"]"#);
         assert_eq!(next(&mut ada).await, connected);
+        assert_eq!(next(&mut ada).await, r#"42["said","tea","two","1"]"#);
         send(&mut ada, r#"42["say","tea","three"]"#).await;
         assert_eq!(next(&mut ada).await, r#"42["said","tea","three","2"]"#);
     }

@@ -6,7 +6,11 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Assignment, ConfigError, Source};
+use crate::{
+    check,
+    config::{Assignment, ConfigError, Source},
+    load,
+};
 
 /// Socket.IO chat server: JWT, rooms, messages, typing and presence for the official clients
 #[derive(Debug, Parser)]
@@ -31,7 +35,27 @@ enum Command {
     /// Print a token and nothing else
     Token(TokenArgs),
     /// Check the configuration and print it as TOML, secrets hidden
-    Config(ConfigArgs),
+    Config {
+        /// Print a file of all keys instead, each with its default and what it does
+        #[arg(long)]
+        default: bool,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Try whether a running server works, by its URL, also through a proxy. Ends with 1 if anything fails
+    Check {
+        #[command(flatten)]
+        arguments: check::Arguments,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
+    /// Put a small load on a running server and print what it took, for sizing; its messages stay in the history
+    Bench {
+        #[command(flatten)]
+        arguments: load::Arguments,
+        #[command(flatten)]
+        config: ConfigArgs,
+    },
     /// Look after the store in the data directory
     Store(StoreArgs),
 }
@@ -140,6 +164,12 @@ pub(crate) enum Action {
     Serve,
     /// Print the effective configuration.
     Config,
+    /// Print the default configuration file.
+    DefaultConfig,
+    /// Try a running server.
+    Check(check::Arguments),
+    /// Put a load on a running server.
+    Bench(load::Arguments),
     /// Print a token.
     Token(TokenArguments),
     /// Look after the store.
@@ -188,7 +218,11 @@ impl Cli {
         let (action, inner) = match self.command {
             None => (Action::Serve, None),
             Some(Command::Serve(config)) => (Action::Serve, Some(config)),
-            Some(Command::Config(config)) => (Action::Config, Some(config)),
+            Some(Command::Config { default, config }) => {
+                (if default { Action::DefaultConfig } else { Action::Config }, Some(config))
+            }
+            Some(Command::Check { arguments, config }) => (Action::Check(arguments), Some(config)),
+            Some(Command::Bench { arguments, config }) => (Action::Bench(arguments), Some(config)),
             Some(Command::Store(StoreArgs { command })) => {
                 let (action, config) = match command {
                     StoreCommand::Info(config) => (StoreAction::Info, config),
@@ -210,6 +244,9 @@ impl Cli {
             }
             file = file.or_else(|| inner.config.take());
             arguments.extend(inner.assignments()?);
+        }
+        if matches!(action, Action::DefaultConfig) && (file.is_some() || !arguments.is_empty()) {
+            return Err(ConfigError::new("--default", "prints the defaults, so that nothing can be set beside it"));
         }
         Ok(Invocation { action, file, arguments })
     }

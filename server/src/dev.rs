@@ -46,6 +46,11 @@ pub(crate) fn secret(data_dir: &Path) -> Result<Secret, ConfigError> {
     }
 }
 
+/// Whether this data directory has a development secret already.
+pub(crate) fn has_secret(data_dir: &Path) -> bool {
+    data_dir.join(FILE).exists()
+}
+
 /// The content of the file, if nobody but its owner can have put it there or read it.
 fn read(path: &Path) -> io::Result<String> {
     // Of the name itself: a link may lead to a file of somebody else's choice.

@@ -3,7 +3,9 @@
 
 mod auth;
 mod chat;
+mod check;
 mod cli;
+mod client;
 mod clock;
 mod config;
 mod descriptors;
@@ -13,6 +15,7 @@ mod http;
 mod http_client;
 mod invisible;
 mod limits;
+mod load;
 mod logging;
 mod number;
 mod rate;
@@ -26,7 +29,7 @@ mod webhooks;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use clap::Parser as _;
@@ -92,6 +95,9 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 
 fn run(cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
+    if matches!(invocation.action, Action::DefaultConfig) {
+        return print(&config::default_file());
+    }
     let (file, arguments) = (invocation.file, invocation.arguments);
     let exposed = config::exposed(&arguments);
     let read = move || config::load(file.as_deref(), arguments.clone(), Environment::of_process());
@@ -105,6 +111,13 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             logging::install(&config.log).context("the log")?;
             logging::warn(&config.warnings);
             print(&config.to_toml())
+        }
+        // Printed above.
+        Action::DefaultConfig => Ok(()),
+        Action::Check(arguments) => check::run(&arguments, || check_token(&mut config, arguments.room())),
+        Action::Bench(arguments) => {
+            use_development_secret(&mut config)?;
+            load::run(&arguments, |sub, room| user_token(&config, sub, room))
         }
         Action::Token(arguments) => {
             use_development_secret(&mut config)?;
@@ -135,6 +148,23 @@ fn use_development_secret(config: &mut Config) -> Result<(), ConfigError> {
         config.auth.jwt_secret = Some(dev::secret(&config.data_dir)?);
     }
     Ok(())
+}
+
+/// A token for `check`, if this configuration has a secret. A new development secret would be one that no server knows.
+fn check_token(config: &mut Config, room: &str) -> anyhow::Result<Option<String>> {
+    if config.development && dev::has_secret(&config.data_dir) {
+        use_development_secret(config)?;
+    }
+    if config.auth.jwt_secret.is_none() {
+        return Ok(None);
+    }
+    user_token(config, check::USER, room).map(Some)
+}
+
+/// A token that lasts for a check or a bench, and opens one room.
+fn user_token(config: &Config, sub: &str, room: &str) -> anyhow::Result<String> {
+    let (rooms, expires) = (Some(vec![room.to_owned()]), Duration::from_secs(3600));
+    token(config, &TokenArguments { sub: sub.to_owned(), name: None, rooms, expires })
 }
 
 fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> {

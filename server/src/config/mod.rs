@@ -12,12 +12,14 @@
 //! | `proxies`, `api_key` | trusted proxies; keys of the HTTP API |
 //! | `check` | judges values together |
 //! | `changes` | what of another configuration a running server takes over |
-//! | `render` | prints the configuration as TOML |
+//! | `descriptions` | what each key does, in words |
+//! | `render` | prints the configuration as TOML, and the default configuration file |
 //! | `error` | faults, as one line |
 
 mod api_key;
 mod changes;
 mod check;
+mod descriptions;
 mod error;
 mod keys;
 mod proxies;
@@ -37,6 +39,7 @@ use keys::Key;
 pub(crate) use api_key::ApiKey;
 pub(crate) use changes::Change;
 pub(crate) use error::{ConfigError, Source};
+pub(crate) use render::default_file;
 pub(crate) use secret::Secret;
 pub(crate) use settings::{
     Auth, Config, Durability, Limits, Log, LogFormat, LogLevel, RoomAccess, Shutdown, SocketsPolicy, Store, StoreKind,

@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-const SECRET: &str = "a secret of thirty-two bytes, at least";
+/// The secret of all servers but those in development mode.
+pub(crate) const SECRET: &str = "a secret of thirty-two bytes, at least";
 
 /// Instead of a key: no secret is set.
 pub(crate) const DEVELOPMENT: &str = "development mode";
@@ -45,7 +46,8 @@ impl Drop for Server {
     }
 }
 
-fn binary() -> Command {
+/// The binary, without any variable of the machine.
+pub(crate) fn binary() -> Command {
     // The tests may run under `nohup`, which a process would inherit.
     let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_chat-server")]);

@@ -1,5 +1,6 @@
 //! Sources, precedence, every key both ways, and what is refused with which words.
 
+mod default_file;
 mod secrets;
 
 use std::collections::BTreeSet;

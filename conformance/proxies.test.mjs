@@ -1,18 +1,21 @@
 // Behind real proxies, with a page's Origin: official clients over each transport, pages of others, limits for each client,
-// and HAProxy's health check. A proxy that is not installed is skipped, with a line.
+// `chat-server check`, and HAProxy's health check. A proxy that is not installed is skipped, with a line.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { request } from 'node:http';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 
 import { fence, fresh, Peer } from './harness/peer.mjs';
 import { missing, PROXIES, start } from './harness/proxies.mjs';
 import { PATH } from './harness/raw.mjs';
-import { Server } from './harness/server.mjs';
+import { BINARY, Server } from './harness/server.mjs';
 import { TRANSPORTS } from './harness/transports.mjs';
 
 const HANDSHAKE = `${PATH}?EIO=4&transport=polling`;
 const LIMIT = { timeout: 60_000 };
+const run = promisify(execFile);
 
 /** A request from a loopback address. */
 function ask(proxy, path, { headers = {}, from = '127.0.0.1', method = 'GET', body } = {}) {
@@ -58,6 +61,14 @@ for (const name of Object.keys(PROXIES)) {
     for (const peer of peers) {
       await fence(peer, peers);
     }
+  });
+
+  test(`${name}: \`chat-server check\` finds nothing wrong`, options, async (t) => {
+    const server = await Server.start(t, { settings });
+    const proxy = await start(t, name, server);
+    const token = await server.token(fresh('operator'));
+    const { stdout } = await run(BINARY, ['check', proxy.url, '--token', token, '--origin', proxy.url]);
+    assert.match(stdout, /\n10 passed, 0 failed, 0 skipped; 0 warnings\n$/);
   });
 
   test(`${name}: pages of others are refused`, options, async (t) => {

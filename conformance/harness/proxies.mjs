@@ -1,5 +1,5 @@
 // Real reverse proxies in front of a server: nginx, HAProxy and Apache, with the configurations that socket.io's
-// documentation gives for them ("Behind a reverse proxy").
+// documentation gives for them ("Behind a reverse proxy"), and Caddy, which needs one line.
 
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -122,11 +122,26 @@ RewriteRule /(.*) http://127.0.0.1:${upstream}/$1 [P,L]
 `;
 }
 
+/** Only on this address, and without certificates. */
+function caddy(port, upstream) {
+  return `
+{
+  admin off
+  auto_https off
+}
+http://:${port} {
+  bind 127.0.0.1
+  reverse_proxy 127.0.0.1:${upstream}
+}
+`;
+}
+
 /** For each proxy: the program, its arguments for a configuration file, and the configuration. */
 export const PROXIES = {
   nginx: { program: 'nginx', args: (file, folder) => ['-p', folder, '-c', file, '-e', 'stderr'], configuration: nginx },
   haproxy: { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxy },
   apache: { program: 'apache2', args: (file) => ['-DFOREGROUND', '-f', file], configuration: apache },
+  caddy: { program: 'caddy', args: (file) => ['run', '--config', file, '--adapter', 'caddyfile'], configuration: caddy },
   'haproxy with send-proxy': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy') },
   'haproxy with send-proxy-v2': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy-v2') },
 };
@@ -147,7 +162,9 @@ export async function start(t, name, server, options = {}) {
   const file = join(folder, 'configuration');
   const port = await freePort();
   writeFileSync(file, configuration(port, server.port, folder, options));
-  const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+  // Caddy keeps files in the user's directories.
+  const env = { ...process.env, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder };
+  const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env });
   alive.add(child);
   let output = '';
   const waiting = [];

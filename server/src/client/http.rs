@@ -69,7 +69,7 @@ impl HttpConnection {
     /// As [`Connector::connect`].
     pub(crate) async fn open(connector: &Connector, origin: Option<&str>) -> Result<Self, ClientError> {
         let stream = connector.connect().await?.stream;
-        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(http_error)?;
+        let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| http_error(&error))?;
         // It ends with the connection; what went wrong, the request says.
         let task = tokio::spawn(async move {
             let _ = connection.await;
@@ -99,8 +99,8 @@ impl HttpConnection {
             request = request.header(header::CONTENT_TYPE, "text/plain;charset=UTF-8");
         }
         let request = request.body(Full::new(body)).map_err(|error| ClientError::Http(error.to_string()))?;
-        self.sender.ready().await.map_err(http_error)?;
-        let answer = self.sender.send_request(request).await.map_err(http_error)?;
+        self.sender.ready().await.map_err(|error| http_error(&error))?;
+        let answer = self.sender.send_request(request).await.map_err(|error| http_error(&error))?;
         let (head, body) = answer.into_parts();
         let body = Limited::new(body, MAX_BODY).collect().await;
         let body = body.map_err(|error| ClientError::Http(error.to_string()))?.to_bytes();
@@ -109,8 +109,8 @@ impl HttpConnection {
     }
 }
 
-fn http_error(error: hyper::Error) -> ClientError {
-    let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+fn http_error(error: &hyper::Error) -> ClientError {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     ClientError::Http(format!("{error}{cause}"))
 }
 

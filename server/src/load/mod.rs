@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments, sign: impl Fn(&str, &str) -> anyhow::Re
             ConfigError::new("--connections", "more than this process may open files; raise `ulimit -n`").into()
         );
     }
-    let rooms = arguments.rooms.unwrap_or(arguments.connections.div_ceil(10)).min(arguments.connections);
+    let rooms = arguments.rooms.unwrap_or_else(|| arguments.connections.div_ceil(10)).min(arguments.connections);
     let users = (0..arguments.connections).map(|number| {
         let room = number % rooms;
         let token = sign(&format!("bench-{number}"), &room_name(room))?;
@@ -224,12 +224,10 @@ async fn send(
         let Some(member) = member else { break };
         let order = Order { number, due: due - start, size: arguments.size as usize };
         // Whoever waits for so many answers sends no more: that is counted, and the others go on.
-        let mut figures = figures.borrow_mut();
-        figures.sent += 1;
+        figures.borrow_mut().sent += 1;
         if member.try_send(order).is_err() {
-            figures.withhold();
+            figures.borrow_mut().withhold();
         }
-        drop(figures);
         number += 1;
         if number.is_multiple_of(BURST) {
             tokio::task::yield_now().await;

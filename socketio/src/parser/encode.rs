@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use engineio::SharedFrame;
+use smallvec::{SmallVec, smallvec};
 
 use crate::json;
 use crate::packet::{AckId, PacketType};
@@ -69,9 +70,9 @@ pub fn event(nsp: &str, ack: Option<AckId>, name: &str, args: &str, attachments:
 #[must_use]
 pub fn event_with_offset(nsp: &str, name: &str, args: &str, offset: &str, attachments: &[Bytes]) -> SharedFrame {
     let (name, offset) = (json::escape(name), json::escape(offset));
-    let comma: &[u8] = if args.is_empty() { b"" } else { b"," };
+    let end_of_name: &[u8] = if args.is_empty() { b"\"" } else { b"\"," };
     let kind = if attachments.is_empty() { PacketType::Event } else { PacketType::BinaryEvent };
-    let body: [&[u8]; 8] = [b"[\"", &name, b"\"", comma, args.as_bytes(), b",\"", &offset, b"\"]"];
+    let body: [&[u8]; 7] = [b"[\"", &name, end_of_name, args.as_bytes(), b",\"", &offset, b"\"]"];
     Head::new(kind, nsp).frame(&body, attachments)
 }
 
@@ -97,19 +98,27 @@ impl<'a> Head<'a> {
 
     /// The only place where parts become a frame.
     fn frame(&self, body: &[&[u8]], attachments: &[Bytes]) -> SharedFrame {
+        // In one piece, because each part costs a copy of its own.
+        let mut start: SmallVec<[u8; 32]> = smallvec![self.kind.digit()];
+        if self.kind.is_binary() {
+            start.extend_from_slice(Digits::new(attachments.len() as u64).as_bytes());
+            start.push(b'-');
+        }
         // `/` goes without saying.
-        let (nsp, comma): (&str, &[u8]) = if self.nsp == "/" { ("", b"") } else { (self.nsp, b",") };
-        let count = Digits::new(self.kind.is_binary().then_some(attachments.len() as u64));
-        let dash: &[u8] = if self.kind.is_binary() { b"-" } else { b"" };
-        let ack = Digits::new(self.ack.map(|id| id.0));
-        let kind = [self.kind.digit()];
-        let head = [kind.as_slice(), count.as_bytes(), dash, nsp.as_bytes(), comma, ack.as_bytes()];
-        let parts: smallvec::SmallVec<[&[u8]; 14]> = head.iter().chain(body).copied().collect();
+        if self.nsp != "/" {
+            start.extend_from_slice(self.nsp.as_bytes());
+            start.push(b',');
+        }
+        if let Some(AckId(id)) = self.ack {
+            start.extend_from_slice(Digits::new(id).as_bytes());
+        }
+        let mut parts: SmallVec<[&[u8]; 8]> = smallvec![&*start];
+        parts.extend_from_slice(body);
         SharedFrame::message(&parts, attachments)
     }
 }
 
-/// A number's decimal digits, or none.
+/// A number's decimal digits.
 struct Digits {
     /// `u64::MAX` has 20.
     buffer: [u8; 20],
@@ -117,9 +126,8 @@ struct Digits {
 }
 
 impl Digits {
-    fn new(number: Option<u64>) -> Self {
+    fn new(mut number: u64) -> Self {
         let mut digits = Self { buffer: [b'0'; 20], start: 20 };
-        let Some(mut number) = number else { return digits };
         for (place, digit) in digits.buffer.iter_mut().enumerate().rev() {
             *digit = b'0' + (number % 10) as u8;
             digits.start = place;

@@ -31,6 +31,20 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// All of them, in the order of their declaration.
+    pub const ALL: [Self; 10] = [
+        Self::TransportClose,
+        Self::TransportError,
+        Self::PingTimeout,
+        Self::ParseError,
+        Self::ForcedClose,
+        Self::ServerShuttingDown,
+        Self::SlowConsumer,
+        Self::TooLong,
+        Self::LimitExceeded,
+        Self::Internal,
+    ];
+
     /// The protocol's wording where it has one.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

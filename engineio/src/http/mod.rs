@@ -53,7 +53,7 @@ pub use forwarded::{Network, TrustedProxies};
 pub use host::Hosts;
 pub use origin::Origins;
 pub use query::Query;
-pub use refusal::Refused;
+pub use refusal::{RefusalReason, Refused};
 pub use route::{Action, PostBody, Route, below_path, check_session, matches_path, post_body, route};
 
 use crate::{Config, session::Transport};

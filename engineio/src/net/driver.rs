@@ -64,24 +64,25 @@ impl<H: Handler + 'static> Driver<H> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.run_commands(cx);
-        let (next, drained) = self.shard.turn(|shard| {
+        let (next, sample, drained) = self.shard.turn(|shard| {
             if !shard.io.driver.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                 shard.io.driver = Some(cx.waker().clone());
             }
             // Timers first: a pong that is unread because the shard was busy is excused here.
             shard.run_timers();
+            let sample = shard.io.watching.sample_lag(shard.io.now);
             shard.io.recheck_congestion();
             shard.end_turn();
             shard.io.armed = shard.next_deadline();
-            (shard.io.armed, shard.io.is_drained())
+            (shard.io.armed, sample, shard.io.is_drained())
         });
         if let Some(drain) = self.drain
             && (drained || drain <= Instant::now())
         {
             return Poll::Ready(());
         }
-        let next = [next.map(Instant::from_std), self.drain].into_iter().flatten().min();
-        let Some(next) = next else { return Poll::Pending };
+        let next = next.map_or(sample, |next| next.min(sample)).into();
+        let next = self.drain.map_or(next, |drain| drain.min(next));
         if self.sleep.deadline() != next {
             self.sleep.as_mut().reset(next);
         }
@@ -123,6 +124,7 @@ impl<H: Handler + 'static> Driver<H> {
         match command {
             Command::JobDone(job, result) => self.shard.turn(|shard| shard.receive_job(job, result)),
             Command::Message(message) => self.shard.turn(|shard| shard.receive_shard_message(message)),
+            Command::Stats(answer) => drop(answer.send(self.shard.turn(|shard| shard.io.stats()))),
             Command::Session(request) => self.shard.turn(|shard| shard.io.answer_request(request)),
             Command::Stream(passed) => connection::begin_passed(&self.shard, *passed),
             Command::Packets(packets) => {

@@ -32,4 +32,7 @@ mod transport;
 pub use accept::tower::EngineService;
 pub use server::{BrokenShard, Running, Server};
 pub use shard::fallback::{BodyError, OtherBody, OtherRequest};
-pub use shards::handle::{Handle, Reply, ShardGone, TrySendError};
+pub use shards::{
+    handle::{Handle, Reply, ShardGone, TrySendError},
+    stats::{LAG_BOUNDS, LagTimes, ShardStats},
+};

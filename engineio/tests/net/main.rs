@@ -17,6 +17,7 @@ mod polling;
 mod shards;
 mod slow_peers;
 mod stall;
+mod stats;
 mod support;
 mod upgrade;
 mod v3;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use engineio::{Config, hooks::Outcome};
 use http::{Response, StatusCode};
 
-use super::support::{Http, TestServer, post_request, request};
+use super::support::{Http, TestServer, post_request, request, soon};
 
 const LIMIT: Duration = Duration::from_millis(300);
 const OPEN: &str = "EIO=4&transport=polling";
@@ -86,4 +86,27 @@ async fn a_pong_that_came_in_time_counts() {
     http.send(post_request(&query, "3").as_bytes()).await;
     stalling.end(stall).await;
     assert_eq!(http.response().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_lag_of_a_shard_shows_how_long_it_stood_still() {
+    let mut stalling = Stalling::start(|_| {});
+    let stall = stalling.begin().await;
+    stalling.end(stall).await;
+    // A sample is due every 250 ms, and so came at least this late.
+    let least = 2 * LIMIT - Duration::from_millis(250);
+    // It is taken by the turn after the stall, maybe after that of this question.
+    let stats = soon(async {
+        loop {
+            let stats = stalling.server.stats().await;
+            if stats.lag.sum() >= least {
+                return stats;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let late = stats.lag.buckets().filter(|(bound, _)| bound.is_none_or(|bound| bound >= least));
+    assert!(late.map(|(_, count)| count).sum::<u64>() >= 1, "{stats:?}");
+    assert!(stats.busy > Duration::ZERO);
 }

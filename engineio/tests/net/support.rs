@@ -8,7 +8,7 @@ use std::{
 
 use engineio::{
     CloseReason, Config, ConnKey, Handler, Handshake, Message, Outbox, Refusal, ShardMessage, SharedFrame,
-    net::{Handle, Running, Server},
+    net::{Handle, Running, Server, ShardStats},
     packet::Outbound,
 };
 use tokio::{
@@ -228,6 +228,15 @@ impl TestServer {
 
     pub(crate) fn handle(&self) -> Handle {
         self.running.as_ref().unwrap().handle()
+    }
+
+    /// What all shards together have counted.
+    pub(crate) async fn stats(&self) -> ShardStats {
+        let (handle, mut sum) = (self.running.as_ref().unwrap().handle(), ShardStats::default());
+        for shard in 0..handle.shards() {
+            sum.merge(&soon(handle.stats(shard)).await.unwrap());
+        }
+        sum
     }
 
     pub(crate) fn drain(&self, over: Duration) {

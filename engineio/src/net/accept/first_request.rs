@@ -131,7 +131,10 @@ fn answer<H: Handler>(
                     let (wire, extensions) = WireFormat::negotiate(&config, query, admitted.terms.protocol, &headers);
                     (answer::switching_protocols(&accept, extensions, &headers), Ok((admitted, wire)))
                 }
-                Err(refused) => (refused.answer(&headers), Err(None)),
+                Err(refused) => {
+                    shard.io.watching.stats.count_refused(refused.reason());
+                    (refused.answer(&headers), Err(None))
+                }
             }
         }
         Route::Session(sid, action @ Action::Upgrade) => {

@@ -323,7 +323,10 @@ fn deliver<H: Handler>(
             shard.io.note_session(key);
             shard.io.answer_plain_post(key, relevant);
         }
-        Err(refused) => shard.io.answer_plain(key, refused.answer(relevant), relevant),
+        Err(refused) => {
+            shard.io.watching.stats.count_refused(refused.reason());
+            shard.io.answer_plain(key, refused.answer(relevant), relevant);
+        }
     }
 }
 

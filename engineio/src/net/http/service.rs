@@ -234,13 +234,13 @@ impl<H: Handler + 'static> EngineHttp<H> {
     }
 
     fn refuse(&self, asked: Asked<'_>, refused: Refused) -> Response<Bytes> {
-        if let Refused::Coded(error, message) = &refused {
-            let (message, request) = (message.as_deref(), asked.request());
-            self.shard.turn(|shard| {
+        self.shard.turn(|shard| {
+            shard.io.watching.stats.count_refused(refused.reason());
+            if let Refused::Coded(error, message) = &refused {
                 log_refusal(&shard.io, error.context, asked.judged);
-                shard.hooks.connection_error(*error, message, request);
-            });
-        }
+                shard.hooks.connection_error(*error, message.as_deref(), asked.request());
+            }
+        });
         refused.answer(&asked.parts.headers)
     }
 

@@ -4,5 +4,6 @@ pub(in crate::net) mod send_queue;
 pub(in crate::net) mod stream;
 #[cfg(feature = "tls")]
 pub(in crate::net) mod tls;
+pub(in crate::net) mod traffic;
 pub(in crate::net) mod unread;
 pub(in crate::net) mod wire_format;

@@ -115,6 +115,11 @@ impl SendQueue {
         self.bytes + self.frames.len() * FRAME_COST
     }
 
+    /// The bytes that are queued.
+    pub(in crate::net) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// What counts against a limit of `max`: the cost, without the first frame where that alone is larger. Such a frame is taken
     /// when nothing else is queued, and those behind it are not to blame for it.
     pub(in crate::net) fn counted_cost(&self, max: usize) -> usize {

@@ -23,6 +23,7 @@ use tokio::{
 
 #[cfg(feature = "tls")]
 use super::tls::{DetachedTls, TlsStream};
+use super::traffic;
 
 /// The most bytes that are read and discarded from a connection that has been answered and closed.
 pub(in crate::net) const MAX_DISCARDED: u32 = 4 * 1024 * 1024;
@@ -133,12 +134,12 @@ impl PeerStream {
     /// Writes as many bytes as the stream accepts now. After [`io::ErrorKind::WouldBlock`] see
     /// [`PeerStream::poll_unblocked`].
     pub(in crate::net) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
+        traffic::count_write(match self {
             Self::Tcp(stream) => stream.try_write(bytes),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.try_write(bytes),
             Self::Other(other) => other.try_write(bytes),
-        }
+        })
     }
 
     /// Goes on sending what the stream has taken and kept back, for a task that may not read it now.
@@ -280,23 +281,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> BufferedStream<S> {
 
 impl AsyncRead for PeerStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
+        let before = buffer.filled().len();
+        let read = match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.poll_read(cx, buffer),
             Self::Other(other) => other.poll_read(cx, buffer),
-        }
+        };
+        traffic::count_read(buffer.filled().len().saturating_sub(before));
+        read
     }
 }
 
 impl AsyncWrite for PeerStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        traffic::count_poll_write(match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.poll_write(cx, bytes),
             Self::Other(other) => other.poll_write(cx, bytes),
-        }
+        })
     }
 
     fn poll_write_vectored(
@@ -304,12 +308,12 @@ impl AsyncWrite for PeerStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
+        traffic::count_poll_write(match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, slices),
             Self::Other(other) => other.stream.as_mut().poll_write_vectored(cx, slices),
-        }
+        })
     }
 
     fn is_write_vectored(&self) -> bool {

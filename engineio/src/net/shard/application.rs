@@ -102,6 +102,7 @@ impl<H: Handler> Shard<H> {
                 Question::Room => {
                     let Self { io, .. } = self;
                     let permit = if io.draining { None } else { io.registry.permit(io.config.max_sessions) };
+                    io.watching.stats.full += u64::from(permit.is_none());
                     admitting.permit = permit;
                     admitting.admission.room(admitting.permit.is_some())?;
                 }
@@ -203,6 +204,7 @@ impl<H: Handler> Shard<H> {
                     }
                 });
             }
+            self.io.watching.stats.count_closed(reason);
             self.guarded(key, |handler, io| handler.on_close(io, key, reason));
             tracing::debug!(index = key.index(), %reason, "session closed");
             self.io.end_transport(key, end);
@@ -216,7 +218,7 @@ impl<H: Handler> Shard<H> {
 
     /// The end of a turn: writes what was queued to sockets and other shards.
     pub(in crate::net) fn end_turn(&mut self) {
-        self.received = 0;
+        self.io.watching.stats.packets_received += std::mem::take(&mut self.received) as u64;
         // A flush can close a connection (a broken stream), and a close queues frames and calls the handler, which
         // sends: repeat until nothing is left.
         while self.handler.wants_flush() || !self.io.dirty.is_empty() {

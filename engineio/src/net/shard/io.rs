@@ -20,6 +20,7 @@ use super::{
     plain_conn::PlainConns,
     timers::Timers,
     transport::WebSocketTransport,
+    watching::Watching,
 };
 use crate::{
     CloseReason, Config, ConnKey, Protocol, SharedFrame,
@@ -81,10 +82,12 @@ pub(in crate::net) struct ShardIo {
     pub(super) probes: u64,
     /// While the server drains.
     pub(super) gradual_end: Option<GradualEnd>,
+    pub(in crate::net) watching: Watching,
 }
 
 impl ShardIo {
     pub(super) fn new(id: u16, registry: Arc<Registry>, config: Config) -> Self {
+        let now = Instant::now();
         Self {
             initial: config.initial_frame(),
             timers: Timers::new(config.intervals()),
@@ -98,7 +101,7 @@ impl ShardIo {
             conns: Slab::default(),
             dirty: Vec::new(),
             closing: Vec::new(),
-            now: Instant::now(),
+            now,
             entropy: Entropy::new(),
             date: Date::default(),
             ping: SharedFrame::packet(&Outbound::Ping),
@@ -114,6 +117,7 @@ impl ShardIo {
             gather: Vec::new(),
             probes: 0,
             gradual_end: None,
+            watching: Watching::new(now),
         }
     }
 

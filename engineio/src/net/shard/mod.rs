@@ -22,6 +22,7 @@
 //! | `io` | the state that the files above work on |
 //! | `conn`, `transport` | one session and the transport under it |
 //! | `timers`, `jobs` | deadlines; work outside the turns |
+//! | `watching` | counters, and a look at all sessions, for whoever watches the server |
 
 pub(in crate::net) mod application;
 mod back_pressure;
@@ -44,3 +45,4 @@ mod timeouts;
 pub(in crate::net) mod timers;
 pub(in crate::net) mod transport;
 pub(in crate::net) mod turn;
+pub(in crate::net) mod watching;

@@ -49,7 +49,10 @@ impl ShardIo {
                 let relevant = (!relevant.is_empty()).then(|| Box::new(relevant));
                 conn.begin(Doing::Polling { session, relevant });
             }
-            (Err(refused), _) => self.answer_plain(key, refused.answer(&relevant), &relevant),
+            (Err(refused), _) => {
+                self.watching.stats.count_refused(refused.reason());
+                self.answer_plain(key, refused.answer(&relevant), &relevant);
+            }
             (Ok(_), None) => {}
         }
     }

@@ -3,12 +3,14 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
 use super::{
     super::peer::{stream::DetachedStream, wire_format::WireFormat},
     connections::ConnectionGuard,
     http_connections::HttpConnectionGuard,
     session_request::{PostedPackets, ProbeKey, SessionRequest},
+    stats::ShardStats,
 };
 use crate::{Config, JobId, ShardMessage, job::JobPanicked};
 
@@ -33,6 +35,8 @@ pub(in crate::net) enum Command {
     Request(Box<PassedRequest>),
     /// Some settings are different from now on ([`Config::take_changes`]).
     Reconfigure(Box<Config>),
+    /// What has this shard counted?
+    Stats(oneshot::Sender<ShardStats>),
     /// A server that admits no more sessions has none left.
     Drained,
     /// End every session, one after another, over this time.
@@ -54,6 +58,7 @@ impl Command {
                 Self::Request(_) => 0,
                 Self::Session(_)
                 | Self::Reconfigure(_)
+                | Self::Stats(_)
                 | Self::Drained
                 | Self::Drain { .. }
                 | Self::Shutdown { .. } => 0,

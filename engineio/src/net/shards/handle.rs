@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{command::Command, mailbox::PutError, registry::Registry};
+use super::{command::Command, mailbox::PutError, registry::Registry, stats::ShardStats};
 use crate::{Config, ConfigError, ShardMessage};
 
 /// Reaches a running server from any thread: a background task, a store's thread, an HTTP handler. All clones reach the
@@ -177,6 +177,16 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.send(shard, message(Reply(reply))).await?;
         answer.await.map_err(|_| ShardGone(shard))
+    }
+
+    /// What a shard has counted, for metrics. Numbers that need a look at every session are at most 100 ms old.
+    ///
+    /// # Errors
+    /// [`ShardGone`] when the shard has ended.
+    pub async fn stats(&self, shard: u16) -> Result<ShardStats, ShardGone> {
+        let (answer, stats) = oneshot::channel();
+        self.put(shard, Command::Stats(answer)).await?;
+        stats.await.map_err(|_| ShardGone(shard))
     }
 
     /// Stops accepting connections and ends every session by closing its transport, so that clients reconnect by

@@ -11,5 +11,6 @@ pub(in crate::net) mod mailbox;
 pub(in crate::net) mod peer;
 pub(in crate::net) mod registry;
 pub(in crate::net) mod session_request;
+pub(in crate::net) mod stats;
 #[cfg(feature = "tls")]
 pub(in crate::net) mod tls;

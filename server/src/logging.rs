@@ -1,5 +1,7 @@
 //! Logs go to standard error, as text or as one JSON object a line, from a level up.
 //!
+//! An event is one line, whatever it holds (`log_line`); one that repeats is counted, not repeated (`log_repeats`).
+//!
 //! A thread of its own writes them. If whoever reads standard error stops reading, only that thread waits: further lines
 //! are dropped and counted, and the number is said when there is room again.
 
@@ -8,19 +10,26 @@ use std::{
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
-    time::Duration,
+    time::{Duration, Instant, SystemTime},
 };
 
 use tracing_subscriber::{
     Registry, filter::LevelFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
 };
 
-use crate::config::{Log, LogFormat, LogLevel};
+use crate::{
+    config::{Log, LogFormat, LogLevel},
+    log_line::escape,
+    log_repeats::{Repeated, Repeats},
+};
 
 /// How many lines may wait for standard error.
 const WAITING: usize = 4096;
+
+/// How often to look whether it is time to say what was held back, while something is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long the end of the process waits for the lines that are not written yet.
 const FLUSH: Duration = Duration::from_secs(1);
@@ -33,6 +42,8 @@ static LEVEL: OnceLock<reload::Handle<LevelFilter, Registry>> = OnceLock::new();
 /// What the thread that writes does next.
 enum Order {
     Write(Vec<u8>),
+    /// Something is held back: look from time to time.
+    Look,
     /// All lines before this one are written: say so.
     Flushed(Sender<()>),
 }
@@ -42,15 +53,28 @@ enum Order {
 struct Lines {
     orders: SyncSender<Order>,
     dropped: Arc<AtomicU64>,
+    repeats: Repeats,
+    form: Form,
+}
+
+/// The form of a line.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    json: bool,
+    coloured: bool,
 }
 
 impl Lines {
     /// Starts the thread that writes to `output`.
-    fn start(output: impl Write + Send + 'static) -> io::Result<Self> {
+    fn start(form: Form, output: impl Write + Send + 'static) -> io::Result<Self> {
         let (orders, next) = sync_channel(WAITING);
         let dropped = Arc::<AtomicU64>::default();
-        let lines = Self { orders, dropped: Arc::clone(&dropped) };
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || write_all(&next, &dropped, output))?;
+        let look = orders.clone();
+        // If the queue is full, the thread is not waiting.
+        let repeats = Repeats::new(move || drop(look.try_send(Order::Look)));
+        let lines = Self { orders, dropped: Arc::clone(&dropped), repeats: repeats.clone(), form };
+        let writer = Writer { dropped, repeats, form, output };
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&next))?;
         Ok(lines)
     }
 
@@ -67,7 +91,8 @@ impl Lines {
 impl Write for Lines {
     /// Takes one line; it is dropped if too many wait.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.orders.try_send(Order::Write(line.to_vec())).is_err() {
+        let escaped = escape(line, self.form.coloured).into_owned();
+        if self.orders.try_send(Order::Write(escaped)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
@@ -78,17 +103,51 @@ impl Write for Lines {
     }
 }
 
-/// Writes lines until nobody can send one any more.
-fn write_all(orders: &Receiver<Order>, dropped: &AtomicU64, mut output: impl Write) {
-    for order in orders {
-        match order {
-            // If nobody can read it, there is nobody to tell.
-            Order::Write(line) => drop(output.write_all(&line)),
-            Order::Flushed(flushed) => drop(flushed.send(())),
+/// The thread that writes.
+struct Writer<W> {
+    dropped: Arc<AtomicU64>,
+    repeats: Repeats,
+    form: Form,
+    output: W,
+}
+
+impl<W: Write> Writer<W> {
+    /// Writes lines until nobody can send one any more.
+    fn run(mut self, orders: &Receiver<Order>) {
+        loop {
+            let order = match self.repeats.holds() {
+                true => orders.recv_timeout(LOOK),
+                false => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match order {
+                // If nobody can read it, there is nobody to tell.
+                Ok(Order::Write(line)) => drop(self.output.write_all(&line)),
+                Ok(Order::Flushed(flushed)) => drop(flushed.send(())),
+                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // These are lines like others, which this thread gets in its turn.
+            self.repeats.take(Instant::now(), false).iter().for_each(Repeated::log);
+            let count = self.dropped.swap(0, Ordering::Relaxed);
+            if count > 0 {
+                let line = self.form.warning(&format!("{count} log lines were dropped: standard error took no more"));
+                let _ = self.output.write_all(line.as_bytes());
+            }
         }
-        let count = dropped.swap(0, Ordering::Relaxed);
-        if count > 0 {
-            let _ = writeln!(output, "{count} log lines were dropped: standard error took no more");
+    }
+}
+
+impl Form {
+    /// A line beside the log's own, which may not be written the usual way.
+    fn warning(self, message: &str) -> String {
+        let time = humantime::format_rfc3339_micros(SystemTime::now());
+        let target = env!("CARGO_CRATE_NAME");
+        if self.json {
+            let fields = serde_json::json!({ "message": message });
+            let line = serde_json::json!({ "timestamp": time.to_string(), "level": "WARN", "fields": fields, "target": target });
+            format!("{line}\n")
+        } else {
+            format!("{time}  WARN {target}: {message}\n")
         }
     }
 }
@@ -98,7 +157,8 @@ fn write_all(orders: &Receiver<Order>, dropped: &AtomicU64, mut output: impl Wri
 /// # Errors
 /// The operating system gives no thread.
 pub(crate) fn install(log: &Log) -> io::Result<()> {
-    let lines = Lines::start(io::stderr())?;
+    let form = Form { json: log.format == LogFormat::Json, coloured: io::stderr().is_terminal() };
+    let lines = Lines::start(form, io::stderr())?;
     if LINES.set(lines.clone()).is_err() {
         return Ok(());
     }
@@ -106,17 +166,16 @@ pub(crate) fn install(log: &Log) -> io::Result<()> {
     // The default hook writes to standard error by itself, and would wait for it.
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
-        let line = format!("thread '{}' {panic}\n", thread.name().unwrap_or("without a name"));
+        let line = panics.form.warning(&format!("thread '{}' {panic}", thread.name().unwrap_or("without a name")));
         let _ = panics.clone().write_all(line.as_bytes());
     }));
     let (filter, level) = reload::Layer::new(filter(log.level));
-    let registry = tracing_subscriber::registry().with(filter);
-    let form =
-        tracing_subscriber::fmt::layer().with_writer(move || lines.clone()).with_ansi(io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter).with(lines.repeats.clone());
+    let layer = tracing_subscriber::fmt::layer().with_ansi(form.coloured).with_writer(move || lines.clone());
     // It fails only if a log is installed already.
     let _ = match log.format {
-        LogFormat::Text => registry.with(form).try_init(),
-        LogFormat::Json => registry.with(form.json()).try_init(),
+        LogFormat::Text => registry.with(layer).try_init(),
+        LogFormat::Json => registry.with(layer.json()).try_init(),
     };
     let _ = LEVEL.set(level);
     Ok(())
@@ -144,6 +203,7 @@ const fn filter(level: LogLevel) -> LevelFilter {
 /// Waits until the log is written, at most a second.
 pub(crate) fn flush() {
     if let Some(lines) = LINES.get() {
+        lines.repeats.take(Instant::now(), true).iter().for_each(Repeated::log);
         lines.flush(FLUSH);
     }
 }
@@ -188,7 +248,7 @@ mod tests {
     #[test]
     fn a_blocked_output_stops_nobody_and_what_is_dropped_is_counted() {
         let gate = Gate::default();
-        let mut lines = Lines::start(gate.clone()).unwrap();
+        let mut lines = Lines::start(Form { json: false, coloured: false }, gate.clone()).unwrap();
         let sent = 2 * WAITING;
         for n in 0..sent {
             lines.write_all(format!("{n}\n").as_bytes()).unwrap();
@@ -206,7 +266,7 @@ mod tests {
         let said: Vec<usize> = text
             .lines()
             .filter_map(|line| line.strip_suffix(" log lines were dropped: standard error took no more"))
-            .map(|count| count.parse().unwrap())
+            .map(|line| line.rsplit(' ').next().unwrap().parse().unwrap())
             .collect();
         let written = text.lines().filter(|line| line.parse::<usize>().is_ok()).count();
         assert_eq!(written + said.iter().sum::<usize>(), sent);

@@ -1,6 +1,7 @@
 //! The chat server's binary: reads the command line and the configuration, then serves, prints a token, or prints the
 //! configuration. The exit code is chosen here and nowhere else: 0 when the work is done, otherwise [`exit_code`].
 
+mod admin;
 mod auth;
 mod chat;
 mod check;
@@ -16,6 +17,8 @@ mod http_client;
 mod invisible;
 mod limits;
 mod load;
+mod log_line;
+mod log_repeats;
 mod logging;
 mod number;
 mod rate;

@@ -18,10 +18,11 @@ use engineio::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
+    admin,
     chat::{AliveCheck, Chat, Shared},
     config::{Config, Shutdown, StoreKind},
     descriptors, dev, engine,
-    http::{self, Api, Readiness, Site},
+    http::{self, Api, Port, Readiness, Site},
     logging,
     reload::{self, Loaded, Reloader},
     store::{ShardAnswers, SqliteStore, Store},
@@ -56,6 +57,9 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let given = &loaded.config;
     let mut signals = Signals::listen()?;
     let listener = listen(given.listen).with_context(|| format!("cannot listen on {}", given.listen))?;
+    let listen_admin =
+        |address| listen(address).with_context(|| format!("cannot listen on {address} (http.admin_listen)"));
+    let admin = given.http.admin_listen.map(listen_admin).transpose()?;
     let connections = descriptors::raise(given.workers);
     let config = Arc::new(engine::effective(given.clone(), connections));
     let answers = ShardAnswers::default();
@@ -65,11 +69,18 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
     let shared = Shared::new(Arc::clone(&config), config.workers, store.clone());
     let shared = Arc::new(shared.checking_by(verifier).with_webhooks(webhooks.clone()));
-    let engine = engine(&config, &readiness, &shared, connections, loaded.tls.as_ref());
+    let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
+    let site = || Site::new(&config, readiness.clone(), api.clone(), webhooks.clone());
+    let engine = engine(&config, site(), connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
-    logging::warn(&config.warnings);
-    announce(&config, running.local_addr())?;
     let shards = running.handle();
+    let start_admin = |listener| {
+        let site = site();
+        admin::start(listener, shards.clone(), move |request| http::answer(request, &site, Port::Admin))
+    };
+    let admin = admin.map(start_admin).transpose()?;
+    logging::warn(&config.warnings);
+    announce(&config, running.local_addr(), admin.as_ref().map(Running::local_addr))?;
     let mut reloader = Reloader::new(read, loaded, connections, shared, shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
     let name = loop {
@@ -160,20 +171,13 @@ fn listen(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
 }
 
 /// The engine, ready to start.
-fn engine(
-    config: &Config,
-    readiness: &Readiness,
-    shared: &Shared,
-    connections: Option<usize>,
-    tls: Option<&tls::Served>,
-) -> Server {
-    let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
-    let site = Site::new(config, readiness.clone(), api, shared.webhooks());
+fn engine(config: &Config, site: Site, connections: Option<usize>, tls: Option<&tls::Served>) -> Server {
+    let port = if config.http.admin_listen.is_some() { Port::Public } else { Port::Only };
     // Bounded by the configuration, far below.
     let shards = u16::try_from(config.workers).unwrap_or(u16::MAX);
     let mut engine = engine::config(config);
     engine.max_connections = connections.unwrap_or(0);
-    let server = Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &site));
+    let server = Server::new(engine).shards(shards).fallback(move |request| http::answer(request, &site, port));
     match tls {
         Some(tls) => server.tls(Arc::clone(&tls.config)),
         None => server,
@@ -195,9 +199,12 @@ fn start(
 }
 
 /// The lines that scripts and people wait for.
-fn announce(config: &Config, address: SocketAddr) -> anyhow::Result<()> {
+fn announce(config: &Config, address: SocketAddr, admin: Option<SocketAddr>) -> anyhow::Result<()> {
     let scheme = if config.tls.cert.is_some() { "https" } else { "http" };
     let mut lines = format!("listening on {scheme}://{address}\n");
+    if let Some(admin) = admin {
+        lines.push_str(&format!("admin on http://{admin}\n"));
+    }
     if config.development {
         lines.push_str(&dev::token_lines(&config.auth, SystemTime::now().duration_since(UNIX_EPOCH)?)?);
     }

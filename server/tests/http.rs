@@ -96,6 +96,21 @@ fn idle_connections_make_room_when_descriptors_run_short() {
     });
 }
 
+/// What `/metrics` says.
+fn metrics(address: &str) -> String {
+    let stream = &mut TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let answer = ask(stream, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", "# EOF\n");
+    assert!(answer.contains("application/openmetrics-text"), "{answer}");
+    answer
+}
+
+/// The value of a series.
+fn value(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series}: {metrics}")).parse().unwrap()
+}
+
 #[test]
 fn the_metrics_are_those_of_all_shards() {
     run(async {
@@ -105,6 +120,7 @@ fn the_metrics_are_those_of_all_shards() {
         let mut alice = server.connect("alice").await;
         replaced.until(r#"42["error",{"message":"the user has too many sockets"#).await;
         replaced.until_closed().await;
+        let _bob = server.connect("bob").await;
         let mut refused = server.open().await;
         refused.send("40").await;
         refused.until("44").await;
@@ -112,20 +128,70 @@ fn the_metrics_are_those_of_all_shards() {
         alice.until(r#"430[{"ok":true"#).await;
         alice.send(r#"421["message",{"message":"x"}]"#).await;
         alice.until(r#"431[{"ok":false"#).await;
-        let metrics = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
-        let answer = ask(&mut connect(&server), metrics, "# EOF\n");
-        assert!(answer.contains("application/openmetrics-text"), "{answer}");
-        for line in [
-            "chat_sockets 1",
-            "chat_sockets_replaced_total 1",
-            "chat_connects_refused_total 1",
-            "chat_messages_received_total 2",
-            r#"chat_rate_limited_total{event="message"} 1"#,
-            r#"chat_rate_limited_total{event="join"} 0"#,
-            r#"chat_sessions_opened_total{transport="websocket"} 3"#,
-            r#"chat_handshakes_refused_total{limit="connect_rate"} 0"#,
+        let unknown = "GET /socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: a\r\n\r\n";
+        assert!(ask(&mut connect(&server), unknown, "}").starts_with("HTTP/1.1 400"));
+        let foreign =
+            "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: https://b.example\r\n\r\n";
+        assert!(ask(&mut connect(&server), foreign, "}").starts_with("HTTP/1.1 403"));
+        let answer = metrics(&server.address);
+        for (series, expected) in [
+            ("chat_sockets", 2.0),
+            ("chat_sockets_connected_total", 3.0),
+            ("chat_sockets_replaced_total", 1.0),
+            ("chat_connects_refused_total", 1.0),
+            ("chat_messages_received_total", 2.0),
+            ("chat_messages_delivered_total", 2.0),
+            (r#"chat_rate_limited_total{event="message"}"#, 1.0),
+            (r#"chat_rate_limited_total{event="join"}"#, 0.0),
+            (r#"chat_sessions{transport="websocket"}"#, 3.0),
+            (r#"chat_sessions_opened_total{transport="websocket"}"#, 4.0),
+            (r#"chat_sessions_closed_total{reason="slow_consumer"}"#, 0.0),
+            (r#"chat_handshakes_refused_total{reason="connect_rate"}"#, 0.0),
+            (r#"chat_handshakes_refused_total{reason="connections"}"#, 0.0),
+            (r#"chat_handshakes_refused_total{reason="origin"}"#, 1.0),
+            (r#"chat_requests_refused_total{reason="session_unknown"}"#, 1.0),
+            ("chat_queued_bytes", 0.0),
+            ("chat_store_up", 1.0),
+            ("chat_store_messages_total", 1.0),
         ] {
-            assert!(answer.lines().any(|found| found == line), "{line}: {answer}");
+            assert!((value(&answer, series) - expected).abs() < 0.1, "{series}: {answer}");
         }
+        // A session that had just ended may still be counted above: the server looks at them ten times a second at most.
+        assert!(value(&answer, "chat_store_commit_seconds_count") >= 1.0);
+        assert!(
+            value(&answer, "chat_received_bytes_total") > 1000.0 && value(&answer, "chat_sent_bytes_total") > 1000.0
+        );
+        assert!(value(&answer, "process_resident_memory_bytes") > 1e6);
+        (0..3).for_each(|n| assert!(value(&answer, &format!(r#"chat_shard_busy_seconds_total{{shard="{n}"}}"#)) > 0.0));
+        alice.send(r#"422["history",{"limit":1}]"#).await;
+        alice.until(r#"432[{"ok":true"#).await;
+        assert!(value(&metrics(&server.address), "chat_store_read_seconds_count") >= 1.0);
+    });
+}
+
+#[test]
+fn the_admin_port_takes_its_paths_from_the_public_one() {
+    run(async {
+        let server = Server::start(&["http.admin_listen=127.0.0.1:0"]);
+        let admin = server.admin.clone().unwrap();
+        let status = |address: &str, path: &str| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let answer = ask(&mut stream, &format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n"), "\r\n\r\n");
+            answer.split(' ').nth(1).unwrap_or_default().to_owned()
+        };
+        for (path, of_public, of_admin) in [
+            ("/", "200", "404"),
+            ("/healthz", "404", "200"),
+            ("/readyz", "404", "200"),
+            ("/metrics", "404", "200"),
+            ("/socket.io/?EIO=4&transport=polling", "200", "404"),
+            ("/engine.io/?EIO=4&transport=polling", "404", "404"),
+        ] {
+            assert_eq!((&*status(&server.address, path), &*status(&admin, path)), (of_public, of_admin), "{path}");
+        }
+        // What it tells is about the public port's clients.
+        let _alice = server.connect("alice").await;
+        assert!((value(&metrics(&admin), "chat_sockets") - 1.0).abs() < 0.1);
     });
 }

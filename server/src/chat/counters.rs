@@ -15,7 +15,6 @@ pub(crate) struct CountersQuery(pub(crate) Reply<Counters>);
 pub(crate) struct Counters {
     pub(crate) opened_polling: u64,
     pub(crate) opened_websocket: u64,
-    pub(crate) closed: u64,
     pub(crate) connected: u64,
     pub(crate) disconnected: u64,
     /// Handshakes that were refused because their address had too many connections.
@@ -30,6 +29,8 @@ pub(crate) struct Counters {
     pub(crate) replaced: u64,
     /// Events `message`, accepted or not.
     pub(crate) messages: u64,
+    /// Messages that were sent to sockets, counted for each socket.
+    pub(crate) delivered: u64,
     /// Clients that came back and got their sockets.
     pub(crate) recovered: u64,
     /// Clients that came back and got new sockets.
@@ -65,7 +66,6 @@ impl Counters {
         let Self {
             opened_polling,
             opened_websocket,
-            closed,
             connected,
             disconnected,
             refused_places,
@@ -74,6 +74,7 @@ impl Counters {
             wrong_tokens,
             replaced,
             messages,
+            delivered,
             recovered,
             unrecovered,
             replayed,
@@ -82,7 +83,6 @@ impl Counters {
         for (sum, more) in [
             (opened_polling, other.opened_polling),
             (opened_websocket, other.opened_websocket),
-            (closed, other.closed),
             (connected, other.connected),
             (disconnected, other.disconnected),
             (refused_places, other.refused_places),
@@ -91,6 +91,7 @@ impl Counters {
             (wrong_tokens, other.wrong_tokens),
             (replaced, other.replaced),
             (messages, other.messages),
+            (delivered, other.delivered),
             (recovered, other.recovered),
             (unrecovered, other.unrecovered),
             (replayed, other.replayed),

@@ -139,11 +139,6 @@ impl Shared {
         self
     }
 
-    /// What tells an application of the chat.
-    pub(crate) fn webhooks(&self) -> Webhooks {
-        self.webhooks.clone()
-    }
-
     /// The same, with these webhooks.
     pub(crate) fn with_webhooks(self, webhooks: Webhooks) -> Self {
         Self { webhooks, ..self }
@@ -242,11 +237,17 @@ impl Handler for Chat {
 
     fn on_open(&mut self, io: &mut Io<'_>, conn: ConnKey, handshake: &Handshake<'_>) {
         self.sockets.counters.count_opened(handshake.transport);
+        tracing::debug!(
+            shard = io.shard(),
+            conn = conn.index(),
+            client = handshake.client.map(tracing::field::display),
+            transport = handshake.transport.as_str(),
+            "session opened"
+        );
         self.connections.open(io, conn, handshake.client, &mut self.sockets.counters);
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
-        self.sockets.counters.closed += 1;
         self.connections.close(io.now(), conn);
         self.sockets.give_up_claim(io, conn);
     }
@@ -269,6 +270,7 @@ impl Handler for Chat {
         match refusal {
             ConnectRefusal::TooMany(error) | ConnectRefusal::Banned(error) => Decision::Refuse(error),
             ConnectRefusal::Token(error) => {
+                tracing::debug!(shard = io.shard(), conn = conn.index(), data = error.data, "CONNECT refused");
                 self.sockets.counters.wrong_tokens += 1;
                 if self.connections.count_wrong_token(conn) {
                     io.close(conn);

@@ -9,32 +9,19 @@ use super::secret::Secret;
 use super::settings::{Config, Durability};
 use super::value::Raw;
 
-/// When a value asks for something this version lacks.
-#[derive(Clone, Copy)]
-enum Asks {
-    /// Any value asks for it.
-    Always,
-    /// `true` asks for it.
-    True,
-}
-
-/// What this version lacks: the key, the value that asks for it, and what there is instead.
-static NOT_YET: &[(&str, Asks, &str)] = &[
-    ("engine.allow_eio3", Asks::True, "use false"),
-    ("http.admin_listen", Asks::Always, "everything is served on `listen`"),
-];
+/// What this version lacks: the key that is `true` where somebody asks for it, and what there is instead.
+static NOT_YET: &[(&str, &str)] = &[("engine.allow_eio3", "use false")];
 
 /// The most workers: more than any machine has cores, and far fewer than the two bytes of a sid can name.
 const MAX_WORKERS: usize = 1024;
 
 /// Refuses a value whose feature does not exist: to ignore it would promise what the server does not do.
 pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
-    let Some((_, asks, instead)) = NOT_YET.iter().find(|(name, _, _)| *name == key) else { return Ok(()) };
-    let asked = match asks {
-        Asks::Always => true,
-        Asks::True => raw.value().as_bool() == Some(true),
-    };
-    if asked { Err(format!("not available in this version yet; {instead}")) } else { Ok(()) }
+    let Some((_, instead)) = NOT_YET.iter().find(|(name, _)| *name == key) else { return Ok(()) };
+    if raw.value().as_bool() == Some(true) {
+        return Err(format!("not available in this version yet; {instead}"));
+    }
+    Ok(())
 }
 
 /// A key that does not fit.
@@ -55,6 +42,9 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     algorithms(config)?;
     api_keys(config)?;
     webhooks(config)?;
+    if config.http.admin_listen == Some(config.listen) && config.listen.port() != 0 {
+        return Err(Wrong { key: "http.admin_listen", reason: "must differ from listen".to_owned() });
+    }
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(
             "{} is less than limits.outbound_soft, {}",

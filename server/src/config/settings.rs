@@ -231,7 +231,7 @@ pub(crate) struct Http {
     pub(crate) proxy_protocol: bool,
     /// Time a connection may be idle between two requests. Never zero.
     pub(crate) keep_alive: Duration,
-    /// Address of its own for metrics and the API.
+    /// Address of its own for API, metrics and health, which `listen` does not serve then.
     pub(crate) admin_listen: Option<SocketAddr>,
 }
 

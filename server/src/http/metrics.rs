@@ -1,23 +1,28 @@
-//! `/metrics`: what all shards have counted, in the text format of OpenMetrics, which Prometheus reads.
+//! `/metrics`: what all shards have counted, in the text format of OpenMetrics, which Prometheus reads. What each metric means is in
+//! docs/metrics.md.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use engineio::{ShardMessage, net::Handle};
+use engineio::{
+    ShardMessage,
+    net::{Handle, ShardStats},
+};
 use http::{Response, StatusCode};
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    metrics::gauge::ConstGauge,
+    registry::{Registry, Unit},
 };
 
 use super::{
     health::Readiness,
+    measures::{Filled, counters, family, refused_handshakes, register_engine, register_process},
     response::{text, with_type},
 };
 use crate::{
     chat::{Counters, CountersQuery},
-    store::StoreCounts,
+    store::{Health, StoreCounts},
     webhooks::{WebhookCounts, Webhooks},
 };
 
@@ -26,112 +31,135 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The answer to `/metrics`. Without the counters of a shard the sums would seem to have gone back, so there is none then.
-pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webhooks) -> Response<Bytes> {
-    let mut sum = Counters::default();
+/// What all shards have counted.
+#[derive(Debug, Default)]
+struct Counted {
+    chat: Counters,
+    engine: ShardStats,
+    /// Of each shard.
+    busy: Vec<Duration>,
+}
+
+/// Asks one shard after another. Without the counters of a shard the sums would seem to have gone back, so there are none then, but
+/// the number of that shard.
+async fn ask(shards: &Handle) -> Result<Counted, u16> {
+    let mut counted = Counted::default();
     let deadline = tokio::time::Instant::now() + ANSWER_WITHIN;
     for shard in 0..shards.shards() {
-        let counted = shards.ask(shard, |reply| ShardMessage::new(CountersQuery(reply)));
-        match tokio::time::timeout_at(deadline, counted).await {
-            Ok(Ok(counters)) => sum.add(&counters),
-            _ => return text(StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} does not answer\n")),
-        }
+        let answers = async {
+            let chat = shards.ask(shard, |reply| ShardMessage::new(CountersQuery(reply))).await?;
+            Ok::<_, engineio::net::ShardGone>((chat, shards.stats(shard).await?))
+        };
+        let Ok(Ok((chat, engine))) = tokio::time::timeout_at(deadline, answers).await else { return Err(shard) };
+        counted.chat.add(&chat);
+        counted.engine.merge(&engine);
+        counted.busy.push(engine.busy);
+    }
+    Ok(counted)
+}
+
+/// The answer to `/metrics`.
+pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webhooks) -> Response<Bytes> {
+    let counted = match ask(&shards).await {
+        Ok(counted) => counted,
+        Err(shard) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} does not answer\n")),
+    };
+    let mut root = Registry::default();
+    register_process(&mut root);
+    let registry = root.sub_registry_with_prefix("chat");
+    register_engine(registry, &counted.engine, &counted.busy);
+    register_chat(registry, &counted);
+    if let Some(store) = readiness.store() {
+        register_store(registry, store);
+    }
+    if let Some(counts) = webhooks.counts() {
+        register_webhooks(registry, counts);
     }
     let mut content = String::new();
     // Writing into a string does not fail.
-    let mut registry = registry(&sum);
-    if let Some(store) = readiness.store() {
-        register_store(&mut registry, store.counts(), store.fault().is_none());
-    }
-    if let Some(counts) = webhooks.counts() {
-        register_webhooks(&mut registry, counts);
-    }
-    let _ = encode(&mut content, &registry);
+    let _ = encode(&mut content, &root);
     with_type(StatusCode::OK, CONTENT_TYPE, content)
 }
 
-fn register_store(registry: &mut Registry, counts: StoreCounts, works: bool) {
-    let up: Gauge = Gauge::default();
-    up.set(works.into());
+fn register_store(registry: &mut Registry, store: &Health) {
+    let up = ConstGauge::new(u64::from(store.fault().is_none()));
     registry.register("store_up", "Whether the store works", up);
-    let StoreCounts { messages, batches, failures } = counts;
-    for (name, help, count) in [
-        ("store_messages", "Messages that were stored", messages),
-        ("store_batches", "Transactions that they were stored in", batches),
-        ("store_failures", "Attempts of the store to write or read that failed", failures),
+    let StoreCounts { messages, batches, failures } = store.counts();
+    counters(
+        registry,
+        [
+            ("store_messages", "Messages that were stored", messages),
+            ("store_batches", "Transactions that they were stored in", batches),
+            ("store_failures", "Attempts of the store to write or read that failed", failures),
+        ],
+    );
+    let [commits, reads] = store.times();
+    for (name, help, times) in [
+        ("store_commit", "How long transactions took", commits),
+        ("store_read", "How long questions took, such as for a page of the history", reads),
     ] {
-        let counter: Counter = Counter::default();
-        counter.inc_by(count);
-        registry.register(name, help, counter);
+        registry.register_with_unit(name, help, Unit::Seconds, Filled::of_store(&times));
     }
 }
 
 fn register_webhooks(registry: &mut Registry, counts: WebhookCounts) {
     let WebhookCounts { waiting, sent, dropped, failures } = counts;
-    let gauge: Gauge = Gauge::default();
-    gauge.set(i64::try_from(waiting).unwrap_or(i64::MAX));
-    registry.register("webhooks_waiting", "Events that wait to be sent to webhooks.url", gauge);
-    for (name, help, count) in [
-        ("webhooks_sent", "Events that webhooks.url has accepted", sent),
-        ("webhooks_dropped", "Events that did not fit into the queue, or were given up", dropped),
-        ("webhooks_failures", "Requests to webhooks.url that failed", failures),
-    ] {
-        let counter: Counter = Counter::default();
-        counter.inc_by(count);
-        registry.register(name, help, counter);
-    }
+    registry.register("webhooks_waiting", "Events that wait to be sent to webhooks.url", ConstGauge::new(waiting));
+    counters(
+        registry,
+        [
+            ("webhooks_sent", "Events that webhooks.url has accepted", sent),
+            ("webhooks_dropped", "Events that did not fit into the queue, or were given up", dropped),
+            ("webhooks_failures", "Requests to webhooks.url that failed", failures),
+        ],
+    );
 }
 
-fn registry(counters: &Counters) -> Registry {
-    let mut registry = Registry::with_prefix("chat");
-    let mut gauge = |name: &str, help: &str, added: u64, removed: u64| {
-        let gauge: Gauge = Gauge::default();
-        gauge.set(i64::try_from(added.saturating_sub(removed)).unwrap_or(i64::MAX));
-        registry.register(name, help, gauge);
-    };
-    let opened = counters.opened_polling + counters.opened_websocket;
-    gauge("sessions", "Engine.IO sessions that are open", opened, counters.closed);
-    gauge("sockets", "Sockets that are connected", counters.connected, counters.disconnected);
-    let mut counter = |name: &str, help: &str, count: u64| {
-        let counter: Counter = Counter::default();
-        counter.inc_by(count);
-        registry.register(name, help, counter);
-    };
-    counter("sockets_replaced", "Sockets that made room for newer ones of their users", counters.replaced);
-    counter(
-        "sessions_displaced",
-        "Sessions without a valid token that made room for newer ones of their addresses",
-        counters.displaced,
+fn register_chat(registry: &mut Registry, counted: &Counted) {
+    let chat = &counted.chat;
+    registry.register(
+        "sockets",
+        "Sockets that are connected",
+        ConstGauge::new(chat.connected.saturating_sub(chat.disconnected)),
     );
-    counter("connects_refused", "CONNECTs without a valid token", counters.wrong_tokens);
-    counter("messages_received", "Events \"message\" of clients, accepted or not", counters.messages);
-    counter("messages_replayed", "Messages that clients had missed, and got when they came back", counters.replayed);
-    let mut family =
-        |name: &str, help: &str, label: &'static str, counts: &mut dyn Iterator<Item = (&'static str, u64)>| {
-            let family = Family::<[(&str, &str); 1], Counter>::default();
-            for (value, count) in counts {
-                family.get_or_create(&[(label, value)]).inc_by(count);
-            }
-            registry.register(name, help, family);
-        };
+    counters(
+        registry,
+        [
+            ("sockets_connected", "Sockets that were connected", chat.connected),
+            ("sockets_replaced", "Sockets that made room for newer ones of their users", chat.replaced),
+            (
+                "sessions_displaced",
+                "Sessions without a valid token that made room for newer ones of their addresses",
+                chat.displaced,
+            ),
+            ("connects_refused", "CONNECTs without a valid token", chat.wrong_tokens),
+            ("messages_received", "Events \"message\" of clients, accepted or not", chat.messages),
+            (
+                "messages_delivered",
+                "Messages that were sent to sockets in their rooms, once for each socket",
+                chat.delivered,
+            ),
+            ("messages_replayed", "Messages that clients had missed, and got when they came back", chat.replayed),
+        ],
+    );
     family(
-        "sessions_opened",
-        "Engine.IO sessions by the transport that they began with",
+        registry,
+        ("sessions_opened", "Engine.IO sessions by the transport that they began with"),
         "transport",
-        &mut [("polling", counters.opened_polling), ("websocket", counters.opened_websocket)].into_iter(),
+        [("polling", chat.opened_polling), ("websocket", chat.opened_websocket)],
+    );
+    let own = [("sockets_per_ip", chat.refused_places), ("connect_rate", chat.refused_rate)];
+    family(
+        registry,
+        ("handshakes_refused", "Handshakes that were refused, by reason"),
+        "reason",
+        refused_handshakes(&counted.engine).chain(own),
     );
     family(
-        "handshakes_refused",
-        "Handshakes that got 503 because of their address, by the limit",
-        "limit",
-        &mut [("sockets_per_ip", counters.refused_places), ("connect_rate", counters.refused_rate)].into_iter(),
-    );
-    family(
-        "recoveries",
-        "Clients that came back and asked for their sockets, by whether they got them",
+        registry,
+        ("recoveries", "Clients that came back and asked for their sockets, by whether they got them"),
         "recovered",
-        &mut [("true", counters.recovered), ("false", counters.unrecovered)].into_iter(),
+        [("true", chat.recovered), ("false", chat.unrecovered)],
     );
-    family("rate_limited", "Events that were refused as rate_limited", "event", &mut counters.rate_limited());
-    registry
+    family(registry, ("rate_limited", "Events that were refused as rate_limited"), "event", chat.rate_limited());
 }

@@ -3,6 +3,7 @@
 
 mod api;
 mod health;
+mod measures;
 mod metrics;
 mod page;
 mod response;
@@ -41,9 +42,35 @@ impl Site {
     }
 }
 
+/// Which of the paths a port serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Port {
+    /// All of them: there is no other port.
+    Only,
+    /// Those of the clients.
+    Public,
+    /// Those of the operator: `http.admin_listen`.
+    Admin,
+}
+
+impl Port {
+    /// Whether this path is one of its own.
+    fn serves(self, path: &str) -> bool {
+        let is_admin = matches!(path, "/healthz" | "/readyz" | "/metrics" | "/api") || path.starts_with("/api/");
+        match self {
+            Self::Only => true,
+            Self::Public => !is_admin,
+            Self::Admin => is_admin,
+        }
+    }
+}
+
 /// Answers a request for a path that is not the engine's.
-pub(crate) fn answer(request: &OtherRequest<'_>, site: &Site) -> Outcome<Response<Bytes>> {
+pub(crate) fn answer(request: &OtherRequest<'_>, site: &Site, port: Port) -> Outcome<Response<Bytes>> {
     let Parts { method, uri, .. } = request.parts;
+    if !port.serves(uri.path()) {
+        return Outcome::Ready(text(StatusCode::NOT_FOUND, "not found\n"));
+    }
     if uri.path().starts_with(api::PREFIX) {
         return site.api.answer(request);
     }
@@ -102,6 +129,7 @@ mod tests {
         handle: Handle,
         readiness: Readiness,
         site: Site,
+        port: Port,
     }
 
     impl Answering {
@@ -116,7 +144,7 @@ mod tests {
                 .unwrap();
             let readiness = Readiness::default();
             let site = Site::new(&config, readiness.clone(), api, Webhooks::default());
-            Self { handle: running.handle(), running: Some(running), readiness, site }
+            Self { handle: running.handle(), running: Some(running), readiness, site, port: Port::Only }
         }
 
         fn get(&self, method: &str, path: &str) -> (u16, String) {
@@ -124,7 +152,7 @@ mod tests {
             let (parts, remote) = (request.into_parts().0, "127.0.0.1:9".parse().unwrap());
             let body = OtherBody::of("");
             let request = OtherRequest { parts: &parts, remote, handle: &self.handle, body: &body };
-            let outcome = answer(&request, &self.site);
+            let outcome = answer(&request, &self.site, self.port);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let response = match outcome {
                 Outcome::Ready(response) => response,
@@ -170,5 +198,30 @@ mod tests {
         assert_eq!(server.get("GET", "/dev/token?name=alice").0, 404);
         server.site.sign_in = None;
         assert_eq!(server.get("POST", "/dev/token?name=alice").0, 405);
+    }
+
+    #[test]
+    fn with_two_ports_each_has_its_own_paths() {
+        let mut server = Answering::start();
+        for (port, admin, public) in [(Port::Only, true, true), (Port::Public, false, true), (Port::Admin, true, false)]
+        {
+            server.port = port;
+            for (path, is_there) in [
+                ("/healthz", admin),
+                ("/readyz", admin),
+                ("/metrics", admin),
+                ("/", public),
+                ("/page.css", public),
+                ("/metrics/", false),
+                ("/nothing", false),
+            ] {
+                for method in ["GET", "HEAD"] {
+                    assert_eq!(server.get(method, path).0 == 200, is_there, "{port:?} {method} {path}");
+                }
+            }
+        }
+        server.port = Port::Public;
+        // Not even what it would say of a method tells whether there is an API.
+        assert!(["/api", "/api/rooms", "/metrics"].iter().all(|path| server.get("POST", path).0 == 404));
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::timings::{Times, Timings};
+
 /// How often the log says that a fault lasts.
 const REPEAT: Duration = Duration::from_secs(30);
 
@@ -45,6 +47,8 @@ pub(crate) struct Health {
     failures: AtomicU64,
     messages: AtomicU64,
     batches: AtomicU64,
+    commits: Timings,
+    reads: Timings,
 }
 
 /// What a store has done since it was opened.
@@ -76,10 +80,21 @@ impl Health {
         StoreCounts { messages, batches, failures }
     }
 
-    /// A batch was committed.
-    pub(super) fn count_batch(&self, messages: usize) {
+    /// How long commits took, and how long questions did.
+    pub(crate) fn times(&self) -> [Times; 2] {
+        [&self.commits, &self.reads].map(Timings::times)
+    }
+
+    /// A batch was committed, which took so long.
+    pub(super) fn count_batch(&self, messages: usize, took: Duration) {
         self.messages.fetch_add(messages as u64, Ordering::Relaxed);
         self.batches.fetch_add(1, Ordering::Relaxed);
+        self.commits.add(took);
+    }
+
+    /// A question was answered, which took so long.
+    pub(super) fn count_read(&self, took: Duration) {
+        self.reads.add(took);
     }
 
     /// A part failed. The log says so at once, and again as long as it lasts, but not each time.

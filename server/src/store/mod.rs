@@ -12,7 +12,7 @@
 //! | `memory` | messages in memory |
 //! | `sqlite` | messages in a file |
 //! | `answers` | the way of answers to the shards |
-//! | `health` | whether the store works, and what it says of that in the log |
+//! | `health`, `timings` | whether the store works, and what it says of that in the log; how long it takes |
 
 mod administration;
 mod answers;
@@ -21,6 +21,7 @@ mod health;
 mod memory;
 mod message_ids;
 mod sqlite;
+mod timings;
 mod types;
 
 use std::{fmt::Debug, sync::Arc};
@@ -34,6 +35,7 @@ pub(crate) use health::{Health, StoreCounts};
 pub(crate) use memory::{LogKey, MemoryStore, Sought};
 pub(crate) use message_ids::{MessageIds, Position, Receipt};
 pub(crate) use sqlite::{SqliteStore, tools};
+pub(crate) use timings::{BOUNDS as TIME_BOUNDS, Times};
 pub(crate) use types::{
     Answer, Append, Chosen, Draft, Identity, Missed, MissedMessages, MissedQuery, PageLimit, PageQuery, SavedSession,
     Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored, Taken, Urgency,

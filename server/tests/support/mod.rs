@@ -37,6 +37,8 @@ pub(crate) struct Server {
     _data: Option<TempDir>,
     /// The address and port that it listens on.
     pub(crate) address: String,
+    /// Those of `http.admin_listen`, if that is set.
+    pub(crate) admin: Option<String>,
 }
 
 impl Drop for Server {
@@ -158,10 +160,16 @@ impl Server {
         command.args(keys.iter().filter(said).flat_map(|key| ["--set", key]));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap());
+        output.read_line(&mut line).unwrap();
+        let admin = keys.iter().any(|key| key.starts_with("http.admin_listen")).then(|| {
+            let mut line = String::new();
+            output.read_line(&mut line).unwrap();
+            line.trim_end().strip_prefix("admin on http://").unwrap().to_owned()
+        });
         let address = line.trim_end().strip_prefix("listening on http").unwrap();
         let address = address.trim_start_matches('s').strip_prefix("://").unwrap().to_owned();
-        Self { process, _data: data, address }
+        Self { process, _data: data, address, admin }
     }
 
     /// A client that has not sent CONNECT.

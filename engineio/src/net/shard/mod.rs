@@ -22,7 +22,7 @@
 //! | `io` | the state that the files above work on |
 //! | `conn`, `transport` | one session and the transport under it |
 //! | `timers`, `jobs` | deadlines; work outside the turns |
-//! | `watching` | counters, and a look at all sessions, for whoever watches the server |
+//! | `watching`, `stats` | counters, and a look at all sessions, for whoever watches the server |
 
 pub(in crate::net) mod application;
 mod back_pressure;
@@ -41,6 +41,7 @@ mod plain_answers;
 pub(in crate::net) mod plain_conn;
 mod probes;
 mod session_requests;
+mod stats;
 mod timeouts;
 pub(in crate::net) mod timers;
 pub(in crate::net) mod transport;

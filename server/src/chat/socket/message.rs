@@ -67,7 +67,7 @@ impl Sockets {
             Some(handle) => broadcast.to_room(handle),
             None => broadcast.to(room.name()),
         };
-        broadcast.emit_frame(&frame);
+        self.counters.delivered += broadcast.emit_frame(&frame) as u64;
         self.end_typing_of_user(io, account, room);
     }
 }

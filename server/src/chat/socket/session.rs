@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use engineio::{CloseReason, ConnKey};
 use socketio::{AckId, Args, ConnectError, DisconnectReason, Io, SocketKey, json};
 
 use super::{
@@ -20,6 +21,7 @@ use crate::{
     },
     clock::wall_clock,
     config::Config,
+    log_line::Shown,
     room::Room,
 };
 
@@ -45,7 +47,7 @@ impl Sockets {
     pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
         let token = request::token(auth).ok_or(AuthError::Missing);
         let claims = token.and_then(|token| self.verifier.load().verify(&token, wall_clock())).map_err(|error| {
-            tracing::debug!(code = error.code(), reason = %error, "CONNECT refused");
+            tracing::debug!(code = error.code(), reason = %error, "a token is not valid");
             match error {
                 AuthError::KeyPending => ConnectRefusal::Later,
                 error => ConnectRefusal::Token(unauthorized(error.code())),
@@ -77,6 +79,7 @@ impl Sockets {
             member.end_snapshot(listed + u32::from(self.config.rooms.lobby));
         }
         self.save_session(socket);
+        log_connected(io, socket, &account, false);
         self.free_a_socket(io, &account);
         self.expel_if_banned(io, socket);
     }
@@ -134,7 +137,8 @@ impl Sockets {
         let (socket, event) = (member.key, member.last_event);
         let heard = io.last_heartbeat(socket).map_or(event, |beat| beat.max(event));
         if self.accounts.make_room(account, slot, heard) {
-            tracing::debug!(user = ?account.id, "disconnected: the user has a newer socket");
+            let conn = io.conn(socket).map(ConnKey::index);
+            tracing::info!(shard = io.shard(), conn, user = %Shown(&account.id), "replaced: the user has a newer socket");
             self.counters.replaced += 1;
             expel(
                 io,
@@ -223,6 +227,7 @@ impl Sockets {
         let ended = self.keep_session(io, &member, reason);
         self.counters.disconnected += 1;
         let account = member.account;
+        log_disconnected(io, socket, &account, reason);
         let rooms = member.rooms.iter().map(|joined| &joined.room);
         let slot = Slot { shard: io.shard(), index: socket.index() };
         let departure = self.accounts.depart(&account, slot, rooms, io.now());
@@ -268,14 +273,21 @@ impl Sockets {
         if let Err(error) = outcome
             && error.strike
         {
-            self.strike(io, socket);
+            self.strike(io, socket, event);
         }
     }
 
-    fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey) {
+    fn strike(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &str) {
         let Some(member) = self.members.get(socket) else { return };
         if member.account.strike(&self.accounts.rates(), io.now()) {
-            tracing::info!(user = ?member.account.id, "disconnected: too many wrong events");
+            let conn = io.conn(socket).map(ConnKey::index);
+            tracing::info!(
+                shard = io.shard(),
+                conn,
+                user = %Shown(&member.account.id),
+                event = %Shown(event),
+                "disconnected: too many wrong events"
+            );
             io.disconnect(socket, true);
         }
     }
@@ -340,6 +352,26 @@ impl Sockets {
 /// The refusal of a CONNECT.
 pub(in crate::chat) fn unauthorized(code: &str) -> ConnectError {
     ConnectError { message: "unauthorized".to_owned(), data: Some(format!(r#"{{"code":"{code}"}}"#)) }
+}
+
+/// Says that a user's socket is connected, maybe one that it had before (`recovered`).
+pub(super) fn log_connected(io: &Io<'_>, socket: SocketKey, account: &Account, recovered: bool) {
+    let conn = io.conn(socket).map(ConnKey::index);
+    tracing::debug!(shard = io.shard(), conn, user = %Shown(&account.id), recovered, "connected");
+}
+
+/// Says that a user's socket is gone, and why. An operator is to read of a client that could not keep up, and of a fault of ours.
+fn log_disconnected(io: &Io<'_>, socket: SocketKey, account: &Account, reason: DisconnectReason) {
+    let (shard, conn, user) = (io.shard(), io.conn(socket).map(ConnKey::index), Shown(&account.id));
+    match reason {
+        DisconnectReason::Engine(CloseReason::SlowConsumer) => {
+            tracing::info!(shard, conn, %user, %reason, "disconnected: the client reads too slowly");
+        }
+        DisconnectReason::Engine(CloseReason::Internal) => {
+            tracing::error!(shard, conn, %user, %reason, "disconnected: a fault of this server");
+        }
+        _ => tracing::debug!(shard, conn, %user, %reason, "disconnected"),
+    }
 }
 
 /// The ids of rooms, as a JSON array.

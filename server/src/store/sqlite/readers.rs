@@ -1,6 +1,6 @@
 //! The threads that read the history. They see what was committed before they look, and never wait for the writer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use rusqlite::Connection;
 
@@ -121,7 +121,9 @@ impl Reader {
             None => self.location.open_reader().map_err(|error| error.to_string()),
         };
         let read = opened.and_then(|opened| {
+            let begun = Instant::now();
             let read = read(&opened).map_err(|error| reason(&error))?;
+            self.health.count_read(begun.elapsed());
             *connection = Some(opened);
             Ok(read)
         });

@@ -212,8 +212,10 @@ impl Writer {
         let mut moment = Moment { wall: wall_clock(), random: [0; 16] };
         // Without entropy ids would be easy to guess, and still differ.
         let _ = getrandom::fill(&mut moment.random);
+        let begun = Instant::now();
         match database.write(moment, batch) {
             Ok(written) => {
+                let took = begun.elapsed();
                 let (mut taken, mut saved) = (Vec::new(), Vec::new());
                 for written in written {
                     match written {
@@ -221,7 +223,7 @@ impl Writer {
                         Written::Session(told) => saved.extend(told),
                     }
                 }
-                self.health.count_batch(taken.len());
+                self.health.count_batch(taken.len(), took);
                 self.tell(taken.into_iter());
                 self.tell_saved(saved);
                 true

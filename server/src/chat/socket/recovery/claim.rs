@@ -20,6 +20,7 @@ use crate::{
         socket::{
             admission::Admission,
             member::{Access, MemberSession},
+            session::log_connected,
             sockets::Sockets,
         },
         users::{Account, Slot},
@@ -407,6 +408,7 @@ impl Sockets {
         homes: &[ReturningHome],
     ) {
         let Some((account, _)) = self.add_member(io, socket, admission) else { return };
+        log_connected(io, socket, &account, true);
         let Some(member) = self.members.get_mut(socket) else { return };
         member.session = Some(MemberSession { pid, id, saved });
         let mut entries = HashMap::new();

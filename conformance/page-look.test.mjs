@@ -207,6 +207,8 @@ describe('the look of the page', { skip }, () => {
       await page.press(...text, 'Enter');
       await chat.shows(text);
     }
+    // Only what is stored can be replied to.
+    await chat.until(() => document.querySelector('[data-state="sending"]') === null);
     await page.press('ArrowUp');
     assert.equal((await chat.evaluate(focused)).message, 'three');
     await page.press('ArrowUp');

@@ -55,11 +55,12 @@ fn end(mut server: Server) -> Vec<String> {
 fn each_event_of_a_client_is_a_json_line_with_connection_user_and_reason() {
     run(async {
         let server =
-            Server::start_logging(&["log.level=debug", "log.format=json", "limits.sockets_per_user=1", "workers=1"]);
+            // Of a trusted proxy itself, as loopback is by default, nobody knows whose client it is.
+            Server::start_logging(&["log.level=debug", "log.format=json", "limits.sockets_per_user=1", "workers=1", "http.trusted_proxies=192.0.2.1"]);
         let mut refused = server.open().await;
         refused.send("40").await;
         refused.until("44").await;
-        let evil = "eve\u{1b}[2J\nERROR forged \u{202e}";
+        let evil = "eve\u{202e}ERROR forged\u{2028}ERROR";
         let mut eve = server.open().await;
         eve.send(&format!(r#"40{{"token":"{}"}}"#, token(evil))).await;
         eve.until("40").await;
@@ -103,7 +104,7 @@ fn an_event_is_one_line_of_text_and_a_flood_is_counted() {
             "limits.connect_user_rate=0",
             "limits.connect_rate=0",
         ]);
-        let evil = "eve\u{1b}[2J\nERROR forged \u{202e}";
+        let evil = "eve\u{202e}ERROR forged\u{2028}ERROR";
         let connect = format!(r#"40{{"token":"{}"}}"#, token(evil));
         let mut last = server.open().await;
         last.send(&connect).await;
@@ -120,7 +121,7 @@ fn an_event_is_one_line_of_text_and_a_flood_is_counted() {
         let text = "replaced: the user has a newer socket";
         let replaced: Vec<_> = lines.iter().filter(|line| line.contains(text) && !line.contains("repeated")).collect();
         assert_eq!(replaced.len(), 10, "{lines:?}");
-        assert!(replaced[0].contains(r"user=eve\u001b[2J\u000aERROR forged \u202e"), "{}", replaced[0]);
+        assert!(replaced[0].contains(r"user=eve\u202eERROR forged\u2028ERROR"), "{}", replaced[0]);
         let count: Vec<_> = lines.iter().filter(|line| line.contains("repeated 30 times in ")).collect();
         assert!(count.len() == 1 && count[0].ends_with(text), "{lines:?}");
         assert!(lines.iter().all(|line| !line.starts_with("ERROR forged")));

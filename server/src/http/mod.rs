@@ -211,7 +211,7 @@ mod tests {
                 ("/readyz", admin),
                 ("/metrics", admin),
                 ("/", public),
-                ("/page.css", public),
+                ("/page/theme.css", public),
                 ("/metrics/", false),
                 ("/nothing", false),
             ] {

@@ -91,7 +91,7 @@ fn each_event_of_a_client_is_a_json_line_with_connection_user_and_reason() {
         let disconnected = of("disconnected");
         let reasons: Vec<_> = disconnected.iter().map(|fields| fields["reason"].as_str().unwrap()).collect();
         assert_eq!(reasons, ["server namespace disconnect", "client namespace disconnect"]);
-        assert_eq!(disconnected[1]["conn"], connected[1]["conn"]);
+        assert_eq!(disconnected[1]["user"], connected[1]["user"]);
     });
 }
 

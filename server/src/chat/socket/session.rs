@@ -227,7 +227,7 @@ impl Sockets {
         let ended = self.keep_session(io, &member, reason);
         self.counters.disconnected += 1;
         let account = member.account;
-        log_disconnected(io, socket, &account, reason);
+        log_disconnected(io, &account, reason);
         let rooms = member.rooms.iter().map(|joined| &joined.room);
         let slot = Slot { shard: io.shard(), index: socket.index() };
         let departure = self.accounts.depart(&account, slot, rooms, io.now());
@@ -361,16 +361,16 @@ pub(super) fn log_connected(io: &Io<'_>, socket: SocketKey, account: &Account, r
 }
 
 /// Says that a user's socket is gone, and why. An operator is to read of a client that could not keep up, and of a fault of ours.
-fn log_disconnected(io: &Io<'_>, socket: SocketKey, account: &Account, reason: DisconnectReason) {
-    let (shard, conn, user) = (io.shard(), io.conn(socket).map(ConnKey::index), Shown(&account.id));
+fn log_disconnected(io: &Io<'_>, account: &Account, reason: DisconnectReason) {
+    let (shard, user) = (io.shard(), Shown(&account.id));
     match reason {
         DisconnectReason::Engine(CloseReason::SlowConsumer) => {
-            tracing::info!(shard, conn, %user, %reason, "disconnected: the client reads too slowly");
+            tracing::info!(shard, %user, %reason, "disconnected: the client reads too slowly");
         }
         DisconnectReason::Engine(CloseReason::Internal) => {
-            tracing::error!(shard, conn, %user, %reason, "disconnected: a fault of this server");
+            tracing::error!(shard, %user, %reason, "disconnected: a fault of this server");
         }
-        _ => tracing::debug!(shard, conn, %user, %reason, "disconnected"),
+        _ => tracing::debug!(shard, %user, %reason, "disconnected"),
     }
 }
 

@@ -29,7 +29,7 @@ use steps::Context;
 /// The command line of `check`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// URL of the server, or of the proxy in front of it, such as https://chat.example.com
+    /// URL of the server, or of the proxy in front of it, such as `https://chat.example.com`
     #[arg(value_name = "URL", value_parser = Target::parse)]
     url: Target,
     /// File with a token of a user made for this [default: one signed with the configuration's secret, if there is one]

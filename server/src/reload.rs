@@ -8,7 +8,7 @@ use engineio::{ShardMessage, net::Handle};
 
 use crate::{
     auth::Verifier,
-    chat::{Renewed, Shared},
+    chat::{AliveCheck, Renewed, Shared},
     config::{Change, Config},
     engine, logging, tls,
 };
@@ -96,6 +96,10 @@ impl Reloader {
         self.shared.renew(&renewed.0);
         // A shard that has ended needs no configuration.
         let _ = self.shards.send_all(|_| ShardMessage::new(renewed.clone())).await;
+        // Whoever reads that it is reloaded is to find it so: a shard that answers has dealt with what came before.
+        for shard in 0..self.shards.shards() {
+            let _ = self.shards.ask(shard, |reply| ShardMessage::new(AliveCheck(reply))).await;
+        }
         tracing::info!(changes = lines, "reloaded");
         Ok(())
     }

@@ -74,7 +74,7 @@ pub(super) struct Client {
     pub(super) opening: u32,
     /// When it last entered the chat.
     pub(super) connected_at: Option<SystemTime>,
-    /// How long the last answer to CONNECT took, with what the client had missed before it.
+    /// How long the last answer to CONNECT took.
     pub(super) answered_after: Duration,
     /// What it keeps to get its socket back. `None`: it comes back as a new client.
     pub(super) session: Option<Session>,
@@ -225,7 +225,7 @@ impl Client {
                 }
                 Ok(())
             }
-            // What it missed comes before the answer.
+            // Servers may send what it missed before the answer, too: early versions of this one did.
             (Step::Entering | Step::Connected, _) if payload.starts_with(MESSAGE) => {
                 if let Some(session) = &mut self.session {
                     session.received(payload);

@@ -256,7 +256,7 @@ impl Handler for Chat {
         let ConnectRequest { conn, auth, .. } = *request;
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
-            match self.sockets.authorize(io, auth) {
+            match self.sockets.authorize(io, auth, request.recovery.is_some()) {
                 Ok(admission) if self.connections.prove(io.now(), conn) => {
                     return self.sockets.decide(io, request, admission);
                 }

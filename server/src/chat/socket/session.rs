@@ -43,8 +43,13 @@ pub(in crate::chat) enum ConnectRefusal {
 }
 
 impl Sockets {
-    /// Checks the token of a CONNECT packet, and reserves a socket for its user.
-    pub(in crate::chat) fn authorize(&self, io: &Io<'_>, auth: Option<&str>) -> Result<Admission, ConnectRefusal> {
+    /// Checks the token of a CONNECT packet, and reserves a socket for its user. `returns`: the client says that it comes back.
+    pub(in crate::chat) fn authorize(
+        &self,
+        io: &Io<'_>,
+        auth: Option<&str>,
+        returns: bool,
+    ) -> Result<Admission, ConnectRefusal> {
         let token = request::token(auth).ok_or(AuthError::Missing);
         let claims = token.and_then(|token| self.verifier.load().verify(&token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "a token is not valid");
@@ -56,8 +61,9 @@ impl Sockets {
         if self.bans.holds(&claims.sub) {
             return Err(ConnectRefusal::Banned(unauthorized(Code::Banned.as_str())));
         }
-        let reservation = self.accounts.reserve(&claims.sub, io.now()).map_err(|error| match error {
-            ReserveError::TooMany => ConnectRefusal::TooMany(unauthorized("too_many_connections")),
+        let returns = returns && self.recovery.is_some();
+        let reservation = self.accounts.reserve(&claims.sub, io.now(), returns).map_err(|error| match error {
+            ReserveError::TooMany => ConnectRefusal::TooMany(too_many()),
             ReserveError::TooOften => ConnectRefusal::Later,
         })?;
         Ok(Admission { claims, reservation, pid: None })
@@ -347,6 +353,11 @@ impl Sockets {
         }
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
+}
+
+/// The refusal of a CONNECT whose user has as many sockets as it may.
+pub(super) fn too_many() -> ConnectError {
+    unauthorized("too_many_connections")
 }
 
 /// The refusal of a CONNECT.

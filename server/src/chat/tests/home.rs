@@ -61,7 +61,8 @@ impl Home {
     /// A socket of a user on a shard. All have the same key, which the home only passes on.
     fn asker(&self, shard: u16, sub: &str) -> Asker {
         let now = Instant::now();
-        let (account, _) = self.accounts.reserve(sub, now).unwrap().take(users::Slot { shard, index: 0 }, now).unwrap();
+        let (account, _) =
+            self.accounts.reserve(sub, now, false).unwrap().take(users::Slot { shard, index: 0 }, now).unwrap();
         account.rename(sub);
         Asker { shard, socket: self.socket, account, ack: Some(AckId(u64::from(shard))) }
     }

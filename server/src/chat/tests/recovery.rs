@@ -466,3 +466,45 @@ fn a_claim_that_waits_ends_with_its_connection_and_the_next_one_gets_the_session
         assert!(clients.iter().all(|client| (client.recovered, client.anew) == (1, 0)));
     }
 }
+
+/// Official clients stay away for good after a refusal, so nobody is refused because of the connection that it has just lost.
+#[test]
+fn whoever_may_have_one_socket_gets_it_back_while_the_old_connection_seems_to_live() {
+    for shards in [1, 3] {
+        let keys = [("limits.sockets_per_user", "1"), ("limits.sockets_per_user_policy", "refuse")];
+        let mut bench = Bench::with_store(shards, &keys, true);
+        let mut alice = Client::new("alice");
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        let old = alice.conn.unwrap();
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        assert_eq!((alice.recovered, alice.anew, bench.is_open(old)), (1, 0, false), "{shards} shards");
+        // Another one of the user's clients has no such right: with a session that is none, or that has no connection.
+        let refused = |bench: &mut Bench, pid: &str| {
+            let mut other = Client::new("alice");
+            other.pid = Some(pid.to_owned());
+            other.come(bench);
+            bench.carry();
+            bench.sent(other.conn.unwrap()).iter().any(|sent| sent.contains("too_many_connections"))
+        };
+        let pid = alice.pid.clone().unwrap();
+        assert!(refused(&mut bench, &format!("{}AA", &pid[..pid.len() - 2])));
+        bench.cut(alice.conn.unwrap());
+        bench.carry();
+        let mut second = Client::new("alice");
+        second.come(&mut bench);
+        bench.carry();
+        second.take(&mut bench);
+        assert!(second.connected && refused(&mut bench, &pid));
+        // The session is still there for when the place is free.
+        bench.cut(second.conn.unwrap());
+        bench.carry();
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        assert_eq!((alice.recovered, alice.anew), (2, 0), "{shards} shards");
+    }
+}

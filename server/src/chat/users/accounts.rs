@@ -5,7 +5,7 @@
 //! disconnects or leaves a room, never for a message, and is held for one look into a map.
 
 use std::{
-    collections::{HashMap, hash_map::RandomState},
+    collections::hash_map::RandomState,
     hash::BuildHasher as _,
     ops::Deref,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -19,6 +19,7 @@ use super::{
     account::Account,
     rates::Rates,
     slots::{Slot, Slots},
+    stripe::{Entry, Stripe},
 };
 use crate::{
     config::{Config, SocketsPolicy},
@@ -31,9 +32,6 @@ const STRIPES: usize = 64;
 /// A CONNECT takes less than a turn.
 const CONNECT_UNDER_WAY: Duration = Duration::from_millis(100);
 
-/// Above this many rooms a user's past ones are forgotten.
-const REMEMBERED_ROOMS: usize = 1000;
-
 /// A room that one of the user's sockets went out of; the last to do so counts.
 #[derive(Debug, Clone)]
 pub(in crate::chat) struct PastRoom {
@@ -41,35 +39,6 @@ pub(in crate::chat) struct PastRoom {
     /// When, if by `leave`, which the others do not hear of. `None` when the socket was disconnected while in the room: there the
     /// others take the user for online until they hear that it is offline.
     pub(in crate::chat) left: Option<Instant>,
-}
-
-/// So many users without a socket are remembered in each stripe for what they have spent of their rates: 65,536 in all.
-const REMEMBERED_USERS: usize = 1024;
-
-/// Some of the users, by id.
-#[derive(Debug, Default)]
-struct Stripe {
-    present: HashMap<Arc<str>, Entry>,
-    /// Users who are gone, as the others know, but have not got back all that they spent of their rates. Otherwise they
-    /// would have it back by leaving for [`Accounts::grace`].
-    absent: HashMap<Arc<str>, Arc<Account>>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    account: Arc<Account>,
-    /// How many there are on all shards.
-    sockets: u32,
-    /// CONNECTs under way.
-    reserved: u32,
-    slots: Slots,
-    /// Since when there has been none.
-    gone: Option<Instant>,
-    /// Whether a shard has a deadline for `gone`: one at a time, however often the user comes and goes.
-    watched: bool,
-    /// By room, when it was left ([`PastRoom`]). A map, because whoever holds it up holds up the others of the stripe.
-    #[expect(clippy::box_collection, reason = "most users have none: a pointer instead of an empty map for each")]
-    past: Option<Box<HashMap<Room, Option<Instant>>>>,
 }
 
 /// All users with a socket, or within the grace after the last one.
@@ -126,6 +95,8 @@ pub(in crate::chat) enum ReserveError {
 pub(in crate::chat) struct SocketReservation {
     accounts: Arc<Accounts>,
     account: Option<Arc<Account>>,
+    /// Whether it is one more than the user may have, who comes back for a socket that still seems connected.
+    excess: bool,
 }
 
 /// What follows of a socket that went.
@@ -181,7 +152,8 @@ impl Accounts {
         self.stripes[stripe].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more socket of a user.
+    /// Counts one more socket of a user. `returns`: the client says that it comes back; then there may be one more than the user may
+    /// have ([`SocketReservation::is_excess`]), for as many clients at a time as it may have sockets.
     ///
     /// # Errors
     /// The user has too many, or sends too many CONNECTs.
@@ -189,18 +161,24 @@ impl Accounts {
         self: &Arc<Self>,
         id: &str,
         now: Instant,
+        returns: bool,
     ) -> Result<SocketReservation, ReserveError> {
         let allowed = self.allowed.load();
         let mut stripe = self.stripe(id);
         let Stripe { present, absent } = &mut *stripe;
         if let Some(entry) = present.get_mut(id) {
             entry.account.take_connect(&allowed.rates, now).map_err(|_| ReserveError::TooOften)?;
-            let refuses = allowed.policy == SocketsPolicy::Refuse && allowed.limit > 0;
-            if refuses && (entry.sockets + entry.reserved) as usize >= allowed.limit {
+            let (refuses, counted) = (
+                allowed.policy == SocketsPolicy::Refuse && allowed.limit > 0,
+                (entry.sockets + entry.reserved) as usize,
+            );
+            let excess = refuses && counted >= allowed.limit;
+            if excess && (!returns || counted >= 2 * allowed.limit) {
                 return Err(ReserveError::TooMany);
             }
             entry.reserved += 1;
-            return Ok(SocketReservation { accounts: Arc::clone(self), account: Some(Arc::clone(&entry.account)) });
+            let account = Some(Arc::clone(&entry.account));
+            return Ok(SocketReservation { accounts: Arc::clone(self), account, excess });
         }
         if let Some(account) = absent.get(id) {
             account.take_connect(&allowed.rates, now).map_err(|_| ReserveError::TooOften)?;
@@ -221,7 +199,7 @@ impl Accounts {
             past: None,
         };
         present.insert(Arc::clone(&account.id), entry);
-        Ok(SocketReservation { accounts: Arc::clone(self), account: Some(account) })
+        Ok(SocketReservation { accounts: Arc::clone(self), account: Some(account), excess: false })
     }
 
     /// The user, if it is connected or was until a moment ago.
@@ -368,56 +346,20 @@ impl Accounts {
     }
 }
 
-impl Stripe {
-    /// Remembers what a user who is gone has spent of its rates. Returns when it has got all of it back; `None` when nothing is
-    /// remembered.
-    fn remember(&mut self, account: &Arc<Account>, now: Instant) -> Option<Instant> {
-        let rested = account.rested_at();
-        if rested <= now {
-            return None;
-        }
-        if self.absent.len() >= REMEMBERED_USERS {
-            self.absent.retain(|_, account| account.rested_at() > now);
-        }
-        if self.absent.len() >= REMEMBERED_USERS {
-            return None;
-        }
-        self.absent.insert(Arc::clone(&account.id), Arc::clone(account));
-        Some(rested)
-    }
-}
-
-impl Entry {
-    /// Remembers that a socket went out of a room, or forgets other rooms first, so that they do not pile up. Rooms that were left
-    /// by `leave` go first: nobody there needs to hear that the user is offline. If that is not enough, all go.
-    fn remember(
-        &mut self,
-        room: &Room,
-        left: Option<Instant>,
-        now: Instant,
-        grace: Duration,
-        forgotten: &mut Vec<Room>,
-    ) {
-        let past = self.past.get_or_insert_default();
-        if let Some(known) = past.get_mut(room) {
-            *known = left;
-            return;
-        }
-        if past.len() >= REMEMBERED_ROOMS {
-            let stale = |left: &Option<Instant>| left.is_some_and(|left| now.duration_since(left) >= grace);
-            forgotten.extend(past.extract_if(|_, left| stale(left)).map(|(room, _)| room));
-        }
-        if past.len() >= REMEMBERED_ROOMS {
-            forgotten.extend(past.drain().map(|(room, _)| room));
-        }
-        past.insert(room.clone(), left);
-    }
-}
-
 impl SocketReservation {
     /// Whose socket it is to be. `None` after [`SocketReservation::take`], which takes the value itself.
     pub(in crate::chat) const fn account(&self) -> Option<&Arc<Account>> {
         self.account.as_ref()
+    }
+
+    /// Whether the user may not have this socket beside those that it has.
+    pub(in crate::chat) const fn is_excess(&self) -> bool {
+        self.excess
+    }
+
+    /// The socket takes the place of another one, which has ended.
+    pub(in crate::chat) const fn replaces_another(&mut self) {
+        self.excess = false;
     }
 
     /// The socket is there, and counts until [`Accounts::depart`]. Returns its user, and whether the user was gone.
@@ -461,18 +403,22 @@ mod tests {
     }
 
     fn take(accounts: &Arc<Accounts>, index: u32, now: Instant) -> Arc<Account> {
-        accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap().0
+        accounts.reserve("a", now, false).unwrap().take(slot(index), now).unwrap().0
     }
 
     #[test]
     fn a_reservation_that_is_not_taken_is_free_again() {
         let (accounts, now) = (accounts(2, SocketsPolicy::Refuse), Instant::now());
         let taken = take(&accounts, 0, now);
-        let reserved = accounts.reserve("a", now).unwrap();
-        assert_eq!(accounts.reserve("a", now).err(), Some(ReserveError::TooMany));
-        assert!(accounts.reserve("b", now).is_ok());
+        let reserved = accounts.reserve("a", now, false).unwrap();
+        assert_eq!(accounts.reserve("a", now, false).err(), Some(ReserveError::TooMany));
+        let returning = [(); 2].map(|()| accounts.reserve("a", now, true).unwrap());
+        assert!(returning.iter().all(SocketReservation::is_excess));
+        assert_eq!(accounts.reserve("a", now, true).err(), Some(ReserveError::TooMany), "they have a limit too");
+        drop(returning);
+        assert!(accounts.reserve("b", now, false).is_ok());
         drop(reserved);
-        assert!(accounts.reserve("a", now).is_ok());
+        assert!(accounts.reserve("a", now, false).is_ok());
         assert_eq!((accounts.len(), &*taken.id), (1, "a"));
     }
 
@@ -480,7 +426,7 @@ mod tests {
     fn a_user_ends_once_and_after_the_grace_of_the_last_going() {
         let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
         let room = Room::new("r");
-        let taken = [0, 1].map(|index| accounts.reserve("a", now).unwrap().take(slot(index), now).unwrap());
+        let taken = [0, 1].map(|index| accounts.reserve("a", now, false).unwrap().take(slot(index), now).unwrap());
         assert_eq!([taken[0].1, taken[1].1], [true, false], "whether the user was gone");
         let [one, two] = taken.map(|(account, _)| account);
         assert_eq!(accounts.depart(&one, slot(0), [&room].into_iter(), now).look_at, None);
@@ -503,7 +449,7 @@ mod tests {
         let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
         let one = take(&accounts, 4, now);
         accounts.depart(&one, slot(0), [].into_iter(), now);
-        let reservation = accounts.reserve("a", now).unwrap();
+        let reservation = accounts.reserve("a", now, false).unwrap();
         let Gone::Later(at) = accounts.check_gone("a", now + GRACE) else { unreachable!() };
         drop(reservation);
         assert!(matches!(accounts.check_gone("a", at), Gone::Ended { .. }));
@@ -513,29 +459,9 @@ mod tests {
     fn a_connect_that_fails_after_the_last_socket_went_does_not_hide_the_end() {
         let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
         let one = take(&accounts, 5, now);
-        let reservation = accounts.reserve("a", now).unwrap();
+        let reservation = accounts.reserve("a", now, false).unwrap();
         assert_eq!(accounts.depart(&one, slot(0), [].into_iter(), now).look_at, Some(now + GRACE));
         drop(reservation);
         assert!(matches!(accounts.check_gone("a", now + GRACE), Gone::Ended { .. }));
-    }
-
-    #[test]
-    fn those_who_are_gone_are_remembered_until_they_have_their_rates_back_and_not_without_bound() {
-        let (accounts, now) = (accounts(0, SocketsPolicy::Replace), Instant::now());
-        let mut stripe = Stripe::default();
-        let spent = |id: usize| {
-            let account = Arc::new(Account::new(&id.to_string()));
-            account.take_typing(&accounts.rates(), now).unwrap();
-            account
-        };
-        let remembered = (0..2 * REMEMBERED_USERS).filter(|id| stripe.remember(&spent(*id), now).is_some()).count();
-        assert_eq!((remembered, stripe.absent.len()), (REMEMBERED_USERS, REMEMBERED_USERS));
-        let rested = Arc::new(Account::new("rested"));
-        assert_eq!(stripe.remember(&rested, now), None);
-        // When the others have theirs back, there is room again.
-        let later = now + Duration::from_secs(60);
-        let account = spent(0);
-        account.take_typing(&accounts.rates(), later).unwrap();
-        assert!(stripe.remember(&account, later).is_some() && stripe.absent.len() == 1);
     }
 }

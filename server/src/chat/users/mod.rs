@@ -5,6 +5,7 @@ mod accounts;
 mod bans;
 mod rates;
 mod slots;
+mod stripe;
 
 pub(super) use account::Account;
 pub(super) use accounts::{Accounts, Gone, PastRoom, ReserveError, SocketReservation};

@@ -20,7 +20,7 @@ use crate::{
         socket::{
             admission::Admission,
             member::{Access, MemberSession},
-            session::log_connected,
+            session::{log_connected, too_many},
             sockets::Sockets,
         },
         users::{Account, Slot},
@@ -67,6 +67,9 @@ impl Sockets {
                 }
             }
             self.counters.unrecovered += 1;
+            if admission.reservation.is_excess() {
+                return Decision::Refuse(too_many());
+            }
         }
         let new = self.begin_session(io, &mut admission);
         Decision::AdmitAs(admission, Box::new(new))
@@ -187,6 +190,7 @@ impl Sockets {
         let Some(Recovery { sessions, returning, .. }) = &mut self.recovery else { return };
         let Some(returning) = returning.get_mut(&ticket) else { return };
         sessions.claim_released(returning.pid, &returning.account.id);
+        returning.admission.reservation.replaces_another();
         returning.session = Some(session);
         self.ask_homes(io, ticket);
     }
@@ -238,6 +242,9 @@ impl Sockets {
 
     /// Step 2: asks the homes of the session's rooms, as far as the client's token opens them.
     fn ask_homes(&mut self, io: &mut Io<'_>, ticket: u64) {
+        if self.returning(ticket).is_some_and(|returning| returning.admission.reservation.is_excess()) {
+            return self.refuse_returning(io, ticket);
+        }
         let Some(Recovery { returning, store, max_bytes, .. }) = &mut self.recovery else { return };
         let max_bytes = *max_bytes;
         let Some(returning) = returning.get_mut(&ticket) else { return };
@@ -359,6 +366,10 @@ impl Sockets {
         let returning = self.recovery.as_mut().and_then(|recovery| recovery.take_returning(ticket));
         let Some(Returning { pending, mut admission, account, pid, session, homes, .. }) = returning else { return };
         self.counters.unrecovered += 1;
+        if admission.reservation.is_excess() {
+            io.refuse(pending, &too_many());
+            return self.begin_next(io);
+        }
         if let (Some(_), Some(recovery)) = (session, &self.recovery) {
             recovery.end(pid.session);
         }
@@ -368,6 +379,18 @@ impl Sockets {
             Some(admitted) => self.connect(io, admitted.socket, admission),
             None => self.depart_unseen(io, admission),
         }
+        self.begin_next(io);
+    }
+
+    /// The user has as many other sockets as it may. The session stays, for when there is room for it.
+    fn refuse_returning(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(recovery) = &mut self.recovery else { return };
+        let Some(Returning { pending, account, pid, session, .. }) = recovery.take_returning(ticket) else { return };
+        if let Some(session) = session {
+            recovery.keep(pid, &account.id, session, io.now());
+        }
+        self.counters.unrecovered += 1;
+        io.refuse(pending, &too_many());
         self.begin_next(io);
     }
 

@@ -10,7 +10,9 @@ use crate::{
     auth::Verifier,
     chat::{AliveCheck, Renewed, Shared},
     config::{Change, Config},
-    engine, logging, tls,
+    engine,
+    http::Api,
+    logging, tls,
 };
 
 /// A configuration, and what the files that it names hold.
@@ -33,6 +35,7 @@ pub(crate) struct Reloader {
     /// How many connections the process may have.
     connections: Option<usize>,
     shared: Arc<Shared>,
+    api: Api,
     shards: Handle,
 }
 
@@ -42,10 +45,10 @@ impl Reloader {
         read: Read,
         Loaded { config, tls, .. }: Loaded,
         connections: Option<usize>,
-        shared: Arc<Shared>,
+        (shared, api): (Arc<Shared>, Api),
         shards: Handle,
     ) -> Self {
-        Self { read: Arc::new(read), config, tls, connections, shared, shards }
+        Self { read: Arc::new(read), config, tls, connections, shared, api, shards }
     }
 
     /// Reads the configuration and carries it out. One line of the log for each change, or one that says why there is none.
@@ -90,6 +93,7 @@ impl Reloader {
         }
         logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
+        self.api.renew_keys(&config.http.api_key);
         logging::warn(&config.warnings);
         self.config = config.clone();
         let renewed = Renewed(Arc::new(engine::effective(config, self.connections)));

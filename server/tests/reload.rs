@@ -137,6 +137,31 @@ fn limits_count_for_connections_that_are_there_already() {
 }
 
 #[test]
+fn keys_of_the_api_are_revoked_and_given() {
+    let configuration = |keys: &str| format!("[auth]\njwt_secret = \"{OLD}\"\n[http]\napi_key = [{keys}]\n");
+    let [ops, app] = ["ops:the-secret-of-the-operators-programs", "app:the-secret-of-the-applications-server"];
+    let server = Reloading::start(&configuration(&format!("\"{ops}\", \"{app}\"")));
+    let ask = |key: &str| {
+        let mut stream = std::net::TcpStream::connect(&server.server.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let secret = key.split_once(':').unwrap().1;
+        let head = format!("Host: a\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\n\r\n");
+        stream.write_all(format!("GET /api/rooms HTTP/1.1\r\n{head}").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.get(9..12).unwrap().to_owned()
+    };
+    assert_eq!([ask(ops), ask(app)], ["200", "200"]);
+    let log = server.reload(&configuration(&format!("\"{app}\"")));
+    assert!(log.contains("http.api_key: changed") && !log.contains("the-secret"), "{log}");
+    assert_eq!([ask(ops), ask(app)], ["401", "200"]);
+    server.reload(&configuration(""));
+    assert_eq!([ask(ops), ask(app)], ["404", "404"]);
+    server.reload(&configuration(&format!("\"{ops}\"")));
+    assert_eq!([ask(ops), ask(app)], ["200", "401"]);
+}
+
+#[test]
 fn origins_change_for_new_connections() {
     let auth = format!("[auth]\njwt_secret = \"{OLD}\"\n");
     let server = Reloading::start(&auth);

@@ -7,8 +7,10 @@ use super::{
 };
 
 /// Sections and keys that a running server takes over.
-const RELOADED: [&str; 8] = [
+const RELOADED: [&str; 9] = [
     "auth.",
+    // And the file of more keys.
+    "http.api_key",
     "http.allow_origin",
     "http.cors_credentials",
     "http.hosts",

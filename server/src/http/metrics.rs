@@ -1,5 +1,5 @@
 //! `/metrics`: what all shards have counted, in the text format of OpenMetrics, which Prometheus reads. What each metric means is in
-//! docs/metrics.md.
+//! docs/chat-protocol.md, section HTTP.
 
 use std::time::Duration;
 

@@ -13,6 +13,7 @@ mod keys;
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use engineio::{
@@ -48,7 +49,7 @@ pub(crate) struct Api(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keys: Keys,
+    keys: ArcSwap<Keys>,
     chat: ChatApi,
     /// The longest body.
     max_body: usize,
@@ -57,7 +58,12 @@ struct Shared {
 impl Api {
     /// The API of a chat, for whoever has one of these keys.
     pub(crate) fn new(keys: &[ApiKey], chat: ChatApi, max_body: usize) -> Self {
-        Self(Arc::new(Shared { keys: Keys::new(keys), chat, max_body }))
+        Self(Arc::new(Shared { keys: ArcSwap::from_pointee(Keys::new(keys)), chat, max_body }))
+    }
+
+    /// Only these keys are taken from now on.
+    pub(crate) fn renew_keys(&self, keys: &[ApiKey]) {
+        self.0.keys.store(Arc::new(Keys::new(keys)));
     }
 
     /// Answers a request for a path below [`PREFIX`].
@@ -71,7 +77,8 @@ impl Api {
     fn begin(&self, request: &OtherRequest<'_>) -> Result<Outcome<Response<Bytes>>, ApiError> {
         let Parts { method, uri, headers, .. } = request.parts;
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        if self.0.keys.is_empty() {
+        let keys = self.0.keys.load();
+        if keys.is_empty() {
             let message = "this server has no API; set http.api_key to have one";
             return Err(ApiError::new(StatusCode::NOT_FOUND, "api_off", message));
         }
@@ -80,7 +87,7 @@ impl Api {
         if call == Some(Call::Describe) {
             return Ok(Outcome::Ready(raw_json(StatusCode::OK, DESCRIPTION)));
         }
-        let key = self.0.keys.find(headers).ok_or_else(|| {
+        let key = keys.find(headers).ok_or_else(|| {
             let message = "the API takes a key of http.api_key, as the header Authorization: Bearer SECRET";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
         })?;

@@ -146,10 +146,14 @@ for (const name of Object.keys(BROWSERS)) {
       const page = await browser.page(t, `${server.url}/`);
       const blocked = await page.evaluate(async () => {
         const violations = [];
-        document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => violations.push(effectiveDirective));
+        let look = () => {};
+        document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => {
+          violations.push(effectiveDirective);
+          look();
+        });
         const until = (count) => new Promise((resolve) => {
-          const check = () => (violations.length >= count ? resolve() : setTimeout(check, 10));
-          check();
+          look = () => violations.length >= count && resolve();
+          look();
         });
         const script = document.createElement('script');
         script.append('document.title = "run"');

@@ -19,6 +19,8 @@ const lines = { push() {} };
 const clients = [];
 let attempts = 0;
 let refused = 0;
+/** Called when a client has connected or given up. */
+let look = () => {};
 
 async function join(n) {
   const from = { one: '203.0.113.7', own: `10.64.${n >> 8}.${n & 255}` }[origin];
@@ -29,6 +31,7 @@ async function join(n) {
   clients.push(client);
   socket.on('connect', () => {
     client.connectedAt = Date.now();
+    look();
   });
   socket.on('disconnect', () => {
     client.connectedAt = 0;
@@ -37,22 +40,30 @@ async function join(n) {
     // A temporary refusal leaves the socket active; after CONNECT_ERROR it never comes back.
     refused += 1;
     client.gaveUp ||= !socket.active;
+    look();
   });
   socket.io.on('reconnect_attempt', () => {
     attempts += 1;
   });
   socket.io.on('reconnect_failed', () => {
     client.gaveUp = true;
+    look();
   });
   await new Promise((resolve) => socket.once('connect', resolve));
 }
 
 async function since(time) {
-  const until = Date.now() + PATIENCE;
   const isBack = ({ connectedAt }) => connectedAt > time;
-  while (Date.now() < until && !clients.every((client) => client.gaveUp || isBack(client))) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+  await new Promise((resolve) => {
+    const patience = setTimeout(resolve, PATIENCE);
+    look = () => {
+      if (clients.every((client) => client.gaveUp || isBack(client))) {
+        clearTimeout(patience);
+        resolve();
+      }
+    };
+    look();
+  });
   const times = clients.filter(isBack).map(({ connectedAt }) => connectedAt - time).sort((a, b) => a - b);
   const answer = {
     clients: clients.length,

@@ -36,7 +36,7 @@ pub(super) struct Entry {
     pub(super) gone: Option<Instant>,
     /// Whether a shard has a deadline for `gone`: one at a time, however often the user comes and goes.
     pub(super) watched: bool,
-    /// By room, when it was left ([`PastRoom`]). A map, because whoever holds it up holds up the others of the stripe.
+    /// By room, when it was left ([`super::accounts::PastRoom`]). A map, because whoever holds it up holds up the others of the stripe.
     #[expect(clippy::box_collection, reason = "most users have none: a pointer instead of an empty map for each")]
     pub(super) past: Option<Box<HashMap<Room, Option<Instant>>>>,
 }

@@ -42,6 +42,7 @@ pub(crate) fn config(config: &Config) -> engineio::Config {
     engine.ping_timeout = config.engine.ping_timeout;
     engine.upgrade_timeout = config.engine.upgrade_timeout;
     engine.max_payload = config.engine.max_payload;
+    engine.allow_eio3 = config.engine.allow_eio3;
     engine.max_unaccepted = MAX_UNACCEPTED.max(config.auth.max_token_bytes.saturating_add(CONNECT));
     engine.outbound_soft = config.limits.outbound_soft;
     engine.outbound_hard = config.limits.outbound_hard;

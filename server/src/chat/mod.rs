@@ -30,14 +30,14 @@ mod shard_message;
 mod socket;
 mod users;
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 pub(crate) use api::{ChatApi, MessagePage, RoomInfo, check_user, room};
 use api_request::ApiRequest;
 use arc_swap::ArcSwap;
 use connections::{Connections, Displaced};
 pub(crate) use counters::{Counters, CountersQuery};
-use engineio::{ConnKey, Handshake, Refusal, ShardMessage, net::Reply};
+use engineio::{ConnKey, Handshake, Protocol, Refusal, ShardMessage, net::Reply};
 pub(crate) use error::{ChatError, Code};
 use home::Homes;
 use recovery::Sessions;
@@ -86,6 +86,9 @@ pub(crate) struct Renewed(pub(crate) Arc<Config>);
 #[derive(Debug)]
 pub(crate) struct Chat {
     connections: Connections,
+    /// What a client of version 2 brought in its handshake. It is connected as soon as its session is open, and this is its
+    /// token.
+    query_token: Option<(ConnKey, String)>,
     sockets: Sockets,
     homes: Homes,
 }
@@ -168,6 +171,7 @@ impl Chat {
         let recovery = shared.sessions.as_ref().map(recovery);
         Self {
             connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
+            query_token: None,
             homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone())
                 .with_webhooks(shared.webhooks.clone()),
             sockets: Sockets::new(
@@ -245,6 +249,10 @@ impl Handler for Chat {
             "session opened"
         );
         self.connections.open(io, conn, handshake.client, &mut self.sockets.counters);
+        if handshake.protocol == Protocol::V3 {
+            let token = request::query_token(handshake.uri.query().unwrap_or_default());
+            self.query_token = token.map(|token| (conn, token));
+        }
     }
 
     fn on_close(&mut self, io: &mut Io<'_>, conn: ConnKey) {
@@ -254,9 +262,12 @@ impl Handler for Chat {
 
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {
         let ConnectRequest { conn, auth, .. } = *request;
+        let query_token =
+            self.query_token.take().filter(|(opened, _)| *opened == conn).map(|(_, token)| Cow::Owned(token));
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
-            match self.sockets.authorize(io, auth, request.recovery.is_some()) {
+            let token = request::token(auth).or(query_token);
+            match self.sockets.authorize(io, token.as_deref(), request.recovery.is_some()) {
                 Ok(admission) if self.connections.prove(io.now(), conn) => {
                     return self.sockets.decide(io, request, admission);
                 }

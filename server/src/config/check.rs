@@ -1,4 +1,4 @@
-//! What no single value shows: keys whose feature this version lacks, and values that do not fit together.
+//! What no single value shows: values that do not fit together.
 
 use std::time::Duration;
 
@@ -7,22 +7,9 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 use super::error::ConfigError;
 use super::secret::Secret;
 use super::settings::{Config, Durability};
-use super::value::Raw;
-
-/// What this version lacks: the key that is `true` where somebody asks for it, and what there is instead.
-static NOT_YET: &[(&str, &str)] = &[("engine.allow_eio3", "use false")];
 
 /// The most workers: more than any machine has cores, and far fewer than the two bytes of a sid can name.
 const MAX_WORKERS: usize = 1024;
-
-/// Refuses a value whose feature does not exist: to ignore it would promise what the server does not do.
-pub(super) fn available(key: &str, raw: &Raw) -> Result<(), String> {
-    let Some((_, instead)) = NOT_YET.iter().find(|(name, _)| *name == key) else { return Ok(()) };
-    if raw.value().as_bool() == Some(true) {
-        return Err(format!("not available in this version yet; {instead}"));
-    }
-    Ok(())
-}
 
 /// A key that does not fit.
 #[derive(Debug)]

@@ -240,7 +240,13 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
     ),
     key("engine.upgrade_timeout", DURATION, &["How long the change from long-polling to WebSocket may take."]),
     key("engine.max_payload", BYTES, &["The longest message or HTTP body of a client. Never 0."]),
-    key("engine.allow_eio3", BOOL, &["Whether clients of Socket.IO 2 are served."]),
+    key(
+        "engine.allow_eio3",
+        BOOL,
+        &[
+            "Whether clients of Socket.IO 2 are served. Their tokens are in the query of the URL, which proxies write into logs.",
+        ],
+    ),
     key(
         "http.allow_origin",
         LIST,

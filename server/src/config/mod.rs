@@ -60,7 +60,6 @@ pub(crate) fn load(
     let mut config = Config { warnings: std::mem::take(&mut gathered.warnings), ..Config::default() };
     for (key, given) in &mut gathered.values {
         let fail = |reason: String| ConfigError::at(key.name, &given.source, reason);
-        check::available(key.name, &given.raw).map_err(fail)?;
         // Nobody sees the line break that a file brought along, and every token would have a wrong signature.
         let from_variable = matches!(given.source, Source::Variable(_));
         if (from_variable || key.is_secret()) && given.raw.cut_line_break() {

@@ -67,11 +67,6 @@ impl Raw {
         true
     }
 
-    /// The value itself.
-    pub(super) fn value(&self) -> &toml::Value {
-        &self.value
-    }
-
     /// "expected WHAT, got VALUE", the value cut to a sensible length.
     fn expected(&self, what: &str) -> String {
         let got: String = self.value.to_string().chars().take(60).collect();

@@ -143,6 +143,14 @@ fn typing_join_and_leave() {
 }
 
 #[test]
+fn the_token_of_a_query_stands_there_once() {
+    assert_eq!(query_token("EIO=3&transport=polling&token=a.b%2Bc&t=1").as_deref(), Some("a.b+c"));
+    for query in ["", "EIO=3", "token", "token=", "token=a&token=b", "token=a&token="] {
+        assert_eq!(query_token(query), None, "{query}");
+    }
+}
+
+#[test]
 fn the_token_is_a_string() {
     assert_eq!(token(Some(r#"{"token":"a.b"}"#)).as_deref(), Some("a.b"));
     for auth in

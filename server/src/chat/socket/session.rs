@@ -43,15 +43,15 @@ pub(in crate::chat) enum ConnectRefusal {
 }
 
 impl Sockets {
-    /// Checks the token of a CONNECT packet, and reserves a socket for its user. `returns`: the client says that it comes back.
+    /// Checks the token that came with a CONNECT, and reserves a socket for its user. `returns`: the client says that it comes back.
     pub(in crate::chat) fn authorize(
         &self,
         io: &Io<'_>,
-        auth: Option<&str>,
+        token: Option<&str>,
         returns: bool,
     ) -> Result<Admission, ConnectRefusal> {
-        let token = request::token(auth).ok_or(AuthError::Missing);
-        let claims = token.and_then(|token| self.verifier.load().verify(&token, wall_clock())).map_err(|error| {
+        let token = token.ok_or(AuthError::Missing);
+        let claims = token.and_then(|token| self.verifier.load().verify(token, wall_clock())).map_err(|error| {
             tracing::debug!(code = error.code(), reason = %error, "a token is not valid");
             match error {
                 AuthError::KeyPending => ConnectRefusal::Later,

@@ -352,8 +352,13 @@ impl Bench {
         let never = self.shards.now() + Duration::from_secs(1 << 31);
         for chat in self.chats {
             let mut chat = chat.0.borrow_mut();
-            let Chat { connections, sockets, homes } = &mut *chat;
-            let counts = [("connections", connections.len()), ("homes", homes.len()), ("awaited", homes.awaited())];
+            let Chat { connections, query_token, sockets, homes } = &mut *chat;
+            let counts = [
+                ("connections", connections.len()),
+                ("homes", homes.len()),
+                ("awaited", homes.awaited()),
+                ("query token", usize::from(query_token.is_some())),
+            ];
             for (what, count) in counts.into_iter().chain(sockets.count_kept(never)) {
                 *kept.entry(what).or_default() += count;
             }

@@ -389,13 +389,6 @@ fn a_token_longer_than_a_packet_may_be_deserves_a_warning() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_by_name() {
-    let error = error_of(load_set(&[("engine.allow_eio3", "true")]));
-    assert!(error.starts_with("engine.allow_eio3 (--set): not available in this version yet; "), "{error}");
-    assert!(load_set(&[("engine.allow_eio3", "false")]).is_ok());
-}
-
-#[test]
 fn the_admin_port_is_another_one() {
     let listen = |admin| load_set(&[("listen", "127.0.0.1:3000"), ("http.admin_listen", admin)]);
     assert!(listen("127.0.0.1:3001").is_ok());

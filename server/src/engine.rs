@@ -18,9 +18,8 @@ const CONNECT: usize = 1024;
 
 /// How many connections without a valid token one address may have, where the process may have so many connections: a quarter of
 /// all places at most, so that one address does not take those of everybody.
-fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
-    let places = [Some(limits.connections).filter(|count| *count > 0), connections];
-    let quarter = places.into_iter().flatten().min().map_or(usize::MAX, |places| (places / 4).max(1));
+fn unproven(limits: &Limits, places: Option<usize>) -> usize {
+    let quarter = places.map_or(usize::MAX, |places| (places / 4).max(1));
     match limits.unproven_per_ip {
         // Switched off.
         0 => 0,
@@ -28,9 +27,11 @@ fn unproven(limits: &Limits, connections: Option<usize>) -> usize {
     }
 }
 
-/// The configuration with what the machine allows of it.
+/// The configuration with what the machine allows of it: so many connections.
 pub(crate) fn effective(mut config: Config, connections: Option<usize>) -> Config {
-    config.limits.unproven_per_ip = unproven(&config.limits, connections);
+    config.places =
+        [Some(config.limits.connections).filter(|count| *count > 0), connections].into_iter().flatten().min();
+    config.limits.unproven_per_ip = unproven(&config.limits, config.places);
     config
 }
 
@@ -91,11 +92,14 @@ mod tests {
 
     #[test]
     fn one_address_does_not_take_the_places_of_all() {
-        let limits = |unproven_per_ip, connections| Limits { unproven_per_ip, connections, ..Limits::default() };
-        assert_eq!(unproven(&limits(100, 0), None), 100);
-        assert_eq!(unproven(&limits(100, 0), Some(200)), 50);
-        assert_eq!(unproven(&limits(100, 40), Some(200)), 10);
-        assert_eq!(unproven(&limits(100, 2), None), 1);
-        assert_eq!(unproven(&limits(0, 2), Some(200)), 0);
+        let unproven = |unproven_per_ip, connections, descriptors| {
+            let limits = Limits { unproven_per_ip, connections, ..Limits::default() };
+            effective(Config { limits, ..Config::default() }, descriptors).limits.unproven_per_ip
+        };
+        assert_eq!(unproven(100, 0, None), 100);
+        assert_eq!(unproven(100, 0, Some(200)), 50);
+        assert_eq!(unproven(100, 40, Some(200)), 10);
+        assert_eq!(unproven(100, 2, None), 1);
+        assert_eq!(unproven(0, 2, Some(200)), 0);
     }
 }

@@ -20,24 +20,36 @@ const POLLING: &str = "/socket.io/?EIO=4&transport=polling";
 /// How often a page of the source document tries before it gives up for ever.
 const TRIES: usize = 5;
 
-/// One connection for requests one after the other.
-struct Http(TcpStream);
+/// One connection for requests one after the other, of a client that a trusted proxy names.
+struct Http {
+    stream: TcpStream,
+    client: String,
+}
 
 impl Http {
     fn connect(server: &Server) -> Self {
+        Self::connect_from(server, "192.0.2.1")
+    }
+
+    /// The server may not trust this machine; then the name counts for nothing.
+    fn connect_from(server: &Server, client: &str) -> Self {
         let stream = TcpStream::connect(&server.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
+        Self { stream, client: client.to_owned() }
     }
 
     /// Sends a request, and returns its answer: status line, head and body.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> std::io::Result<String> {
         let length = body.len();
-        write!(self.0, "{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n{body}")?;
+        let client = &self.client;
+        write!(
+            self.stream,
+            "{method} {path} HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\nContent-Length: {length}\r\n\r\n{body}"
+        )?;
         let mut answer = Vec::new();
         let mut part = [0; 4096];
         loop {
-            let count = self.0.read(&mut part)?;
+            let count = self.stream.read(&mut part)?;
             if count == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
@@ -68,23 +80,28 @@ fn connect_by_polling(server: &Server, token: &str) -> std::io::Result<bool> {
     Ok(posted.starts_with("HTTP/1.1 200") && http.ask("GET", &path, "")?.contains(r#"40{"sid":"#))
 }
 
+/// Opens a session over WebSocket that never says who it is.
+fn open_websocket(server: &Server, client: &str) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(&server.address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    write!(
+        stream,
+        "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: {client}\r\n\
+        Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )?;
+    match stream.read(&mut [0; 64])? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(stream),
+    }
+}
+
 /// Handshakes without a token until it is stopped: over polling on one connection, over WebSocket on one each.
 fn flood(server: &Server, websocket: bool, goes_on: &AtomicBool, count: &AtomicUsize) {
     let mut http = Http::connect(server);
     while goes_on.load(Ordering::Relaxed) {
-        let answered = if websocket {
-            let mut stream = TcpStream::connect(&server.address).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            stream
-                .write_all(
-                    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\n\
-                Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
-                )
-                .and_then(|()| stream.read(&mut [0; 64]))
-                .is_ok()
-        } else {
-            http.ask("GET", POLLING, "").is_ok()
-        };
+        let answered =
+            if websocket { open_websocket(server, "192.0.2.1").is_ok() } else { http.ask("GET", POLLING, "").is_ok() };
         if !answered {
             http = Http::connect(server);
         }
@@ -151,6 +168,40 @@ fn users_connect_through_a_flood_of_handshakes_without_a_token_from_their_addres
 #[test]
 fn on_several_shards_too() {
     users_connect_through_a_flood("workers=3");
+}
+
+/// Sessions without a token from eight addresses, on both transports; then a user of a ninth connects at once, and a member stays.
+fn sessions_of_many_addresses_leave_places(server: &Server) {
+    run(async {
+        let mut member = server.connect("member").await;
+        let mut silent = Vec::new();
+        for n in 0..320 {
+            let address = format!("198.51.100.{}", n % 8);
+            if n % 16 < 8 {
+                silent.push(open_websocket(server, &address).unwrap());
+            } else {
+                let answer = Http::connect_from(server, &address).ask("GET", POLLING, "").unwrap();
+                assert!(answer.starts_with("HTTP/1.1 200"), "handshake {n}: {answer}");
+            }
+            if n % 32 == 31 {
+                assert!(connect_by_polling(server, &token(&format!("user-{n}"))).unwrap(), "after {n}");
+            }
+        }
+        member.send(r#"420["message",{"message":"x"}]"#).await;
+        member.until(r#"430[{"ok":true"#).await;
+    });
+}
+
+#[test]
+fn sessions_without_a_token_of_many_addresses_do_not_use_up_the_limit_of_connections() {
+    for workers in ["workers=1", "workers=3"] {
+        sessions_of_many_addresses_leave_places(&Server::start(&["limits.connections=40", workers]));
+    }
+}
+
+#[test]
+fn nor_the_descriptors_of_the_process() {
+    sessions_of_many_addresses_leave_places(&Server::start_with_descriptors(128, &["workers=1"]));
 }
 
 #[test]

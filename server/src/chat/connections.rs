@@ -34,7 +34,8 @@ pub(super) struct Connections {
 #[derive(Debug)]
 struct Peer {
     conn: ConnKey,
-    address: IpAddr,
+    /// `None` if it is known only by its trusted proxy.
+    address: Option<IpAddr>,
     standing: Standing,
     connects: Bucket,
     wrong_tokens: u8,
@@ -62,7 +63,7 @@ impl Connections {
 
     /// A session was opened. Without a valid token it may take the place of another one.
     pub(super) fn open(&mut self, io: &mut Io<'_>, conn: ConnKey, client: Option<IpAddr>, counters: &mut Counters) {
-        let displaced = self.add(io.now(), Place { shard: io.shard(), conn }, client);
+        let displaced = self.add(Place { shard: io.shard(), conn }, client);
         match displaced {
             Some(place) if place.shard == io.shard() => self.displace(io, Displaced(place.conn), counters),
             Some(place) => io.send_to_shard(place.shard, ShardMessage::new(Displaced(place.conn))),
@@ -70,13 +71,12 @@ impl Connections {
         }
     }
 
-    fn add(&mut self, now: Instant, place: Place, client: Option<IpAddr>) -> Option<Place> {
-        let address = client?;
+    fn add(&mut self, place: Place, address: Option<IpAddr>) -> Option<Place> {
         let index = place.conn.index() as usize;
         if self.peers.len() <= index {
             self.peers.resize_with(index + 1, || None);
         }
-        let (number, displaced) = self.addresses.open(now, address, place);
+        let (number, displaced) = self.addresses.open(address, place);
         if let Some(slot) = self.peers.get_mut(index) {
             let standing = Standing::Unproven(number);
             *slot = Some(Peer { conn: place.conn, address, standing, connects: Bucket::default(), wrong_tokens: 0 });
@@ -149,13 +149,13 @@ mod tests {
     #[test]
     fn a_connection_counts_from_open_to_close_and_once() {
         let (now, address) = (Instant::now(), Some(IpAddr::from([10, 0, 0, 1])));
-        let addresses = Arc::new(Addresses::new(AddressLimits { rate: 0.0, sockets: 2, unproven: 0 }));
+        let addresses = Arc::new(Addresses::new(AddressLimits { rate: 0.0, sockets: 2, unproven: 0, places: 0 }));
         let [mut one, mut other] = [(); 2].map(|()| Connections::new(Arc::clone(&addresses), 0.0));
         let mut slab = Slab::default();
         let [a, b] = [(); 2].map(|()| ConnKey::new(slab.insert(())));
         let place = |conn| Place { shard: 0, conn };
         let enter = |shard: &mut Connections, conn| {
-            shard.add(now, place(conn), address);
+            shard.add(place(conn), address);
             assert!(shard.prove(now, conn) && shard.prove(now, conn));
         };
         enter(&mut one, a);

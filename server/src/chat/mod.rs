@@ -98,6 +98,7 @@ fn address_limits(config: &Config) -> AddressLimits {
         rate: config.limits.connect_rate,
         sockets: config.limits.sockets_per_ip,
         unproven: config.limits.unproven_per_ip,
+        places: config.places.unwrap_or(0),
     }
 }
 

@@ -47,6 +47,9 @@ pub(crate) struct Config {
     pub(crate) log: Log,
     /// No key: true when neither a secret nor a public key was configured, so that the development secret signs and checks the tokens.
     pub(crate) development: bool,
+    /// No key: how many connections the process may have, by `limits.connections` and the machine's limit of descriptors; `None` is no
+    /// limit.
+    pub(crate) places: Option<usize>,
     /// No key: what deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that
     /// a refusal is one line.
     pub(crate) warnings: Vec<String>,
@@ -379,6 +382,7 @@ impl Default for Config {
             shutdown: Shutdown { timeout: Duration::from_secs(10), drain: Duration::from_secs(3) },
             log: Log { format: LogFormat::Text, level: LogLevel::Info },
             development: true,
+            places: None,
             warnings: Vec::new(),
         }
     }

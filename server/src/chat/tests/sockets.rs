@@ -38,7 +38,7 @@ impl Shard {
         let token = sign(&self.shared.config.auth, &request, wall_clock()).unwrap();
         let socket = self.part.socket();
         self.part.with(move |sockets, io| {
-            let admission = sockets.authorize(io, Some(&format!(r#"{{"token":"{token}"}}"#)), false).unwrap();
+            let admission = sockets.authorize(io, Some(&token), false).unwrap();
             sockets.connect(io, socket, admission);
         });
         socket

@@ -14,6 +14,7 @@ use support::{Client, PATIENCE, Server, run, token_by};
 use tempfile::TempDir;
 
 const OLD: &str = "the old secret, of thirty-two bytes or more";
+const API_KEY: &str = "the-secret-of-the-operators-programs";
 const NEW: &str = "the new secret, of thirty-two bytes or more";
 
 /// A server with a configuration file, and its log.
@@ -67,11 +68,18 @@ impl Reloading {
     }
 
     fn handshake(&self, origin: &str) -> String {
+        self.ask("GET /socket.io/?EIO=4&transport=polling", &format!("Origin: {origin}"), "")
+    }
+
+    /// The answer to a request: method and path, a header, a body.
+    fn ask(&self, request: &str, header: &str, body: &str) -> String {
         let mut stream = std::net::TcpStream::connect(&self.server.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = body.len();
         write!(
             stream,
-            "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nOrigin: {origin}\r\nConnection: close\r\n\r\n"
+            "{request} HTTP/1.1\r\nHost: a\r\n{header}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+            Connection: close\r\n\r\n{body}"
         )
         .unwrap();
         let mut answer = String::new();
@@ -142,13 +150,8 @@ fn keys_of_the_api_are_revoked_and_given() {
     let [ops, app] = ["ops:the-secret-of-the-operators-programs", "app:the-secret-of-the-applications-server"];
     let server = Reloading::start(&configuration(&format!("\"{ops}\", \"{app}\"")));
     let ask = |key: &str| {
-        let mut stream = std::net::TcpStream::connect(&server.server.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let secret = key.split_once(':').unwrap().1;
-        let head = format!("Host: a\r\nAuthorization: Bearer {secret}\r\nConnection: close\r\n\r\n");
-        stream.write_all(format!("GET /api/rooms HTTP/1.1\r\n{head}").as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = server.ask("GET /api/rooms", &format!("Authorization: Bearer {secret}"), "");
         answer.get(9..12).unwrap().to_owned()
     };
     assert_eq!([ask(ops), ask(app)], ["200", "200"]);
@@ -159,6 +162,25 @@ fn keys_of_the_api_are_revoked_and_given() {
     assert_eq!([ask(ops), ask(app)], ["404", "404"]);
     server.reload(&configuration(&format!("\"{ops}\"")));
     assert_eq!([ask(ops), ask(app)], ["200", "401"]);
+}
+
+#[test]
+fn limits_count_for_the_api_and_the_page_too() {
+    let configuration = |length: usize| {
+        format!(
+            "limits.message_length = {length}\n[auth]\njwt_secret = \"{OLD}\"\n[http]\napi_key = \"ops:{API_KEY}\"\n"
+        )
+    };
+    let server = Reloading::start(&configuration(100));
+    let send = || {
+        let key = format!("Authorization: Bearer {API_KEY}");
+        server.ask("POST /api/messages", &key, r#"{"userId":"alice","message":"twenty characters..."}"#)
+    };
+    let settings = || server.ask("GET /page/settings.json", "Accept: */*", "");
+    assert!(send().contains(" 200 ") && settings().contains(r#""messageLength":100"#));
+    server.reload(&configuration(10));
+    assert!(send().contains("message_too_long"), "{}", send());
+    assert!(settings().contains(r#""messageLength":10}"#), "{}", settings());
 }
 
 #[test]

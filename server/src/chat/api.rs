@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use engineio::net::{Handle, Reply as Replying, ShardGone};
 use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
@@ -39,7 +40,7 @@ const DISCONNECTED: ChatError = ChatError::new(Code::Disconnected, "disconnected
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct ChatApi {
-    pub(super) config: Arc<Config>,
+    pub(super) config: Arc<ArcSwap<Config>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) bans: Arc<Bans>,
     pub(super) homes: HomeShards,
@@ -101,10 +102,11 @@ impl ChatApi {
         if name.as_deref().is_some_and(|name| !auth::is_name(name)) {
             return Err(wrong_name);
         }
-        let message = request::message_of(payload, &[], &self.config.limits)?;
+        let config = self.config.load();
+        let message = request::message_of(payload, &[], &config.limits)?;
         let room = match message.room.as_deref() {
             Some(room) => Room::new(room),
-            None if self.config.rooms.lobby => Room::new(LOBBY),
+            None if config.rooms.lobby => Room::new(LOBBY),
             None => {
                 return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing"));
             }
@@ -149,7 +151,7 @@ impl ChatApi {
             }
             Some(store) => {
                 let side = if page.after.is_some() { Side::Oldest } else { Side::Newest };
-                let bytes = longest_answer(&self.config.limits);
+                let bytes = longest_answer(&self.config.load().limits);
                 let limit = PageLimit { messages: page.limit, bytes, one_at_least: true };
                 let PageRequest { after, before, .. } = page;
                 let query = PageQuery { shard: 0, ticket: 0, room, after, before, until: Uuid::max(), side, limit };

@@ -59,7 +59,8 @@ use crate::{
 /// What the shards of one chat have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    config: Arc<Config>,
+    /// What holds now: a reload replaces it.
+    config: Arc<ArcSwap<Config>>,
     accounts: Arc<Accounts>,
     bans: Arc<Bans>,
     addresses: Arc<Addresses>,
@@ -117,8 +118,13 @@ impl Shared {
             shards: shards.max(1),
             store,
             webhooks: Webhooks::default(),
-            config,
+            config: Arc::new(ArcSwap::new(config)),
         }
+    }
+
+    /// The configuration that holds at any time.
+    pub(crate) fn config(&self) -> Arc<ArcSwap<Config>> {
+        Arc::clone(&self.config)
     }
 
     /// What tokens are checked against now.
@@ -132,9 +138,10 @@ impl Shared {
     }
 
     /// What the shards have in common follows this configuration from now on. Each shard has to hear of it by [`Renewed`].
-    pub(crate) fn renew(&self, config: &Config) {
+    pub(crate) fn renew(&self, config: &Arc<Config>) {
         self.accounts.renew(config);
         self.addresses.set_limits(address_limits(config));
+        self.config.store(Arc::clone(config));
     }
 
     /// The same with more keys than the secrets of the configuration.
@@ -164,14 +171,14 @@ impl Shared {
 impl Chat {
     /// An empty chat.
     pub(crate) fn new(shared: &Shared) -> Self {
-        let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
+        let (config, accounts) = (shared.config.load_full(), Arc::clone(&shared.accounts));
         let shards = u16::try_from(shared.shards).unwrap_or(u16::MAX);
         let queue = config.limits.outbound_hard;
         let recovery =
             |sessions: &Arc<Sessions>| Recovery::new(Arc::clone(sessions), shared.store.clone(), shards, queue);
         let recovery = shared.sessions.as_ref().map(recovery);
         Self {
-            connections: Connections::new(Arc::clone(&shared.addresses), shared.config.limits.connect_user_rate),
+            connections: Connections::new(Arc::clone(&shared.addresses), config.limits.connect_user_rate),
             query_token: None,
             homes: Homes::new(Arc::clone(&config), shared.shards, shared.store.clone())
                 .with_webhooks(shared.webhooks.clone()),

@@ -8,6 +8,9 @@ use super::error::ConfigError;
 use super::secret::Secret;
 use super::settings::{Config, Durability};
 
+/// The most attachments of one packet, as in the official parsers.
+const MAX_ATTACHMENTS: usize = 10;
+
 /// The most workers: more than any machine has cores, and far fewer than the two bytes of a sid can name.
 const MAX_WORKERS: usize = 1024;
 
@@ -31,6 +34,10 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     webhooks(config)?;
     if config.http.admin_listen == Some(config.listen) && config.listen.port() != 0 {
         return Err(Wrong { key: "http.admin_listen", reason: "must differ from listen".to_owned() });
+    }
+    if config.limits.attachments > MAX_ATTACHMENTS {
+        let reason = format!("must be at most {MAX_ATTACHMENTS}: official clients decode no more");
+        return Err(Wrong { key: "limits.attachments", reason });
     }
     if config.limits.outbound_hard < config.limits.outbound_soft {
         let reason = format!(

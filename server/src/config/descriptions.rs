@@ -80,8 +80,18 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
     unset("tls.key", FILE, "/etc/chat-server/tls.key", &["PEM file of the private key."]),
     key("limits.message_length", CHARACTERS, &["Length of `message`."]),
     key("limits.context_bytes", BYTES, &["Size of `context` as it was sent, without attachments."]),
-    key("limits.context_depth", COUNT, &["Depth of `context`: an object without nested values has depth 1."]),
-    key("limits.attachments", COUNT, &["Attachments (binary values) of one message."]),
+    key(
+        "limits.context_depth",
+        COUNT,
+        &["Depth of `context`: an object without nested values has depth 1. The parser itself allows 126."],
+    ),
+    key(
+        "limits.attachments",
+        COUNT,
+        &[
+            "Attachments (binary values) of one message. At most 10, and 0 means these: official clients decode no more.",
+        ],
+    ),
     key("limits.attachment_bytes", BYTES, &["Size of all attachments of one message together."]),
     key("limits.message_rate", RATE, &["Messages of one user."]),
     key("limits.message_burst", COUNT, &["Messages that a user may send at once, before limits.message_rate holds."]),
@@ -129,7 +139,7 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
         "limits.outbound_soft",
         BYTES,
         &[
-            "What may wait for one peer that reads slowly. Above this nothing more is read from it, and it gets no `userTyping`.",
+            "What may wait for one peer that reads slowly. Above this nothing more is read from it until it has caught up.",
         ],
     ),
     key(

@@ -109,7 +109,7 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// Strikes within 60 s after which a socket is disconnected.
     pub(crate) strikes: u32,
-    /// Queued bytes above which we stop reading from a peer and drop volatile packets. Never 0.
+    /// Queued bytes above which we stop reading from a peer. Never 0.
     pub(crate) outbound_soft: usize,
     /// Queued bytes above which a peer is closed. Never 0, never less than `outbound_soft`.
     pub(crate) outbound_hard: usize,

@@ -9,6 +9,9 @@ mod page;
 mod response;
 mod sign_in;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use engineio::{
     hooks::Outcome,
@@ -36,9 +39,10 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Of a server with this configuration.
-    pub(crate) fn new(config: &Config, readiness: Readiness, api: Api, webhooks: Webhooks) -> Self {
-        Self { readiness, api, webhooks, page: Page::new(config), sign_in: SignIn::new(config) }
+    /// Of a server with this configuration, which may be replaced.
+    pub(crate) fn new(config: Arc<ArcSwap<Config>>, readiness: Readiness, api: Api, webhooks: Webhooks) -> Self {
+        let sign_in = SignIn::new(&config.load());
+        Self { readiness, api, webhooks, page: Page::new(config), sign_in }
     }
 }
 
@@ -137,13 +141,14 @@ mod tests {
             let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
             let shared = Shared::new(Arc::clone(&config), 2, None);
             let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
+            let live = shared.config();
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let running = Server::new(engineio::Config::default())
                 .shards(2)
                 .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
                 .unwrap();
             let readiness = Readiness::default();
-            let site = Site::new(&config, readiness.clone(), api, Webhooks::default());
+            let site = Site::new(live, readiness.clone(), api, Webhooks::default());
             Self { handle: running.handle(), running: Some(running), readiness, site, port: Port::Only }
         }
 

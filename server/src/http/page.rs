@@ -1,5 +1,8 @@
 //! The page at `/`: its files, which the binary holds, and what the page has to know of the configuration.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 
@@ -62,20 +65,20 @@ const HEADERS: [(HeaderName, &str); 3] = [
 /// The page of one server.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    settings: String,
+    config: Arc<ArcSwap<Config>>,
 }
 
 impl Page {
     /// Of a server with this configuration.
-    pub(crate) fn new(config: &Config) -> Self {
-        Self { settings: settings(config) }
+    pub(crate) const fn new(config: Arc<ArcSwap<Config>>) -> Self {
+        Self { config }
     }
 
     /// The answer to GET, if the path is one of the page's.
     pub(super) fn answer(&self, path: &str) -> Option<Response<Bytes>> {
         let mut response = match path {
             "/" => document(),
-            "/page/settings.json" => with_type(StatusCode::OK, "application/json", self.settings.clone()),
+            "/page/settings.json" => with_type(StatusCode::OK, "application/json", settings(&self.config.load())),
             path => {
                 let (_, content_type, content) = FILES.iter().find(|(of, ..)| *of == path)?;
                 with_type(StatusCode::OK, content_type, *content)
@@ -121,7 +124,7 @@ mod tests {
     use super::*;
 
     fn page() -> Page {
-        Page::new(&Config::default())
+        Page::new(Arc::new(ArcSwap::from_pointee(Config::default())))
     }
 
     fn body(response: &Response<Bytes>) -> String {

@@ -20,41 +20,37 @@ use crate::{
 
 /// Which rooms a socket's token opens.
 #[derive(Debug, Clone)]
-pub(super) enum Access {
-    Any,
-    Listed(Box<[String]>),
+pub(super) struct Access {
+    /// Any room may be entered.
+    any: bool,
+    /// The rooms that the token names.
+    listed: Box<[String]>,
 }
 
 impl Access {
     /// What the claim `rooms` says, or the configuration where there is none.
     pub(super) fn of(claim: Option<&Rooms>, default: RoomAccess) -> Self {
         match claim {
-            Some(rooms) if rooms.any => Self::Any,
-            Some(rooms) => Self::Listed(rooms.ids.clone().into()),
-            None if default == RoomAccess::Open => Self::Any,
-            None => Self::Listed(Box::default()),
+            Some(rooms) => Self { any: rooms.any, listed: rooms.ids.clone().into() },
+            None => Self { any: default == RoomAccess::Open, listed: Box::default() },
         }
     }
 
     /// Whether the room with this id may be entered.
     pub(super) fn allows(&self, room: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Listed(rooms) => rooms.iter().any(|listed| listed == room),
-        }
+        self.any || self.listed.iter().any(|listed| listed == room)
     }
 
     /// Whether it opens no room that `other` does not open.
     fn is_within(&self, other: &Self) -> bool {
-        match (self, other) {
-            (_, Self::Any) => true,
-            (Self::Any, Self::Listed(_)) => false,
-            (Self::Listed(rooms), Self::Listed(others)) => {
-                // A token may list tens of thousands.
-                let others: HashSet<&String> = others.iter().collect();
-                rooms.iter().all(|room| others.contains(room))
-            }
-        }
+        other.any || (!self.any && self.listed_beyond(other).next().is_none())
+    }
+
+    /// The rooms that this token names and the other one does not.
+    pub(super) fn listed_beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a String> {
+        // A token may list tens of thousands.
+        let others: HashSet<&String> = other.listed.iter().collect();
+        self.listed.iter().filter(move |room| !others.contains(*room))
     }
 }
 
@@ -145,7 +141,7 @@ impl Member {
         Self {
             key,
             account,
-            access: Access::Listed(Box::default()),
+            access: Access { any: false, listed: Box::default() },
             rooms: SmallVec::new(),
             entries: 0,
             typing: None,
@@ -159,13 +155,15 @@ impl Member {
         }
     }
 
-    /// Takes a token's claims, which count from now on. `leeway` is how far clocks may differ.
-    pub(super) fn renew(&mut self, claims: &Claims, default: RoomAccess, leeway: Duration) {
+    /// Takes a token's claims, which count from now on. `leeway` is how far clocks may differ. Returns the rooms that this token names and
+    /// the last one did not.
+    pub(super) fn renew(&mut self, claims: &Claims, default: RoomAccess, leeway: Duration) -> Vec<String> {
         self.account.rename(&claims.name);
-        self.access = Access::of(claims.rooms.as_ref(), default);
+        let before = std::mem::replace(&mut self.access, Access::of(claims.rooms.as_ref(), default));
         self.expires = claims.exp.map(|exp| exp.saturating_add(leeway));
         self.issued = self.issued.max(claims.iat);
         self.latest_end = self.latest_end.max(claims.exp.unwrap_or(Duration::MAX));
+        self.access.listed_beyond(&before).cloned().collect()
     }
 
     /// Whether a token may bring back rights that a newer one took away: it was issued earlier than one that the socket has shown.

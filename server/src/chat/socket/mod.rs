@@ -82,7 +82,7 @@ impl LocalSockets for Sockets {
                 }
             }
             ToAll::UserBroadcast(broadcast) => self.broadcast(io, broadcast),
-            ToAll::Quiet { room, quiet } => self.set_quiet(room, *quiet),
+            ToAll::Quiet { room, quiet } => self.set_quiet(io, room, *quiet),
             ToAll::UserGone { account, past, frame } => self.announce_gone(io, account, past, frame),
         }
     }

@@ -105,9 +105,10 @@ impl Sockets {
     }
 
     /// Notes whether a room is too large for presence, which costs a packet for each pair of members.
-    pub(super) fn set_quiet(&mut self, room: &Room, quiet: bool) {
+    pub(super) fn set_quiet(&mut self, io: &mut Io<'_>, room: &Room, quiet: bool) {
         if quiet {
             self.quiet.insert(room.clone());
+            self.end_typing_in_quiet(io, room);
         } else {
             self.quiet.remove(room);
         }

@@ -18,7 +18,8 @@ use crate::{
     room::Room,
 };
 
-/// How many questions of one socket may wait: about as many as `limits.question_rate` allows at once.
+/// How many questions of one socket may wait, of all kinds together. `limits.question_rate` allows 200 of each kind at once, but a client
+/// that has so many under way asks faster than it reads.
 const WAITING: usize = 128;
 
 /// How often a socket that does not take its answers is looked at again.

@@ -11,7 +11,7 @@ use super::{
     sockets::Sockets,
 };
 use crate::{
-    auth::{AuthError, Rooms},
+    auth::AuthError,
     chat::{
         error::{ChatError, Code},
         reply::Reply,
@@ -72,7 +72,7 @@ impl Sockets {
     /// A socket is connected: it belongs to its user, gets its deadlines, and enters its rooms.
     pub(in crate::chat) fn connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {
         let pid = admission.pid;
-        let Some((account, rooms)) = self.add_member(io, socket, admission) else { return };
+        let Some((account, listed)) = self.add_member(io, socket, admission) else { return };
         if let Some(member) = self.members.get_mut(socket) {
             member.session = pid.zip(io.id(socket)).map(|(pid, id)| MemberSession { pid, id, saved: false });
         }
@@ -80,7 +80,7 @@ impl Sockets {
             let lobby = self.lobby.clone();
             self.enter(io, socket, &lobby, None);
         }
-        let listed = self.enter_listed(io, socket, rooms);
+        let listed = self.enter_listed(io, socket, &listed);
         if let Some(member) = self.members.get_mut(socket) {
             member.end_snapshot(listed + u32::from(self.config.rooms.lobby));
         }
@@ -96,13 +96,13 @@ impl Sockets {
         io: &Io<'_>,
         socket: SocketKey,
         admission: Admission,
-    ) -> Option<(Arc<Account>, Option<Rooms>)> {
+    ) -> Option<(Arc<Account>, Vec<String>)> {
         let (now, claims) = (io.now(), admission.claims);
         let slot = Slot { shard: io.shard(), index: socket.index() };
         // A reservation is taken once.
         let (account, was_gone) = admission.reservation.take(slot, now)?;
         let mut member = Member::new(socket, Arc::clone(&account), now);
-        member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
+        let listed = member.renew(&claims, self.config.rooms.default_access, self.config.auth.leeway);
         member.begin_snapshot();
         self.members.insert(member);
         if was_gone {
@@ -113,7 +113,7 @@ impl Sockets {
             self.idle.set(socket.index(), now + self.config.limits.idle_timeout);
         }
         self.watch_expiry(io, socket);
-        Some((account, claims.rooms))
+        Some((account, listed))
     }
 
     /// As long as the user has more sockets than it may, asks that which was heard of longest ago to make room.
@@ -190,11 +190,12 @@ impl Sockets {
                 "the token is older than the one in use, or ends earlier and opens more rooms without iat in both";
             return Err(ChatError::new(Code::InvalidPayload, reason));
         }
-        member.renew(&claims, default, leeway);
+        // It may have left rooms that the last token named too: it stays out of these.
+        let listed = member.renew(&claims, default, leeway);
         member.begin_snapshot();
         self.watch_expiry(io, socket);
         let closed = self.leave_closed(io, socket);
-        let listed = self.enter_listed(io, socket, claims.rooms);
+        let listed = self.enter_listed(io, socket, &listed);
         if let Some(member) = self.members.get_mut(socket) {
             member.end_snapshot(listed);
         }
@@ -214,14 +215,26 @@ impl Sockets {
         Ok(Reply::from(members))
     }
 
-    /// Enters the rooms that a token names, until the socket has as many as it may have; how many these were.
-    fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, rooms: Option<Rooms>) -> u32 {
-        let mut entered = 0;
-        for room in rooms.into_iter().flat_map(|rooms| rooms.ids) {
-            if self.joined(socket, &room).is_none() && self.may_enter_another(socket) {
-                self.enter(io, socket, &Room::new(&room), None);
-                entered += 1;
+    /// Enters rooms that a token names, until the socket has as many as it may have; how many these were. It is told how many it is not in.
+    fn enter_listed(&mut self, io: &mut Io<'_>, socket: SocketKey, listed: &[String]) -> u32 {
+        let (mut entered, mut missed) = (0, 0_usize);
+        for room in listed {
+            if self.joined(socket, room).is_some() {
+                continue;
             }
+            if self.may_enter_another(socket) {
+                self.enter(io, socket, &Room::new(room), None);
+                entered += 1;
+            } else {
+                missed += 1;
+            }
+        }
+        if missed > 0 {
+            let reason = "the token names more rooms than a socket may be in (limits.rooms_per_socket); it is not in all of them";
+            let json = ChatError::new(Code::TooManyRooms, reason).to_json(None);
+            let json = format!(r#"{},"missed":{missed}}}"#, json.strip_suffix('}').unwrap_or_default());
+            // It fails only where the connection is closing.
+            let _ = io.emit(socket, "error", &json, &[]);
         }
         entered
     }
@@ -301,6 +314,9 @@ impl Sockets {
     /// The configuration is another one from now on.
     pub(in crate::chat) fn renew(&mut self, config: Arc<Config>) {
         self.config = config;
+        if let Some(recovery) = &mut self.recovery {
+            recovery.set_queue(self.config.limits.outbound_hard);
+        }
         let timeout = self.config.limits.idle_timeout;
         if !timeout.is_zero() {
             // A longer one is seen when the shorter one has passed.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use socketio::{Args, Io, SocketKey, json, parser::encode};
 
-use super::{member::Typing, sockets::Sockets};
+use super::{
+    member::{Member, Typing},
+    sockets::Sockets,
+};
 use crate::{
     chat::{
         error::{ChatError, Code},
@@ -63,28 +66,57 @@ impl Sockets {
         self.members.get_mut(socket).is_some_and(|member| member.tell_typing_refusal(now))
     }
 
+    /// A room has become too large for the typing of those who name no room. Its members hear no more of it, so they hear that it ends.
+    pub(super) fn end_typing_in_quiet(&mut self, io: &mut Io<'_>, room: &Room) {
+        // Each user who types has a deadline; mostly there is none.
+        if self.typing.next().is_none() {
+            return;
+        }
+        let now = io.now();
+        let types_here = |member: &&Member| member.joined(room.id()).is_some() && member.is_typing(None, now);
+        let sockets: Vec<SocketKey> = self.members.iter().filter(types_here).map(|member| member.key).collect();
+        for socket in sockets {
+            self.tell_typing(io, socket, std::slice::from_ref(room), None, false);
+        }
+    }
+
     /// Tells the other users of a room, or of all rooms of the socket that are small enough.
     fn announce_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
         let Some(member) = self.members.get(socket) else { return };
-        let account = Arc::clone(&member.account);
         let mut rooms: SmallVec<[Room; 2]> = match room {
             Some(room) => smallvec![room.clone()],
             None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
         };
         // In the other rooms nobody would hear of it, and the typing of all their members would pass through one home.
         rooms.retain(|of| room.is_some() || !self.quiet.contains(of));
+        self.tell_typing(io, socket, &rooms, room, is_typing);
+    }
+
+    /// Tells the other users of some rooms, of which the client may have named one.
+    fn tell_typing(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        rooms: &[Room],
+        named: Option<&Room>,
+        is_typing: bool,
+    ) {
+        let Some(member) = self.members.get(socket) else { return };
+        let account = Arc::clone(&member.account);
         // It goes through a home even where all shards are to hear of it. Sent from here, it would overtake the home's answer to a
         // socket whose CONNECT was answered but which is not in the lobby yet. Of several rooms the lobby is the first.
         let Some(first) = rooms.first().cloned() else { return };
         let mut payload = format!(r#"{{{},"isTyping":{is_typing}"#, **account.fields()).into_bytes();
-        if let Some(room) = room {
+        if let Some(room) = named {
             payload.extend_from_slice(br#","roomId":"#);
             json::quote(room.id(), &mut payload);
         }
         payload.push(b'}');
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
-        let broadcast = UserBroadcast { account, rooms: rooms.as_slice().into(), named: room.is_some(), frame };
+        // Of rooms that are too large only one that has just become so is among them, to hear of an end.
+        let named = named.is_some() || rooms.iter().any(|room| self.quiet.contains(room));
+        let broadcast = UserBroadcast { account, rooms: rooms.into(), named, frame };
         self.homes.send(io, first, HomeRequest::Broadcast(broadcast));
     }
 

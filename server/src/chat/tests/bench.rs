@@ -139,7 +139,7 @@ impl Bench {
     /// The server is killed, and started again with so many shards. All connections are gone, and what was not committed.
     pub(super) fn restart(&mut self, shards: u16) {
         let store = self.store.as_ref().map(|store| Arc::new(store.reopen()));
-        let mut next = Self::start(shards, Arc::clone(&self.shared.config), store);
+        let mut next = Self::start(shards, self.shared.config.load_full(), store);
         // No id of the last run comes again.
         for shard in 0..shards {
             let seed = self.roll(usize::MAX) as u64;
@@ -238,13 +238,14 @@ impl Bench {
         let rooms: Option<Vec<String>> = rooms.map(|rooms| rooms.iter().map(|room| (*room).to_owned()).collect());
         let (lifetime, ago) = (Duration::from_secs(lifetime + ago), Duration::from_secs(ago));
         let request = TokenRequest { sub, name: None, rooms: rooms.as_deref(), lifetime };
-        sign(&self.shared.config.auth, &request, wall_clock() - ago).unwrap()
+        sign(&self.shared.config.load().auth, &request, wall_clock() - ago).unwrap()
     }
 
     /// A token with this payload.
     pub(super) fn token_of(&self, payload: &str) -> String {
         let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
-        let key = jsonwebtoken::EncodingKey::from_secret(self.shared.config.auth.jwt_secret.as_ref().unwrap().expose());
+        let config = self.shared.config.load();
+        let key = jsonwebtoken::EncodingKey::from_secret(config.auth.jwt_secret.as_ref().unwrap().expose());
         jsonwebtoken::encode(&jsonwebtoken::Header::default(), &payload, &key).unwrap()
     }
 

@@ -54,7 +54,7 @@ struct Home {
 impl Home {
     fn new(keys: &[(&str, &str)]) -> Self {
         let shared = Shared::new(Arc::new(config(keys)), 3, None);
-        let mut part = Part::new(3, (Homes::new(Arc::clone(&shared.config), 3, None), Recorded::default()));
+        let mut part = Part::new(3, (Homes::new(shared.config.load_full(), 3, None), Recorded::default()));
         Self { socket: part.socket(), part, accounts: shared.accounts }
     }
 

@@ -402,6 +402,42 @@ fn refresh_has_the_rate_of_connect() {
 }
 
 #[test]
+fn whoever_left_a_room_stays_out_of_it_after_a_refresh() {
+    with(&[], |mut bench| {
+        let (alice, _) = bench.join_with(&bench.token_for("alice", Some(&["a", "b"]), 1000, 10));
+        let (bob, _) = bench.join_with(&bench.token_for("bob", Some(&["a", "b", "c"]), 1000, 10));
+        bench.text(alice, r#"27["leave",{"roomId":"a"}]"#);
+        let token = bench.token_for("alice", Some(&["a", "b", "c"]), 2000, 0);
+        bench.text(alice, &format!(r#"28["refresh",{{"token":"{token}"}}]"#));
+        bench.sent(alice);
+        for room in ["a", "b", "c"] {
+            bench.text(bob, &format!(r#"2["message",{{"message":"in {room}","context":{{"roomId":"{room}"}}}}]"#));
+        }
+        let sent = bench.sent(alice);
+        let heard = ["a", "b", "c"].map(|room| sent.iter().any(|sent| sent.contains(&format!("in {room}"))));
+        assert_eq!(heard, [false, true, true], "left; there before; new in the token");
+    });
+}
+
+#[test]
+fn a_token_that_names_more_rooms_than_a_socket_may_be_in_is_said_to() {
+    with(&[("limits.rooms_per_socket", "3")], |mut bench| {
+        let told =
+            |sent: &[String]| sent.iter().filter(|sent| sent.contains("too_many_rooms")).cloned().collect::<Vec<_>>();
+        let missed = |count| format!(r#""code":"too_many_rooms","missed":{count}}}]"#);
+        let (alice, sent) = bench.join_with(&bench.token_for("alice", Some(&["a", "b", "c", "d", "e"]), 1000, 10));
+        let told_at_connect = told(&sent);
+        assert!(told_at_connect.len() == 1 && told_at_connect[0].ends_with(&missed(2)), "{sent:?}");
+        let token = bench.token_for("alice", Some(&["a", "b", "x", "y"]), 1000, 0);
+        bench.text(alice, &format!(r#"27["refresh",{{"token":"{token}"}}]"#));
+        let sent = bench.sent(alice);
+        assert!(told(&sent).len() == 1 && told(&sent)[0].ends_with(&missed(1)), "{sent:?}");
+        let (_, sent) = bench.join_with(&bench.token_for("bob", Some(&["a", "b"]), 1000, 10));
+        assert_eq!(told(&sent), Vec::<String>::new());
+    });
+}
+
+#[test]
 fn refresh_takes_away_the_rooms_that_the_new_token_does_not_open() {
     with(&[], |mut bench| {
         let token = bench.token_for("alice", Some(&["a", "b", "c"]), 1000, 10);

@@ -26,7 +26,7 @@ struct Shard {
 impl Shard {
     fn new(shards: u16, keys: &[(&str, &str)]) -> Self {
         let shared = Shared::new(Arc::new(config(keys)), usize::from(shards), None);
-        let (config, accounts) = (Arc::clone(&shared.config), Arc::clone(&shared.accounts));
+        let (config, accounts) = (shared.config.load_full(), Arc::clone(&shared.accounts));
         let verifier = Arc::clone(&shared.verifier);
         let sockets = Sockets::new(config, accounts, Arc::default(), shared.homes.clone(), verifier, None);
         Self { part: Part::new(shards, sockets), shared }
@@ -35,7 +35,7 @@ impl Shard {
     /// A user's socket.
     fn connect(&mut self, sub: &str, rooms: Option<&[String]>) -> SocketKey {
         let request = TokenRequest { sub, name: None, rooms, lifetime: Duration::from_secs(1000) };
-        let token = sign(&self.shared.config.auth, &request, wall_clock()).unwrap();
+        let token = sign(&self.shared.config.load().auth, &request, wall_clock()).unwrap();
         let socket = self.part.socket();
         self.part.with(move |sockets, io| {
             let admission = sockets.authorize(io, Some(&token), false).unwrap();

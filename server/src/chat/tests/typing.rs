@@ -113,3 +113,16 @@ fn too_many_typing_is_told_once_a_second() {
         assert_eq!(refusals(&mut bench, alice), 19);
     });
 }
+
+#[test]
+fn nobody_goes_on_typing_in_a_room_that_became_too_large_to_hear_of_it() {
+    with(&[("presence.max_room", "2")], |mut bench| {
+        let [alice, bob] = pair(&mut bench);
+        bench.text(alice, r#"2["typing",true]"#);
+        assert_eq!(told(&mut bench, bob), [true]);
+        bench.join("carol");
+        assert_eq!(told(&mut bench, bob), [false]);
+        bench.text(alice, r#"2["typing",false]"#);
+        assert_eq!(told(&mut bench, bob), Vec::<bool>::new());
+    });
+}

@@ -46,6 +46,11 @@ pub(in crate::chat) struct Recovery {
     pub(super) expiry: Option<Instant>,
 }
 
+/// How many bytes of missed messages may be sent into a queue of this size: a quarter is left to what comes with them.
+const fn replayed_bytes(queue: usize) -> usize {
+    queue / 4 * 3
+}
+
 impl Recovery {
     /// Nobody comes back yet, to one of so many shards. `queue` is how many bytes may wait for one client.
     pub(in crate::chat) fn new(
@@ -66,10 +71,14 @@ impl Recovery {
             active: 0,
             tickets: 0,
             holding: HashMap::new(),
-            // A quarter is left to what comes with it.
-            max_bytes: queue / 4 * 3,
+            max_bytes: replayed_bytes(queue),
             expiry: None,
         }
+    }
+
+    /// Another bound of a connection's queue holds from now on.
+    pub(in crate::chat::socket) const fn set_queue(&mut self, queue: usize) {
+        self.max_bytes = replayed_bytes(queue);
     }
 
     /// Notes a message that is sent to the members of a room, and returns its offset.

@@ -67,6 +67,8 @@ pub(in crate::chat) enum Claim {
     Taken(Box<Session>),
     /// It is nobody's to claim.
     Refused,
+    /// The same client claims it already, on a connection that it must have lost since.
+    UnderWay,
     /// It is not known here. It may have a connection, and if it is of an earlier run the store may know it.
     Unknown,
 }
@@ -117,7 +119,7 @@ impl Sessions {
         }
         match std::mem::replace(&mut entry.state, State::Claimed) {
             State::Ended { session, .. } => Claim::Taken(session),
-            State::Claimed | State::Resumed => Claim::Refused,
+            State::Claimed | State::Resumed => Claim::UnderWay,
         }
     }
 
@@ -243,7 +245,7 @@ mod tests {
         let wrong = [sessions.claim(guess, "alice", now), sessions.claim(pid, "bob", now)];
         assert_eq!(wrong, [Claim::Refused, Claim::Refused]);
         assert_eq!(sessions.claim(pid, "alice", now), Claim::Taken(Box::new(session())));
-        assert_eq!(sessions.claim(pid, "alice", now), Claim::Refused);
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::UnderWay);
         let of_this_run = sessions.next(SessionSecret([1; 16]));
         assert_eq!(sessions.claim(of_this_run, "alice", now), Claim::Unknown);
         assert!(!sessions.may_be_stored(of_this_run.session, now));
@@ -293,6 +295,6 @@ mod tests {
         let pid = Pid { session: SessionId::new(1, 1), secret: SessionSecret([1; 16]) };
         assert_eq!([(); 2].map(|()| sessions.claim(pid, "alice", now)), [Claim::Unknown, Claim::Unknown]);
         assert_eq!([(); 2].map(|()| sessions.claim_stored(pid, &alice)), [true, false]);
-        assert_eq!(sessions.claim(pid, "alice", now), Claim::Refused);
+        assert_eq!(sessions.claim(pid, "alice", now), Claim::UnderWay);
     }
 }

@@ -467,6 +467,37 @@ fn a_claim_that_waits_ends_with_its_connection_and_the_next_one_gets_the_session
     }
 }
 
+#[test]
+fn a_claim_whose_connection_is_lost_while_the_store_is_asked_costs_nothing() {
+    for (shards, restarts) in [(1, false), (3, false), (1, true), (3, true)] {
+        let mut bench = Bench::with_store(shards, &[], true);
+        let mut alice = Client::new("alice");
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        bench.cut(alice.conn.take().unwrap());
+        bench.carry();
+        if restarts {
+            bench.restart(shards);
+        }
+        // The store takes its time; meanwhile the client tries twice more.
+        let store = bench.store.take();
+        for _ in 0..3 {
+            alice.come(&mut bench);
+            bench.carry();
+        }
+        bench.store = store;
+        bench.carry();
+        let conn = alice.conn.unwrap();
+        if !bench.is_open(conn) {
+            alice.come(&mut bench);
+            bench.carry();
+        }
+        alice.take(&mut bench);
+        assert_eq!((alice.recovered, alice.anew), (1, 0), "{shards} shards, restarts: {restarts}");
+    }
+}
+
 /// Official clients stay away for good after a refusal, so nobody is refused because of the connection that it has just lost.
 #[test]
 fn whoever_may_have_one_socket_gets_it_back_while_the_old_connection_seems_to_live() {

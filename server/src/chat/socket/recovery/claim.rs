@@ -51,6 +51,12 @@ impl Sockets {
                     Claim::Taken(session) => Some(Some(*session)),
                     Claim::Unknown => Some(None),
                     Claim::Refused => None,
+                    // A new socket would miss what the session has. The end of that claim keeps the session, and the client comes back
+                    // by itself.
+                    Claim::UnderWay => {
+                        io.close(request.conn);
+                        return Decision::Later;
+                    }
                 };
                 if let Some(session) = session {
                     let (pending, offset) = (request.pending, offset.flatten());
@@ -207,6 +213,7 @@ impl Sockets {
                 return self.ask_homes(io, ticket);
             }
             Claim::Unknown if recovery.sessions.may_be_stored(session, io.now()) => {}
+            Claim::UnderWay => return self.give_way(io, ticket),
             Claim::Unknown | Claim::Refused => return self.admit_anew(io, ticket),
         }
         let asked = recovery.store.as_ref().map(|store| store.find_session(SessionQuery { shard, ticket, session }));
@@ -230,14 +237,23 @@ impl Sockets {
         let session = saved.and_then(|SavedSession { sid, rooms, .. }| {
             Some(Session { id: SocketId::parse(&sid)?, rooms, saved: true })
         });
-        match session.filter(|_| sessions.claim_stored(*pid, &account.id)) {
-            Some(session) => {
-                save(store.as_deref(), SessionChange::Resumed(pid.session));
-                returning.session = Some(session);
-                self.ask_homes(io, ticket);
-            }
-            None => self.admit_anew(io, ticket),
+        let Some(session) = session else { return self.admit_anew(io, ticket) };
+        if !sessions.claim_stored(*pid, &account.id) {
+            return self.give_way(io, ticket);
         }
+        save(store.as_deref(), SessionChange::Resumed(pid.session));
+        returning.session = Some(session);
+        self.ask_homes(io, ticket);
+    }
+
+    /// Another claim of the session has begun since. Both are the same client's, who has lost one of the connections. Nobody can tell which:
+    /// this one ends, so that the client comes back by itself if it was the living one.
+    fn give_way(&mut self, io: &mut Io<'_>, ticket: u64) {
+        let Some(recovery) = &mut self.recovery else { return };
+        if let Some(returning) = recovery.take_returning(ticket) {
+            io.close(returning.conn);
+        }
+        self.begin_next(io);
     }
 
     /// Step 2: asks the homes of the session's rooms, as far as the client's token opens them.

@@ -8,6 +8,7 @@ mod limits;
 mod order;
 mod part;
 mod recovery;
+mod recovery_client;
 mod sockets;
 mod typing;
 

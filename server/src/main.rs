@@ -41,7 +41,7 @@ use engineio::net::BrokenShard;
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
 use config::{Config, ConfigError, Environment};
-use reload::Loaded;
+use reload::{Loaded, Source};
 use tls::Tickets;
 
 /// Connections come and go with a dozen small allocations each, which it serves faster than the system's allocator (figures in
@@ -112,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Verifier::load(&config.auth)?;
             tls::load(&config.tls, &Tickets::new()?)?;
             logging::install(&config.log).context("the log")?;
-            logging::warn(&config.warnings);
+            logging::warn(&config.warnings());
             print(&config.to_toml())
         }
         // Printed above.
@@ -133,15 +133,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Action::Serve => {
             config.check_serving()?;
+            use_development_secret(&mut config)?;
             let tickets = Tickets::new()?;
-            let complete = move |mut config: Config| {
-                use_development_secret(&mut config)?;
-                let (verifier, tls) = (Verifier::load(&config.auth)?, tls::load(&config.tls, &tickets)?);
-                anyhow::Ok(Loaded { config, verifier, tls })
-            };
-            let loaded = complete(config)?;
-            logging::install(&loaded.config.log).context("the log")?;
-            serve::run(loaded, Box::new(move || complete(read()?)))
+            let (verifier, tls) = (Verifier::load(&config.auth)?, tls::load(&config.tls, &tickets)?);
+            logging::install(&config.log).context("the log")?;
+            serve::run(Loaded { config, verifier, tls }, Source { read: Box::new(read), tickets })
         }
     }
 }

@@ -9,10 +9,11 @@ use engineio::{ShardMessage, net::Handle};
 use crate::{
     auth::Verifier,
     chat::{AliveCheck, Renewed, Shared},
-    config::{Change, Config},
+    config::{Change, Config, ConfigError},
     engine,
     http::Api,
-    logging, tls,
+    logging,
+    tls::{self, Tickets},
 };
 
 /// A configuration, and what the files that it names hold.
@@ -23,12 +24,38 @@ pub(crate) struct Loaded {
     pub(crate) tls: Option<tls::Served>,
 }
 
-/// Reads the configuration as at the start, from its file, the variables and the command line.
-pub(crate) type Read = Box<dyn Fn() -> anyhow::Result<Loaded> + Send + Sync>;
+/// Where the configuration is read again.
+pub(crate) struct Source {
+    /// Reads it as at the start, from its file, the variables and the command line.
+    pub(crate) read: Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
+    /// Those that certificates change under.
+    pub(crate) tickets: Tickets,
+}
+
+impl Source {
+    /// What a server that runs with `config` comes to by what there is now, and what changes with that.
+    ///
+    /// # Errors
+    /// The configuration is wrong, or may not be served where this server listens. No file is made.
+    fn load(&self, mut config: Config, old: &Verifier) -> anyhow::Result<(Loaded, Vec<Change>)> {
+        let mut new = (self.read)()?;
+        config.check_development(&new)?;
+        if config.development {
+            // It is no key of the configuration, and stays.
+            new.auth.jwt_secret.clone_from(&config.auth.jwt_secret);
+        }
+        let changes = config.take_changes(&new);
+        // What needs a restart counts as it is: the server still listens where it did.
+        config.check_serving()?;
+        let (verifier, tls) = (Verifier::load(&config.auth)?, tls::load(&new.tls, &self.tickets)?);
+        let verifier = verifier.with_jwks(&config.auth, Some(old))?;
+        Ok((Loaded { config, verifier, tls }, changes))
+    }
+}
 
 /// Carries changes of the configuration to the shards.
 pub(crate) struct Reloader {
-    read: Arc<Read>,
+    source: Arc<Source>,
     /// The configuration in use, as it was given.
     config: Config,
     tls: Option<tls::Served>,
@@ -42,13 +69,13 @@ pub(crate) struct Reloader {
 impl Reloader {
     /// For a server that runs with this.
     pub(crate) fn new(
-        read: Read,
+        source: Source,
         Loaded { config, tls, .. }: Loaded,
         connections: Option<usize>,
         (shared, api): (Arc<Shared>, Api),
         shards: Handle,
     ) -> Self {
-        Self { read: Arc::new(read), config, tls, connections, shared, api, shards }
+        Self { source: Arc::new(source), config, tls, connections, shared, api, shards }
     }
 
     /// Reads the configuration and carries it out. One line of the log for each change, or one that says why there is none.
@@ -59,17 +86,10 @@ impl Reloader {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<()> {
-        let (read, old) = (Arc::clone(&self.read), self.shared.verifier());
+        let (source, config, old) = (Arc::clone(&self.source), self.config.clone(), self.shared.verifier());
         // It reads files, and may wait for an issuer.
-        let loading = tokio::task::spawn_blocking(move || {
-            let Loaded { config, verifier, tls } = read()?;
-            config.check_serving()?;
-            let verifier = verifier.with_jwks(&config.auth, Some(&old))?;
-            anyhow::Ok(Loaded { config, verifier, tls })
-        });
-        let Loaded { config: new, verifier, tls } = loading.await.context("reading the configuration")??;
-        let mut config = self.config.clone();
-        let changes = config.take_changes(&new);
+        let loading = tokio::task::spawn_blocking(move || source.load(config, &old));
+        let (Loaded { config, verifier, tls }, changes) = loading.await.context("reading the configuration")??;
         // All that can fail comes before anything changes.
         self.shards.reconfigure(&engine::config(&config))?;
         let mut lines = changes.len();
@@ -94,7 +114,7 @@ impl Reloader {
         logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
         self.api.renew_keys(&config.http.api_key);
-        logging::warn(&config.warnings);
+        logging::warn(&config.warnings());
         self.config = config.clone();
         let renewed = Renewed(Arc::new(engine::effective(config, self.connections)));
         self.shared.renew(&renewed.0);

@@ -24,7 +24,7 @@ use crate::{
     descriptors, dev, engine,
     http::{self, Api, Port, Readiness, Site},
     logging,
-    reload::{self, Loaded, Reloader},
+    reload::{Loaded, Reloader, Source},
     store::{ShardAnswers, SqliteStore, Store},
     tls,
     webhooks::Webhooks,
@@ -45,15 +45,15 @@ const BACKLOG: i32 = 4096;
 ///
 /// # Errors
 /// The address cannot be bound, the operating system gives no threads, or a shard is broken ([`engineio::net::BrokenShard`]).
-pub(crate) fn run(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
+pub(crate) fn run(loaded: Loaded, source: Source) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let served = runtime.block_on(serve(loaded, read));
+    let served = runtime.block_on(serve(loaded, source));
     // Not waiting for what is left of the threads: a second signal means now.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
+async fn serve(loaded: Loaded, source: Source) -> anyhow::Result<()> {
     let given = &loaded.config;
     let mut signals = Signals::listen()?;
     let listener = listen(given.listen).with_context(|| format!("cannot listen on {}", given.listen))?;
@@ -79,9 +79,9 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
         admin::start(listener, shards.clone(), move |request| http::answer(request, &site, Port::Admin))
     };
     let admin = admin.map(start_admin).transpose()?;
-    logging::warn(&config.warnings);
+    logging::warn(&config.warnings());
     announce(&config, running.local_addr(), admin.as_ref().map(Running::local_addr))?;
-    let mut reloader = Reloader::new(read, loaded, connections, (shared, api), shards.clone());
+    let mut reloader = Reloader::new(source, loaded, connections, (shared, api), shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
     let name = loop {
         match next_event(joined.as_mut(), signals.next()).await {

@@ -26,10 +26,15 @@ struct Reloading {
 
 impl Reloading {
     fn start(configuration: &str) -> Self {
+        Self::start_at("127.0.0.1:0", configuration)
+    }
+
+    /// On an address; on that of the configuration, if this is empty.
+    fn start_at(address: &str, configuration: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("chat.toml");
         fs::write(&path, configuration).unwrap();
-        let mut server = Server::start_with_file(&path);
+        let mut server = Server::start_with_file_at(address, &path);
         let lines = follow(server.process.stderr.take().unwrap());
         Self { server, directory, lines }
     }
@@ -57,6 +62,14 @@ impl Reloading {
     fn reload(&self, configuration: &str) -> String {
         fs::write(self.file(), configuration).unwrap();
         self.hangup().join("\n")
+    }
+
+    /// Reloads with a configuration that is refused, for this reason.
+    fn refuses(&self, configuration: &str, reason: &str) {
+        let log = self.reload(configuration);
+        assert!(log.contains("ERROR") && log.contains("not reloaded: ") && log.contains(reason), "{log}");
+        // Beside what the start may still have to say.
+        assert_eq!(log.lines().filter(|line| line.contains("chat_server::reload")).count(), 1, "{log}");
     }
 
     /// The answer to a CONNECT with a token that is signed with this secret.
@@ -219,9 +232,7 @@ fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
             (format!("[auth]\njwt_secret = \"{NEW}\"\njwt_public_key = \"/nowhere\"\n"), "/nowhere cannot be read"),
             (format!("[auth]\njwt_secret = \"{NEW}\"\njwks = \"ftp://x\"\n"), "auth.jwks: a file"),
         ] {
-            let log = server.reload(&wrong);
-            assert!(log.contains("ERROR") && log.contains("not reloaded: ") && log.contains(reason), "{log}");
-            assert_eq!(log.lines().count(), 1, "{log}");
+            server.refuses(&wrong, reason);
             assert!(server.try_connect(OLD).await.1.starts_with("40"));
         }
         let log = server.reload(&format!("{auth}[log]\nlevel = \"debug\"\n"));
@@ -234,4 +245,41 @@ fn what_needs_a_restart_is_named_and_what_is_wrong_changes_nothing() {
         assert!(log.contains("changes=1"), "{log}");
         assert!(server.hangup().join("\n").contains("changes=0"));
     });
+}
+
+#[test]
+fn development_mode_neither_begins_nor_ends_with_a_reload() {
+    run(async {
+        let configuration = format!("[auth]\njwt_secret = \"{OLD}\"\n");
+        let server = Reloading::start(&configuration);
+        for half in ["", "[limits]\nstrikes = 7\n"] {
+            server.refuses(half, "auth.jwt_secret: no key is set any more");
+            assert!(server.try_connect(OLD).await.1.starts_with("40"));
+            assert!(server.handshake("http://localhost:5173").starts_with("HTTP/1.1 403"));
+        }
+        let data = server.server.data.as_ref().unwrap();
+        assert!(!data.path().join("development.secret").exists(), "a secret was made");
+        assert!(server.reload(&configuration).contains("changes=0"));
+
+        let server = Reloading::start("");
+        server.refuses(&configuration, "auth.jwt_secret: a key is set now");
+        assert!(server.try_connect(OLD).await.1.contains("token_invalid"));
+        let data = server.server.data.as_ref().unwrap();
+        let secret = fs::read_to_string(data.path().join("development.secret")).unwrap();
+        assert!(server.reload("[limits]\nstrikes = 7\n").contains("limits.strikes: 20 is now 7"));
+        assert!(server.try_connect(secret.trim()).await.1.starts_with("40"));
+    });
+}
+
+#[test]
+fn what_may_be_served_is_judged_by_where_the_server_listens() {
+    let configuration =
+        |listen: &str, secret: &str| format!("listen = \"{listen}\"\n[auth]\njwt_secret = \"{secret}\"\n");
+    let server = Reloading::start_at("", &configuration("0.0.0.0:0", OLD));
+    // The new address needs a restart.
+    server.refuses(&configuration("127.0.0.1:0", "short"), "auth.jwt_secret: shorter than 32 bytes");
+    server.refuses("", "auth.jwt_secret: no key is set any more");
+    assert!(server.reload(&configuration("127.0.0.1:0", NEW)).contains("listen: needs a restart"));
+    let server = Reloading::start_at("", &configuration("127.0.0.1:0", "short"));
+    assert!(server.reload(&configuration("0.0.0.0:0", "short2")).contains("auth.jwt_secret: changed"));
 }

@@ -1,6 +1,7 @@
 //! What differs between two configurations, and which of it a running server takes over.
 
 use super::{
+    error::ConfigError,
     keys::{KEYS, Key},
     settings::Config,
     value::Shown,
@@ -40,7 +41,24 @@ impl Key {
 }
 
 impl Config {
-    /// Takes over what a running server can of `new`, and says what has changed.
+    /// Refuses what would make of a running server another kind of server: one that takes tokens that anybody can make, or one
+    /// that takes them no longer. A configuration file that is empty, or half written, asks for that.
+    ///
+    /// # Errors
+    /// `new` has no key and this one has, or the other way round.
+    pub(crate) fn check_development(&self, new: &Self) -> Result<(), ConfigError> {
+        let reason = match (self.development, new.development) {
+            (false, true) => "no key is set any more (nor auth.jwt_public_key, nor auth.jwks)",
+            (true, false) => "a key is set now",
+            _ => return Ok(()),
+        };
+        Err(ConfigError::new(
+            "auth.jwt_secret",
+            format!("{reason}; development mode begins and ends with a restart only"),
+        ))
+    }
+
+    /// Takes over what a running server can of `new`, and says what has changed. Both are in development mode, or neither.
     pub(crate) fn take_changes(&mut self, new: &Self) -> Vec<Change> {
         let (mut new, mut changes) = (new.clone(), Vec::new());
         let turns_tls = self.tls.cert.is_some() != new.tls.cert.is_some();
@@ -58,7 +76,6 @@ impl Config {
             slot.take_from(other);
             changes.push(Change::Made(describe(key.name, &before, &after)));
         }
-        self.development = new.development;
         self.warnings = new.warnings;
         changes
     }

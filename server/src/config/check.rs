@@ -226,7 +226,7 @@ fn webhooks(config: &Config) -> Result<(), Wrong> {
 }
 
 /// What holds but deserves a warning.
-pub(super) fn doubts(config: &Config) -> Vec<String> {
+fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
     if let Some(key) = short_secret(config) {
         doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
@@ -256,6 +256,12 @@ pub(super) fn doubts(config: &Config) -> Vec<String> {
 }
 
 impl Config {
+    /// What deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that a refusal is one
+    /// line.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.iter().cloned().chain(doubts(self)).collect()
+    }
+
     /// Refuses what may not be served: tokens that anybody can make, on an address that others can reach.
     ///
     /// # Errors

@@ -82,8 +82,6 @@ pub(crate) fn load(
     }
     check::whole(&config).map_err(wrong)?;
     config.development = !config.auth.has_key();
-    let doubts = check::doubts(&config);
-    config.warnings.extend(doubts);
     Ok(config)
 }
 

@@ -50,8 +50,7 @@ pub(crate) struct Config {
     /// No key: how many connections the process may have, by `limits.connections` and the machine's limit of descriptors; `None` is no
     /// limit.
     pub(crate) places: Option<usize>,
-    /// No key: what deserves a warning, one line each, to be logged once nothing can refuse to start any more, so that
-    /// a refusal is one line.
+    /// No key: what deserves a warning about where the values come from, one line each. See [`Config::warnings`] for all.
     pub(crate) warnings: Vec<String>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn run(test: impl Future<Output = ()>) {
 pub(crate) struct Server {
     pub(crate) process: Child,
     /// Its data directory, unless the test named one.
-    _data: Option<TempDir>,
+    pub(crate) data: Option<TempDir>,
     /// The address and port that it listens on.
     pub(crate) address: String,
     /// Those of `http.admin_listen`, if that is set.
@@ -121,9 +121,14 @@ impl Server {
 
     /// Starts a server with this configuration file and nothing else. Its standard error is read by the test.
     pub(crate) fn start_with_file(file: &Path) -> Self {
+        Self::start_with_file_at("127.0.0.1:0", file)
+    }
+
+    /// Likewise, on an address; on that of the file, if this is empty.
+    pub(crate) fn start_with_file_at(address: &str, file: &Path) -> Self {
         let mut command = binary();
         command.arg("--config").arg(file).stderr(Stdio::piped());
-        Self::spawn(command, "127.0.0.1:0", &[DEVELOPMENT, LEVEL_OF_FILE])
+        Self::spawn(command, address, &[DEVELOPMENT, LEVEL_OF_FILE])
     }
 
     /// Starts a server as `nohup` does, whose standard error is read by the test.
@@ -147,7 +152,9 @@ impl Server {
         if !keys.iter().any(|key| key.starts_with("log.level")) {
             command.args(["--log-level", "off"]);
         }
-        command.args(["--listen", address]);
+        if !address.is_empty() {
+            command.args(["--listen", address]);
+        }
         let data = (!keys.iter().any(|key| key.starts_with("data_dir="))).then(|| tempfile::tempdir().unwrap());
         if let Some(data) = &data {
             command.arg("--data-dir").arg(data.path());
@@ -169,7 +176,7 @@ impl Server {
         });
         let address = line.trim_end().strip_prefix("listening on http").unwrap();
         let address = address.trim_start_matches('s').strip_prefix("://").unwrap().to_owned();
-        Self { process, _data: data, address, admin }
+        Self { process, data, address, admin }
     }
 
     /// A client that has not sent CONNECT.

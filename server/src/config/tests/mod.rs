@@ -259,7 +259,7 @@ fn unknown_keys_and_variables() {
         Vec::new(),
         variables(&[("CHAT_NOPE", "hunter2"), ("PATH", "/bin"), ("OTHER__X", "1"), ("CHAT", "1")]),
     );
-    assert_eq!(config.unwrap().warnings, ["variable CHAT_NOPE sets no key and is ignored"]);
+    assert_eq!(config.unwrap().warnings(), ["variable CHAT_NOPE sets no key and is ignored"]);
 }
 
 #[test]
@@ -367,11 +367,11 @@ fn credentials_need_origins_that_are_named() {
     }
     for (origins, doubts) in [("", 0), ("https://a.example,file://", 0), ("https://a.example,null", 1)] {
         let config = load_set(&[("http.allow_origin", origins), ("http.cors_credentials", "true")]).unwrap();
-        assert_eq!(config.warnings.len(), doubts, "{origins}: {:?}", config.warnings);
+        assert_eq!(config.warnings().len(), doubts, "{origins}: {:?}", config.warnings());
     }
     for origins in ["*", "null", "file://", "null,file://,https://a.example"] {
         let config = load_set(&[("http.allow_origin", origins)]).unwrap();
-        assert_eq!((config.http.allow_origin.join(","), config.warnings.len()), (origins.to_owned(), 0));
+        assert_eq!((config.http.allow_origin.join(","), config.warnings().len()), (origins.to_owned(), 0));
     }
 }
 
@@ -379,7 +379,7 @@ fn credentials_need_origins_that_are_named() {
 fn a_token_longer_than_a_packet_may_be_deserves_a_warning() {
     for (token, payload, doubts) in [("65536", "1000000", 0), ("999", "1000", 0), ("1000", "1000", 1)] {
         let config = load_set(&[("auth.max_token_bytes", token), ("engine.max_payload", payload)]).unwrap();
-        let warnings = config.warnings;
+        let warnings = config.warnings();
         assert_eq!(
             warnings.iter().filter(|warning| warning.contains("auth.max_token_bytes")).count(),
             doubts,

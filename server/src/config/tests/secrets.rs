@@ -55,9 +55,10 @@ fn a_line_break_at_the_end_of_a_secret_is_cut_off_with_a_warning() {
             let previous = key.contains("previous");
             let pairs = [(key, &*path), ("auth.jwt_secret", LONG)];
             let config = load_set(if previous { &pairs } else { &pairs[..1] }).unwrap();
-            let secret = if previous { config.auth.jwt_previous_secret } else { config.auth.jwt_secret }.unwrap();
+            let secret =
+                if previous { &config.auth.jwt_previous_secret } else { &config.auth.jwt_secret }.as_ref().unwrap();
             assert_eq!(secret.expose(), expected, "{key} {content:?}");
-            let warnings = config.warnings.join("\n");
+            let warnings = config.warnings().join("\n");
             assert_eq!(!warnings.is_empty(), warns, "{key} {content:?}: {warnings}");
             assert!(!warns || (warnings.starts_with(key) && warnings.contains("line break")), "{warnings}");
         }
@@ -70,15 +71,15 @@ fn a_line_break_at_the_end_of_a_secret_is_cut_off_with_a_warning() {
             (load_file(&toml), "file "),
         ] {
             let config = result.unwrap();
-            assert_eq!(config.auth.jwt_secret.unwrap().expose(), expected, "{source} {text:?}");
-            let warnings = config.warnings.join("\n");
+            assert_eq!(config.auth.jwt_secret.as_ref().unwrap().expose(), expected, "{source} {text:?}");
+            let warnings = config.warnings().join("\n");
             assert_eq!(warnings.starts_with(&format!("auth.jwt_secret ({source}")), warns, "{warnings}");
         }
     }
     // What else a variable brings from a file has one too.
     let config = load(None, Vec::new(), variables(&[("CHAT_AUTH__ISSUER", "me\n"), ("CHAT_LIMITS__STRIKES", "3\n")]));
     let config = config.unwrap();
-    assert_eq!((config.auth.issuer.as_deref(), config.limits.strikes, config.warnings.len()), (Some("me"), 3, 2));
+    assert_eq!((config.auth.issuer.as_deref(), config.limits.strikes, config.warnings().len()), (Some("me"), 3, 2));
     for empty in ["\n", "\r\n"] {
         assert!(error_of(load_set(&[("auth.jwt_secret", empty)])).ends_with("must not be empty"));
         let path = file(directory.path(), empty.as_bytes());
@@ -91,7 +92,7 @@ fn a_secret_comes_from_its_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = file(directory.path(), LONG.as_bytes());
     let config = load_set(&[("auth.jwt_secret_file", &path), ("listen", "0.0.0.0:0")]).unwrap();
-    assert!(!config.development && config.warnings.is_empty() && config.check_serving().is_ok());
+    assert!(!config.development && config.warnings().is_empty() && config.check_serving().is_ok());
     let printed = config.to_toml();
     assert!(printed.contains("# jwt_secret = \"(set, hidden)\"") && !printed.contains(LONG), "{printed}");
     assert_eq!(load_file(&printed).unwrap().auth.jwt_secret, config.auth.jwt_secret, "what is printed names the file");
@@ -107,7 +108,7 @@ fn a_secret_comes_from_its_file() {
     let link = directory.path().join("link");
     std::os::unix::fs::symlink(&path, &link).unwrap();
     let config = load_set(&[("auth.jwt_secret_file", link.to_str().unwrap())]).unwrap();
-    assert_eq!(config.warnings, ["auth.jwt_secret_file: the file can be read by every user of this machine"]);
+    assert_eq!(config.warnings(), ["auth.jwt_secret_file: the file can be read by every user of this machine"]);
 }
 
 #[test]
@@ -126,7 +127,7 @@ fn a_short_secret_is_for_loopback_only_unless_it_is_forced() {
         pairs.extend(previous.map(|previous| ("auth.jwt_previous_secret", &**previous)));
         let config = load_set(&pairs).unwrap();
         let is_short = secret == &short || previous == Some(&short);
-        assert_eq!(config.warnings.iter().any(|warning| warning.contains("may be guessed")), is_short, "{pairs:?}");
+        assert_eq!(config.warnings().iter().any(|warning| warning.contains("may be guessed")), is_short, "{pairs:?}");
         let error = config.check_serving().err().map(|error| error.to_string());
         assert_eq!(error.is_some(), refused.is_some(), "{pairs:?}: {error:?}");
         if let (Some(error), Some(start)) = (error, refused) {
@@ -150,13 +151,13 @@ fn development_mode_is_for_loopback_only() {
         let config = load_set(&[("listen", listen)]).unwrap();
         assert!(config.development);
         assert_eq!(config.check_serving().is_ok(), serves, "{listen}");
-        assert_eq!(config.warnings.is_empty(), serves, "{listen}");
+        assert_eq!(config.warnings().is_empty(), serves, "{listen}");
         let config =
             load_set(&[("listen", listen), ("auth.jwt_secret", "a secret that is long enough for anybody")]).unwrap();
-        assert!(!config.development && config.check_serving().is_ok() && config.warnings.is_empty(), "{listen}");
+        assert!(!config.development && config.check_serving().is_ok() && config.warnings().is_empty(), "{listen}");
     }
     let error = load_set(&[("listen", "0.0.0.0:80")]).unwrap().check_serving().unwrap_err().to_string();
     assert!(error.starts_with("auth.jwt_secret: not set: "), "{error}");
     let short = load_set(&[("auth.jwt_secret", "short")]).unwrap();
-    assert_eq!(short.warnings, ["auth.jwt_secret is shorter than 32 bytes and may be guessed"]);
+    assert_eq!(short.warnings(), ["auth.jwt_secret is shorter than 32 bytes and may be guessed"]);
 }

@@ -108,6 +108,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     config.warnings.extend(exposed);
     match invocation.action {
         Action::Config => {
+            config.check_serving()?;
             // A key that cannot be used is as wrong as a value.
             Verifier::load(&config.auth)?;
             tls::load(&config.tls, &Tickets::new()?)?;

@@ -105,6 +105,20 @@ fn faults_are_one_line_and_code_2() {
 }
 
 #[test]
+fn config_refuses_what_serve_refuses() {
+    for arguments in [
+        &["--listen", "0.0.0.0:0"][..],
+        &["--listen", "0.0.0.0:0", "--jwt-secret", "short"],
+        &["--api-key", "ops:short", "--set", "http.admin_listen=0.0.0.0:0"],
+        &["--set", "auth.jwt_public_key=nowhere"],
+        &["--tls-cert", "nowhere", "--tls-key", "nowhere"],
+    ] {
+        let [served, judged] = ["serve", "config"].map(|action| run(&[arguments, &[action]].concat()));
+        assert_eq!(one_line(&served, 2), one_line(&judged, 2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn no_fault_repeats_a_secret() {
     for arguments in [
         &["--set", "hunter2"][..],

@@ -1,12 +1,12 @@
 //! What no single value shows: values that do not fit together.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::error::ConfigError;
 use super::secret::Secret;
-use super::settings::{Config, Durability};
+use super::settings::{Auth, Config, Durability, Http};
 
 /// The most attachments of one packet, as in the official parsers.
 const MAX_ATTACHMENTS: usize = 10;
@@ -186,14 +186,19 @@ fn is_origin(text: &str) -> bool {
 /// RFC 7518 section 3.2: a secret as long as the hash at least, which is 32 bytes for HS256.
 const SECRET_BYTES: usize = 32;
 
-/// The first secret that is so short that it may be guessed.
-fn short_secret(config: &Config) -> Option<&'static str> {
-    let auth = &config.auth;
+fn is_short(secret: &Secret) -> bool {
+    secret.expose().len() < SECRET_BYTES
+}
+
+/// The first secret of tokens that is so short that it may be guessed.
+fn short_token_secret(auth: &Auth) -> Option<&'static str> {
     let keys = [("auth.jwt_secret", &auth.jwt_secret), ("auth.jwt_previous_secret", &auth.jwt_previous_secret)];
-    let short = |secret: &Secret| secret.expose().len() < SECRET_BYTES;
-    let token_secret = keys.into_iter().find(|(_, secret)| secret.as_ref().is_some_and(short)).map(|(key, _)| key);
-    let short_key = config.http.api_key.iter().any(|key| short(&key.secret));
-    token_secret.or_else(|| short_key.then_some("http.api_key"))
+    keys.into_iter().find(|(_, secret)| secret.as_ref().is_some_and(is_short)).map(|(key, _)| key)
+}
+
+/// Likewise, of the API.
+fn short_api_key(http: &Http) -> Option<&'static str> {
+    http.api_key.iter().any(|key| is_short(&key.secret)).then_some("http.api_key")
 }
 
 fn api_keys(config: &Config) -> Result<(), Wrong> {
@@ -228,11 +233,11 @@ fn webhooks(config: &Config) -> Result<(), Wrong> {
 /// What holds but deserves a warning.
 fn doubts(config: &Config) -> Vec<String> {
     let mut doubts = Vec::new();
-    if let Some(key) = short_secret(config) {
+    if let Some(key) = short_token_secret(&config.auth).or_else(|| short_api_key(&config.http)) {
         doubts.push(format!("{key} is shorter than {SECRET_BYTES} bytes and may be guessed"));
     }
     let webhooks = &config.webhooks;
-    if webhooks.secret.as_ref().is_some_and(|secret| secret.expose().len() < SECRET_BYTES) {
+    if webhooks.secret.as_ref().is_some_and(is_short) {
         doubts.push(format!("webhooks.secret is shorter than {SECRET_BYTES} bytes and may be guessed"));
     }
     if config.auth.max_token_bytes >= config.engine.max_payload {
@@ -249,9 +254,6 @@ fn doubts(config: &Config) -> Vec<String> {
         let doubt = "auth.jwks is fetched without TLS: whoever is between this server and the issuer can make tokens of any user";
         doubts.push(doubt.to_owned());
     }
-    if let Err(refusal) = config.check_serving() {
-        doubts.push(refusal.to_string());
-    }
     doubts
 }
 
@@ -262,31 +264,34 @@ impl Config {
         self.warnings.iter().cloned().chain(doubts(self)).collect()
     }
 
-    /// Refuses what may not be served: tokens that anybody can make, on an address that others can reach.
+    /// Refuses what may not be served: tokens or keys of the API that anybody can make, on an address that others can reach.
     ///
     /// # Errors
-    /// `listen` is no loopback address, and no key is configured, or a secret that may be guessed.
+    /// `listen` is no loopback address, and no key is configured, or a secret that may be guessed; or this is so of the address of
+    /// the API, which may be `http.admin_listen`, and a key of the API.
     pub(crate) fn check_serving(&self) -> Result<(), ConfigError> {
-        if self.listen.ip().to_canonical().is_loopback() {
-            return Ok(());
-        }
-        if self.development {
+        let is_open = |address: SocketAddr| !address.ip().to_canonical().is_loopback();
+        if self.development && is_open(self.listen) {
             let reason = format!(
                 "not set: without a key the server runs in development mode, only on a loopback address, not on {}",
                 self.listen
             );
             return Err(ConfigError::new("auth.jwt_secret", reason));
         }
-        match short_secret(self).filter(|_| !self.auth.allow_short_secret) {
-            Some(key) => {
+        let api_address = self.http.admin_listen.unwrap_or(self.listen);
+        let guessed = [
+            (short_token_secret(&self.auth), self.listen, "act as any user"),
+            (short_api_key(&self.http), api_address, "use the API"),
+        ];
+        for (key, address, can) in guessed {
+            if let Some(key) = key.filter(|_| is_open(address) && !self.auth.allow_short_secret) {
                 let reason = format!(
-                    "shorter than {SECRET_BYTES} bytes: whoever guesses it can act as any user; take a longer one to \
-                     listen on {}, or set auth.allow_short_secret = true",
-                    self.listen
+                    "shorter than {SECRET_BYTES} bytes: whoever guesses it can {can}; take a longer one to listen on {address}, \
+                     or set auth.allow_short_secret = true"
                 );
-                Err(ConfigError::new(key, reason))
+                return Err(ConfigError::new(key, reason));
             }
-            None => Ok(()),
         }
+        Ok(())
     }
 }

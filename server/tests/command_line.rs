@@ -129,6 +129,12 @@ fn no_fault_repeats_a_secret() {
         &["--set", "webhooks.url=https://hunter2@a", "--set", "webhooks.secret=hunter2"],
         &["--jwt-secret", "hunter2", "--set", "auth.jwt_secret=hunter2"],
         &["--jwt-secret", "-----BEGIN hunter2"],
+        &["--jwks", "https://user:hunter2@?key=hunter2"],
+        &["--jwks", "https:/user:hunter2@a.example/?x=http://"],
+        &["--jwks", "hunter2://a.example"],
+        &["--jwks", "https://a:hunter2@a b"],
+        &["--set", "auth.jwks=['https://hunter2@a.example', 7]", "--set", "auth.jwks=https://hunter2@a.example"],
+        &["--set", "webhooks.url=a?hunter2", "--set", "webhooks.secret=hunter2"],
     ] {
         let output = run(arguments);
         let line = text(&output.stderr);
@@ -156,8 +162,10 @@ fn help_and_version() {
 fn config_prints_what_it_would_take_back() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("in.toml"), "[limits]\nstrikes = 1\nmessage_burst = 1\n").unwrap();
+    let jwks = ["--jwks", "https://user:hunter2@id.example/keys?key=hunter2"];
     let output = binary(directory.path())
         .args(["--config", "in.toml", "config", "--set", "limits.strikes=3", "--jwt-secret", "hunter2"])
+        .args(jwks)
         .env("CHAT_LIMITS__MESSAGE_BURST", "2")
         .env("CHAT_NOPE", "1")
         .output()
@@ -168,8 +176,11 @@ fn config_prints_what_it_would_take_back() {
     assert!(!printed.contains("hunter2") && !text(&output.stderr).contains("hunter2"));
     assert!(text(&output.stderr).contains("CHAT_NOPE"), "a warning");
     std::fs::write(directory.path().join("out.toml"), printed).unwrap();
-    let again =
-        binary(directory.path()).args(["config", "--config", "out.toml", "--jwt-secret", "x"]).output().unwrap();
+    let again = binary(directory.path())
+        .args(["config", "--config", "out.toml", "--jwt-secret", "x"])
+        .args(jwks)
+        .output()
+        .unwrap();
     assert_eq!(text(&again.stdout), printed);
     let refused = binary(directory.path()).arg("config").env("CHAT_LIMITS__NOPE", "1").output().unwrap();
     assert!(one_line(&refused, 2).contains("limits.nope (variable CHAT_LIMITS__NOPE): unknown key"));

@@ -4,7 +4,7 @@ use std::{fmt, fs::File, io::Read as _, path::PathBuf, time::Duration};
 
 use http::Uri;
 
-use crate::http_client;
+use crate::{config::Url, http_client};
 
 /// Bytes of the longest set.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -13,7 +13,7 @@ const MAX_BYTES: u64 = 1024 * 1024;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where a set of keys is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum JwksSource {
     /// In a file.
     File(PathBuf),
@@ -26,8 +26,14 @@ impl fmt::Display for JwksSource {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             // A query may hold a key of the issuer's interface.
-            Self::Url(uri) => write!(f, "{}://{}{}", uri.scheme_str().unwrap_or_default(), host(uri), uri.path()),
+            Self::Url(uri) => write!(f, "{}", Url::new(uri.to_string())),
         }
+    }
+}
+
+impl fmt::Debug for JwksSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -41,15 +47,19 @@ impl JwksSource {
     /// Reads the value of `auth.jwks`.
     ///
     /// # Errors
-    /// It looks like a URL and is none.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+    /// It looks like a URL and is none. Nothing of it is repeated.
+    pub(crate) fn parse(url: &Url) -> Result<Self, String> {
+        let text = url.expose();
         match text.split_once("://") {
+            None if text.starts_with("http:") || text.starts_with("https:") => {
+                Err("a URL begins with https://".to_owned())
+            }
             None => Ok(Self::File(PathBuf::from(text))),
             Some(("http" | "https", _)) => {
                 let uri: Uri = text.parse().map_err(|error| format!("not a valid URL: {error}"))?;
                 if host(&uri).is_empty() { Err("a URL without a host".to_owned()) } else { Ok(Self::Url(uri)) }
             }
-            Some((scheme, _)) => Err(format!("a file, an https:// or an http:// URL is expected, not {scheme}://")),
+            Some(_) => Err("a file, an https:// or an http:// URL is expected, not one of another kind".to_owned()),
         }
     }
 
@@ -78,7 +88,11 @@ fn fetch(uri: &Uri) -> Result<Vec<u8>, String> {
     // Made anew each time: a set is fetched seldom, and certificate authorities change.
     let agent = http_client::agent(TIMEOUT, uri.scheme_str() == Some("https"))?;
     let request = agent.get(uri).header(http::header::ACCEPT, "application/json, application/jwk-set+json");
-    let response = request.call().map_err(|error| error.to_string())?;
+    let response = request.call().map_err(|error| match error {
+        // It repeats the URL.
+        ureq::Error::BadUri(_) => "the URL cannot be used".to_owned(),
+        error => error.to_string(),
+    })?;
     let status = response.status();
     if status.is_redirection() {
         return Err(format!("the answer is {status}, a redirect, which is not followed; name its target"));
@@ -102,13 +116,17 @@ mod tests {
             ("keys.json", Some("keys.json")),
             ("/etc/keys.json", Some("/etc/keys.json")),
             ("https://a.example/jwks", Some("https://a.example/jwks")),
-            ("http://127.0.0.1:8080/jwks?key=hunter2", Some("http://127.0.0.1:8080/jwks")),
-            ("https://user:hunter2@a.example/jwks", Some("https://a.example/jwks")),
+            ("http://127.0.0.1:8080/jwks?key=hunter2", Some("http://127.0.0.1:8080/jwks?(hidden)")),
+            ("https://user:hunter2@a.example/jwks", Some("https://(hidden)@a.example/jwks")),
+            ("https:/user:hunter2@a.example/?x=http://", None),
+            ("https:user:hunter2@a.example/", None),
             ("https://", None),
             ("https:///jwks", None),
             ("ftp://a.example/jwks", None),
         ] {
-            assert_eq!(JwksSource::parse(text).ok().map(|source| source.to_string()).as_deref(), shown, "{text}");
+            let source = JwksSource::parse(&Url::new(text));
+            assert!(!format!("{source:?}").contains("hunter2"), "{source:?}");
+            assert_eq!(source.ok().map(|source| source.to_string()).as_deref(), shown, "{text}");
         }
     }
 }

@@ -87,6 +87,6 @@ impl Verifier {
 }
 
 fn jwks_source(auth: &Auth) -> Result<Option<JwksSource>, ConfigError> {
-    let source = auth.jwks.as_deref().map(JwksSource::parse).transpose();
+    let source = auth.jwks.as_ref().map(JwksSource::parse).transpose();
     source.map_err(|reason| ConfigError::new("auth.jwks", reason))
 }

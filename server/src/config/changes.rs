@@ -87,6 +87,9 @@ fn describe(name: &str, before: &Shown, after: &Shown) -> String {
         (Shown::Unset, _) if is_secret => format!("{name}: set"),
         (_, Shown::Unset) if is_secret => format!("{name}: no longer set"),
         _ if is_secret => format!("{name}: changed"),
+        (before @ Shown::Partly(_), after) if before == after => {
+            format!("{name}: {after}, changed in a part that is hidden")
+        }
         (before, after) => format!("{name}: {before} is now {after}"),
     }
 }

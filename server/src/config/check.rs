@@ -216,7 +216,7 @@ fn api_keys(config: &Config) -> Result<(), Wrong> {
 fn webhooks(config: &Config) -> Result<(), Wrong> {
     let Some(url) = &config.webhooks.url else { return Ok(()) };
     let wrong = |reason: &str| Wrong { key: "webhooks.url", reason: reason.to_owned() };
-    let parsed: http::Uri = url.parse().map_err(|_| wrong("is no URL"))?;
+    let parsed: http::Uri = url.expose().parse().map_err(|_| wrong("is no URL"))?;
     let authority = parsed.authority().filter(|_| matches!(parsed.scheme_str(), Some("http" | "https")));
     let authority = authority.ok_or_else(|| wrong("must be an http:// or https:// URL"))?;
     // The configuration is printed.
@@ -250,7 +250,7 @@ fn doubts(config: &Config) -> Vec<String> {
                      cookies of its visitors";
         doubts.push(doubt.to_owned());
     }
-    if config.auth.jwks.as_deref().is_some_and(|jwks| jwks.starts_with("http://")) {
+    if config.auth.jwks.as_ref().is_some_and(|jwks| jwks.expose().starts_with("http://")) {
         let doubt = "auth.jwks is fetched without TLS: whoever is between this server and the issuer can make tokens of any user";
         doubts.push(doubt.to_owned());
     }

@@ -17,11 +17,19 @@ impl Key {
         format!("CHAT_{}", self.name.to_ascii_uppercase().replace('.', "__"))
     }
 
+    /// Whether a part of its value may be one that is never printed.
+    pub(super) fn is_url(&self) -> bool {
+        URLS.contains(&self.name)
+    }
+
     /// Whether its value is never printed.
     pub(super) fn is_secret(&self) -> bool {
         SECRETS.contains(&self.name)
     }
 }
+
+/// The keys whose values may hold a secret.
+const URLS: [&str; 2] = ["auth.jwks", "webhooks.url"];
 
 /// The keys whose values are never printed.
 const SECRETS: [&str; 4] = ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key", "webhooks.secret"];

@@ -8,7 +8,8 @@
 //! | `settings` | the typed settings and their defaults |
 //! | `keys` | the one table of all keys |
 //! | `sources` | gathers the values, and decides which one wins |
-//! | `value`, `secret` | reads and prints one value; bytes that are never printed, and their file |
+//! | `value` | reads and prints one value |
+//! | `secret`, `url` | bytes that are never printed, and their file; addresses, of which parts are never printed |
 //! | `proxies`, `api_key` | trusted proxies; keys of the HTTP API |
 //! | `check` | judges values together |
 //! | `changes` | what of another configuration a running server takes over |
@@ -29,6 +30,7 @@ mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
+mod url;
 mod value;
 
 use std::path::Path;
@@ -46,6 +48,7 @@ pub(crate) use settings::{
     Tls, WebhookEvent, Webhooks,
 };
 pub(crate) use sources::{Assignment, Environment};
+pub(crate) use url::Url;
 
 /// Gathers all sources and checks the result. `file` is the value of `--config`; `CHAT_CONFIG` stands in for it.
 ///
@@ -87,7 +90,10 @@ pub(crate) fn load(
 
 /// A warning for each secret that stands in the command line.
 pub(crate) fn exposed(arguments: &[Assignment]) -> Vec<String> {
-    let secrets = arguments.iter().filter(|argument| keys::find(&argument.key).is_some_and(Key::is_secret));
+    let is_secret = |Assignment { key, text, .. }: &&Assignment| {
+        keys::find(key).is_some_and(|key| key.is_secret() || (key.is_url() && Url::new(text.as_str()).hides()))
+    };
+    let secrets = arguments.iter().filter(is_secret);
     let warning = |Assignment { key, source, .. }: &Assignment| {
         format!("{key} ({source}): every user of this machine can read a command line; better a file or a variable")
     };

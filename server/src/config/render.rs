@@ -9,7 +9,8 @@ use super::settings::Config;
 use super::value::Shown;
 
 impl Config {
-    /// The effective configuration as TOML that can be fed back; a secret that is set appears as a comment.
+    /// The effective configuration as TOML that can be fed back; a secret that is set appears as a comment, and so
+    /// does a URL that holds one.
     pub(crate) fn to_toml(&self) -> String {
         let mut config = self.clone();
         let mut text = String::new();
@@ -23,6 +24,7 @@ impl Config {
             // A secret as a comment: fed back, a placeholder would become the secret. Writing to a String cannot fail.
             let _ = match (key.slot)(&mut config).shown() {
                 Shown::Value(value) => writeln!(text, "{name} = {value}"),
+                shown @ Shown::Partly(_) => writeln!(text, "# {name} = {shown}"),
                 Shown::Hidden => writeln!(text, "# {name} = \"(set, hidden)\""),
                 Shown::Unset => writeln!(text, "# {name} is not set"),
             };
@@ -63,10 +65,10 @@ pub(crate) fn default_file() -> String {
         // Writing to a String cannot fail.
         let _ = match ((key.slot)(&mut config).shown(), description.and_then(|description| description.example)) {
             (Shown::Value(value), _) => writeln!(text, "# Value: {form}. Default:\n#{name} = {value}"),
-            (Shown::Hidden | Shown::Unset, None | Some("")) => {
+            (Shown::Hidden | Shown::Partly(_) | Shown::Unset, None | Some("")) => {
                 writeln!(text, "# Value: {form}. Not set by default.\n#{name} = \"...\"")
             }
-            (Shown::Hidden | Shown::Unset, Some(example)) => {
+            (Shown::Hidden | Shown::Partly(_) | Shown::Unset, Some(example)) => {
                 writeln!(text, "# Value: {form}. Not set by default. Example:\n#{name} = {example:?}")
             }
         };

@@ -9,6 +9,7 @@ use jsonwebtoken::Algorithm;
 use super::api_key::ApiKey;
 use super::proxies::Proxy;
 use super::secret::Secret;
+use super::url::Url;
 
 /// The effective configuration. [`Config::default`] holds the documented defaults.
 #[derive(Debug, Clone)]
@@ -166,7 +167,7 @@ pub(crate) struct Auth {
     /// PEM files, each with one public key or several.
     pub(crate) jwt_public_key: Vec<PathBuf>,
     /// File or URL of a JWKS.
-    pub(crate) jwks: Option<String>,
+    pub(crate) jwks: Option<Url>,
     /// Time after which the JWKS is fetched again. Never zero.
     pub(crate) jwks_refresh: Duration,
     /// The algorithms accepted; empty: HS256 with a secret, and with a public key what fits its type. The first one for a secret
@@ -241,7 +242,7 @@ pub(crate) struct Http {
 #[derive(Debug, Clone)]
 pub(crate) struct Webhooks {
     /// Address of the application that is told.
-    pub(crate) url: Option<String>,
+    pub(crate) url: Option<Url>,
     /// Secret that signs what is told.
     pub(crate) secret: Option<Secret>,
     /// File whose content is `secret`: a command line can be read by every user of the machine.

@@ -13,6 +13,7 @@ use super::api_key::ApiKey;
 use super::proxies::Proxy;
 use super::secret::{Secret, without_line_break};
 use super::settings::{Durability, LogFormat, LogLevel, RoomAccess, SocketsPolicy, StoreKind, WebhookEvent};
+use super::url::Url;
 
 /// Longer durations are refused: a deadline that far away may overflow a clock.
 const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
@@ -88,6 +89,8 @@ pub(super) enum Shown {
     Value(toml::Value),
     /// It is set, and secret.
     Hidden,
+    /// It is set, and parts of it are secret, in whose place something else stands.
+    Partly(String),
     /// It is not set.
     Unset,
 }
@@ -98,6 +101,7 @@ impl fmt::Display for Shown {
         match self {
             Self::Value(value) => write!(f, "{value}"),
             Self::Hidden => f.write_str("(hidden)"),
+            Self::Partly(text) => write!(f, "{}", toml::Value::String(text.clone())),
             Self::Unset => f.write_str("(not set)"),
         }
     }
@@ -285,6 +289,22 @@ impl Value for Secret {
 
     fn show(&self) -> Shown {
         Shown::Hidden
+    }
+}
+
+impl Value for Url {
+    fn read(raw: &Raw) -> Result<Self, String> {
+        match raw.as_str() {
+            Some("") => Err("must not be empty".to_owned()),
+            Some(text) => Ok(Self::new(text)),
+            // Without "got ...": it may hold a secret.
+            None => Err(format!("expected a string, got {}", raw.value.type_str())),
+        }
+    }
+
+    fn show(&self) -> Shown {
+        let shown = self.shown().into_owned();
+        if self.hides() { Shown::Partly(shown) } else { Shown::Value(toml::Value::String(shown)) }
     }
 }
 

@@ -43,7 +43,7 @@ impl Webhooks {
     pub(crate) fn start(config: &config::Webhooks) -> Result<Self, String> {
         let (Some(url), Some(secret)) = (&config.url, &config.secret) else { return Ok(Self::default()) };
         let queue = Arc::new(Queue::new(config.queue));
-        let sender = Sender::new(config, url.clone(), Signer::new(secret), Arc::clone(&queue))?;
+        let sender = Sender::new(config, url.expose().to_owned(), Signer::new(secret), Arc::clone(&queue))?;
         let spawned = thread::Builder::new().name("webhooks".to_owned()).spawn(move || sender.run());
         spawned.map_err(|error| format!("no thread for webhooks: {error}"))?;
         Ok(Self(Some(Arc::new(Shared { queue, events: config.events.clone() }))))

@@ -23,9 +23,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const REPEAT: Duration = Duration::from_secs(60);
 
 /// See the module.
-#[derive(Debug)]
 pub(super) struct Sender {
     agent: Agent,
+    /// It may hold a secret.
     url: String,
     signer: Signer,
     queue: Arc<Queue>,

@@ -12,7 +12,7 @@ use super::{
     keys::{FIXTURES, FixtureToken},
     *,
 };
-use crate::auth::jwk_set;
+use crate::{auth::jwk_set, config::Url};
 
 /// The longest that anything in these tests may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -137,7 +137,7 @@ impl Issuer {
     }
 
     fn auth(&self, refresh: Duration) -> Auth {
-        Auth { jwks: Some(self.url.clone()), jwks_refresh: refresh, ..Auth::default() }
+        Auth { jwks: Some(Url::new(self.url.clone())), jwks_refresh: refresh, ..Auth::default() }
     }
 
     fn verifier(&self, refresh: Duration) -> Verifier {
@@ -268,7 +268,7 @@ fn a_set_comes_from_a_file_as_well() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys.json");
     std::fs::write(&path, set(&[jwk("rsa", "rsa")])).unwrap();
-    let auth = Auth { jwks: Some(path.to_str().unwrap().to_owned()), ..Auth::default() };
+    let auth = Auth { jwks: Some(Url::new(path.to_str().unwrap())), ..Auth::default() };
     let verifier = Verifier::load(&auth).unwrap().with_jwks(&auth, None).unwrap();
     assert!(verifier.verify(token("rsa"), now()).is_ok());
     std::fs::write(&path, set(&[jwk("p256", "p256")])).unwrap();

@@ -15,6 +15,29 @@ fn secrets_are_never_printed() {
     for key in ["jwt_secret", "jwt_previous_secret"] {
         assert!(printed.contains(&format!("# {key} = \"(set, hidden)\"\n")), "{printed}");
     }
+    for (key, url, shown) in [
+        ("auth.jwks", "https://a:hunter2@id.example/keys?key=hunter2", "https://(hidden)@id.example/keys?(hidden)"),
+        ("webhooks.url", "https://app.example/hook?token=hunter2", "https://app.example/hook?(hidden)"),
+    ] {
+        let config = load_set(&[(key, url), ("webhooks.secret", "hunter2")]).unwrap();
+        let (printed, name) = (config.to_toml(), key.split_once('.').unwrap().1);
+        assert!(!format!("{config:?}{printed}").contains("hunter"), "{config:?}");
+        assert!(printed.contains(&format!("\n# {name} = \"{shown}\"\n")), "{printed}");
+        assert!(load_file(&printed).is_ok(), "it can be fed back");
+        let mut other = load_set(&[(key, &url.replace("hunter2", "hunter3")), ("webhooks.secret", "hunter2")]).unwrap();
+        let plain = load_set(&[(key, "https://a.example/"), ("webhooks.secret", "hunter2")]).unwrap();
+        for (new, line) in [
+            (config, format!("{key}: \"{shown}\", changed in a part that is hidden")),
+            (plain, format!("{key}: \"{shown}\" is now \"https://a.example/\"")),
+        ] {
+            let expected = if key == "auth.jwks" { Change::Made(line) } else { Change::NeedsRestart(key) };
+            assert_eq!(other.take_changes(&new), [expected]);
+        }
+        let fault = error_of(load_set(&[(key, &format!("[\"{url}\"]")), (key, "x")]));
+        assert!(!fault.contains("hunter"), "{fault}");
+        let fault = error_of(load_file(&format!("[{}]\n{name} = [\"{url}\"]\n", key.split_once('.').unwrap().0)));
+        assert!(!fault.contains("hunter") && fault.ends_with("expected a string, got array"), "{fault}");
+    }
     let secrets = KEYS.iter().filter(|key| (key.slot)(&mut config.clone()).shown() == Shown::Hidden);
     assert!(secrets.into_iter().all(Key::is_secret), "what is hidden is known as a secret");
     assert!(load_file(&printed).unwrap().development, "a placeholder never becomes the secret");
@@ -22,9 +45,15 @@ fn secrets_are_never_printed() {
 
 #[test]
 fn a_secret_in_the_command_line_is_warned_of_without_being_repeated() {
-    let arguments = set(&[("auth.jwt_secret", "hunter2"), ("listen", "[::1]:0"), ("http.api_key", "hunter3")]);
+    let arguments = set(&[
+        ("auth.jwt_secret", "hunter2"),
+        ("listen", "[::1]:0"),
+        ("http.api_key", "hunter3"),
+        ("auth.jwks", "https://hunter4@id.example/"),
+        ("webhooks.url", "https://app.example/"),
+    ]);
     let warnings = exposed(&arguments);
-    assert_eq!(warnings.len(), 2);
+    assert_eq!(warnings.len(), 3);
     assert!(warnings[0].starts_with("auth.jwt_secret (--set): every user") && !warnings.concat().contains("hunter"));
 }
 

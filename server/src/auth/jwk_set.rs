@@ -11,12 +11,12 @@ use super::key::Key;
 const MAX_KEYS: usize = 100;
 
 /// The longest `kid` that is taken, in bytes.
-const MAX_KID: usize = 256;
+pub(super) const MAX_KID: usize = 256;
 
 /// What a set holds.
 #[derive(Debug, Default)]
 pub(super) struct JwkSet {
-    /// The keys that can check tokens, each once.
+    /// The keys that can check tokens, each once, with all algorithms that it is listed for.
     pub(super) keys: Vec<Key>,
     /// Why the others are not taken, one line each.
     pub(super) ignored: Vec<String>,
@@ -64,10 +64,15 @@ pub(super) fn read(json: &[u8]) -> Result<JwkSet, String> {
             jwk.map_err(|_| "no JWK".to_owned()).and_then(key)
         };
         match taken {
-            Ok(key) if set.keys.iter().any(|other| other.is_same(&key)) => {
-                set.ignored.push(format!("{name} is there twice"));
-            }
-            Ok(key) => set.keys.push(key),
+            // Some issuers list an RSA key once for each algorithm.
+            Ok(key) => match set.keys.iter_mut().find(|other| other.is_same(&key)) {
+                Some(other) => {
+                    if !other.add_algorithms(&key) {
+                        set.ignored.push(format!("{name} is there twice"));
+                    }
+                }
+                None => set.keys.push(key),
+            },
             Err(reason) => set.ignored.push(format!("{name} is not used: {reason}")),
         }
         if set.ignored.len() > MAX_KEYS {

@@ -1,14 +1,14 @@
 //! [`Jwks`]: the keys that an issuer publishes, in a file or at a URL, fetched by a thread of its own.
 //!
 //! The last set that could be read stays until another one can. It is fetched again every `auth.jwks_refresh`; after a failure
-//! sooner, but ever more seldom; and when a token names a key that is not in it, at most once in [`ASK_AGAIN`], since anybody can
-//! make such a token.
+//! sooner, but ever more seldom; and when a token names a key that is not in it, once in a while, since anybody can make such a token
+//! (`jwks_schedule`).
 
 use std::{
     fmt, io,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -16,34 +16,24 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
-    jwk_set::{self, JwkSet},
+    jwk_set::{self, JwkSet, MAX_KID},
+    jwks_schedule::Schedule,
     jwks_source::JwksSource,
     key::Key,
 };
-
-/// How often unknown keys may have the set fetched.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
-
-/// How long after the first failure in a row the set is fetched again; each further one doubles it.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-
-/// The longest that it is waited for after a failure.
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// A set of keys that is kept fresh. The thread ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Jwks {
     source: JwksSource,
-    refresh: Duration,
     shared: Arc<Shared>,
     wake: SyncSender<()>,
 }
 
 /// What the thread and the shards share.
-#[derive(Default)]
 struct Shared {
     keys: ArcSwap<Vec<Key>>,
-    state: Mutex<State>,
+    schedule: Mutex<Schedule>,
     fetched: Condvar,
 }
 
@@ -53,52 +43,50 @@ impl fmt::Debug for Shared {
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// A fetch is on its way, or about to be.
-    is_fetching: bool,
-    /// How the last one ended; `None` before the first end.
-    last: Option<Result<(), ()>>,
-    /// When an unknown key last had the set fetched.
-    asked: Option<Instant>,
-}
-
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn schedule(&self) -> MutexGuard<'_, Schedule> {
         // Nothing is left half done by a panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.schedule.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Jwks {
-    /// Begins to fetch.
+    /// Begins to fetch. Until that has succeeded the keys of `old` count, if there is one.
     ///
     /// # Errors
     /// The operating system gives no thread.
-    pub(crate) fn start(source: JwksSource, refresh: Duration) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
-        shared.state().is_fetching = true;
+    pub(crate) fn start(source: JwksSource, refresh: Duration, old: Option<&Self>) -> io::Result<Self> {
+        let keys = old.map(|old| old.shared.keys.load_full()).unwrap_or_default();
+        let schedule = Schedule::new(refresh, Instant::now());
+        let shared =
+            Arc::new(Shared { keys: keys.into(), schedule: Mutex::new(schedule), fetched: Condvar::default() });
         // One wake-up that waits says as much as many.
         let (wake, woken) = sync_channel(1);
-        let fetcher = Fetcher { source: source.clone(), refresh, shared: Arc::clone(&shared), woken };
+        let fetcher = Fetcher { source: source.clone(), shared: Arc::clone(&shared), woken };
         std::thread::Builder::new().name("jwks".to_owned()).spawn(move || fetcher.run())?;
-        Ok(Self { source, refresh, shared, wake })
+        Ok(Self { source, shared, wake })
     }
 
-    /// Whether this is what `source` and `refresh` ask for.
-    pub(crate) fn is_of(&self, source: &JwksSource, refresh: Duration) -> bool {
-        self.source == *source && self.refresh == refresh
+    /// Whether this is the set of `source`.
+    pub(crate) fn is_of(&self, source: &JwksSource) -> bool {
+        self.source == *source
     }
 
     /// Waits for the end of the first fetch, but no longer than this.
     pub(crate) fn wait_for_first(&self, within: Duration) {
-        let state = self.shared.state();
-        drop(self.shared.fetched.wait_timeout_while(state, within, |state| state.last.is_none()));
+        let schedule = self.shared.schedule();
+        drop(self.shared.fetched.wait_timeout_while(schedule, within, |schedule| schedule.is_first()));
     }
 
-    /// Has the set fetched without waiting for its turn.
-    pub(crate) fn refresh_now(&self) {
-        // A full queue wakes the thread as well.
+    /// Has the set fetched now, and then in this interval.
+    pub(crate) fn renew(&self, refresh: Duration) {
+        self.shared.schedule().renew(refresh);
+        self.wake();
+    }
+
+    /// The thread is to look at the schedule.
+    fn wake(&self) {
+        // A full queue wakes it as well, and it ends only after this.
         let _ = self.wake.try_send(());
     }
 
@@ -107,84 +95,91 @@ impl Jwks {
         self.shared.keys.load()
     }
 
-    /// A key is not in the set. Whether it may come: the set is being fetched, or could not be, or is now about to be. If not,
-    /// the set is as new as it gets.
-    pub(super) fn may_get_key(&self, now: Instant) -> bool {
-        let mut state = self.shared.state();
-        if state.is_fetching || state.last == Some(Err(())) {
+    /// Whether the keys are those of its own source, not of the one before.
+    pub(super) fn has_fetched(&self) -> bool {
+        self.shared.schedule().has_succeeded()
+    }
+
+    /// No key of this name is in the set. Whether that is certain, or it may come; then the set is fetched soon.
+    pub(super) fn is_none_of_them(&self, kid: Option<&str>, now: Instant) -> bool {
+        // Without a name it could be any.
+        let Some(kid) = kid else { return false };
+        if kid.len() > MAX_KID {
             return true;
         }
-        if state.asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN) {
-            return false;
+        let mut schedule = self.shared.schedule();
+        let before = schedule.wait(now);
+        let is_none = schedule.is_none_of_them(kid);
+        let is_sooner = schedule.wait(now) != before;
+        drop(schedule);
+        if is_sooner {
+            self.wake();
         }
-        state.asked = Some(now);
-        state.is_fetching = true;
-        // The thread ends only after this.
-        !matches!(self.wake.try_send(()), Err(TrySendError::Disconnected(())))
+        is_none
     }
 }
 
 /// The thread that fetches.
 struct Fetcher {
     source: JwksSource,
-    refresh: Duration,
     shared: Arc<Shared>,
     woken: Receiver<()>,
 }
 
 impl Fetcher {
     fn run(self) {
-        let mut failures = 0;
         loop {
-            self.shared.state().is_fetching = true;
-            let fetched = self.source.read().and_then(|json| jwk_set::read(&json));
-            let wait = match &fetched {
-                Ok(_) => self.refresh,
-                // Whoever wants fresh keys often wants them soon after a failure as well.
-                Err(_) => retry_after(failures).min(self.refresh),
-            };
-            let had_failed = failures > 0;
-            failures = if fetched.is_ok() { 0 } else { failures + 1 };
-            self.take(fetched, had_failed, wait);
-            match self.woken.recv_timeout(wait) {
-                Ok(()) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+            let now = Instant::now();
+            let wait = self.shared.schedule().wait(now);
+            match wait.map(|wait| self.woken.recv_timeout(wait)) {
+                None => {
+                    self.shared.schedule().begin(now);
+                    self.take(self.source.read().and_then(|json| jwk_set::read(&json)));
+                }
+                Some(Ok(()) | Err(RecvTimeoutError::Timeout)) => {}
+                Some(Err(RecvTimeoutError::Disconnected)) => return,
             }
         }
     }
 
     /// Puts a new set in the place of the old one, and says what is new about it.
-    fn take(&self, fetched: Result<JwkSet, String>, had_failed: bool, wait: Duration) {
+    fn take(&self, fetched: Result<JwkSet, String>) {
         let old = self.shared.keys.load_full();
-        let is_first = self.shared.state().last.is_none();
-        let outcome = fetched.map_err(|reason| {
-            tracing::warn!(
-                from = %self.source, reason, kept = old.len(), again_in = ?wait, "auth.jwks: not fetched; the last keys stay"
-            );
-        });
-        let outcome = outcome.map(|set| {
-            if is_first || had_failed || !is_same(&old, &set.keys) {
-                let kids: Vec<&str> = set.keys.iter().map(|key| key.kid().unwrap_or("(no kid)")).collect();
-                tracing::info!(from = %self.source, keys = set.keys.len(), ?kids, "auth.jwks: fetched");
-                for line in &set.ignored {
-                    tracing::warn!(from = %self.source, "auth.jwks: {line}");
-                }
+        match fetched {
+            Ok(set) => self.replace(&old, set),
+            Err(reason) => {
+                let wait = self.shared.schedule().fail(Instant::now());
+                let stays = if old.is_empty() { "there are no keys yet" } else { "the last keys stay" };
+                tracing::warn!(
+                    from = %self.source, reason, kept = old.len(), again_in = ?wait, "auth.jwks: not fetched; {stays}"
+                );
             }
-            self.shared.keys.store(Arc::new(set.keys));
-        });
-        let mut state = self.shared.state();
-        state.is_fetching = false;
-        state.last = Some(outcome);
-        drop(state);
+        }
         self.shared.fetched.notify_all();
+    }
+
+    fn replace(&self, old: &[Key], set: JwkSet) {
+        let (is_first, is_failing) = {
+            let schedule = self.shared.schedule();
+            (schedule.is_first(), schedule.is_failing())
+        };
+        if is_first || is_failing || !is_same(old, &set.keys) {
+            let kids: Vec<&str> = set.keys.iter().map(|key| key.kid().unwrap_or("(no kid)")).collect();
+            let algorithms: Vec<_> = set.keys.iter().map(Key::algorithms).collect();
+            tracing::info!(from = %self.source, keys = set.keys.len(), ?kids, ?algorithms, "auth.jwks: fetched");
+            for line in &set.ignored {
+                tracing::warn!(from = %self.source, "auth.jwks: {line}");
+            }
+        }
+        let new = Arc::new(set.keys);
+        self.shared.keys.store(Arc::clone(&new));
+        let is_withdrawn = |kid: &&str| !new.iter().any(|key| key.kid() == Some(kid));
+        let withdrawn = old.iter().filter_map(Key::kid).filter(is_withdrawn);
+        self.shared.schedule().succeed(Instant::now(), withdrawn);
     }
 }
 
 fn is_same(old: &[Key], new: &[Key]) -> bool {
-    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| old.is_same(new))
-}
-
-/// How long to wait after this many failures before the last one.
-fn retry_after(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures)).min(LAST_RETRY)
+    old.len() == new.len()
+        && old.iter().zip(new).all(|(old, new)| old.is_same(new) && old.algorithms() == new.algorithms())
 }

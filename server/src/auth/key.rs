@@ -119,6 +119,17 @@ impl Key {
         self
     }
 
+    /// It is for the algorithms of `other` too. Whether it was not before.
+    pub(super) fn add_algorithms(&mut self, other: &Self) -> bool {
+        let before = self.algorithms.len();
+        for algorithm in &other.algorithms {
+            if !self.algorithms.contains(algorithm) {
+                self.algorithms.push(*algorithm);
+            }
+        }
+        self.algorithms.len() > before
+    }
+
     /// Its name, if it has one.
     pub(super) fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
@@ -134,7 +145,7 @@ impl Key {
         self.material.is_empty()
     }
 
-    /// Whether both are the same key under the same name.
+    /// Whether both are the same key under the same name, for whichever algorithms.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.kid == other.kid && !self.material.is_empty() && self.material == other.material
     }

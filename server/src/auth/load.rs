@@ -63,21 +63,21 @@ impl Verifier {
         own.len() != old.len() || !own.iter().zip(&old).all(|(own, old)| own.is_same(old))
     }
 
-    /// The same, and the keys that the configuration's issuer publishes. They are kept fresh from now on. Those of `old` stay if
-    /// they are the same issuer's. Waits a little for the first ones.
+    /// The same, and the keys that the configuration's issuer publishes. They are kept fresh from now on. Those of `old`
+    /// stay until then. Waits a little for the first ones.
     ///
     /// # Errors
     /// The operating system gives no thread.
     pub(crate) fn with_jwks(mut self, auth: &Auth, old: Option<&Self>) -> anyhow::Result<Self> {
         let Some(source) = jwks_source(auth)? else { return Ok(self) };
-        let old = old.and_then(|old| old.jwks.as_ref()).filter(|jwks| jwks.is_of(&source, auth.jwks_refresh));
+        let old = old.and_then(|old| old.jwks.as_ref());
         self.jwks = Some(match old {
-            Some(jwks) => {
-                jwks.refresh_now();
+            Some(jwks) if jwks.is_of(&source) => {
+                jwks.renew(auth.jwks_refresh);
                 Arc::clone(jwks)
             }
-            None => {
-                let jwks = Jwks::start(source, auth.jwks_refresh).context("auth.jwks")?;
+            old => {
+                let jwks = Jwks::start(source, auth.jwks_refresh, old.map(|old| &**old)).context("auth.jwks")?;
                 jwks.wait_for_first(FIRST_FETCH);
                 Arc::new(jwks)
             }

@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `key` | one key, and the algorithms it is for |
 //! | `pem`, `jwk_set` | keys out of PEM and JSON |
-//! | `jwks`, `jwks_source` | a set that is fetched and kept fresh; where it comes from |
+//! | `jwks`, `jwks_schedule` | a set that is fetched and kept fresh; when that is, and which keys it has not |
+//! | `jwks_source` | where it comes from |
 //! | `load` | the keys of a configuration |
 //! | `claims`, `members` | what a signed token says |
 //! | `sign` | tokens of our own |
@@ -17,6 +18,7 @@ mod claims;
 mod error;
 mod jwk_set;
 mod jwks;
+mod jwks_schedule;
 mod jwks_source;
 mod key;
 mod load;
@@ -142,10 +144,11 @@ impl Verifier {
                 Some(kid) => set.iter().any(|key| key.kid() == Some(kid)),
                 None => !set.is_empty(),
             };
-            if is_known || !may_wait {
+            // Another issuer's key may have the same name.
+            if !may_wait || (is_known && jwks.has_fetched()) {
                 return Err(WRONG);
             }
-            if jwks.may_get_key(Instant::now()) {
+            if !jwks.is_none_of_them(kid.as_deref(), Instant::now()) {
                 return Err(AuthError::KeyPending);
             }
             // It may have come between the look and the question.

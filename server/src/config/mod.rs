@@ -36,7 +36,6 @@ mod value;
 use std::path::Path;
 
 use check::Wrong;
-use keys::Key;
 
 pub(crate) use api_key::ApiKey;
 pub(crate) use changes::Change;

@@ -75,6 +75,11 @@ fn what_cannot_check_a_token_is_left_out() {
     let twice =
         jwk_set::read(set(&[jwk("rsa", "a"), jwk("rsa", "a"), jwk("rsa", "b"), jwk("p256", "a")]).as_bytes()).unwrap();
     assert_eq!((twice.keys.len(), twice.ignored), (3, vec![r#"key "a" is there twice"#.to_owned()]));
+    let with_alg = |alg: &str| with("rsa", "alg", json!(alg));
+    let listed = [with_alg("RS256"), with_alg("RS512"), with_alg("RS256"), jwk("p256", "it")];
+    let read = jwk_set::read(set(&listed).as_bytes()).unwrap();
+    assert_eq!((read.keys.len(), read.ignored), (2, vec![r#"key "it" is there twice"#.to_owned()]));
+    assert_eq!(read.keys[0].algorithms(), [Algorithm::RS256, Algorithm::RS512], "those of both entries");
     for no_set in
         ["", "[]", "{}", "null", r#"{"keys":{}}"#, r#"{"keys":[]}"#, r#"{"keys":[{"kty":"oct","k":"AA"}]}"#, "<html>"]
     {
@@ -192,7 +197,12 @@ fn a_new_kid_has_the_set_fetched_once_in_a_while() {
     assert!(settled(&verifier, token("p256")).is_ok());
     issuer.was_asked();
     assert_eq!(verifier.verify(token("rsa"), now()).unwrap_err().code(), "token_invalid", "it was withdrawn");
+    // A key that is newer yet is not refused, whoever else has had the set fetched.
+    assert_eq!(verifier.verify(token("ed25519"), now()), Err(AuthError::KeyPending));
     assert!(issuer.asked.try_recv().is_err(), "an unknown key has it asked again so soon");
+    let long = format!(r#"{{"alg":"RS256","kid":"{}"}}"#, "x".repeat(257));
+    let long = craft(&long, &payload_with(r#""sub":"mallory","#), "", Algorithm::HS256);
+    assert_eq!(verifier.verify(&long, now()).unwrap_err().code(), "token_invalid", "no set has such a key");
 }
 
 #[test]
@@ -248,19 +258,30 @@ fn an_issuer_that_is_silent_holds_nobody_up() {
 }
 
 #[test]
-fn the_same_issuer_keeps_its_keys_over_a_reload_and_another_one_does_not() {
+fn the_keys_stay_over_a_reload_until_there_are_others() {
     let issuer = Issuer::start(Answer::Body(set(&[jwk("rsa", "rsa")])));
     let verifier = issuer.verifier(LONG);
     issuer.was_asked();
     issuer.answers(Answer::Silence);
-    let auth = issuer.auth(LONG);
+    // Another interval is no other issuer.
+    let auth = issuer.auth(2 * LONG);
     let again = Verifier::load(&auth).unwrap().with_jwks(&auth, Some(&verifier)).unwrap();
     assert!(again.verify(token("rsa"), now()).is_ok());
     issuer.was_asked();
-    let other = Issuer::start(Answer::Body(set(&[jwk("p256", "p256")])));
-    let auth = other.auth(LONG);
-    let other = Verifier::load(&auth).unwrap().with_jwks(&auth, Some(&verifier)).unwrap();
-    assert!(other.verify(token("p256"), now()).is_ok() && other.verify(token("rsa"), now()).is_err());
+    // Another issuer fails at first.
+    let other = Issuer::start(Answer::Raw("HTTP/1.1 500 Oh no\r\ncontent-length: 0\r\n\r\n"));
+    let auth = other.auth(Duration::from_millis(1));
+    let later = Verifier::load(&auth).unwrap().with_jwks(&auth, Some(&verifier)).unwrap();
+    assert!(later.verify(token("rsa"), now()).is_ok());
+    assert_eq!(later.verify(token("p256"), now()), Err(AuthError::KeyPending));
+    other.answers(Answer::Body(set(&[jwk("p256", "p256"), jwk("rsa-other", "rsa")])));
+    assert!(settled_ok(&later, token("p256")));
+    assert_eq!(later.verify(token("rsa"), now()), Err(AuthError::Invalid("wrong signature")));
+    // Its keys may have the names of the first one's.
+    let third = Issuer::start(Answer::Silence);
+    let auth = third.auth(LONG);
+    let third = Verifier::load(&auth).unwrap().with_jwks(&auth, Some(&later)).unwrap();
+    assert_eq!(third.verify(token("rsa"), now()), Err(AuthError::KeyPending));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::{
     http::Api,
     logging,
     tls::{self, Tickets},
+    webhooks::Webhooks,
 };
 
 /// A configuration, and what the files that it names hold.
@@ -63,6 +64,7 @@ pub(crate) struct Reloader {
     connections: Option<usize>,
     shared: Arc<Shared>,
     api: Api,
+    webhooks: Webhooks,
     shards: Handle,
 }
 
@@ -72,10 +74,10 @@ impl Reloader {
         source: Source,
         Loaded { config, tls, .. }: Loaded,
         connections: Option<usize>,
-        (shared, api): (Arc<Shared>, Api),
+        (shared, api, webhooks): (Arc<Shared>, Api, Webhooks),
         shards: Handle,
     ) -> Self {
-        Self { source: Arc::new(source), config, tls, connections, shared, api, shards }
+        Self { source: Arc::new(source), config, tls, connections, shared, api, webhooks, shards }
     }
 
     /// Reads the configuration and carries it out. One line of the log for each change, or one that says why there is none.
@@ -114,6 +116,7 @@ impl Reloader {
         logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
         self.api.renew_keys(&config.http.api_key);
+        self.webhooks.renew_secrets(&config.webhooks);
         logging::warn(&config.warnings());
         self.config = config.clone();
         let renewed = Renewed(Arc::new(engine::effective(config, self.connections)));

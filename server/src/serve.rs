@@ -81,7 +81,7 @@ async fn serve(loaded: Loaded, source: Source) -> anyhow::Result<()> {
     let admin = admin.map(start_admin).transpose()?;
     logging::warn(&config.warnings());
     announce(&config, running.local_addr(), admin.as_ref().map(Running::local_addr))?;
-    let mut reloader = Reloader::new(source, loaded, connections, (shared, api), shards.clone());
+    let mut reloader = Reloader::new(source, loaded, connections, (shared, api, webhooks.clone()), shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
     let name = loop {
         match next_event(joined.as_mut(), signals.next()).await {

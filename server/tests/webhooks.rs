@@ -10,14 +10,17 @@ use std::{
 
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use support::{PATIENCE, Server, run};
+use support::{Client, PATIENCE, Server, run};
 
 const SECRET: &str = "a secret of webhooks, of thirty-two bytes";
+const NEW: &str = "another secret of webhooks, just as long";
 
 /// A request that was received.
 #[derive(Debug)]
 struct Delivery {
     id: String,
+    /// The secrets that have signed it.
+    signed_by: Vec<&'static str>,
     body: String,
 }
 
@@ -67,10 +70,16 @@ fn read(stream: &TcpStream) -> Option<Delivery> {
     let mut body = vec![0; header("content-length").parse().unwrap()];
     reader.read_exact(&mut body).unwrap();
     let (id, timestamp) = (header("webhook-id"), header("webhook-timestamp"));
-    let signature = STANDARD.decode(header("webhook-signature").strip_prefix("v1,").unwrap()).unwrap();
     let signed = [format!("{id}.{timestamp}.").as_bytes(), &body].concat();
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes()), &signed, &signature).unwrap();
-    Some(Delivery { id, body: String::from_utf8(body).unwrap() })
+    let signer = |value: &str| {
+        let signature = STANDARD.decode(value.strip_prefix("v1,").unwrap()).unwrap();
+        let has_signed = |secret: &&str| {
+            hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), &signed, &signature).is_ok()
+        };
+        [SECRET, NEW].into_iter().find(has_signed).expect("somebody else has signed it")
+    };
+    let signed_by = header("webhook-signature").split(' ').map(signer).collect();
+    Some(Delivery { id, signed_by, body: String::from_utf8(body).unwrap() })
 }
 
 /// The events of a delivery, each without its time.
@@ -99,6 +108,7 @@ fn a_receiver_that_fails_is_told_again_and_misses_nothing() {
             let mut alice = server.connect("alice").await;
             let next = || received.recv_timeout(PATIENCE).unwrap();
             let attempts = [next(), next(), next()];
+            assert!(attempts.iter().all(|attempt| attempt.signed_by == [SECRET]));
             assert!(attempts.iter().all(|attempt| attempt.id == attempts[0].id && attempt.body == attempts[0].body));
             let time = r#""timestamp":"--T::.Z""#;
             let user = |kind: &str| format!(r#"{kind}",{time},"data":{{"userId":"alice","username":"alice"}}}}"#);
@@ -163,5 +173,55 @@ fn what_happened_just_before_the_end_is_told() {
         assert!(server.process.wait().unwrap().success());
         let told: usize = received.try_iter().map(|delivery| events(&delivery).len()).sum();
         assert!(told >= delivered, "{told} of {delivered}");
+    });
+}
+
+#[test]
+fn the_secret_is_replaced_without_a_restart_and_both_sign_meanwhile() {
+    run(async {
+        let (url, received) = receive(&[]);
+        let url = url.strip_prefix("webhooks.url=").unwrap();
+        let (directory, other) = (tempfile::tempdir().unwrap(), "http://127.0.0.1:1/");
+        let path = directory.path().join("chat.toml");
+        let write = |url: &str, secrets: &str| {
+            let auth = format!("[auth]\njwt_secret = \"{}\"\n", support::SECRET);
+            let text = format!("{auth}[webhooks]\nurl = \"{url}\"\nevents = [\"message.stored\"]\n{secrets}");
+            std::fs::write(&path, text).unwrap();
+        };
+        write(url, &format!("secret = \"{SECRET}\"\n"));
+        let mut server = Server::start_with_file(&path);
+        let mut log = BufReader::new(server.process.stderr.take().unwrap()).lines();
+        let mut reload = || {
+            let pid = server.process.id().to_string();
+            assert!(std::process::Command::new("kill").args(["-s", "HUP", &pid]).status().unwrap().success());
+            let lines = log.by_ref().map(Result::unwrap);
+            let mut seen = Vec::new();
+            for line in lines {
+                seen.push(line);
+                if seen.last().unwrap().contains("reloaded") {
+                    break;
+                }
+            }
+            seen.join("\n")
+        };
+        let mut alice: Client = server.connect("alice").await;
+        let mut signers = async || {
+            alice.send(r#"420["message",{"message":"x"}]"#).await;
+            alice.until(r#"430[{"ok":true"#).await;
+            received.recv_timeout(PATIENCE).unwrap().signed_by
+        };
+        assert_eq!(signers().await, [SECRET]);
+        write(url, &format!("secret = \"{NEW}\"\nprevious_secret = \"{SECRET}\"\n"));
+        let said = reload();
+        assert!(said.contains("webhooks.secret: changed") && said.contains("webhooks.previous_secret: set"), "{said}");
+        assert_eq!(signers().await, [NEW, SECRET]);
+        write(url, &format!("secret = \"{NEW}\"\n"));
+        assert!(reload().contains("webhooks.previous_secret: no longer set"));
+        assert_eq!(signers().await, [NEW]);
+        // The secret of another receiver is not for this one.
+        write(other, &format!("secret = \"{SECRET}\"\n"));
+        let said = reload();
+        assert!(said.contains("webhooks.url: needs a restart") && said.contains("webhooks.secret: needs a restart"));
+        assert_eq!(signers().await, [NEW]);
     });
 }

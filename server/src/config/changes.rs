@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Sections and keys that a running server takes over.
-const RELOADED: [&str; 9] = [
+const RELOADED: [&str; 11] = [
     "auth.",
     // And the file of more keys.
     "http.api_key",
@@ -19,6 +19,8 @@ const RELOADED: [&str; 9] = [
     "limits.",
     "log.level",
     "tls.",
+    "webhooks.previous_secret",
+    "webhooks.secret",
 ];
 
 /// Keys of these sections that it does not.
@@ -62,13 +64,18 @@ impl Config {
     pub(crate) fn take_changes(&mut self, new: &Self) -> Vec<Change> {
         let (mut new, mut changes) = (new.clone(), Vec::new());
         let turns_tls = self.tls.cert.is_some() != new.tls.cert.is_some();
+        // A secret belongs to a receiver.
+        let is_other_receiver = self.webhooks.url != new.webhooks.url;
+        let waits = |name: &str| {
+            (turns_tls && name.starts_with("tls.")) || (is_other_receiver && name.starts_with("webhooks."))
+        };
         for key in KEYS {
             let slot = (key.slot)(self);
             let (before, other) = (slot.shown(), (key.slot)(&mut new));
             if slot.is_equal(other) {
                 continue;
             }
-            if !key.is_reloaded() || (turns_tls && key.name.starts_with("tls.")) {
+            if !key.is_reloaded() || waits(key.name) {
                 changes.push(Change::NeedsRestart(key.name));
                 continue;
             }

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::error::ConfigError;
 use super::secret::Secret;
-use super::settings::{Auth, Config, Durability, Http};
+use super::settings::{Auth, Config, Durability, Http, Webhooks};
 
 /// The most attachments of one packet, as in the official parsers.
 const MAX_ATTACHMENTS: usize = 10;
@@ -31,7 +31,7 @@ pub(super) fn whole(config: &Config) -> Result<(), Wrong> {
     secrets(config)?;
     algorithms(config)?;
     api_keys(config)?;
-    webhooks(config)?;
+    webhooks(&config.webhooks)?;
     if config.http.admin_listen == Some(config.listen) && config.listen.port() != 0 {
         return Err(Wrong { key: "http.admin_listen", reason: "must differ from listen".to_owned() });
     }
@@ -213,8 +213,16 @@ fn api_keys(config: &Config) -> Result<(), Wrong> {
     }
 }
 
-fn webhooks(config: &Config) -> Result<(), Wrong> {
-    let Some(url) = &config.webhooks.url else { return Ok(()) };
+fn webhooks(config: &Webhooks) -> Result<(), Wrong> {
+    if config.secret.is_none() && config.previous_secret.is_some() {
+        return Err(Wrong { key: "webhooks.previous_secret", reason: "needs webhooks.secret beside it".to_owned() });
+    }
+    for (key, secret) in [("webhooks.secret", &config.secret), ("webhooks.previous_secret", &config.previous_secret)] {
+        if secret.as_ref().is_some_and(|secret| secret.of_webhooks().is_none()) {
+            return Err(Wrong { key, reason: "begins with whsec_, but what follows is no base64".to_owned() });
+        }
+    }
+    let Some(url) = &config.url else { return Ok(()) };
     let wrong = |reason: &str| Wrong { key: "webhooks.url", reason: reason.to_owned() };
     let parsed: http::Uri = url.expose().parse().map_err(|_| wrong("is no URL"))?;
     let authority = parsed.authority().filter(|_| matches!(parsed.scheme_str(), Some("http" | "https")));
@@ -223,7 +231,7 @@ fn webhooks(config: &Config) -> Result<(), Wrong> {
     if authority.as_str().contains('@') {
         return Err(wrong("must not hold a password; the receiver knows this server by the signature"));
     }
-    if config.webhooks.secret.is_none() {
+    if config.secret.is_none() {
         let reason = "not set, and webhooks.url is: what is told is signed with it".to_owned();
         return Err(Wrong { key: "webhooks.secret", reason });
     }

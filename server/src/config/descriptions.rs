@@ -294,12 +294,24 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
         "https://app.example.com/chat",
         &["Address of the application that is told what happens."],
     ),
-    unset("webhooks.secret", TEXT, "", &["Secret that signs what is told."]),
+    unset("webhooks.secret", TEXT, "", &["Secret that signs what is told. `whsec_` and base64 stand for bytes."]),
     unset(
         "webhooks.secret_file",
         FILE,
         "/etc/chat-server/webhooks-secret",
         &["File whose content is `webhooks.secret`."],
+    ),
+    unset(
+        "webhooks.previous_secret",
+        TEXT,
+        "",
+        &["Signs beside webhooks.secret while a secret is replaced. Better in a file:"],
+    ),
+    unset(
+        "webhooks.previous_secret_file",
+        FILE,
+        "/etc/chat-server/webhooks-old",
+        &["File whose content is webhooks.previous_secret."],
     ),
     key("webhooks.events", LIST, &["What is told."]),
     key(

@@ -32,7 +32,8 @@ impl Key {
 const URLS: [&str; 2] = ["auth.jwks", "webhooks.url"];
 
 /// The keys whose values are never printed.
-const SECRETS: [&str; 4] = ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key", "webhooks.secret"];
+const SECRETS: [&str; 5] =
+    ["auth.jwt_secret", "auth.jwt_previous_secret", "http.api_key", "webhooks.secret", "webhooks.previous_secret"];
 
 /// The key of this name.
 pub(super) fn find(name: &str) -> Option<&'static Key> {
@@ -126,6 +127,8 @@ pub(super) static KEYS: &[Key] = &[
     key("webhooks.url", |c| &mut c.webhooks.url),
     key("webhooks.secret", |c| &mut c.webhooks.secret),
     key("webhooks.secret_file", |c| &mut c.webhooks.secret_file),
+    key("webhooks.previous_secret", |c| &mut c.webhooks.previous_secret),
+    key("webhooks.previous_secret_file", |c| &mut c.webhooks.previous_secret_file),
     key("webhooks.events", |c| &mut c.webhooks.events),
     key("webhooks.queue", |c| &mut c.webhooks.queue),
     key("webhooks.timeout", |c| &mut c.webhooks.timeout),

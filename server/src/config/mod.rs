@@ -102,11 +102,12 @@ pub(crate) fn exposed(arguments: &[Assignment]) -> Vec<String> {
 /// Reads the secrets that are kept in files of their own.
 fn read_secret_files(config: &mut Config) -> Result<(), Wrong> {
     let Auth { jwt_secret, jwt_secret_file, jwt_previous_secret, jwt_previous_secret_file, .. } = &mut config.auth;
-    let Webhooks { secret, secret_file, .. } = &mut config.webhooks;
+    let Webhooks { secret, secret_file, previous_secret, previous_secret_file, .. } = &mut config.webhooks;
     for (key, instead_of, path, secret) in [
         ("auth.jwt_secret_file", "auth.jwt_secret", jwt_secret_file, jwt_secret),
         ("auth.jwt_previous_secret_file", "auth.jwt_previous_secret", jwt_previous_secret_file, jwt_previous_secret),
         ("webhooks.secret_file", "webhooks.secret", secret_file, secret),
+        ("webhooks.previous_secret_file", "webhooks.previous_secret", previous_secret_file, previous_secret),
     ] {
         let Some(path) = path else { continue };
         if secret.is_some() {

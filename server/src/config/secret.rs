@@ -1,12 +1,15 @@
 //! [`Secret`]: bytes that are never printed, and the file that one is read from.
 
 use std::{
+    borrow::Cow,
     fmt,
     fs::File,
     io::{self, Read as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
 };
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// Bytes of the longest file that is read as a secret: more would be some other file, or one without end.
 const MAX_FILE: u64 = 64 * 1024;
@@ -27,6 +30,15 @@ impl Secret {
     /// The bytes, for cryptography only.
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The bytes of a secret that signs webhooks: as those who use Standard Webhooks write it, `whsec_` and base64, or as it is.
+    /// `None`: there is no base64 after `whsec_`.
+    pub(crate) fn of_webhooks(&self) -> Option<Cow<'_, [u8]>> {
+        match self.0.strip_prefix(b"whsec_") {
+            Some(text) => STANDARD.decode(text).ok().filter(|bytes| !bytes.is_empty()).map(Cow::Owned),
+            None => Some(Cow::Borrowed(&self.0)),
+        }
     }
 }
 

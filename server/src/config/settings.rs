@@ -247,6 +247,10 @@ pub(crate) struct Webhooks {
     pub(crate) secret: Option<Secret>,
     /// File whose content is `secret`: a command line can be read by every user of the machine.
     pub(crate) secret_file: Option<PathBuf>,
+    /// Secret that signs it beside the other one, while that is replaced.
+    pub(crate) previous_secret: Option<Secret>,
+    /// File whose content is `previous_secret`.
+    pub(crate) previous_secret_file: Option<PathBuf>,
     /// What is told.
     pub(crate) events: Vec<WebhookEvent>,
     /// Events that may wait to be sent; what comes when there are as many is dropped. Never 0.
@@ -411,6 +415,8 @@ impl Default for Webhooks {
             url: None,
             secret: None,
             secret_file: None,
+            previous_secret: None,
+            previous_secret_file: None,
             events: vec![WebhookEvent::UserConnected, WebhookEvent::UserDisconnected, WebhookEvent::MessageStored],
             queue: 10_000,
             timeout: Duration::from_secs(10),

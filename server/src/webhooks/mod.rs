@@ -33,6 +33,7 @@ pub(crate) struct Webhooks(Option<Arc<Shared>>);
 struct Shared {
     queue: Arc<Queue>,
     events: Vec<WebhookEvent>,
+    signer: Signer,
 }
 
 impl Webhooks {
@@ -41,12 +42,19 @@ impl Webhooks {
     /// # Errors
     /// There is no thread, or no certificate authority to know the receiver by.
     pub(crate) fn start(config: &config::Webhooks) -> Result<Self, String> {
-        let (Some(url), Some(secret)) = (&config.url, &config.secret) else { return Ok(Self::default()) };
-        let queue = Arc::new(Queue::new(config.queue));
-        let sender = Sender::new(config, url.expose().to_owned(), Signer::new(secret), Arc::clone(&queue))?;
+        let Some(url) = &config.url else { return Ok(Self::default()) };
+        let (queue, signer) = (Arc::new(Queue::new(config.queue)), Signer::new(config));
+        let sender = Sender::new(config, url.expose().to_owned(), signer.clone(), Arc::clone(&queue))?;
         let spawned = thread::Builder::new().name("webhooks".to_owned()).spawn(move || sender.run());
         spawned.map_err(|error| format!("no thread for webhooks: {error}"))?;
-        Ok(Self(Some(Arc::new(Shared { queue, events: config.events.clone() }))))
+        Ok(Self(Some(Arc::new(Shared { queue, events: config.events.clone(), signer }))))
+    }
+
+    /// The secrets of this configuration sign from now on.
+    pub(crate) fn renew_secrets(&self, config: &config::Webhooks) {
+        if let Some(shared) = &self.0 {
+            shared.signer.renew(config);
+        }
     }
 
     /// Tells something. What `make` makes is only made where it is wanted.

@@ -53,7 +53,7 @@ fn the_keys_are_those_of_the_documentation() {
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.jwks_refresh auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count store.page_cache engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.api_key_file http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen webhooks.url webhooks.secret webhooks.secret_file webhooks.events webhooks.queue webhooks.timeout webhooks.give_up shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.api_key_file http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen webhooks.url webhooks.secret webhooks.secret_file webhooks.previous_secret webhooks.previous_secret_file webhooks.events webhooks.queue webhooks.timeout webhooks.give_up shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());

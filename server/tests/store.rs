@@ -5,6 +5,7 @@ mod support;
 use std::{
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::OnceLock,
@@ -403,4 +404,34 @@ fn what_is_forgotten_gives_its_space_back() {
         assert!(after < before / 4, "{after} of {before}");
         assert_eq!(tool("check", &data).0, Some(0));
     });
+}
+
+#[test]
+fn others_cannot_read_the_messages() {
+    let data = Data::new();
+    let key = data.key();
+    // In a directory that everybody may enter.
+    std::fs::create_dir(data.path()).unwrap();
+    let set_mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    set_mode(&data.path(), 0o755);
+    let mode = |name: &str| std::fs::metadata(data.path().join(name)).unwrap().permissions().mode() & 0o777;
+    let start = || Server::start_logging(&[&key, "log.level=info"]);
+    // Its warnings until it ends.
+    let warnings = |mut server: Server| {
+        let pid = server.process.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        let mut log = String::new();
+        server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        log.matches("every user of this machine can read the messages").count()
+    };
+    let server = start();
+    for name in ["chat.db", "chat.db-wal", "chat.db-shm", "chat.lock"] {
+        assert_eq!(mode(name), 0o600, "{name}");
+    }
+    assert_eq!(warnings(server), 0);
+    // What was there before stays as it is.
+    set_mode(&data.database(), 0o644);
+    assert_eq!((warnings(start()), mode("chat.db")), (1, 0o644));
+    set_mode(&data.path(), 0o700);
+    assert_eq!((warnings(start()), mode("chat.db")), (0, 0o644));
 }

@@ -104,6 +104,12 @@ impl SqliteStore {
         let location = Location { path: schema::path(data_dir), durability: settings.durability, page_cache };
         let fail = |error: rusqlite::Error| OpenError::Database { path: location.path.clone(), reason: reason(&error) };
         let database = Database::new(location.open_writer()?).map_err(fail)?;
+        if location.is_public() {
+            let file = location.path.display();
+            tracing::warn!(
+                "every user of this machine can read the messages in {file}; chmod 600 it, or its directory 700"
+            );
+        }
         let (newest, identity) = (database.newest().map_err(fail)?, database.identity());
         let bans = administration::bans(&database.connection).map_err(fail)?;
         // What cannot write is found out now, and not when the first message comes.

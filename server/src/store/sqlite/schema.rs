@@ -4,6 +4,8 @@
 //! The messages of a room lie beside each other, so a page of the history costs a few reads, however many rooms there are.
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -69,13 +71,14 @@ pub(crate) struct Location {
 }
 
 impl Location {
-    /// The connection that writes. Makes the database if there is none, and brings its schema up to this version's.
+    /// The connection that writes. Makes the database if there is none, for its owner only, and brings its schema up to this version's.
     ///
     /// # Errors
     /// The file cannot be used, or is not of a schema that this version knows.
     pub(crate) fn open_writer(&self) -> Result<Connection, OpenError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let fail = |error: rusqlite::Error| self.fail(&error);
+        self.make_private();
         let mut connection = Connection::open_with_flags(&self.path, flags).map_err(fail)?;
         self.prepare(&connection).map_err(fail)?;
         self.check_schema(&connection)?;
@@ -111,6 +114,18 @@ impl Location {
         self.prepare(&connection).map_err(|error| self.fail(&error))?;
         self.check_schema(&connection)?;
         Ok(connection)
+    }
+
+    /// Makes an empty file for the owner only, if there is none. What SQLite puts beside it gets the same mode.
+    fn make_private(&self) {
+        // Whatever is wrong, SQLite finds it out too, and says it.
+        let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
+    }
+
+    /// Whether every user of this machine can read the database.
+    pub(super) fn is_public(&self) -> bool {
+        let mode = |path: Option<&Path>| path.and_then(|path| path.metadata().ok()).map_or(0, |file| file.mode());
+        mode(Some(&self.path)) & 0o004 != 0 && mode(self.path.parent()) & 0o001 != 0
     }
 
     fn fail(&self, error: &rusqlite::Error) -> OpenError {

@@ -94,6 +94,9 @@ impl Reloader {
         let (Loaded { config, verifier, tls }, changes) = loading.await.context("reading the configuration")??;
         // All that can fail comes before anything changes.
         self.shards.reconfigure(&engine::config(&config))?;
+        // Of the two levels the one that writes more: a change of the level is to be found in the log too.
+        let level = config.log.level;
+        logging::set_level(level.max(self.config.log.level));
         let mut lines = changes.len();
         for change in changes {
             match change {
@@ -113,7 +116,6 @@ impl Reloader {
             self.shards.set_tls(Arc::clone(&new.config));
             self.tls = Some(new);
         }
-        logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
         self.api.renew_keys(&config.http.api_key);
         self.webhooks.renew_secrets(&config.webhooks);
@@ -128,6 +130,7 @@ impl Reloader {
             let _ = self.shards.ask(shard, |reply| ShardMessage::new(AliveCheck(reply))).await;
         }
         tracing::info!(changes = lines, "reloaded");
+        logging::set_level(level);
         Ok(())
     }
 }

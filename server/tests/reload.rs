@@ -283,3 +283,18 @@ fn what_may_be_served_is_judged_by_where_the_server_listens() {
     let server = Reloading::start_at("", &configuration("127.0.0.1:0", "short"));
     assert!(server.reload(&configuration("0.0.0.0:0", "short2")).contains("auth.jwt_secret: changed"));
 }
+
+#[test]
+fn a_change_of_the_level_is_logged_at_the_more_verbose_one() {
+    let configuration = |level: &str| format!("[auth]\njwt_secret = \"{OLD}\"\n[log]\nlevel = \"{level}\"\n");
+    let server = Reloading::start(&configuration("error"));
+    for (level, line) in [
+        ("info", r#"log.level: "error" is now "info""#),
+        ("off", r#"log.level: "info" is now "off""#),
+        ("info", r#"log.level: "off" is now "info""#),
+        ("warn", r#"log.level: "info" is now "warn""#),
+    ] {
+        let log = server.reload(&configuration(level));
+        assert!(log.contains(line) && log.contains("changes=1"), "{log}");
+    }
+}

@@ -337,8 +337,8 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// The least important level that is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The least important level that is written. The greater one writes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum LogLevel {
     /// Nothing is written.
     Off,

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily};
 
 use super::error::ConfigError;
 use super::secret::Secret;
-use super::settings::{Auth, Config, Durability, Http, Webhooks};
+use super::settings::{Auth, Config, Durability, Http, Limits, Webhooks};
 
 /// The most attachments of one packet, as in the official parsers.
 const MAX_ATTACHMENTS: usize = 10;
@@ -263,6 +263,27 @@ fn doubts(config: &Config) -> Vec<String> {
         doubts.push(doubt.to_owned());
     }
     doubts
+}
+
+/// Limits that were set, and do nothing, or less than it seems, because another one is 0: which ones, and in which words.
+pub(super) fn idle_limits(limits: &Limits) -> Vec<(&'static str, &'static str)> {
+    let mut idle = Vec::new();
+    if limits.message_bytes_rate > 0.0 && limits.message_rate == 0.0 {
+        idle.push(("limits.message_bytes_rate", "has no effect, because limits.message_rate is 0"));
+    }
+    if limits.message_rate > 0.0 && limits.message_burst == 0 {
+        idle.push((
+            "limits.message_rate",
+            "has no effect on the number of messages, because limits.message_burst is 0",
+        ));
+    }
+    if limits.connect_user_rate > 0.0 && limits.sockets_per_user == 0 {
+        idle.push((
+            "limits.connect_user_rate",
+            "counts within each connection only, because limits.sockets_per_user is 0",
+        ));
+    }
+    idle
 }
 
 impl Config {

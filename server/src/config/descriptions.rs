@@ -94,7 +94,11 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
     ),
     key("limits.attachment_bytes", BYTES, &["Size of all attachments of one message together."]),
     key("limits.message_rate", RATE, &["Messages of one user."]),
-    key("limits.message_burst", COUNT, &["Messages that a user may send at once, before limits.message_rate holds."]),
+    key(
+        "limits.message_burst",
+        COUNT,
+        &["Messages that a user may send at once, before limits.message_rate holds. 0: any number, whatever that is."],
+    ),
     key(
         "limits.message_bytes_rate",
         "bytes per second",

@@ -83,6 +83,12 @@ pub(crate) fn load(
         check::memory(&config).map_err(wrong)?;
     }
     check::whole(&config).map_err(wrong)?;
+    // Of a default nobody expects anything.
+    for (key, reason) in check::idle_limits(&config.limits) {
+        if let Some(source) = gathered.source_of(key) {
+            config.warnings.push(format!("{key} ({source}) {reason}"));
+        }
+    }
     config.development = !config.auth.has_key();
     Ok(config)
 }

@@ -79,7 +79,7 @@ pub(crate) struct Limits {
     pub(crate) attachment_bytes: usize,
     /// Messages a second and user.
     pub(crate) message_rate: f64,
-    /// Messages a user may send at once before the rate holds.
+    /// Messages a user may send at once before the rate holds. Any number: then there is no rate.
     pub(crate) message_burst: u32,
     /// Bytes of messages a second and user: `message`, `context` and attachments as sent. Without a `message_rate` there is none.
     pub(crate) message_bytes_rate: f64,

@@ -145,6 +145,15 @@ fn a_rate_is_not_evaded_by_reconnecting_and_is_forgotten_when_it_is_full_again()
 }
 
 #[test]
+fn without_a_burst_there_is_no_rate_of_messages() {
+    with(&[("limits.message_rate", "0.1"), ("limits.message_burst", "0")], |mut bench| {
+        let alice = bench.join("alice");
+        (0..100).for_each(|_| bench.text(alice, r#"27["message",{"message":"x"}]"#));
+        assert_eq!(bench.sent(alice).iter().filter(|sent| sent.contains(r#""ok":true"#)).count(), 100);
+    });
+}
+
+#[test]
 fn each_kind_of_question_has_a_rate() {
     with(&[("limits.question_rate", "10")], |mut bench| {
         let [alice, bob] = ["alice", "bob"].map(|sub| bench.join(sub));

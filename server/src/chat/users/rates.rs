@@ -38,11 +38,13 @@ impl Rates {
         let bounded = parts.iter().all(|part| *part > 0);
         let longest = if bounded { parts.iter().sum::<usize>().min(max_payload) } else { max_payload };
         let message_bytes = if limits.message_rate > 0.0 { limits.message_bytes_rate } else { 0.0 };
+        // Any number may come at once: then none is too many.
+        let message_rate = if limits.message_burst > 0 { limits.message_rate } else { 0.0 };
         // Where one user may have any number of sockets, many clients share it.
         let connect_rate = if limits.sockets_per_user > 0 { limits.connect_user_rate } else { 0.0 };
         let connects = limits.sockets_per_user.saturating_mul(2).max(CONNECT_BURST);
         Self {
-            messages: Rate::new(limits.message_rate, f64::from(limits.message_burst)),
+            messages: Rate::new(message_rate, f64::from(limits.message_burst)),
             // One message of the largest kind goes at once.
             message_bytes: Rate::new(message_bytes, message_bytes.max(longest as f64)),
             typing: Rate::with_seconds(limits.typing_rate, 1.0),

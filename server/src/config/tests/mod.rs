@@ -195,6 +195,31 @@ fn limits_are_switched_off_by_zero_but_the_outbound_ones() {
 }
 
 #[test]
+fn a_limit_that_was_set_and_does_nothing_is_warned_of() {
+    for (pairs, warned) in [
+        (&[("limits.message_rate", "0")][..], None),
+        (&[("limits.sockets_per_user", "0")], None),
+        (&[("limits.message_rate", "0"), ("limits.message_bytes_rate", "0")], None),
+        (
+            &[("limits.message_rate", "0"), ("limits.message_bytes_rate", "5")],
+            Some("limits.message_bytes_rate (--set) has"),
+        ),
+        (
+            &[("limits.message_burst", "0"), ("limits.message_rate", "5")],
+            Some("limits.message_rate (--set) has no effect on"),
+        ),
+        (
+            &[("limits.sockets_per_user", "0"), ("limits.connect_user_rate", "5")],
+            Some("limits.connect_user_rate (--set) counts"),
+        ),
+    ] {
+        let warnings = load_set(pairs).unwrap().warnings();
+        assert_eq!(warnings.len(), usize::from(warned.is_some()), "{pairs:?}: {warnings:?}");
+        assert!(warned.is_none_or(|warned| warnings[0].starts_with(warned)), "{warnings:?}");
+    }
+}
+
+#[test]
 fn the_command_line_beats_variables_and_variables_beat_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.toml");

@@ -74,30 +74,71 @@ impl Reloading {
 
     /// The answer to a CONNECT with a token that is signed with this secret.
     async fn try_connect(&self, secret: &str) -> (Client, String) {
+        self.try_token(&token_by(secret, "alice")).await
+    }
+
+    /// The answer to a CONNECT with this token.
+    async fn try_token(&self, token: &str) -> (Client, String) {
         let mut client = self.server.open().await;
-        client.send(&format!(r#"40{{"token":"{}"}}"#, token_by(secret, "alice"))).await;
+        client.send(&format!(r#"40{{"token":"{token}"}}"#)).await;
         let answer = client.until("4").await;
         (client, answer)
     }
 
     fn handshake(&self, origin: &str) -> String {
-        self.ask("GET /socket.io/?EIO=4&transport=polling", &format!("Origin: {origin}"), "")
+        self.handshake_with(&format!("Host: a\r\nOrigin: {origin}"))
+    }
+
+    fn handshake_with(&self, headers: &str) -> String {
+        self.request("GET /socket.io/?EIO=4&transport=polling", headers, "")
     }
 
     /// The answer to a request: method and path, a header, a body.
     fn ask(&self, request: &str, header: &str, body: &str) -> String {
+        self.request(request, &format!("Host: a\r\n{header}"), body)
+    }
+
+    /// Likewise, with all headers but those of the body.
+    fn request(&self, request: &str, headers: &str, body: &str) -> String {
         let mut stream = std::net::TcpStream::connect(&self.server.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let length = body.len();
         write!(
             stream,
-            "{request} HTTP/1.1\r\nHost: a\r\n{header}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+            "{request} HTTP/1.1\r\n{headers}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
             Connection: close\r\n\r\n{body}"
         )
         .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         answer
+    }
+}
+
+/// Keys of issuers, and tokens that are signed with them; they last until 2100.
+struct Fixtures(serde_json::Value);
+
+impl Fixtures {
+    fn read() -> Self {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/auth/tests/tokens/tokens.json");
+        Self(serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
+    }
+
+    fn pem(&self, key: &str) -> &str {
+        self.0["keys"][key]["pem"].as_str().unwrap()
+    }
+
+    /// A JWKS of one key.
+    fn set(&self, key: &str) -> String {
+        let mut jwk = self.0["keys"][key]["jwk"].clone();
+        jwk["kid"] = key.into();
+        serde_json::json!({ "keys": [jwk] }).to_string()
+    }
+
+    /// A token by this key that names it.
+    fn token(&self, key: &str) -> &str {
+        let tokens = self.0["tokens"].as_array().unwrap();
+        tokens.iter().find(|token| token["kid"] == key).unwrap()["token"].as_str().unwrap()
     }
 }
 
@@ -297,4 +338,64 @@ fn a_change_of_the_level_is_logged_at_the_more_verbose_one() {
         let log = server.reload(&configuration(level));
         assert!(log.contains(line) && log.contains("changes=1"), "{log}");
     }
+}
+
+#[test]
+fn hosts_and_proxies_change_for_new_connections() {
+    let auth = format!("[auth]\njwt_secret = \"{OLD}\"\n");
+    let server = Reloading::start(&auth);
+    let status = |headers: &str| server.handshake_with(headers)[9..12].to_owned();
+    let [one, other] = ["Host: a.example", "Host: b.example"];
+    assert_eq!([status(one), status(other)], ["200", "200"]);
+    let log = server.reload(&format!("{auth}[http]\nhosts = [\"b.example\"]\n"));
+    assert!(log.contains(r#"http.hosts: [] is now ["b.example"]"#), "{log}");
+    assert_eq!([status(one), status(other)], ["403", "200"]);
+    server.reload(&auth);
+    assert_eq!([status(one), status(other)], ["200", "200"]);
+    // A proxy on this machine says under which name the client knows the server: the page's origin is its own.
+    let forwarded = "Host: a\r\nOrigin: http://a.example\r\nX-Forwarded-Host: a.example";
+    assert_eq!(status(forwarded), "200");
+    let log = server.reload(&format!("{auth}[http]\ntrusted_proxies = []\n"));
+    assert!(log.contains(r#"http.trusted_proxies: ["loopback"] is now []"#), "{log}");
+    assert_eq!(status(forwarded), "403");
+    server.reload(&auth);
+    assert_eq!(status(forwarded), "200");
+}
+
+#[test]
+fn keys_in_files_and_of_issuers_are_replaced() {
+    run(async {
+        let (fixtures, directory) = (Fixtures::read(), tempfile::tempdir().unwrap());
+        let [rsa, p256] = ["rsa", "p256"].map(|key| fixtures.token(key));
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let pem = write("key.pem", fixtures.pem("rsa"));
+        let server = Reloading::start(&format!("[auth]\njwt_public_key = [\"{pem}\"]\n"));
+        assert!(server.try_token(rsa).await.1.starts_with("40"));
+        write("key.pem", fixtures.pem("p256"));
+        let log = server.hangup().join("\n");
+        assert!(
+            log.contains("auth.jwt_public_key: the keys in its files changed") && log.contains("changes=1"),
+            "{log}"
+        );
+        assert!(server.try_token(p256).await.1.starts_with("40"));
+        assert!(server.try_token(rsa).await.1.contains("token_invalid"));
+
+        let set = write("set.json", &fixtures.set("rsa"));
+        let log = server.reload(&format!("[auth]\njwks = \"{set}\"\n"));
+        assert!(log.contains("auth.jwks: (not set) is now"), "{log}");
+        assert!(server.try_token(rsa).await.1.starts_with("40"));
+        let other = write("other.json", &fixtures.set("p256"));
+        server.reload(&format!("[auth]\njwks = \"{other}\"\n"));
+        assert!(server.try_token(p256).await.1.starts_with("40"));
+        assert!(server.try_token(rsa).await.1.contains("token_invalid"));
+        // Nobody is at the new address yet: the old keys stay. What is secret about it is not in the log.
+        let log = server.reload("[auth]\njwks = \"http://user:hunter2@127.0.0.1:1/keys?key=hunter2\"\n");
+        assert!(log.contains(r#"is now "http://(hidden)@127.0.0.1:1/keys?(hidden)""#), "{log}");
+        assert!(log.contains("the last keys stay") && !log.contains("hunter2"), "{log}");
+        assert!(server.try_token(p256).await.1.starts_with("40"));
+    });
 }

@@ -3,11 +3,13 @@
 //! | file | what it does |
 //! |---|---|
 //! | `keys` | who may use it |
+//! | `audit` | the audit trail: what was done, and with which key |
 //! | `call` | what a request asks for |
 //! | `answer` | answers and errors |
 //! | `openapi.json` | the description; the tests hold the server against it |
 
 mod answer;
+mod audit;
 mod call;
 mod keys;
 
@@ -32,6 +34,7 @@ use crate::{
     store::Ban,
 };
 use answer::{ApiError, json, raw_json};
+use audit::Entry;
 use call::{Call, TakesBody};
 use keys::Keys;
 
@@ -153,18 +156,19 @@ fn object(body: &[u8]) -> Result<&str, ApiError> {
 impl Shared {
     /// Does what a call asks for.
     async fn perform(&self, key: &str, shards: &Handle, call: Call, body: &[u8]) -> Result<Response<Bytes>, ApiError> {
-        let (action, user) = (call.action(), call.user().map(str::to_owned));
-        let answer = self.call(shards, call, body).await;
-        match (&answer, action) {
-            // As many as there are messages.
-            (Ok(_), Some("message")) => tracing::debug!(key, "API: message"),
-            (Ok(_), Some(action)) => tracing::info!(key, action, user, "API"),
-            _ => {}
-        }
+        let mut entry = Entry::of(key, &call);
+        let answer = self.call(shards, call, body, &mut entry).await;
+        entry.log(answer.as_ref().err().map(|error| error.code));
         answer
     }
 
-    async fn call(&self, shards: &Handle, call: Call, body: &[u8]) -> Result<Response<Bytes>, ApiError> {
+    async fn call(
+        &self,
+        shards: &Handle,
+        call: Call,
+        body: &[u8],
+        entry: &mut Entry,
+    ) -> Result<Response<Bytes>, ApiError> {
         let chat = &self.chat;
         let body = match call {
             Call::Describe => return Ok(raw_json(StatusCode::OK, DESCRIPTION)),
@@ -173,14 +177,16 @@ impl Shared {
                 return Ok(raw_json(StatusCode::OK, format!(r#"{{"ok":true{members}}}"#)));
             }
             Call::DeleteMessage { id, room } => {
-                if !chat.delete_message(shards, id, room).await? {
+                let Some(room) = chat.delete_message(shards, id, room).await? else {
                     let message = "there is no such message; it may have been deleted or forgotten";
                     return Err(ApiError::new(StatusCode::NOT_FOUND, "message_not_found", message));
-                }
+                };
+                entry.room = Some(room);
                 json(StatusCode::OK, &Done::default())
             }
             Call::DeleteMessagesOf { user } => {
                 let deleted = Some(chat.delete_messages_of(shards, &user).await?);
+                entry.count = deleted;
                 json(StatusCode::OK, &Done { deleted, ..Done::default() })
             }
             Call::Rooms { after, limit } => {
@@ -196,16 +202,20 @@ impl Shared {
             }
             Call::Disconnect { user } => {
                 let disconnected = Some(chat.disconnect(shards, &user).await?);
+                entry.count = disconnected;
                 json(StatusCode::OK, &Done { disconnected, ..Done::default() })
             }
             Call::Ban { user } => {
                 let reason = if body.is_empty() { None } else { reason(object(body)?)? };
+                entry.reason.clone_from(&reason);
                 let banned = chat.ban(shards, &user, reason.as_deref()).await?;
+                entry.count = Some(banned.disconnected);
                 let (ban, disconnected) = (Some(BanItem::of(&banned.ban)), Some(banned.disconnected));
                 json(StatusCode::OK, &Done { ban, disconnected, ..Done::default() })
             }
             Call::LiftBan { user } => {
                 let was_banned = Some(chat.lift_ban(&user).await?);
+                entry.count = was_banned.map(usize::from);
                 json(StatusCode::OK, &Done { was_banned, ..Done::default() })
             }
             Call::Bans { after, limit } => {

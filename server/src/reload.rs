@@ -93,7 +93,7 @@ impl Reloader {
         }
         logging::set_level(config.log.level);
         self.shared.renew_verifier(verifier);
-        self.api.renew_keys(&config.http.api_key);
+        self.api.renew(&config);
         logging::warn(&config.warnings);
         self.config = config.clone();
         let renewed = Renewed(Arc::new(engine::effective(config, self.connections)));

@@ -69,7 +69,7 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
     let shared = Shared::new(Arc::clone(&config), config.workers, store.clone());
     let shared = Arc::new(shared.checking_by(verifier).with_webhooks(webhooks.clone()));
-    let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
+    let api = Api::new(&config, shared.api());
     let site = || Site::new(shared.config(), readiness.clone(), api.clone(), webhooks.clone());
     let engine = engine(&config, site(), connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;

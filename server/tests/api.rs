@@ -307,3 +307,26 @@ fn many_actions_hide_none_from_the_log() {
         assert_eq!(lines[39..], expected);
     }
 }
+
+#[test]
+fn a_guess_at_a_key_is_logged_and_counted() {
+    let server = Server::start_logging(&[KEYS, "log.level=debug", "log.format=json"]);
+    // Tests connect from loopback, where a proxy is trusted by default.
+    for (forwarded, secret) in [("", "guess-1"), ("X-Forwarded-For: 192.0.2.7\r\n", "guess-2")] {
+        let headers = format!("{forwarded}Authorization: Bearer {secret}\r\n");
+        assert_eq!(call_with(&server, "GET", "/api/rooms", &headers, "").0, 401);
+    }
+    ok(&server, "GET", "/api/rooms", "");
+    let metrics = call_with(&server, "GET", "/metrics", "", "").1;
+    for line in [
+        r#"chat_api_requests_total{status="401"} 2"#,
+        r#"chat_api_requests_total{status="200"} 1"#,
+        r#"chat_api_requests_total{status="503"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let refused = logged(server, "API: a request without a valid key is refused");
+    let clients: Vec<&str> = refused.iter().map(|fields| fields["client"].as_str().unwrap()).collect();
+    assert_eq!(clients, ["127.0.0.1", "192.0.2.7"]);
+    assert!(!format!("{refused:?}").contains("guess"), "{refused:?}");
+}

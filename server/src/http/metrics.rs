@@ -16,6 +16,7 @@ use prometheus_client::{
 };
 
 use super::{
+    api::Api,
     health::Readiness,
     measures::{Filled, counters, family, refused_handshakes, register_engine, register_process},
     response::{text, with_type},
@@ -30,6 +31,14 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What counts beside the shards.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) readiness: Readiness,
+    pub(super) api: Api,
+    pub(super) webhooks: Webhooks,
+}
 
 /// What all shards have counted.
 #[derive(Debug, Default)]
@@ -59,7 +68,7 @@ async fn ask(shards: &Handle) -> Result<Counted, u16> {
 }
 
 /// The answer to `/metrics`.
-pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webhooks) -> Response<Bytes> {
+pub(super) async fn metrics(shards: Handle, sources: Sources) -> Response<Bytes> {
     let counted = match ask(&shards).await {
         Ok(counted) => counted,
         Err(shard) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} does not answer\n")),
@@ -69,10 +78,16 @@ pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webh
     let registry = root.sub_registry_with_prefix("chat");
     register_engine(registry, &counted.engine, &counted.busy);
     register_chat(registry, &counted);
-    if let Some(store) = readiness.store() {
+    family(
+        registry,
+        ("api_requests", "Answers of the HTTP API, by status"),
+        "status",
+        sources.api.counts().into_iter().map(|(status, count)| (status.to_string(), count)),
+    );
+    if let Some(store) = sources.readiness.store() {
         register_store(registry, store);
     }
-    if let Some(counts) = webhooks.counts() {
+    if let Some(counts) = sources.webhooks.counts() {
         register_webhooks(registry, counts);
     }
     let mut content = String::new();

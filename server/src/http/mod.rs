@@ -21,6 +21,7 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(crate) use api::Api;
 pub(crate) use health::Readiness;
+use metrics::Sources;
 use page::Page;
 use response::text;
 use sign_in::SignIn;
@@ -43,6 +44,11 @@ impl Site {
     pub(crate) fn new(config: Arc<ArcSwap<Config>>, readiness: Readiness, api: Api, webhooks: Webhooks) -> Self {
         let sign_in = SignIn::new(&config.load());
         Self { readiness, api, webhooks, page: Page::new(config), sign_in }
+    }
+
+    /// What `/metrics` tells of, beside the shards.
+    fn sources(&self) -> Sources {
+        Sources { readiness: self.readiness.clone(), api: self.api.clone(), webhooks: self.webhooks.clone() }
     }
 }
 
@@ -110,7 +116,7 @@ fn resource(path: &str, shards: &Handle, site: &Site) -> Outcome<Response<Bytes>
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
-        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone(), site.webhooks.clone())),
+        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), site.sources())),
         path => Outcome::Ready(site.page.answer(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
@@ -140,7 +146,7 @@ mod tests {
         fn start() -> Self {
             let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
             let shared = Shared::new(Arc::clone(&config), 2, None);
-            let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
+            let api = Api::new(&config, shared.api());
             let live = shared.config();
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let running = Server::new(engineio::Config::default())

@@ -6,11 +6,13 @@
 //! | `audit` | the audit trail: what was done, and with which key |
 //! | `call` | what a request asks for |
 //! | `answer` | answers and errors |
+//! | `counts` | how many answers there were, by status |
 //! | `openapi.json` | the description; the tests hold the server against it |
 
 mod answer;
 mod audit;
 mod call;
+mod counts;
 mod keys;
 
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use engineio::{
     hooks::Outcome,
+    http::TrustedProxies,
     net::{BodyError, Handle, OtherRequest},
 };
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
@@ -30,12 +33,13 @@ use socketio::json;
 use crate::{
     chat::{ChatApi, MessagePage, RoomInfo},
     clock::Timestamps,
-    config::ApiKey,
+    config::Config,
     store::Ban,
 };
 use answer::{ApiError, json, raw_json};
 use audit::Entry;
 use call::{Call, TakesBody};
+use counts::Counts;
 use keys::Keys;
 
 /// What all paths of the API begin with.
@@ -52,36 +56,68 @@ pub(crate) struct Api(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keys: ArcSwap<Keys>,
+    access: ArcSwap<Access>,
     chat: ChatApi,
+    counts: Counts,
     /// The longest body.
     max_body: usize,
 }
 
+/// Who may use it, and who asks.
+#[derive(Debug)]
+struct Access {
+    keys: Keys,
+    proxies: TrustedProxies,
+}
+
+impl Access {
+    fn new(config: &Config) -> Self {
+        let proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
+        Self { keys: Keys::new(&config.http.api_key), proxies }
+    }
+}
+
 impl Api {
     /// The API of a chat, for whoever has one of these keys.
-    pub(crate) fn new(keys: &[ApiKey], chat: ChatApi, max_body: usize) -> Self {
-        Self(Arc::new(Shared { keys: ArcSwap::from_pointee(Keys::new(keys)), chat, max_body }))
+    pub(crate) fn new(config: &Config, chat: ChatApi) -> Self {
+        let access = ArcSwap::from_pointee(Access::new(config));
+        let max_body = config.engine.max_payload;
+        Self(Arc::new(Shared { access, chat, counts: Counts::default(), max_body }))
     }
 
-    /// Only these keys are taken from now on.
-    pub(crate) fn renew_keys(&self, keys: &[ApiKey]) {
-        self.0.keys.store(Arc::new(Keys::new(keys)));
+    /// Only the keys of this configuration are taken from now on.
+    pub(crate) fn renew(&self, config: &Config) {
+        self.0.access.store(Arc::new(Access::new(config)));
+    }
+
+    /// How many answers there were, by status.
+    pub(super) fn counts(&self) -> Vec<(u16, u64)> {
+        self.0.counts.all()
     }
 
     /// Answers a request for a path below [`PREFIX`].
     pub(super) fn answer(&self, request: &OtherRequest<'_>) -> Outcome<Response<Bytes>> {
-        match self.begin(request) {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::Ready(error.answer()),
+        match self.begin(request).unwrap_or_else(|error| Outcome::Ready(error.answer())) {
+            Outcome::Ready(response) => {
+                self.0.counts.count(response.status());
+                Outcome::Ready(response)
+            }
+            Outcome::Pending(response) => {
+                let shared = Arc::clone(&self.0);
+                Outcome::pending(async move {
+                    let response = response.await;
+                    shared.counts.count(response.status());
+                    response
+                })
+            }
         }
     }
 
     fn begin(&self, request: &OtherRequest<'_>) -> Result<Outcome<Response<Bytes>>, ApiError> {
         let Parts { method, uri, headers, .. } = request.parts;
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        let keys = self.0.keys.load();
-        if keys.is_empty() {
+        let access = self.0.access.load();
+        if access.keys.is_empty() {
             let message = "this server has no API; set http.api_key to have one";
             return Err(ApiError::new(StatusCode::NOT_FOUND, "api_off", message));
         }
@@ -90,7 +126,11 @@ impl Api {
         if call == Some(Call::Describe) {
             return Ok(Outcome::Ready(raw_json(StatusCode::OK, DESCRIPTION)));
         }
-        let key = keys.find(headers).ok_or_else(|| {
+        let key = access.keys.find(headers).ok_or_else(|| {
+            let peer = request.remote.ip().to_canonical();
+            // A proxy that names nobody may be the client itself.
+            let client = access.proxies.client(peer, headers).unwrap_or(peer);
+            tracing::warn!(%client, "API: a request without a valid key is refused");
             let message = "the API takes a key of http.api_key, as the header Authorization: Bearer SECRET";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
         })?;

@@ -70,7 +70,7 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let shared = Shared::new(Arc::clone(&config), config.workers, store.clone());
     let shared = Arc::new(shared.checking_by(verifier).with_webhooks(webhooks.clone()));
     let api = Api::new(&config, shared.api());
-    let site = || Site::new(shared.config(), readiness.clone(), api.clone(), webhooks.clone());
+    let site = || Site::new(readiness.clone(), Arc::clone(&shared), api.clone(), webhooks.clone());
     let engine = engine(&config, site(), connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
     let shards = running.handle();

@@ -35,6 +35,7 @@ const LAST_RETRY: Duration = Duration::from_secs(60);
 pub(crate) struct Jwks {
     source: JwksSource,
     refresh: Duration,
+    begun: Instant,
     shared: Arc<Shared>,
     wake: SyncSender<()>,
 }
@@ -61,6 +62,18 @@ struct State {
     last: Option<Result<(), ()>>,
     /// When an unknown key last had the set fetched.
     asked: Option<Instant>,
+    /// When the set that there is was fetched.
+    fetched_at: Option<Instant>,
+    failures: u64,
+}
+
+/// How the fetching goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JwksCounts {
+    /// How old the set is; before there is one, for how long it has been waited for.
+    pub(crate) age: Duration,
+    /// How many fetches failed.
+    pub(crate) failures: u64,
 }
 
 impl Shared {
@@ -82,12 +95,20 @@ impl Jwks {
         let (wake, woken) = sync_channel(1);
         let fetcher = Fetcher { source: source.clone(), refresh, shared: Arc::clone(&shared), woken };
         std::thread::Builder::new().name("jwks".to_owned()).spawn(move || fetcher.run())?;
-        Ok(Self { source, refresh, shared, wake })
+        Ok(Self { source, refresh, begun: Instant::now(), shared, wake })
     }
 
     /// Whether this is what `source` and `refresh` ask for.
     pub(crate) fn is_of(&self, source: &JwksSource, refresh: Duration) -> bool {
         self.source == *source && self.refresh == refresh
+    }
+
+    /// How the fetching goes; `None` of a file.
+    pub(super) fn counts(&self) -> Option<JwksCounts> {
+        let JwksSource::Url(_) = self.source else { return None };
+        let state = self.shared.state();
+        let age = state.fetched_at.unwrap_or(self.begun).elapsed();
+        Some(JwksCounts { age, failures: state.failures })
     }
 
     /// Waits for the end of the first fetch, but no longer than this.
@@ -174,6 +195,10 @@ impl Fetcher {
         });
         let mut state = self.shared.state();
         state.is_fetching = false;
+        match outcome {
+            Ok(()) => state.fetched_at = Some(Instant::now()),
+            Err(()) => state.failures += 1,
+        }
         state.last = Some(outcome);
         drop(state);
         self.shared.fetched.notify_all();

@@ -1,7 +1,7 @@
 //! `/metrics`: what all shards have counted, in the text format of OpenMetrics, which Prometheus reads. What each metric means is in
 //! docs/chat-protocol.md, section HTTP.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use engineio::{
@@ -22,7 +22,8 @@ use super::{
     response::{text, with_type},
 };
 use crate::{
-    chat::{Counters, CountersQuery},
+    auth::JwksCounts,
+    chat::{Counters, CountersQuery, Shared},
     store::{Health, StoreCounts},
     webhooks::{WebhookCounts, Webhooks},
 };
@@ -36,6 +37,7 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 #[derive(Debug)]
 pub(super) struct Sources {
     pub(super) readiness: Readiness,
+    pub(super) chat: Arc<Shared>,
     pub(super) api: Api,
     pub(super) webhooks: Webhooks,
 }
@@ -84,6 +86,9 @@ pub(super) async fn metrics(shards: Handle, sources: Sources) -> Response<Bytes>
         "status",
         sources.api.counts().into_iter().map(|(status, count)| (status.to_string(), count)),
     );
+    if let Some(counts) = sources.chat.verifier().jwks_counts() {
+        register_jwks(registry, counts);
+    }
     if let Some(store) = sources.readiness.store() {
         register_store(registry, store);
     }
@@ -117,6 +122,12 @@ fn register_store(registry: &mut Registry, store: &Health) {
     }
 }
 
+fn register_jwks(registry: &mut Registry, JwksCounts { age, failures }: JwksCounts) {
+    let age = ConstGauge::new(age.as_secs_f64());
+    registry.register_with_unit("jwks_age", "How long ago the keys of auth.jwks were fetched", Unit::Seconds, age);
+    counters(registry, [("jwks_failures", "Fetches of auth.jwks that failed", failures)]);
+}
+
 fn register_webhooks(registry: &mut Registry, counts: WebhookCounts) {
     let WebhookCounts { waiting, sent, dropped, failures } = counts;
     registry.register("webhooks_waiting", "Events that wait to be sent to webhooks.url", ConstGauge::new(waiting));
@@ -147,7 +158,6 @@ fn register_chat(registry: &mut Registry, counted: &Counted) {
                 "Sessions without a valid token that made room for newer ones of their addresses",
                 chat.displaced,
             ),
-            ("connects_refused", "CONNECTs without a valid token", chat.wrong_tokens),
             ("messages_received", "Events \"message\" of clients, accepted or not", chat.messages),
             (
                 "messages_delivered",
@@ -176,5 +186,6 @@ fn register_chat(registry: &mut Registry, counted: &Counted) {
         "recovered",
         [("true", chat.recovered), ("false", chat.unrecovered)],
     );
+    family(registry, ("connects_refused", "CONNECTs that were refused, by code"), "code", chat.connects_refused());
     family(registry, ("rate_limited", "Events that were refused as rate_limited"), "event", chat.rate_limited());
 }

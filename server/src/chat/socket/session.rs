@@ -356,7 +356,7 @@ impl Sockets {
             self.idle.set(socket.index(), deadline);
             return;
         }
-        expel(io, socket, ChatError::new(Code::IdleTimeout, "no event for too long"));
+        expel(io, socket, ChatError::new(Code::IdleTimeout, "no event within limits.idle_timeout; connect again"));
     }
 
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {

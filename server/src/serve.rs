@@ -76,7 +76,9 @@ async fn serve(loaded: Loaded, read: reload::Read) -> anyhow::Result<()> {
     let shards = running.handle();
     let start_admin = |listener| {
         let site = site();
-        admin::start(listener, shards.clone(), move |request| http::answer(request, &site, Port::Admin))
+        admin::start(listener, shards.clone(), shared.config(), move |request| {
+            http::answer(request, &site, Port::Admin)
+        })
     };
     let admin = admin.map(start_admin).transpose()?;
     logging::warn(&config.warnings);

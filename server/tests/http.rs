@@ -248,6 +248,12 @@ fn the_admin_port_takes_its_paths_from_the_public_one() {
         ] {
             assert_eq!((&*status(&server.address, path), &*status(&admin, path)), (of_public, of_admin), "{path}");
         }
+        // A page whose name points here by DNS rebinding.
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = ask(&mut stream, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "\n\r\n");
+        let answer = answer + &ask(&mut stream, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "ok\n");
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("http.admin_hosts"), "{answer}");
         // What it tells is about the public port's clients.
         let _alice = server.connect("alice").await;
         assert!((value(&metrics(&admin), "chat_sockets") - 1.0).abs() < 0.1);

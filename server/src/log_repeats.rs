@@ -2,7 +2,8 @@
 //!
 //! Events of one place in the program with one message are of one *kind*, whatever their fields hold: a client chooses the fields. Of
 //! each kind a few lines are written in each period; then one says how many there were beside them. Only what is for an operator is
-//! held back, so not `debug` and `trace`.
+//! held back, so not `debug` and `trace`. What whoever has a key of the API does ([`AUDIT`]) is always written: many lines of one kind
+//! could hide one that matters.
 
 use std::{
     collections::HashMap,
@@ -143,8 +144,11 @@ impl Repeated {
 /// The target of the lines that say how often something repeated.
 const SUMMARY: &str = "chat_server::repeated";
 
+/// The target of the audit trail. Only whoever has a key of the API has such a line written.
+pub(crate) const AUDIT: &str = "chat_server::audit";
+
 fn is_held_back(metadata: &Metadata<'_>) -> bool {
-    *metadata.level() <= Level::INFO && metadata.target() != SUMMARY
+    *metadata.level() <= Level::INFO && ![SUMMARY, AUDIT].contains(&metadata.target())
 }
 
 impl<S: Subscriber> Layer<S> for Repeats {
@@ -217,6 +221,7 @@ mod tests {
             for n in 0..1000 {
                 tracing::warn!(origin = n, "a page is refused");
                 tracing::debug!(n, "details");
+                tracing::info!(target: AUDIT, n, "API");
             }
             for n in 0..3 {
                 tracing::warn!("warning {n} of the configuration");
@@ -224,7 +229,7 @@ mod tests {
         });
         let seen = std::mem::take(&mut *seen.0.lock().unwrap());
         let count = |message: &str| seen.iter().filter(|of| *of == message).count();
-        assert_eq!((count("a page is refused"), count("details")), (10, 1000));
+        assert_eq!((count("a page is refused"), count("details"), count("API")), (10, 1000, 1000));
         assert!((0..3).all(|n| count(&format!("warning {n} of the configuration")) == 1), "{seen:?}");
         assert!(was_held.try_recv().is_ok() && was_held.try_recv().is_err(), "told once");
         assert_eq!(repeats.take(begun, false), []);

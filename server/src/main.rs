@@ -118,7 +118,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         // Printed above.
         Action::DefaultConfig => Ok(()),
-        Action::Check(arguments) => check::run(&arguments, || check_token(&mut config, arguments.room())),
+        Action::Check(arguments) => {
+            check::run(&arguments, config.http.admin_listen, || check_token(&mut config, arguments.room()))
+        }
         Action::Bench(arguments) => {
             use_development_secret(&mut config)?;
             load::run(&arguments, |sub, room| user_token(&config, sub, room))

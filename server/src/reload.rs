@@ -117,7 +117,7 @@ impl Reloader {
             self.tls = Some(new);
         }
         self.shared.renew_verifier(verifier);
-        self.api.renew_keys(&config.http.api_key);
+        self.api.renew(&config);
         self.webhooks.renew_secrets(&config.webhooks);
         logging::warn(&config.warnings());
         self.config = config.clone();

@@ -69,14 +69,16 @@ async fn serve(loaded: Loaded, source: Source) -> anyhow::Result<()> {
     let verifier = loaded.verifier.clone().with_jwks(&config.auth, None)?;
     let shared = Shared::new(Arc::clone(&config), config.workers, store.clone());
     let shared = Arc::new(shared.checking_by(verifier).with_webhooks(webhooks.clone()));
-    let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
-    let site = || Site::new(shared.config(), readiness.clone(), api.clone(), webhooks.clone());
+    let api = Api::new(&config, shared.api());
+    let site = || Site::new(readiness.clone(), Arc::clone(&shared), api.clone(), webhooks.clone());
     let engine = engine(&config, site(), connections, loaded.tls.as_ref());
     let running = start(engine, &config, Arc::clone(&shared), answers, listener)?;
     let shards = running.handle();
     let start_admin = |listener| {
         let site = site();
-        admin::start(listener, shards.clone(), move |request| http::answer(request, &site, Port::Admin))
+        admin::start(listener, shards.clone(), shared.config(), move |request| {
+            http::answer(request, &site, Port::Admin)
+        })
     };
     let admin = admin.map(start_admin).transpose()?;
     logging::warn(&config.warnings());

@@ -5,6 +5,7 @@ mod support;
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
+    process::Command,
 };
 
 use support::{Client, PATIENCE, Server, run, token};
@@ -263,4 +264,69 @@ fn only_whoever_has_a_key_is_served_and_errors_say_what_to_do() {
     assert!(description.0 == 200 && description.1.contains(r#""openapi": "3.1.0""#));
     let without = Server::start(&[]);
     expect(call(&without, "GET", "/api/rooms", ""), 404, "api_off");
+}
+
+/// The fields of the lines of a server's log with this message, after its end.
+fn logged(mut server: Server, message: &str) -> Vec<serde_json::Value> {
+    let sent = Command::new("kill").args(["-s", "TERM", &server.process.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut log = String::new();
+    server.process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    lines.map(|mut line| line["fields"].take()).filter(|fields| fields["message"] == message).collect()
+}
+
+#[test]
+fn many_actions_hide_none_from_the_log() {
+    for store in ["store.kind=memory", "store.kind=sqlite"] {
+        let server = Server::start_logging(&[KEYS, store, "log.level=info", "log.format=json"]);
+        let body = r#"{"userId":"bob","message":"x","context":{"roomId":"r"}}"#;
+        let ids: Vec<String> =
+            (0..40).map(|_| values(&ok(&server, "POST", "/api/messages", body), "id")[0].to_owned()).collect();
+        for id in &ids[1..] {
+            ok(&server, "DELETE", &format!("/api/messages/{id}"), "");
+        }
+        ok(&server, "PUT", "/api/users/eve/ban", r#"{"reason":"spam\nERROR forged"}"#);
+        ok(&server, "DELETE", "/api/users/bob/messages", "");
+        assert_eq!(call(&server, "DELETE", &format!("/api/messages/{}", ids[0]), "").0, 404);
+        let lines = logged(server, "API");
+        assert_eq!(lines.len(), 42, "{lines:?}");
+        for (line, id) in lines.iter().zip(&ids[1..]) {
+            let expected =
+                format!(r#"{{"message":"API","key":"ops","action":"delete message","id":"{id}","room":"r"}}"#);
+            assert_eq!(line, &serde_json::from_str::<serde_json::Value>(&expected).unwrap());
+        }
+        let expected = [
+            serde_json::json!({ "message": "API", "key": "ops", "action": "ban", "user": "eve", "count": 0,
+                "reason": "spam\nERROR forged" }),
+            serde_json::json!({ "message": "API", "key": "ops", "action": "delete messages of user", "user": "bob",
+                "count": 1 }),
+            serde_json::json!({ "message": "API", "key": "ops", "action": "delete message", "id": ids[0],
+                "error": "message_not_found" }),
+        ];
+        assert_eq!(lines[39..], expected);
+    }
+}
+
+#[test]
+fn a_guess_at_a_key_is_logged_and_counted() {
+    let server = Server::start_logging(&[KEYS, "log.level=debug", "log.format=json"]);
+    // Tests connect from loopback, where a proxy is trusted by default.
+    for (forwarded, secret) in [("", "guess-1"), ("X-Forwarded-For: 192.0.2.7\r\n", "guess-2")] {
+        let headers = format!("{forwarded}Authorization: Bearer {secret}\r\n");
+        assert_eq!(call_with(&server, "GET", "/api/rooms", &headers, "").0, 401);
+    }
+    ok(&server, "GET", "/api/rooms", "");
+    let metrics = call_with(&server, "GET", "/metrics", "", "").1;
+    for line in [
+        r#"chat_api_requests_total{status="401"} 2"#,
+        r#"chat_api_requests_total{status="200"} 1"#,
+        r#"chat_api_requests_total{status="503"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    let refused = logged(server, "API: a request without a valid key is refused");
+    let clients: Vec<&str> = refused.iter().map(|fields| fields["client"].as_str().unwrap()).collect();
+    assert_eq!(clients, ["127.0.0.1", "192.0.2.7"]);
+    assert!(!format!("{refused:?}").contains("guess"), "{refused:?}");
 }

@@ -1,7 +1,18 @@
 //! The chat protocol is documented in English and in French, section by section. What a client's code depends on must not differ:
 //! names, keys and codes (the text between backticks), examples, rows of tables.
+//!
+//! The metrics that documents and the dashboard name are those of a running server.
 
-use std::path::Path;
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+};
+
+use support::{PATIENCE, Server};
 
 const ENGLISH: &str = "chat-protocol.md";
 const FRENCH: &str = "protocole-chat.md";
@@ -125,6 +136,62 @@ fn anchor(heading: &str) -> String {
         .filter(|&c| c.is_alphanumeric() || " -_".contains(c))
         .map(|c| if c == ' ' { '-' } else { c })
         .collect()
+}
+
+/// What `/metrics` says of a server that has all of them.
+fn metrics() -> String {
+    // Nothing listens on port 1.
+    let server = Server::start(&[
+        "auth.jwks=http://127.0.0.1:1/jwks",
+        "http.api_key=0123456789abcdef0123456789abcdef",
+        "store.kind=sqlite",
+        "webhooks.url=http://127.0.0.1:1/hook",
+        "webhooks.secret=0123456789abcdef0123456789abcdef",
+    ]);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.ends_with("# EOF\n"), "{answer}");
+    answer
+}
+
+/// What metrics are called in documents, in which a histogram has one name, and what their series are called.
+fn names(metrics: &str) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut metric_names, mut series) = (BTreeSet::new(), BTreeSet::new());
+    for line in metrics.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["#", "TYPE", name, "counter"] => drop(metric_names.insert(format!("{name}_total"))),
+            ["#", "TYPE", name, _] => drop(metric_names.insert(name.to_owned())),
+            [name, _] => drop(series.insert(name.split('{').next().unwrap_or_default().to_owned())),
+            _ => {}
+        }
+    }
+    (metric_names, series)
+}
+
+/// The words of a text that look like metrics.
+fn named(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("chat_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+#[test]
+fn documents_and_dashboard_name_the_metrics_that_there_are() {
+    let (metrics, series) = names(&metrics());
+    assert!(metrics.len() > 35 && series.len() > metrics.len(), "the answer was read: {metrics:?}");
+    let dashboard = named(&read("grafana-dashboard.json"));
+    let unknown: Vec<_> = dashboard.difference(&series).collect();
+    assert!(dashboard.len() > 30 && unknown.is_empty(), "grafana-dashboard.json names {unknown:?}");
+    for document in ["operations.md", ENGLISH, FRENCH] {
+        let documented = named(&read(document));
+        let unknown: Vec<_> = documented.difference(&metrics).collect();
+        assert!(unknown.is_empty(), "{document} names {unknown:?}");
+        let missing: Vec<_> = metrics.difference(&documented).collect();
+        assert!(missing.is_empty(), "{document} does not name {missing:?}");
+    }
 }
 
 #[test]

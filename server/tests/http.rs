@@ -7,7 +7,8 @@ use std::{
     net::TcpStream,
 };
 
-use support::{PATIENCE, Server, run};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use support::{PATIENCE, Server, run, token};
 
 /// A connection that has been accepted by the kernel.
 fn connect(server: &Server) -> TcpStream {
@@ -138,7 +139,8 @@ fn the_metrics_are_those_of_all_shards() {
             ("chat_sockets", 2.0),
             ("chat_sockets_connected_total", 3.0),
             ("chat_sockets_replaced_total", 1.0),
-            ("chat_connects_refused_total", 1.0),
+            (r#"chat_connects_refused_total{code="token_missing"}"#, 1.0),
+            (r#"chat_connects_refused_total{code="later"}"#, 0.0),
             ("chat_messages_received_total", 2.0),
             ("chat_messages_delivered_total", 2.0),
             (r#"chat_rate_limited_total{event="message"}"#, 1.0),
@@ -169,6 +171,62 @@ fn the_metrics_are_those_of_all_shards() {
     });
 }
 
+/// A token that names a key which nobody knows yet.
+fn token_of_unknown_key() -> String {
+    let [header, claims] = [r#"{"alg":"RS256","kid":"new"}"#, "{}"].map(|part| URL_SAFE_NO_PAD.encode(part));
+    format!("{header}.{claims}.AAAA")
+}
+
+#[test]
+fn every_refused_connect_is_counted_by_its_code() {
+    run(async {
+        // Nothing listens on port 1.
+        let server = Server::start(&[
+            "auth.jwks=http://127.0.0.1:1/jwks",
+            "limits.sockets_per_user=1",
+            "limits.sockets_per_user_policy=refuse",
+            "http.api_key=0123456789abcdef0123456789abcdef",
+        ]);
+        let _alice = server.connect("alice").await;
+        let ban = "PUT /api/users/eve/ban HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer 0123456789abcdef0123456789abcdef\r\n\r\n";
+        assert!(ask(&mut connect(&server), ban, "}").starts_with("HTTP/1.1 200"));
+        let connect = |token: &str| format!(r#"40{{"token":"{token}"}}"#);
+        for packet in [
+            "40".to_owned(),
+            connect("x"),
+            connect(&"x".repeat(70_000)),
+            connect(&token("eve")),
+            connect(&token("alice")),
+        ] {
+            let mut refused = server.open().await;
+            refused.send(&packet).await;
+            refused.until("44").await;
+        }
+        // Official clients would not come back after a CONNECT_ERROR, so there is none.
+        let mut later = server.open().await;
+        later.send(&connect(&token_of_unknown_key())).await;
+        assert_eq!(later.next_text().await.map(|text| text.starts_with('0')), Some(true));
+        later.until_closed().await;
+        let answer = metrics(&server.address);
+        for (code, expected) in [
+            ("token_missing", 1.0),
+            ("token_invalid", 2.0),
+            ("token_expired", 0.0),
+            ("token_not_yet_valid", 0.0),
+            ("claims_invalid", 0.0),
+            ("banned", 1.0),
+            ("too_many_connections", 1.0),
+            ("later", 1.0),
+        ] {
+            let series = format!(r#"chat_connects_refused_total{{code="{code}"}}"#);
+            assert!((value(&answer, &series) - expected).abs() < 0.1, "{series}: {answer}");
+        }
+        assert!(value(&answer, "chat_jwks_failures_total") >= 1.0);
+        // There is no set yet: it is as old as the wait for one.
+        assert!(value(&answer, "chat_jwks_age_seconds") > 0.0);
+    });
+}
+
 #[test]
 fn the_admin_port_takes_its_paths_from_the_public_one() {
     run(async {
@@ -190,6 +248,12 @@ fn the_admin_port_takes_its_paths_from_the_public_one() {
         ] {
             assert_eq!((&*status(&server.address, path), &*status(&admin, path)), (of_public, of_admin), "{path}");
         }
+        // A page whose name points here by DNS rebinding.
+        let mut stream = TcpStream::connect(&admin).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answer = ask(&mut stream, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n\r\n", "\n\r\n");
+        let answer = answer + &ask(&mut stream, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "ok\n");
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("http.admin_hosts"), "{answer}");
         // What it tells is about the public port's clients.
         let _alice = server.connect("alice").await;
         assert!((value(&metrics(&admin), "chat_sockets") - 1.0).abs() < 0.1);

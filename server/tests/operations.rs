@@ -267,3 +267,29 @@ fn the_default_configuration_file_is_one() {
     let (code, _, errors) = outcome(&run(&["config", "--default", "--workers", "2"]));
     assert_eq!(code, Some(2), "{errors}");
 }
+
+#[test]
+fn a_server_with_an_address_for_the_operator_is_asked_there() {
+    let server = Server::start(&["http.admin_listen=127.0.0.1:0"]);
+    let (url, admin) = (format!("http://{}", server.address), server.admin.clone().unwrap());
+    let listen = format!("http.admin_listen={admin}");
+    let admin = format!("http://{admin}");
+    for arguments in [["--admin", admin.as_str()], ["--set", listen.as_str()]] {
+        let output =
+            run(&[["check", &url, "--jwt-secret", SECRET], [arguments[0], arguments[1], "--timeout", "10s"]].concat());
+        let (code, printed, errors) = outcome(&output);
+        assert_eq!((code, &steps(&printed)[..]), (Some(0), &ALL_WELL.map(str::to_owned)[..]), "{printed}{errors}");
+        assert!(printed.contains("/metrics is there"), "{printed}");
+    }
+    // What is named there has to answer; the chat's own address does not.
+    let (code, printed, _) = outcome(&run(&["check", &url, "--jwt-secret", SECRET, "--admin", &url]));
+    assert_eq!(
+        (code, &steps(&printed)[1..3]),
+        (Some(1), &["FAIL alive", "FAIL ready"].map(str::to_owned)[..]),
+        "{printed}"
+    );
+    // Without it nobody can tell whether the server is ready.
+    let (code, printed, _) = outcome(&run(&["check", &url, "--jwt-secret", SECRET]));
+    assert_eq!((code, steps(&printed)[2].as_str()), (Some(0), "warn ready"), "{printed}");
+    assert!(printed.contains("--admin"), "{printed}");
+}

@@ -22,20 +22,27 @@ struct Delivery {
     /// The secrets that have signed it.
     signed_by: Vec<&'static str>,
     body: String,
+    /// The number of the connection that it came by.
+    connection: usize,
 }
 
-/// An address of an application's, which answers requests with these statuses, and then with 204.
-fn receive(statuses: &'static [u16]) -> (String, Receiver<Delivery>) {
+/// An answer without a body.
+fn without_body(status: u16) -> String {
+    format!("HTTP/1.1 {status} x\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
+}
+
+/// An address of an application's, which answers requests like this, and then with 204.
+fn receive(answers: impl IntoIterator<Item = String>) -> (String, Receiver<Delivery>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("webhooks.url=http://{}/hook", listener.local_addr().unwrap());
     let (deliveries, received) = channel();
+    let mut answers =
+        answers.into_iter().collect::<Vec<_>>().into_iter().chain(std::iter::repeat_with(|| without_body(204)));
     std::thread::spawn(move || {
-        let mut statuses = statuses.iter().copied().chain(std::iter::repeat(204));
-        for stream in listener.incoming() {
+        for (connection, stream) in listener.incoming().enumerate() {
             let stream = stream.unwrap();
-            while let Some(delivery) = read(&stream) {
-                let status = statuses.next().unwrap();
-                let answer = format!("HTTP/1.1 {status} x\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n");
+            while let Some(delivery) = read(&stream, connection) {
+                let answer = answers.next().unwrap();
                 // Noted before the server hears of it.
                 if deliveries.send(delivery).is_err() {
                     return;
@@ -48,7 +55,7 @@ fn receive(statuses: &'static [u16]) -> (String, Receiver<Delivery>) {
 }
 
 /// Reads a request and checks its signature; `None` when the connection has ended.
-fn read(stream: &TcpStream) -> Option<Delivery> {
+fn read(stream: &TcpStream, connection: usize) -> Option<Delivery> {
     let (mut reader, mut headers) = (BufReader::new(stream), Vec::new());
     loop {
         let mut line = String::new();
@@ -79,7 +86,7 @@ fn read(stream: &TcpStream) -> Option<Delivery> {
         [SECRET, NEW].into_iter().find(has_signed).expect("somebody else has signed it")
     };
     let signed_by = header("webhook-signature").split(' ').map(signer).collect();
-    Some(Delivery { id, signed_by, body: String::from_utf8(body).unwrap() })
+    Some(Delivery { id, signed_by, body: String::from_utf8(body).unwrap(), connection })
 }
 
 /// The events of a delivery, each without its time.
@@ -102,7 +109,7 @@ fn metrics(server: &Server) -> String {
 fn a_receiver_that_fails_is_told_again_and_misses_nothing() {
     for keys in [["store.kind=memory", "workers=1"], ["store.kind=sqlite", "workers=3"]] {
         run(async {
-            let (url, received) = receive(&[500, 302]);
+            let (url, received) = receive([500, 302].map(without_body));
             let secret = format!("webhooks.secret={SECRET}");
             let server = Server::start(&[keys[0], keys[1], &url, &secret, "presence.grace=50ms"]);
             let mut alice = server.connect("alice").await;
@@ -133,6 +140,29 @@ fn a_receiver_that_fails_is_told_again_and_misses_nothing() {
 }
 
 #[test]
+fn an_answer_with_a_body_leaves_the_connection_for_the_next_request() {
+    run(async {
+        let with_length = "HTTP/1.1 200 x\r\nContent-Length: 11\r\n\r\n{\"ok\":true}".to_owned();
+        let chunked = "HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n{\"ok\":true}\r\n0\r\n\r\n".to_owned();
+        let failure = with_length.replace("200", "500");
+        let long = format!("HTTP/1.1 200 x\r\nContent-Length: 20000\r\n\r\n{}", "x".repeat(20_000));
+        let (url, received) = receive([with_length, chunked, failure, long]);
+        let secret = format!("webhooks.secret={SECRET}");
+        let server = Server::start(&[&url, &secret, "webhooks.events=message.stored"]);
+        let mut alice = server.connect("alice").await;
+        let mut connections = Vec::new();
+        // The third is sent twice.
+        for deliveries in [1, 1, 2, 1] {
+            alice.send(r#"420["message",{"message":"x"}]"#).await;
+            alice.until(r#"430[{"ok":true"#).await;
+            connections.extend((0..deliveries).map(|_| received.recv_timeout(PATIENCE).unwrap().connection));
+        }
+        // Of a body that is too long the rest is not waited for.
+        assert_eq!(connections, [0, 0, 0, 0, 1]);
+    });
+}
+
+#[test]
 fn the_chat_does_not_wait_for_a_receiver_and_what_is_too_much_is_counted() {
     run(async {
         // It accepts connections, and never answers.
@@ -156,7 +186,7 @@ fn the_chat_does_not_wait_for_a_receiver_and_what_is_too_much_is_counted() {
 #[test]
 fn what_happened_just_before_the_end_is_told() {
     run(async {
-        let (url, received) = receive(&[]);
+        let (url, received) = receive([]);
         let secret = format!("webhooks.secret={SECRET}");
         let mut server = Server::start(&[&url, &secret, "webhooks.events=message.stored"]);
         let mut alice = server.connect("alice").await;
@@ -179,7 +209,7 @@ fn what_happened_just_before_the_end_is_told() {
 #[test]
 fn the_secret_is_replaced_without_a_restart_and_both_sign_meanwhile() {
     run(async {
-        let (url, received) = receive(&[]);
+        let (url, received) = receive([]);
         let url = url.strip_prefix("webhooks.url=").unwrap();
         let (directory, other) = (tempfile::tempdir().unwrap(), "http://127.0.0.1:1/");
         let path = directory.path().join("chat.toml");

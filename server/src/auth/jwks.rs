@@ -26,6 +26,7 @@ use super::{
 #[derive(Debug)]
 pub(crate) struct Jwks {
     source: JwksSource,
+    begun: Instant,
     shared: Arc<Shared>,
     wake: SyncSender<()>,
 }
@@ -41,6 +42,15 @@ impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shared").field("keys", &self.keys.load().len()).finish_non_exhaustive()
     }
+}
+
+/// How the fetching goes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct JwksCounts {
+    /// How old the set is; before there is one, for how long it has been waited for.
+    pub(crate) age: Duration,
+    /// How many fetches failed.
+    pub(crate) failures: u64,
 }
 
 impl Shared {
@@ -64,12 +74,20 @@ impl Jwks {
         let (wake, woken) = sync_channel(1);
         let fetcher = Fetcher { source: source.clone(), shared: Arc::clone(&shared), woken };
         std::thread::Builder::new().name("jwks".to_owned()).spawn(move || fetcher.run())?;
-        Ok(Self { source, shared, wake })
+        Ok(Self { source, begun: Instant::now(), shared, wake })
     }
 
     /// Whether this is the set of `source`.
     pub(crate) fn is_of(&self, source: &JwksSource) -> bool {
         self.source == *source
+    }
+
+    /// How the fetching goes; `None` of a file.
+    pub(super) fn counts(&self) -> Option<JwksCounts> {
+        let JwksSource::Url(_) = self.source else { return None };
+        let schedule = self.shared.schedule();
+        let age = schedule.fetched_at().unwrap_or(self.begun).elapsed();
+        Some(JwksCounts { age, failures: schedule.failed() })
     }
 
     /// Waits for the end of the first fetch, but no longer than this.

@@ -26,8 +26,12 @@ pub(super) struct Schedule {
     begun: u64,
     /// The number of the last one that succeeded; zero before the first.
     succeeded: u64,
+    /// When it did.
+    fetched_at: Option<Instant>,
     is_fetching: bool,
+    /// How many have failed in a row, and in all.
     failures: u32,
+    failed: u64,
     /// When the next one is due, if nothing else calls for one.
     due: Instant,
     /// One is to begin at once.
@@ -47,8 +51,10 @@ impl Schedule {
             refresh,
             begun: 0,
             succeeded: 0,
+            fetched_at: None,
             is_fetching: false,
             failures: 0,
+            failed: 0,
             due: now,
             is_forced: true,
             is_wanted: false,
@@ -79,14 +85,25 @@ impl Schedule {
         // Whoever wants fresh keys often wants them soon after a failure as well.
         let wait = FIRST_RETRY.saturating_mul(2_u32.saturating_pow(self.failures)).min(LAST_RETRY).min(self.refresh);
         (self.is_fetching, self.failures, self.due) = (false, self.failures.saturating_add(1), now + wait);
+        self.failed += 1;
         wait
     }
 
     /// It has brought a set, in which these keys of the last one are missing.
     pub(super) fn succeed<'a>(&mut self, now: Instant, withdrawn: impl Iterator<Item = &'a str>) {
         (self.is_fetching, self.failures, self.due) = (false, 0, now + self.refresh);
-        self.succeeded = self.begun;
+        (self.succeeded, self.fetched_at) = (self.begun, Some(now));
         withdrawn.for_each(|kid| self.note(kid, self.begun));
+    }
+
+    /// When the set was fetched.
+    pub(super) const fn fetched_at(&self) -> Option<Instant> {
+        self.fetched_at
+    }
+
+    /// How many fetches have failed.
+    pub(super) const fn failed(&self) -> u64 {
+        self.failed
     }
 
     /// Whether no fetch has ended yet.

@@ -37,6 +37,7 @@ use jsonwebtoken::Algorithm;
 
 pub(crate) use claims::{Claims, Rooms, is_id, is_name};
 pub(crate) use error::AuthError;
+pub(crate) use jwks::JwksCounts;
 pub(crate) use sign::{SignError, TokenRequest, sign};
 
 use jwks::Jwks;
@@ -90,6 +91,11 @@ impl Verifier {
         self.check_signature(&header, message, signature)?;
         let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| AuthError::Invalid("payload is not base64url"))?;
         claims::read(&payload, &self.rules, wall_clock)
+    }
+
+    /// How the fetching of the issuer's keys goes; `None` where they do not come from a URL.
+    pub(crate) fn jwks_counts(&self) -> Option<JwksCounts> {
+        self.jwks.as_ref()?.counts()
     }
 
     /// The header, if the configuration accepts its algorithm (RFC 8725 section 3.1).

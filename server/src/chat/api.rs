@@ -209,7 +209,7 @@ impl ChatApi {
         Ok(PageOf { items, more })
     }
 
-    /// Deletes a message, in this room if it is known, and tells the members. Whether there was one.
+    /// Deletes a message, in this room if it is known, and tells the members. The room that it was in; `None` where there was none.
     ///
     /// # Errors
     /// The store cannot be used at present.
@@ -218,7 +218,7 @@ impl ChatApi {
         shards: &Handle,
         id: Uuid,
         room: Option<Room>,
-    ) -> Result<bool, ChatError> {
+    ) -> Result<Option<Room>, ChatError> {
         let Some(store) = &self.store else {
             let deleted = match room {
                 Some(room) => {
@@ -227,16 +227,15 @@ impl ChatApi {
                 }
                 None => self.delete_everywhere(shards, &Doomed::Message(id, None)).await?,
             };
-            return Ok(deleted > 0);
+            return Ok(deleted.room);
         };
         let room = match room {
             Some(room) => Some(room),
             None => look_up(&**store, |answer| Lookup::RoomOf { id, answer }).await?,
         };
-        match room {
-            Some(room) => Ok(self.delete_stored(&**store, shards, room, vec![id]).await? > 0),
-            None => Ok(false),
-        }
+        let Some(room) = room else { return Ok(None) };
+        let deleted = self.delete_stored(&**store, shards, room.clone(), vec![id]).await?;
+        Ok((deleted > 0).then_some(room))
     }
 
     /// Deletes the messages of a user, and tells the members of their rooms; how many there were.
@@ -246,7 +245,7 @@ impl ChatApi {
     pub(crate) async fn delete_messages_of(&self, shards: &Handle, user: &str) -> Result<usize, ChatError> {
         let Some(store) = &self.store else {
             let user = Account::new(user).id_hash;
-            return self.delete_everywhere(shards, &Doomed::User(user)).await;
+            return Ok(self.delete_everywhere(shards, &Doomed::User(user)).await?.count);
         };
         let (user, mut from, mut deleted): (Arc<str>, _, _) = (user.into(), Some(Cursor::default()), 0);
         while let Some(cursor) = from {
@@ -284,11 +283,13 @@ impl ChatApi {
     }
 
     /// Deletes messages from the memory of all shards.
-    async fn delete_everywhere(&self, shards: &Handle, which: &Doomed) -> Result<usize, ChatError> {
-        let mut deleted = 0;
+    async fn delete_everywhere(&self, shards: &Handle, which: &Doomed) -> Result<DeletedSome, ChatError> {
+        let mut deleted = DeletedSome::default();
         for shard in 0..shards.shards() {
-            deleted += self.delete_on(shards, shard, which).await?;
-            if deleted > 0 && matches!(which, Doomed::Message(..)) {
+            let some = self.delete_on(shards, shard, which).await?;
+            deleted.count += some.count;
+            deleted.room = some.room.or(deleted.room);
+            if deleted.count > 0 && matches!(which, Doomed::Message(..)) {
                 break;
             }
         }
@@ -296,16 +297,16 @@ impl ChatApi {
     }
 
     /// Deletes messages from the memory of a shard.
-    async fn delete_on(&self, shards: &Handle, shard: u16, which: &Doomed) -> Result<usize, ChatError> {
-        let (mut from, mut deleted) = (0, 0);
+    async fn delete_on(&self, shards: &Handle, shard: u16, which: &Doomed) -> Result<DeletedSome, ChatError> {
+        let (mut from, mut deleted) = (0, DeletedSome::default());
         loop {
             let which = which.clone();
-            let DeletedSome { count, next } =
-                ask(shards, shard, |reply| ApiRequest::Delete { which, from, reply }).await?;
-            deleted += count;
-            let Some(next) = next else { return Ok(deleted) };
+            let some = ask(shards, shard, |reply| ApiRequest::Delete { which, from, reply }).await?;
+            deleted.count += some.count;
+            deleted.room = some.room.or(deleted.room);
+            let Some(next) = some.next else { return Ok(deleted) };
             from = next;
-            if count > 0 {
+            if some.count > 0 {
                 tokio::time::sleep(REST).await;
             }
         }

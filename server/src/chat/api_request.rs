@@ -52,6 +52,8 @@ pub(super) enum Doomed {
 #[derive(Debug, Default)]
 pub(super) struct DeletedSome {
     pub(super) count: usize,
+    /// The room of the last one.
+    pub(super) room: Option<Room>,
     /// Where the next step begins; `None` after the last one.
     pub(super) next: Option<u32>,
 }

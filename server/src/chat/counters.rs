@@ -6,6 +6,18 @@ use engineio::{net::Reply, session::Transport};
 /// The events whose rates are limited.
 const EVENTS: [&str; 7] = ["message", "typing", "join", "leave", "history", "presence", "refresh"];
 
+/// Why CONNECTs are refused: the codes of their CONNECT_ERRORs, and `later`, of those that are told by the end of the transport.
+const REFUSALS: [&str; 8] = [
+    "token_missing",
+    "token_invalid",
+    "token_expired",
+    "token_not_yet_valid",
+    "claims_invalid",
+    "banned",
+    "too_many_connections",
+    "later",
+];
+
 /// A question of another thread: what has this shard counted?
 #[derive(Debug)]
 pub(crate) struct CountersQuery(pub(crate) Reply<Counters>);
@@ -23,8 +35,6 @@ pub(crate) struct Counters {
     pub(crate) refused_rate: u64,
     /// Connections without a valid token that made room for newer ones of their address.
     pub(crate) displaced: u64,
-    /// CONNECTs that were refused because of their tokens.
-    pub(crate) wrong_tokens: u64,
     /// Sockets that made room for newer ones of their users.
     pub(crate) replaced: u64,
     /// Events `message`, accepted or not.
@@ -37,6 +47,7 @@ pub(crate) struct Counters {
     pub(crate) unrecovered: u64,
     /// Messages that clients had missed, and were sent when they came back.
     pub(crate) replayed: u64,
+    connects_refused: [u64; REFUSALS.len()],
     rate_limited: [u64; EVENTS.len()],
 }
 
@@ -48,12 +59,19 @@ impl Counters {
         }
     }
 
+    /// A CONNECT was refused.
+    pub(super) fn count_connect_refused(&mut self, code: &str) {
+        count(&REFUSALS, &mut self.connects_refused, code);
+    }
+
+    /// How many CONNECTs were refused, by code.
+    pub(crate) fn connects_refused(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        REFUSALS.into_iter().zip(self.connects_refused)
+    }
+
     /// An event was refused as `rate_limited`.
     pub(super) fn count_rate_limited(&mut self, event: &str) {
-        let counts = EVENTS.iter().zip(&mut self.rate_limited);
-        if let Some((_, count)) = counts.into_iter().find(|(name, _)| **name == event) {
-            *count += 1;
-        }
+        count(&EVENTS, &mut self.rate_limited, event);
     }
 
     /// How many events were refused as `rate_limited`, by name.
@@ -71,13 +89,13 @@ impl Counters {
             refused_places,
             refused_rate,
             displaced,
-            wrong_tokens,
             replaced,
             messages,
             delivered,
             recovered,
             unrecovered,
             replayed,
+            connects_refused,
             rate_limited,
         } = self;
         for (sum, more) in [
@@ -88,7 +106,6 @@ impl Counters {
             (refused_places, other.refused_places),
             (refused_rate, other.refused_rate),
             (displaced, other.displaced),
-            (wrong_tokens, other.wrong_tokens),
             (replaced, other.replaced),
             (messages, other.messages),
             (delivered, other.delivered),
@@ -98,8 +115,48 @@ impl Counters {
         ] {
             *sum += more;
         }
-        for (sum, more) in rate_limited.iter_mut().zip(other.rate_limited) {
-            *sum += more;
+        let arrays = [
+            (&mut connects_refused[..], &other.connects_refused[..]),
+            (&mut rate_limited[..], &other.rate_limited[..]),
+        ];
+        for (sums, others) in arrays {
+            for (sum, more) in sums.iter_mut().zip(others) {
+                *sum += more;
+            }
         }
+    }
+}
+
+/// Counts what has this name.
+fn count(names: &[&str], counts: &mut [u64], name: &str) {
+    if let Some((_, count)) = names.iter().zip(counts).find(|(known, _)| **known == name) {
+        *count += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{auth::AuthError, chat::error::Code};
+
+    #[test]
+    fn every_code_of_a_refusal_is_counted_and_added_up() {
+        let codes = [
+            AuthError::Missing.code(),
+            AuthError::TOO_LONG.code(),
+            AuthError::Expired.code(),
+            AuthError::NotYetValid.code(),
+            AuthError::Claims("").code(),
+            Code::Banned.as_str(),
+            "too_many_connections",
+            "later",
+        ];
+        let (mut one, mut sum) = (Counters::default(), Counters::default());
+        codes.iter().for_each(|code| one.count_connect_refused(code));
+        one.count_rate_limited("join");
+        sum.add(&one);
+        sum.add(&one);
+        assert_eq!(sum.connects_refused().collect::<Vec<_>>(), codes.map(|code| (code, 2)));
+        assert_eq!(sum.rate_limited().map(|(_, count)| count).sum::<u64>(), 2);
     }
 }

@@ -1,6 +1,6 @@
 //! Why a chat event was refused, as the client is told.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use socketio::json;
 
@@ -63,11 +63,54 @@ impl Code {
     }
 }
 
+/// A limit that something exceeds, as it is told: `message has 4,097 characters; at most 4,096 (limits.message_length)`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// What has it: `message has`.
+    pub(crate) subject: &'static str,
+    /// What is counted: `characters`.
+    pub(crate) unit: &'static str,
+    /// The key of the configuration.
+    pub(crate) key: &'static str,
+}
+
+/// What was wrong and what to do. It is put into words where somebody is told, so a refusal costs no allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// These words, in which there is nothing that JSON escapes.
+    Text(&'static str),
+    /// So much, where there may be `most`.
+    Exceeds { limit: &'static Limit, count: usize, most: usize },
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Text(text) => f.write_str(text),
+            Self::Exceeds { limit: Limit { subject, unit, key }, count, most } => {
+                write!(f, "{subject} {} {unit}; at most {} ({key})", Grouped(count), Grouped(most))
+            }
+        }
+    }
+}
+
+/// A number with a comma before each three digits.
+struct Grouped(usize);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.0 / 1000, self.0 % 1000) {
+            (0, rest) => write!(f, "{rest}"),
+            (thousands, rest) => write!(f, "{},{rest:03}", Self(thousands)),
+        }
+    }
+}
+
 /// A refusal: the code, what was wrong and what to do, and when to try again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ChatError {
     pub(crate) code: Code,
-    pub(crate) message: &'static str,
+    pub(crate) message: Reason,
     pub(crate) retry_after: Option<Duration>,
     /// Whether it counts towards `limits.strikes`.
     pub(crate) strike: bool,
@@ -75,7 +118,12 @@ pub(crate) struct ChatError {
 
 impl ChatError {
     pub(crate) const fn new(code: Code, message: &'static str) -> Self {
-        Self { code, message, retry_after: None, strike: code.is_strike() }
+        Self { code, message: Reason::Text(message), retry_after: None, strike: code.is_strike() }
+    }
+
+    /// There is more of something than there may be.
+    pub(crate) const fn exceeds(code: Code, limit: &'static Limit, count: usize, most: usize) -> Self {
+        Self { message: Reason::Exceeds { limit, count, most }, ..Self::new(code, "") }
     }
 
     /// The same for what a serialiser writes by itself: a fault that its user may never have seen.
@@ -112,6 +160,18 @@ impl ChatError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_told_with_its_figures_and_its_key() {
+        let limit = &Limit { subject: "message has", unit: "characters", key: "limits.message_length" };
+        for (count, most, told) in [
+            (4097, 4096, "message has 4,097 characters; at most 4,096 (limits.message_length)"),
+            (1_000_005, 999, "message has 1,000,005 characters; at most 999 (limits.message_length)"),
+        ] {
+            let error = ChatError::exceeds(Code::MessageTooLong, limit, count, most);
+            assert_eq!(error.to_json(None), format!(r#"{{"message":"{told}","code":"message_too_long"}}"#));
+        }
+    }
 
     #[test]
     fn a_long_event_name_is_not_repeated_whole() {

@@ -286,15 +286,15 @@ impl Handler for Chat {
         } else {
             ConnectRefusal::Later
         };
+        let code = refusal.code();
+        self.sockets.note_refusal(Some(io.shard()), conn, code);
         match refusal {
-            ConnectRefusal::TooMany(error) | ConnectRefusal::Banned(error) => Decision::Refuse(error),
-            ConnectRefusal::Token(error) => {
-                tracing::debug!(shard = io.shard(), conn = conn.index(), data = error.data, "CONNECT refused");
-                self.sockets.counters.wrong_tokens += 1;
+            ConnectRefusal::TooMany | ConnectRefusal::Banned => Decision::Refuse(unauthorized(code)),
+            ConnectRefusal::Token(_) => {
                 if self.connections.count_wrong_token(conn) {
                     io.close(conn);
                 }
-                Decision::Refuse(error)
+                Decision::Refuse(unauthorized(code))
             }
             ConnectRefusal::Later => {
                 io.close(conn);
@@ -304,10 +304,11 @@ impl Handler for Chat {
         }
     }
 
-    fn refuse_long(&mut self, _: ConnKey) -> Option<ConnectError> {
-        self.sockets.counters.wrong_tokens += 1;
+    fn refuse_long(&mut self, conn: ConnKey) -> Option<ConnectError> {
         // A client that does nothing wrong sends nothing else before its token is accepted.
-        Some(unauthorized(AuthError::TOO_LONG.code()))
+        let code = AuthError::TOO_LONG.code();
+        self.sockets.note_refusal(None, conn, code);
+        Some(unauthorized(code))
     }
 
     fn on_connect(&mut self, io: &mut Io<'_>, socket: SocketKey, admission: Admission) {

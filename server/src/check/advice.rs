@@ -67,8 +67,14 @@ fn of_tls(error: &str) -> &'static str {
 
 fn of_status(step: &str, status: StatusCode) -> Option<&'static str> {
     Some(match status {
+        StatusCode::FORBIDDEN if matches!(step, "alive" | "ready") => {
+            "the server's own address does not answer for this name: add it to http.admin_hosts"
+        }
         StatusCode::FORBIDDEN => {
             "the server does not answer for this name: add it to http.hosts; or the proxy forbids it"
+        }
+        StatusCode::NOT_FOUND if matches!(step, "alive" | "ready") => {
+            "this address is not that of http.admin_listen: look at --admin, or at the configuration"
         }
         StatusCode::NOT_FOUND => "the proxy does not pass /socket.io/ on to the server, or something else answers",
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT => {

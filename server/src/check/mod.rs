@@ -12,7 +12,11 @@ mod finding;
 mod report;
 mod steps;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::time::timeout;
@@ -32,6 +36,10 @@ pub(crate) struct Arguments {
     /// URL of the server, or of the proxy in front of it, such as `https://chat.example.com`
     #[arg(value_name = "URL", value_parser = Target::parse)]
     url: Target,
+    /// URL of http.admin_listen, where the server has it, for /healthz, /readyz and /metrics [default: the configuration's, if the URL is
+    /// of this machine]
+    #[arg(long, value_name = "URL", value_parser = Target::parse)]
+    admin: Option<Target>,
     /// File with a token of a user made for this [default: one signed with the configuration's secret, if there is one]
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -79,25 +87,44 @@ impl Arguments {
         Ok(self.token.as_ref().map(text))
     }
 
+    /// Where the operator's paths are, if not at the URL.
+    fn admin(&self, listen: Option<SocketAddr>) -> Option<Target> {
+        self.admin.clone().or_else(|| {
+            // Elsewhere the configuration may be another server's, and the address one that cannot be reached.
+            let mut address = listen.filter(|address| self.url.is_loopback() && address.port() != 0)?;
+            if address.ip().is_unspecified() {
+                address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+            }
+            Target::parse(&format!("http://{address}")).ok()
+        })
+    }
+
     /// The room that a token must open.
     pub(crate) fn room(&self) -> &str {
         &self.room
     }
 }
 
-/// Tries everything, and prints a line for each step. `sign` makes a token, if there is something to sign with.
+/// Tries everything, and prints a line for each step. `admin_listen` is the configuration's; `sign` makes a token, if there is something
+/// to sign with.
 ///
 /// # Errors
 /// A step failed, or nothing could be tried.
-pub(crate) fn run(arguments: &Arguments, sign: impl FnOnce() -> anyhow::Result<Option<String>>) -> anyhow::Result<()> {
+pub(crate) fn run(
+    arguments: &Arguments,
+    admin_listen: Option<SocketAddr>,
+    sign: impl FnOnce() -> anyhow::Result<Option<String>>,
+) -> anyhow::Result<()> {
     let token = match arguments.given_token()? {
         Some(token) => Some(token),
         None => sign()?,
     };
-    let connector = Connector::new(arguments.url.clone(), arguments.ca.as_deref())?;
+    let connect = |target| Connector::new(target, arguments.ca.as_deref());
+    let connector = connect(arguments.url.clone())?;
+    let admin = arguments.admin(admin_listen).map(connect).transpose()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("the runtime")?;
     let mut report = Report::new(&arguments.url)?;
-    let context = Context { connector, token, room: arguments.room.clone(), limit: arguments.timeout };
+    let context = Context { connector, admin, token, room: arguments.room.clone(), limit: arguments.timeout };
     runtime.block_on(try_all(&context, arguments, &mut report))?;
     report.end()
 }

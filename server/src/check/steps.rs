@@ -12,9 +12,18 @@ use crate::client::{ClientError, Connector, Handshake, HttpConnection, PollingSe
 /// What every step knows.
 pub(super) struct Context {
     pub(super) connector: Connector,
+    /// Where the operator's paths are, if not there.
+    pub(super) admin: Option<Connector>,
     pub(super) token: Option<String>,
     pub(super) room: String,
     pub(super) limit: Duration,
+}
+
+impl Context {
+    /// Where the operator's paths are.
+    fn admin(&self) -> &Connector {
+        self.admin.as_ref().unwrap_or(&self.connector)
+    }
 }
 
 fn finding(detail: impl Into<String>) -> Finding {
@@ -37,38 +46,43 @@ pub(super) async fn connect(context: &Context) -> Result<Finding, Fault> {
 
 /// `/healthz`.
 pub(super) async fn alive(context: &Context) -> Result<Finding, Fault> {
-    let answer = HttpConnection::open(&context.connector, None).await?.get("/healthz").await?;
-    Ok(match answer.status {
-        StatusCode::OK => finding("/healthz says that the process lives"),
-        _ => not_passed_on("/healthz", answer.status),
-    })
+    let answer = HttpConnection::open(context.admin(), None).await?.get("/healthz").await?;
+    match answer.status {
+        StatusCode::OK => Ok(finding("/healthz says that the process lives")),
+        status if context.admin.is_none() => Ok(not_passed_on("/healthz", status)),
+        _ => Err(ClientError::Status(answer.refused()).into()),
+    }
 }
 
 fn not_passed_on(path: &str, status: StatusCode) -> Finding {
     Finding {
         detail: format!("{path} is answered with {status}"),
-        warnings: vec![format!("a proxy keeps {path} to itself; ask the server's own address for it")],
+        warnings: vec![format!(
+            "a proxy or http.admin_listen keeps {path} to itself; name the address that has it with --admin"
+        )],
     }
 }
 
 /// `/readyz`: shards and store.
 pub(super) async fn ready(context: &Context) -> Result<Finding, Fault> {
-    let answer = HttpConnection::open(&context.connector, None).await?.get("/readyz").await?;
+    let answer = HttpConnection::open(context.admin(), None).await?.get("/readyz").await?;
     match answer.status {
         StatusCode::OK => Ok(finding("/readyz says that shards and store work")),
-        StatusCode::SERVICE_UNAVAILABLE => Err(ClientError::Status(answer.refused()).into()),
-        status => Ok(not_passed_on("/readyz", status)),
+        status if status != StatusCode::SERVICE_UNAVAILABLE && context.admin.is_none() => {
+            Ok(not_passed_on("/readyz", status))
+        }
+        _ => Err(ClientError::Status(answer.refused()).into()),
     }
 }
 
 /// `/metrics`, which a public address must not show.
 pub(super) async fn metrics(context: &Context) -> Result<Finding, Fault> {
-    let answer = HttpConnection::open(&context.connector, None).await?.get("/metrics").await?;
+    let answer = HttpConnection::open(context.admin(), None).await?.get("/metrics").await?;
     if answer.status != StatusCode::OK || !answer.body.contains("chat_") {
         return Ok(finding(format!("/metrics is not shown here ({})", answer.status)));
     }
     let mut found = finding("/metrics is there");
-    if !context.connector.target().is_loopback() {
+    if context.admin.is_none() && !context.connector.target().is_loopback() {
         found
             .warnings
             .push("everybody who reaches this URL reads /metrics: keep it to yourself in the proxy".to_owned());

@@ -8,13 +8,14 @@ use super::{
 };
 
 /// Sections and keys that a running server takes over.
-const RELOADED: [&str; 11] = [
+const RELOADED: [&str; 12] = [
     "auth.",
     // And the file of more keys.
     "http.api_key",
     "http.allow_origin",
     "http.cors_credentials",
     "http.hosts",
+    "http.admin_hosts",
     "http.trusted_proxies",
     "limits.",
     "log.level",

@@ -73,11 +73,11 @@ fn origins(config: &Config) -> Result<(), Wrong> {
             "cannot go with \"*\" in http.allow_origin; list the origins of your pages there, or set this to false";
         return Err(Wrong { key: "http.cors_credentials", reason: reason.to_owned() });
     }
-    for host in &config.http.hosts {
-        if !is_host(host) {
+    for (key, hosts) in [("http.hosts", &http.hosts), ("http.admin_hosts", &http.admin_hosts)] {
+        if let Some(host) = hosts.iter().find(|host| !is_host(host)) {
             let reason =
                 format!("{host:?} is no host; write a name or an address without a port, such as \"chat.example\"");
-            return Err(Wrong { key: "http.hosts", reason });
+            return Err(Wrong { key, reason });
         }
     }
     Ok(())

@@ -292,6 +292,11 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
         &["How long a connection may be idle between two requests: longer than proxies keep it."],
     ),
     unset("http.admin_listen", ADDRESS, "127.0.0.1:3001", &["An address of its own for health, metrics and the API."]),
+    key(
+        "http.admin_hosts",
+        LIST,
+        &["Names with a dot that requests to that address may use, beside http.hosts: \"metrics.internal\"."],
+    ),
     unset(
         "webhooks.url",
         TEXT,

@@ -124,6 +124,7 @@ pub(super) static KEYS: &[Key] = &[
     key("http.proxy_protocol", |c| &mut c.http.proxy_protocol),
     key("http.keep_alive", |c| &mut c.http.keep_alive),
     key("http.admin_listen", |c| &mut c.http.admin_listen),
+    key("http.admin_hosts", |c| &mut c.http.admin_hosts),
     key("webhooks.url", |c| &mut c.webhooks.url),
     key("webhooks.secret", |c| &mut c.webhooks.secret),
     key("webhooks.secret_file", |c| &mut c.webhooks.secret_file),

@@ -236,6 +236,8 @@ pub(crate) struct Http {
     pub(crate) keep_alive: Duration,
     /// Address of its own for API, metrics and health, which `listen` does not serve then.
     pub(crate) admin_listen: Option<SocketAddr>,
+    /// Hosts that requests to that address may name, without ports, beside `hosts`, addresses and names without a dot.
+    pub(crate) admin_hosts: Vec<String>,
 }
 
 /// `webhooks.`: without an address there are none.
@@ -405,6 +407,7 @@ impl Default for Http {
             // Longer than nginx (60 s) and the balancers of large clouds (60 s) keep theirs.
             keep_alive: Duration::from_secs(75),
             admin_listen: None,
+            admin_hosts: Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `/metrics`: what all shards have counted, in the text format of OpenMetrics, which Prometheus reads. What each metric means is in
 //! docs/chat-protocol.md, section HTTP.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use engineio::{
@@ -16,12 +16,14 @@ use prometheus_client::{
 };
 
 use super::{
+    api::Api,
     health::Readiness,
     measures::{Filled, counters, family, refused_handshakes, register_engine, register_process},
     response::{text, with_type},
 };
 use crate::{
-    chat::{Counters, CountersQuery},
+    auth::JwksCounts,
+    chat::{Counters, CountersQuery, Shared},
     store::{Health, StoreCounts},
     webhooks::{WebhookCounts, Webhooks},
 };
@@ -30,6 +32,15 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What counts beside the shards.
+#[derive(Debug)]
+pub(super) struct Sources {
+    pub(super) readiness: Readiness,
+    pub(super) chat: Arc<Shared>,
+    pub(super) api: Api,
+    pub(super) webhooks: Webhooks,
+}
 
 /// What all shards have counted.
 #[derive(Debug, Default)]
@@ -59,7 +70,7 @@ async fn ask(shards: &Handle) -> Result<Counted, u16> {
 }
 
 /// The answer to `/metrics`.
-pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webhooks) -> Response<Bytes> {
+pub(super) async fn metrics(shards: Handle, sources: Sources) -> Response<Bytes> {
     let counted = match ask(&shards).await {
         Ok(counted) => counted,
         Err(shard) => return text(StatusCode::SERVICE_UNAVAILABLE, format!("shard {shard} does not answer\n")),
@@ -69,10 +80,19 @@ pub(super) async fn metrics(shards: Handle, readiness: Readiness, webhooks: Webh
     let registry = root.sub_registry_with_prefix("chat");
     register_engine(registry, &counted.engine, &counted.busy);
     register_chat(registry, &counted);
-    if let Some(store) = readiness.store() {
+    family(
+        registry,
+        ("api_requests", "Answers of the HTTP API, by status"),
+        "status",
+        sources.api.counts().into_iter().map(|(status, count)| (status.to_string(), count)),
+    );
+    if let Some(counts) = sources.chat.verifier().jwks_counts() {
+        register_jwks(registry, counts);
+    }
+    if let Some(store) = sources.readiness.store() {
         register_store(registry, store);
     }
-    if let Some(counts) = webhooks.counts() {
+    if let Some(counts) = sources.webhooks.counts() {
         register_webhooks(registry, counts);
     }
     let mut content = String::new();
@@ -100,6 +120,12 @@ fn register_store(registry: &mut Registry, store: &Health) {
     ] {
         registry.register_with_unit(name, help, Unit::Seconds, Filled::of_store(&times));
     }
+}
+
+fn register_jwks(registry: &mut Registry, JwksCounts { age, failures }: JwksCounts) {
+    let age = ConstGauge::new(age.as_secs_f64());
+    registry.register_with_unit("jwks_age", "How long ago the keys of auth.jwks were fetched", Unit::Seconds, age);
+    counters(registry, [("jwks_failures", "Fetches of auth.jwks that failed", failures)]);
 }
 
 fn register_webhooks(registry: &mut Registry, counts: WebhookCounts) {
@@ -132,7 +158,6 @@ fn register_chat(registry: &mut Registry, counted: &Counted) {
                 "Sessions without a valid token that made room for newer ones of their addresses",
                 chat.displaced,
             ),
-            ("connects_refused", "CONNECTs without a valid token", chat.wrong_tokens),
             ("messages_received", "Events \"message\" of clients, accepted or not", chat.messages),
             (
                 "messages_delivered",
@@ -161,5 +186,6 @@ fn register_chat(registry: &mut Registry, counted: &Counted) {
         "recovered",
         [("true", chat.recovered), ("false", chat.unrecovered)],
     );
+    family(registry, ("connects_refused", "CONNECTs that were refused, by code"), "code", chat.connects_refused());
     family(registry, ("rate_limited", "Events that were refused as rate_limited"), "event", chat.rate_limited());
 }

@@ -11,7 +11,6 @@ mod sign_in;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use engineio::{
     hooks::Outcome,
@@ -21,16 +20,18 @@ use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 
 pub(crate) use api::Api;
 pub(crate) use health::Readiness;
+use metrics::Sources;
 use page::Page;
 use response::text;
 use sign_in::SignIn;
 
-use crate::{config::Config, webhooks::Webhooks};
+use crate::{chat::Shared, webhooks::Webhooks};
 
 /// What answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Site {
     readiness: Readiness,
+    chat: Arc<Shared>,
     api: Api,
     webhooks: Webhooks,
     page: Page,
@@ -39,10 +40,20 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Of a server with this configuration, which may be replaced.
-    pub(crate) fn new(config: Arc<ArcSwap<Config>>, readiness: Readiness, api: Api, webhooks: Webhooks) -> Self {
-        let sign_in = SignIn::new(&config.load());
-        Self { readiness, api, webhooks, page: Page::new(config), sign_in }
+    /// Of a server with this chat, whose configuration may be replaced.
+    pub(crate) fn new(readiness: Readiness, chat: Arc<Shared>, api: Api, webhooks: Webhooks) -> Self {
+        let (page, sign_in) = (Page::new(chat.config()), SignIn::new(&chat.config().load()));
+        Self { readiness, chat, api, webhooks, page, sign_in }
+    }
+
+    /// What `/metrics` tells of, beside the shards.
+    fn sources(&self) -> Sources {
+        Sources {
+            readiness: self.readiness.clone(),
+            chat: Arc::clone(&self.chat),
+            api: self.api.clone(),
+            webhooks: self.webhooks.clone(),
+        }
     }
 }
 
@@ -110,22 +121,19 @@ fn resource(path: &str, shards: &Handle, site: &Site) -> Outcome<Response<Bytes>
     match path {
         "/healthz" => Outcome::Ready(text(StatusCode::OK, "ok\n")),
         "/readyz" => Outcome::pending(readiness.clone().check(shards.clone())),
-        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), readiness.clone(), site.webhooks.clone())),
+        "/metrics" => Outcome::pending(metrics::metrics(shards.clone(), site.sources())),
         path => Outcome::Ready(site.page.answer(path).unwrap_or_else(|| text(StatusCode::NOT_FOUND, "not found\n"))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     use engineio::net::{OtherBody, Running, Server};
 
     use super::*;
-    use crate::{
-        chat::{Chat, Shared},
-        config::Environment,
-    };
+    use crate::{chat::Chat, config::Environment};
 
     /// Answers from a server whose only shard runs a chat, and from one whose shards have ended.
     struct Answering {
@@ -139,16 +147,16 @@ mod tests {
     impl Answering {
         fn start() -> Self {
             let config = Arc::new(crate::config::load(None, Vec::new(), Environment(Vec::new())).unwrap());
-            let shared = Shared::new(Arc::clone(&config), 2, None);
-            let api = Api::new(&config.http.api_key, shared.api(), config.engine.max_payload);
-            let live = shared.config();
+            let shared = Arc::new(Shared::new(Arc::clone(&config), 2, None));
+            let chat = Arc::clone(&shared);
+            let api = Api::new(&config, shared.api());
             let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let running = Server::new(engineio::Config::default())
                 .shards(2)
                 .serve(listener, move || socketio::Server::new(socketio::Config::default(), Chat::new(&shared)))
                 .unwrap();
             let readiness = Readiness::default();
-            let site = Site::new(live, readiness.clone(), api, Webhooks::default());
+            let site = Site::new(readiness.clone(), chat, api, Webhooks::default());
             Self { handle: running.handle(), running: Some(running), readiness, site, port: Port::Only }
         }
 

@@ -2,6 +2,7 @@
 //! again, after pauses that grow.
 
 use std::{
+    io::{self, Read as _},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +19,9 @@ use crate::{
 /// are not to be met by all their senders at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The longest body of an answer that is read, in bytes. It says nothing to us, but a connection can be used again only behind it.
+const MAX_ANSWER: u64 = 16 * 1024;
 
 /// How often the log says that nothing arrives.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -106,6 +110,8 @@ impl Sender {
             .header("webhook-signature", self.signer.sign(id, seconds, body));
         let response = request.send(body).map_err(|error| error.to_string())?;
         let status = response.status();
+        // The status is what counts, whatever becomes of the body. The agent's time-out holds for it too.
+        let _ = io::copy(&mut response.into_body().into_reader().take(MAX_ANSWER), &mut io::sink());
         if status.is_success() { Ok(()) } else { Err(format!("the answer is {status}")) }
     }
 }

@@ -2,6 +2,7 @@
 
 mod claims;
 mod keys;
+mod mutated;
 mod published;
 
 use std::time::Duration;

@@ -114,7 +114,7 @@ impl Homes {
                 self.announce_deleted(io, sockets, room, &ids);
             }
         }
-        DeletedSome { count: deleted.len(), next }
+        DeletedSome { count: deleted.len(), room: deleted.last().map(|(room, _)| room.clone()), next }
     }
 
     /// Tells the members of a room that messages are gone.

@@ -16,7 +16,7 @@ use socketio::{
 };
 use uuid::Uuid;
 
-use super::error::{ChatError, Code};
+use super::error::{ChatError, Code, Limit};
 use crate::{config::Limits, invisible::is_invisible, number};
 
 const INVALID: Code = Code::InvalidPayload;
@@ -26,6 +26,13 @@ const ROOM_ID: usize = 128;
 
 /// The longest `clientId`, in bytes.
 const CLIENT_ID: usize = 64;
+
+const MESSAGE_LENGTH: Limit = Limit { subject: "message has", unit: "characters", key: "limits.message_length" };
+const CONTEXT_BYTES: Limit = Limit { subject: "context has", unit: "bytes", key: "limits.context_bytes" };
+const CONTEXT_DEPTH: Limit = Limit { subject: "context is nested", unit: "deep", key: "limits.context_depth" };
+const ATTACHMENTS: Limit = Limit { subject: "context has", unit: "attachments", key: "limits.attachments" };
+const ATTACHMENT_BYTES: Limit =
+    Limit { subject: "the attachments of context have", unit: "bytes", key: "limits.attachment_bytes" };
 
 /// The most messages one answer returns.
 pub(crate) const HISTORY_PAGE: usize = 200;
@@ -275,11 +282,14 @@ fn check_text(raw: &str, limits: &Limits) -> Result<(), ChatError> {
         return Err(ChatError::new(INVALID, "message must not hold control characters"));
     }
     if is_invisible(&text) {
-        return Err(ChatError::new(Code::MessageEmpty, "message is empty"));
+        return Err(ChatError::new(
+            Code::MessageEmpty,
+            "message has nothing that can be seen; send at least one visible character",
+        ));
     }
     // Bytes first: no text has more characters than bytes.
-    if limits.message_length > 0 && text.len() > limits.message_length && text.chars().count() > limits.message_length {
-        return Err(ChatError::new(Code::MessageTooLong, "message is too long"));
+    if limits.message_length > 0 && text.len() > limits.message_length {
+        return check(Code::MessageTooLong, &MESSAGE_LENGTH, limits.message_length, text.chars().count());
     }
     Ok(())
 }
@@ -299,20 +309,20 @@ fn check_context(raw: &str, attachments: &[Bytes], limits: &Limits) -> Result<()
         let error = ChatError::new(INVALID, "context must be an object");
         return Err(if is_empty_array(raw) { error.without_strike() } else { error });
     }
-    let too_large = |limit: usize, actual: usize| limit > 0 && actual > limit;
-    if too_large(limits.context_bytes, raw.len()) {
-        return Err(ChatError::new(Code::ContextTooLarge, "context is too large"));
-    }
+    const TOO_LARGE: Code = Code::ContextTooLarge;
+    check(TOO_LARGE, &CONTEXT_BYTES, limits.context_bytes, raw.len())?;
     // Brackets first, wherever they stand: no value is deeper than it has opening ones, and counting them is cheap.
     let brackets = raw.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
-    if too_large(limits.context_depth, brackets) && too_large(limits.context_depth, json::depth(raw)) {
-        return Err(ChatError::new(Code::ContextTooLarge, "context is nested too deeply"));
+    if limits.context_depth > 0 && brackets > limits.context_depth {
+        check(TOO_LARGE, &CONTEXT_DEPTH, limits.context_depth, json::depth(raw))?;
     }
-    let bytes = attachments.iter().map(Bytes::len).sum();
-    if too_large(limits.attachments, attachments.len()) || too_large(limits.attachment_bytes, bytes) {
-        return Err(ChatError::new(Code::ContextTooLarge, "context has too many or too large attachments"));
-    }
-    Ok(())
+    check(TOO_LARGE, &ATTACHMENTS, limits.attachments, attachments.len())?;
+    check(TOO_LARGE, &ATTACHMENT_BYTES, limits.attachment_bytes, attachments.iter().map(Bytes::len).sum())
+}
+
+/// Refuses more than `most`; 0 is no limit.
+fn check(code: Code, limit: &'static Limit, most: usize, count: usize) -> Result<(), ChatError> {
+    if most > 0 && count > most { Err(ChatError::exceeds(code, limit, count, most)) } else { Ok(()) }
 }
 
 fn room_id(raw: &str) -> Result<Cow<'_, str>, ChatError> {

@@ -20,6 +20,32 @@ fn message_code(payload: &str) -> Result<(), Code> {
 }
 
 #[test]
+fn a_limit_that_is_exceeded_is_told_with_its_figures_and_its_key() {
+    let nested = |depth: usize| format!("{}{{}}{}", r#"{"a":"#.repeat(depth - 1), "}".repeat(depth - 1));
+    let context = |context: &str| format!(r#"{{"message":"m","context":{context}}}"#);
+    let part = Bytes::from_static(&[0; 100_000]);
+    for (payload, attachments, told) in [
+        (
+            format!(r#"{{"message":"{}"}}"#, "é".repeat(4097)),
+            0,
+            "message has 4,097 characters; at most 4,096 (limits.message_length)",
+        ),
+        (
+            context(&format!(r#"{{"a":"{}"}}"#, "x".repeat(5000))),
+            0,
+            "context has 5,008 bytes; at most 4,096 (limits.context_bytes)",
+        ),
+        (context(&nested(9)), 0, "context is nested 9 deep; at most 8 (limits.context_depth)"),
+        (context("{}"), 5, "context has 5 attachments; at most 4 (limits.attachments)"),
+        (context("{}"), 3, "the attachments of context have 300,000 bytes; at most 262,144 (limits.attachment_bytes)"),
+    ] {
+        let attachments = vec![part.clone(); attachments];
+        let error = message_of(&payload, &attachments, &Limits::default()).unwrap_err();
+        assert_eq!(error.message.to_string(), told);
+    }
+}
+
+#[test]
 fn messages() {
     use Code::{ContextTooLarge, InvalidPayload, MessageEmpty, MessageTooLong, RoomInvalid};
     let text = |text: &str| format!(r#"{{"message":{text}}}"#);

@@ -53,7 +53,9 @@ impl Sockets {
             return Err(FORBIDDEN);
         }
         if !lobby && !self.may_enter_another(socket) {
-            return Err(ChatError::new(Code::TooManyRooms, "leave a room before joining another"));
+            let message =
+                "the socket is in as many rooms as limits.rooms_per_socket allows; leave one before joining another";
+            return Err(ChatError::new(Code::TooManyRooms, message));
         }
         let room = Room::new(room);
         self.enter(io, socket, &room, join);

@@ -32,17 +32,35 @@ const EXPIRY_WAIT: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub(in crate::chat) enum ConnectRefusal {
     /// The token is not valid.
-    Token(ConnectError),
+    Token(AuthError),
     /// The user is banned.
-    Banned(ConnectError),
+    Banned,
     /// The user has as many sockets as it may.
-    TooMany(ConnectError),
+    TooMany,
     /// The user sent too many CONNECTs, or the token's key is not known yet. That is temporary, and official clients never come
     /// back after a CONNECT_ERROR, so it is told by the end of the transport.
     Later,
 }
 
+impl ConnectRefusal {
+    /// Its code in the log and in `/metrics`, and that of the CONNECT_ERROR, if there is one.
+    pub(in crate::chat) const fn code(&self) -> &'static str {
+        match self {
+            Self::Token(error) => error.code(),
+            Self::Banned => Code::Banned.as_str(),
+            Self::TooMany => TOO_MANY,
+            Self::Later => "later",
+        }
+    }
+}
+
 impl Sockets {
+    /// Notes that a CONNECT is refused.
+    pub(in crate::chat) fn note_refusal(&mut self, shard: Option<u16>, conn: ConnKey, code: &'static str) {
+        tracing::debug!(shard, conn = conn.index(), code, "CONNECT refused");
+        self.counters.count_connect_refused(code);
+    }
+
     /// Checks the token that came with a CONNECT, and reserves a socket for its user. `returns`: the client says that it comes back.
     pub(in crate::chat) fn authorize(
         &self,
@@ -55,15 +73,15 @@ impl Sockets {
             tracing::debug!(code = error.code(), reason = %error, "a token is not valid");
             match error {
                 AuthError::KeyPending => ConnectRefusal::Later,
-                error => ConnectRefusal::Token(unauthorized(error.code())),
+                error => ConnectRefusal::Token(error),
             }
         })?;
         if self.bans.holds(&claims.sub) {
-            return Err(ConnectRefusal::Banned(unauthorized(Code::Banned.as_str())));
+            return Err(ConnectRefusal::Banned);
         }
         let returns = returns && self.recovery.is_some();
         let reservation = self.accounts.reserve(&claims.sub, io.now(), returns).map_err(|error| match error {
-            ReserveError::TooMany => ConnectRefusal::TooMany(too_many()),
+            ReserveError::TooMany => ConnectRefusal::TooMany,
             ReserveError::TooOften => ConnectRefusal::Later,
         })?;
         Ok(Admission { claims, reservation, pid: None })
@@ -338,7 +356,7 @@ impl Sockets {
             self.idle.set(socket.index(), deadline);
             return;
         }
-        expel(io, socket, ChatError::new(Code::IdleTimeout, "no event for too long"));
+        expel(io, socket, ChatError::new(Code::IdleTimeout, "no event within limits.idle_timeout; connect again"));
     }
 
     fn watch_expiry(&mut self, io: &Io<'_>, socket: SocketKey) {
@@ -371,10 +389,8 @@ impl Sockets {
     }
 }
 
-/// The refusal of a CONNECT whose user has as many sockets as it may.
-pub(super) fn too_many() -> ConnectError {
-    unauthorized("too_many_connections")
-}
+/// The code of the refusal of a CONNECT whose user has as many sockets as it may.
+pub(super) const TOO_MANY: &str = "too_many_connections";
 
 /// The refusal of a CONNECT.
 pub(in crate::chat) fn unauthorized(code: &str) -> ConnectError {

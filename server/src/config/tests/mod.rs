@@ -53,7 +53,7 @@ fn the_keys_are_those_of_the_documentation() {
         auth.jwt_previous_secret_file auth.allow_short_secret auth.jwt_public_key auth.jwks auth.jwks_refresh auth.algorithms auth.issuer \
         auth.audience auth.leeway auth.require_exp auth.max_token_bytes store.kind store.durability \
         store.max_age store.max_count store.page_cache engine.ping_interval engine.ping_timeout engine.upgrade_timeout engine.max_payload \
-        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.api_key_file http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen webhooks.url webhooks.secret webhooks.secret_file webhooks.previous_secret webhooks.previous_secret_file webhooks.events webhooks.queue webhooks.timeout webhooks.give_up shutdown.timeout \
+        engine.allow_eio3 http.allow_origin http.cors_credentials http.hosts http.api_key http.api_key_file http.trusted_proxies http.proxy_protocol http.keep_alive http.admin_listen http.admin_hosts webhooks.url webhooks.secret webhooks.secret_file webhooks.previous_secret webhooks.previous_secret_file webhooks.events webhooks.queue webhooks.timeout webhooks.give_up shutdown.timeout \
         shutdown.drain log.format log.level";
     let keys: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     assert_eq!(keys, documented.split_whitespace().collect::<Vec<_>>());
@@ -85,7 +85,7 @@ fn the_defaults_are_those_of_the_documentation() {
         kind = "sqlite" durability = "commit" max_age = "30d" max_count = 1000000
         page_cache = 33554432
         ping_interval = "25s" ping_timeout = "20s" upgrade_timeout = "10s" max_payload = 1000000 allow_eio3 = false
-        allow_origin = [] cors_credentials = false hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" events = ["user.connected", "user.disconnected", "message.stored"] queue = 10000 timeout = "10s" give_up = "1h" timeout = "10s" drain = "3s" format = "text" level = "info""#;
+        allow_origin = [] cors_credentials = false hosts = [] trusted_proxies = ["loopback"] proxy_protocol = false keep_alive = "75s" admin_hosts = [] events = ["user.connected", "user.disconnected", "message.stored"] queue = 10000 timeout = "10s" give_up = "1h" timeout = "10s" drain = "3s" format = "text" level = "info""#;
     let cores = std::thread::available_parallelism().unwrap().to_string();
     let printed = load_set(&[]).unwrap().to_toml();
     let values: Vec<&str> = printed.lines().filter(|line| line.contains(" = ")).collect();
@@ -145,6 +145,7 @@ const OTHERS: &[(&str, &str)] = &[
     ("http.allow_origin", r#"["https://a.example", "http://b:8080"]"#),
     ("http.cors_credentials", "true"),
     ("http.hosts", "chat.example,[::1]"),
+    ("http.admin_hosts", "metrics.example"),
     ("http.trusted_proxies", "loopback, 10.0.0.0/8, 2001:db8::1"),
     ("http.proxy_protocol", "true"),
     ("http.keep_alive", "90s"),
@@ -345,6 +346,7 @@ fn values_that_do_not_fit() {
         ("engine.max_payload", &["0"]),
         ("http.keep_alive", &["0s", "75"]),
         ("http.hosts", &["chat.example:3000", "http://a", "a b", "[", "::1", "[1]", "[\"\"]"]),
+        ("http.admin_hosts", &["chat.example:3000"]),
         ("http.trusted_proxies", &["localhost", "10.0.0.0/33", "[1]", "10.0.0.1,x"]),
         ("engine.allow_eio3", &["1"]),
         (

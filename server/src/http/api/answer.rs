@@ -78,7 +78,7 @@ impl From<ChatError> for ApiError {
             Code::TooManyBans => StatusCode::CONFLICT,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { retry_after: error.retry_after, ..Self::new(status, error.code.as_str(), error.message) }
+        Self { retry_after: error.retry_after, ..Self::new(status, error.code.as_str(), error.message.to_string()) }
     }
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::answer::ApiError;
 use crate::{
-    chat::{HISTORY_PAGE, PageRequest, check_user, room},
+    chat::{ChatError, HISTORY_PAGE, PageRequest, check_user, room},
     room::Room,
 };
 
@@ -105,7 +105,7 @@ impl Call {
             Resource::UserBan(id) => Self::LiftBan { user: user(id)? },
             Resource::Bans => {
                 let after = query.get("after").map(str::to_owned);
-                after.as_deref().map(check_user).transpose()?;
+                after.as_deref().map(|user| check_user(user).map_err(|error| named("after", error))).transpose()?;
                 Self::Bans { after, limit: query.limit()? }
             }
             Resource::Rooms => Self::Rooms { after: query.room("after")?, limit: query.limit()? },
@@ -172,6 +172,12 @@ fn message_id(what: &str, text: &str) -> Result<Uuid, ApiError> {
     Uuid::parse_str(text).ok().filter(|_| text.len() == 36).ok_or_else(wrong)
 }
 
+/// The refusal of the id of a room or a user that came as the parameter `name`.
+fn named(name: &str, error: ChatError) -> ApiError {
+    let message = format!("{name} must have 1 to 128 bytes, no control characters");
+    ApiError { message: message.into(), ..error.into() }
+}
+
 /// The parameters of a query, each once.
 struct Query<'q>(Vec<(Cow<'q, str>, Cow<'q, str>)>);
 
@@ -195,7 +201,7 @@ impl<'q> Query<'q> {
     }
 
     fn room(&self, name: &str) -> Result<Option<Room>, ApiError> {
-        Ok(self.get(name).map(room).transpose()?)
+        self.get(name).map(|id| room(id).map_err(|error| named(name, error))).transpose()
     }
 
     /// How many are wanted.
@@ -239,6 +245,21 @@ mod tests {
             (Method::GET, "bans?after=b&limit=1".to_owned(), Call::Bans { after: Some("b".to_owned()), limit: 1 }),
         ] {
             assert_eq!(read(&method, &target), Ok(call), "{target}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_parameter_that_is_wrong() {
+        for (target, code, name) in [
+            ("rooms?after=%00", "room_invalid", "after"),
+            ("messages/0198c5c2-7d3e-7a41-9f4e-2f1b8f6f4c11?roomId=", "room_invalid", "roomId"),
+            ("bans?after=%00", "user_invalid", "after"),
+        ] {
+            let method = if target.starts_with("messages") { Method::DELETE } else { Method::GET };
+            let (path, query) = target.split_once('?').unwrap();
+            let error = Call::read(&method, path, Some(query)).unwrap_err();
+            let message = format!("{name} must have 1 to 128 bytes, no control characters");
+            assert_eq!((error.code, &*error.message), (code, message.as_str()), "{target}");
         }
     }
 

@@ -3,12 +3,16 @@
 //! | file | what it does |
 //! |---|---|
 //! | `keys` | who may use it |
+//! | `audit` | the audit trail: what was done, and with which key |
 //! | `call` | what a request asks for |
 //! | `answer` | answers and errors |
+//! | `counts` | how many answers there were, by status |
 //! | `openapi.json` | the description; the tests hold the server against it |
 
 mod answer;
+mod audit;
 mod call;
+mod counts;
 mod keys;
 
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use engineio::{
     hooks::Outcome,
+    http::TrustedProxies,
     net::{BodyError, Handle, OtherRequest},
 };
 use http::{HeaderMap, Response, StatusCode, header, request::Parts};
@@ -28,11 +33,13 @@ use socketio::json;
 use crate::{
     chat::{ChatApi, MessagePage, RoomInfo},
     clock::Timestamps,
-    config::ApiKey,
+    config::Config,
     store::Ban,
 };
 use answer::{ApiError, json, raw_json};
+use audit::Entry;
 use call::{Call, TakesBody};
+use counts::Counts;
 use keys::Keys;
 
 /// What all paths of the API begin with.
@@ -49,36 +56,68 @@ pub(crate) struct Api(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keys: ArcSwap<Keys>,
+    access: ArcSwap<Access>,
     chat: ChatApi,
+    counts: Counts,
     /// The longest body.
     max_body: usize,
 }
 
+/// Who may use it, and who asks.
+#[derive(Debug)]
+struct Access {
+    keys: Keys,
+    proxies: TrustedProxies,
+}
+
+impl Access {
+    fn new(config: &Config) -> Self {
+        let proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
+        Self { keys: Keys::new(&config.http.api_key), proxies }
+    }
+}
+
 impl Api {
     /// The API of a chat, for whoever has one of these keys.
-    pub(crate) fn new(keys: &[ApiKey], chat: ChatApi, max_body: usize) -> Self {
-        Self(Arc::new(Shared { keys: ArcSwap::from_pointee(Keys::new(keys)), chat, max_body }))
+    pub(crate) fn new(config: &Config, chat: ChatApi) -> Self {
+        let access = ArcSwap::from_pointee(Access::new(config));
+        let max_body = config.engine.max_payload;
+        Self(Arc::new(Shared { access, chat, counts: Counts::default(), max_body }))
     }
 
-    /// Only these keys are taken from now on.
-    pub(crate) fn renew_keys(&self, keys: &[ApiKey]) {
-        self.0.keys.store(Arc::new(Keys::new(keys)));
+    /// Only the keys of this configuration are taken from now on.
+    pub(crate) fn renew(&self, config: &Config) {
+        self.0.access.store(Arc::new(Access::new(config)));
+    }
+
+    /// How many answers there were, by status.
+    pub(super) fn counts(&self) -> Vec<(u16, u64)> {
+        self.0.counts.all()
     }
 
     /// Answers a request for a path below [`PREFIX`].
     pub(super) fn answer(&self, request: &OtherRequest<'_>) -> Outcome<Response<Bytes>> {
-        match self.begin(request) {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::Ready(error.answer()),
+        match self.begin(request).unwrap_or_else(|error| Outcome::Ready(error.answer())) {
+            Outcome::Ready(response) => {
+                self.0.counts.count(response.status());
+                Outcome::Ready(response)
+            }
+            Outcome::Pending(response) => {
+                let shared = Arc::clone(&self.0);
+                Outcome::pending(async move {
+                    let response = response.await;
+                    shared.counts.count(response.status());
+                    response
+                })
+            }
         }
     }
 
     fn begin(&self, request: &OtherRequest<'_>) -> Result<Outcome<Response<Bytes>>, ApiError> {
         let Parts { method, uri, headers, .. } = request.parts;
         let path = uri.path().strip_prefix(PREFIX).unwrap_or_default();
-        let keys = self.0.keys.load();
-        if keys.is_empty() {
+        let access = self.0.access.load();
+        if access.keys.is_empty() {
             let message = "this server has no API; set http.api_key to have one";
             return Err(ApiError::new(StatusCode::NOT_FOUND, "api_off", message));
         }
@@ -87,7 +126,11 @@ impl Api {
         if call == Some(Call::Describe) {
             return Ok(Outcome::Ready(raw_json(StatusCode::OK, DESCRIPTION)));
         }
-        let key = keys.find(headers).ok_or_else(|| {
+        let key = access.keys.find(headers).ok_or_else(|| {
+            let peer = request.remote.ip().to_canonical();
+            // A proxy that names nobody may be the client itself.
+            let client = access.proxies.client(peer, headers).unwrap_or(peer);
+            tracing::warn!(%client, "API: a request without a valid key is refused");
             let message = "the API takes a key of http.api_key, as the header Authorization: Bearer SECRET";
             ApiError::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
         })?;
@@ -153,18 +196,19 @@ fn object(body: &[u8]) -> Result<&str, ApiError> {
 impl Shared {
     /// Does what a call asks for.
     async fn perform(&self, key: &str, shards: &Handle, call: Call, body: &[u8]) -> Result<Response<Bytes>, ApiError> {
-        let (action, user) = (call.action(), call.user().map(str::to_owned));
-        let answer = self.call(shards, call, body).await;
-        match (&answer, action) {
-            // As many as there are messages.
-            (Ok(_), Some("message")) => tracing::debug!(key, "API: message"),
-            (Ok(_), Some(action)) => tracing::info!(key, action, user, "API"),
-            _ => {}
-        }
+        let mut entry = Entry::of(key, &call);
+        let answer = self.call(shards, call, body, &mut entry).await;
+        entry.log(answer.as_ref().err().map(|error| error.code));
         answer
     }
 
-    async fn call(&self, shards: &Handle, call: Call, body: &[u8]) -> Result<Response<Bytes>, ApiError> {
+    async fn call(
+        &self,
+        shards: &Handle,
+        call: Call,
+        body: &[u8],
+        entry: &mut Entry,
+    ) -> Result<Response<Bytes>, ApiError> {
         let chat = &self.chat;
         let body = match call {
             Call::Describe => return Ok(raw_json(StatusCode::OK, DESCRIPTION)),
@@ -173,14 +217,16 @@ impl Shared {
                 return Ok(raw_json(StatusCode::OK, format!(r#"{{"ok":true{members}}}"#)));
             }
             Call::DeleteMessage { id, room } => {
-                if !chat.delete_message(shards, id, room).await? {
+                let Some(room) = chat.delete_message(shards, id, room).await? else {
                     let message = "there is no such message; it may have been deleted or forgotten";
                     return Err(ApiError::new(StatusCode::NOT_FOUND, "message_not_found", message));
-                }
+                };
+                entry.room = Some(room);
                 json(StatusCode::OK, &Done::default())
             }
             Call::DeleteMessagesOf { user } => {
                 let deleted = Some(chat.delete_messages_of(shards, &user).await?);
+                entry.count = deleted;
                 json(StatusCode::OK, &Done { deleted, ..Done::default() })
             }
             Call::Rooms { after, limit } => {
@@ -196,16 +242,20 @@ impl Shared {
             }
             Call::Disconnect { user } => {
                 let disconnected = Some(chat.disconnect(shards, &user).await?);
+                entry.count = disconnected;
                 json(StatusCode::OK, &Done { disconnected, ..Done::default() })
             }
             Call::Ban { user } => {
                 let reason = if body.is_empty() { None } else { reason(object(body)?)? };
+                entry.reason.clone_from(&reason);
                 let banned = chat.ban(shards, &user, reason.as_deref()).await?;
+                entry.count = Some(banned.disconnected);
                 let (ban, disconnected) = (Some(BanItem::of(&banned.ban)), Some(banned.disconnected));
                 json(StatusCode::OK, &Done { ban, disconnected, ..Done::default() })
             }
             Call::LiftBan { user } => {
                 let was_banned = Some(chat.lift_ban(&user).await?);
+                entry.count = was_banned.map(usize::from);
                 json(StatusCode::OK, &Done { was_banned, ..Done::default() })
             }
             Call::Bans { after, limit } => {

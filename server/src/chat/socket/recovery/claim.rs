@@ -20,7 +20,7 @@ use crate::{
         socket::{
             admission::Admission,
             member::{Access, MemberSession},
-            session::{log_connected, too_many},
+            session::{TOO_MANY, log_connected, unauthorized},
             sockets::Sockets,
         },
         users::{Account, Slot},
@@ -74,7 +74,8 @@ impl Sockets {
             }
             self.counters.unrecovered += 1;
             if admission.reservation.is_excess() {
-                return Decision::Refuse(too_many());
+                self.note_refusal(Some(io.shard()), request.conn, TOO_MANY);
+                return Decision::Refuse(unauthorized(TOO_MANY));
             }
         }
         let new = self.begin_session(io, &mut admission);
@@ -380,10 +381,13 @@ impl Sockets {
     /// The client gets a new socket, for its session is not known, or not all that it missed.
     fn admit_anew(&mut self, io: &mut Io<'_>, ticket: u64) {
         let returning = self.recovery.as_mut().and_then(|recovery| recovery.take_returning(ticket));
-        let Some(Returning { pending, mut admission, account, pid, session, homes, .. }) = returning else { return };
+        let Some(Returning { pending, conn, mut admission, account, pid, session, homes, .. }) = returning else {
+            return;
+        };
         self.counters.unrecovered += 1;
         if admission.reservation.is_excess() {
-            io.refuse(pending, &too_many());
+            self.note_refusal(Some(io.shard()), conn, TOO_MANY);
+            io.refuse(pending, &unauthorized(TOO_MANY));
             return self.begin_next(io);
         }
         if let (Some(_), Some(recovery)) = (session, &self.recovery) {
@@ -401,12 +405,15 @@ impl Sockets {
     /// The user has as many other sockets as it may. The session stays, for when there is room for it.
     fn refuse_returning(&mut self, io: &mut Io<'_>, ticket: u64) {
         let Some(recovery) = &mut self.recovery else { return };
-        let Some(Returning { pending, account, pid, session, .. }) = recovery.take_returning(ticket) else { return };
+        let Some(Returning { pending, conn, account, pid, session, .. }) = recovery.take_returning(ticket) else {
+            return;
+        };
         if let Some(session) = session {
             recovery.keep(pid, &account.id, session, io.now());
         }
         self.counters.unrecovered += 1;
-        io.refuse(pending, &too_many());
+        self.note_refusal(Some(io.shard()), conn, TOO_MANY);
+        io.refuse(pending, &unauthorized(TOO_MANY));
         self.begin_next(io);
     }
 

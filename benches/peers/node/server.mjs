@@ -2,7 +2,9 @@
 // benchmarks compare with. JWT (HS256) at CONNECT, rooms, id and timestamp stamped, one broadcast per message.
 // What a careful operator would set is set: no compression, no logging, one HMAC key object, no work per recipient.
 import { createHmac, createSecretKey, randomBytes, timingSafeEqual } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import { parseArgs } from "node:util";
 import { Server } from "socket.io";
 
@@ -12,6 +14,8 @@ const { values: flags } = parseArgs({
     "jwt-secret": { type: "string" },
     "ping-interval-ms": { type: "string", default: "25000" },
     "ping-timeout-ms": { type: "string", default: "20000" },
+    "tls-cert": { type: "string" },
+    "tls-key": { type: "string" },
   },
 });
 if (!flags["jwt-secret"]) throw new Error("--jwt-secret is required");
@@ -105,7 +109,10 @@ function onJoin(socket, payload, ack) {
   if (typeof ack === "function") ack({ ok: true, roomId, members: io.sockets.adapter.rooms.get(room).size });
 }
 
-const http = createServer();
+const tls = flags["tls-cert"] !== undefined;
+const http = tls
+  ? createTlsServer({ cert: readFileSync(flags["tls-cert"]), key: readFileSync(flags["tls-key"]) })
+  : createServer();
 const io = new Server(http, {
   serveClient: false,
   perMessageDeflate: false,
@@ -129,4 +136,4 @@ io.on("connection", (socket) => {
   socket.on("join", (payload, ack) => onJoin(socket, payload, ack));
 });
 
-http.listen(Number(port), host, () => console.log(`listening on http://${host}:${http.address().port}`));
+http.listen(Number(port), host, () => console.log(`listening on ${tls ? "https" : "http"}://${host}:${http.address().port}`));

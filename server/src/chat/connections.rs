@@ -17,7 +17,7 @@ const WRONG_TOKENS: u8 = 10;
 /// How many CONNECTs may come at once within one connection.
 const CONNECT_BURST: f64 = 10.0;
 
-/// To the shard of a connection without a valid token: a newer one of its address has taken its place.
+/// To the shard of a connection without a valid token: it has made room for newer ones.
 #[derive(Debug)]
 pub(super) struct Displaced(ConnKey);
 
@@ -61,9 +61,9 @@ impl Connections {
         client.map_or(Ok(()), |address| self.addresses.admit(now, address))
     }
 
-    /// A session was opened. Without a valid token it may take the place of another one.
+    /// A session was opened. Without a valid token it may take the place of another one, or get none.
     pub(super) fn open(&mut self, io: &mut Io<'_>, conn: ConnKey, client: Option<IpAddr>, counters: &mut Counters) {
-        let displaced = self.add(Place { shard: io.shard(), conn }, client);
+        let displaced = self.add(io.now(), Place { shard: io.shard(), conn }, client);
         match displaced {
             Some(place) if place.shard == io.shard() => self.displace(io, Displaced(place.conn), counters),
             Some(place) => io.send_to_shard(place.shard, ShardMessage::new(Displaced(place.conn))),
@@ -71,12 +71,12 @@ impl Connections {
         }
     }
 
-    fn add(&mut self, place: Place, address: Option<IpAddr>) -> Option<Place> {
+    fn add(&mut self, now: Instant, place: Place, address: Option<IpAddr>) -> Option<Place> {
         let index = place.conn.index() as usize;
         if self.peers.len() <= index {
             self.peers.resize_with(index + 1, || None);
         }
-        let (number, displaced) = self.addresses.open(address, place);
+        let (number, displaced) = self.addresses.open(now, address, place);
         if let Some(slot) = self.peers.get_mut(index) {
             let standing = Standing::Unproven(number);
             *slot = Some(Peer { conn: place.conn, address, standing, connects: Bucket::default(), wrong_tokens: 0 });
@@ -155,7 +155,7 @@ mod tests {
         let [a, b] = [(); 2].map(|()| ConnKey::new(slab.insert(())));
         let place = |conn| Place { shard: 0, conn };
         let enter = |shard: &mut Connections, conn| {
-            shard.add(place(conn), address);
+            shard.add(now, place(conn), address);
             assert!(shard.prove(now, conn) && shard.prove(now, conn));
         };
         enter(&mut one, a);

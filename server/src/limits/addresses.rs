@@ -114,10 +114,10 @@ impl Addresses {
         stripe.admit(now, network)
     }
 
-    /// A connection was opened. Returns its number, and the connection whose place it takes: the caller has to end that one
-    /// unless it has shown a token meanwhile.
-    pub(crate) fn open(&self, address: Option<IpAddr>, place: Place) -> (Number, Option<Place>) {
-        self.unproven().open(address.map(network), place)
+    /// A connection was opened. Returns its number, and the connection that has to go for it, which may be itself: the caller has to
+    /// end that one unless it has shown a token meanwhile.
+    pub(crate) fn open(&self, now: Instant, address: Option<IpAddr>, place: Place) -> (Number, Option<Place>) {
+        self.unproven().open(now, address.map(network), place)
     }
 
     /// A connection has shown a valid token for the first time. Whether the address may have one more of these; if not, the
@@ -250,7 +250,7 @@ mod tests {
 
     fn open(addresses: &Addresses, address: IpAddr) -> Number {
         let place = Place { shard: 0, conn: ConnKey::new(Slab::default().insert(())) };
-        let (number, displaced) = addresses.open(Some(address), place);
+        let (number, displaced) = addresses.open(Instant::now(), Some(address), place);
         assert_eq!(displaced, None);
         number
     }

@@ -4,6 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
+    time::{Duration, Instant},
 };
 
 use engineio::ConnKey;
@@ -14,6 +15,10 @@ pub(crate) struct Place {
     pub(crate) shard: u16,
     pub(crate) conn: ConnKey,
 }
+
+/// For so long a connection keeps its place, unless its address has more than others: it may be about to send CONNECT. Where too many
+/// honest clients come back at once they would displace each other otherwise, and nobody would get in.
+const CHANCE: Duration = Duration::from_millis(500);
 
 /// A connection's number. It grows, so that of two connections the older one has the lower number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,12 +38,13 @@ pub(super) struct UnprovenLimits {
 ///
 /// - of the oldest of its address, when the address has as many as it may;
 /// - of the oldest of the address that has the most, when all together have half of the places that those with a token leave. The other
-///   half stays free for those who come, and for the second TCP connection that long-polling needs.
+///   half stays free for those who come, and for the second TCP connection that long-polling needs. If no address has more than the new
+///   one's, and nobody has had its [`CHANCE`], the new one gets no place.
 #[derive(Debug)]
 pub(super) struct Unproven {
     limits: UnprovenLimits,
     /// By address: the oldest first. `None` is for those that are known only by their trusted proxy.
-    addresses: HashMap<Option<IpAddr>, BTreeMap<Number, Place>>,
+    addresses: HashMap<Option<IpAddr>, Connections>,
     /// The address that has the most stands last; of two that have as many, the one whose oldest connection is older.
     ranking: BTreeSet<Rank>,
     count: usize,
@@ -46,6 +52,9 @@ pub(super) struct Unproven {
     /// Connections that have shown a token.
     proven: usize,
 }
+
+/// Those of one address, the oldest first: where they are, and since when.
+type Connections = BTreeMap<Number, (Place, Instant)>;
 
 /// How many connections an address has, and its oldest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +65,7 @@ struct Rank {
 }
 
 impl Rank {
-    fn of(address: Option<IpAddr>, connections: &BTreeMap<Number, Place>) -> Option<Self> {
+    fn of(address: Option<IpAddr>, connections: &Connections) -> Option<Self> {
         let (oldest, _) = connections.first_key_value()?;
         Some(Self { count: connections.len(), oldest: Reverse(*oldest), address })
     }
@@ -72,21 +81,30 @@ impl Unproven {
         self.limits = limits;
     }
 
-    /// A connection was opened. Returns the one whose place it takes.
-    pub(super) fn open(&mut self, address: Option<IpAddr>, place: Place) -> (Number, Option<Place>) {
+    /// A connection was opened. Returns the one that has to go for it, which may be itself.
+    pub(super) fn open(&mut self, now: Instant, address: Option<IpAddr>, place: Place) -> (Number, Option<Place>) {
+        let number = Number(self.next);
+        self.next += 1;
         let displaced = if self.is_full(address) {
             self.take_oldest(address)
         } else if self.limits.places > 0 && self.count >= self.most() {
-            let worst = self.ranking.last().map(|rank| rank.address);
-            worst.and_then(|address| self.take_oldest(address))
+            let Some(worst) = self.displaceable(now, address) else { return (number, Some(place)) };
+            self.take_oldest(worst)
         } else {
             None
         };
-        let number = Number(self.next);
-        self.next += 1;
-        self.change(address, |connections| connections.insert(number, place));
+        self.change(address, |connections| connections.insert(number, (place, now)));
         self.count += 1;
         (number, displaced)
+    }
+
+    /// The address whose oldest connection makes room for a new one of this address.
+    fn displaceable(&self, now: Instant, address: Option<IpAddr>) -> Option<Option<IpAddr>> {
+        let own = self.addresses.get(&address).map_or(0, BTreeMap::len);
+        let worst = self.ranking.last()?;
+        let (_, (_, since)) = self.addresses.get(&worst.address)?.first_key_value()?;
+        let had_its_chance = now.saturating_duration_since(*since) >= CHANCE;
+        (had_its_chance || worst.count > own + 1).then_some(worst.address)
     }
 
     /// One has shown a valid token.
@@ -121,13 +139,13 @@ impl Unproven {
     }
 
     fn take_oldest(&mut self, address: Option<IpAddr>) -> Option<Place> {
-        let taken = self.change(address, BTreeMap::pop_first).map(|(_, place)| place);
+        let taken = self.change(address, BTreeMap::pop_first).map(|(_, (place, _))| place);
         self.count -= usize::from(taken.is_some());
         taken
     }
 
     /// Changes the connections of an address, and its rank.
-    fn change<R>(&mut self, address: Option<IpAddr>, change: impl FnOnce(&mut BTreeMap<Number, Place>) -> R) -> R {
+    fn change<R>(&mut self, address: Option<IpAddr>, change: impl FnOnce(&mut Connections) -> R) -> R {
         let connections = self.addresses.entry(address).or_default();
         let before = Rank::of(address, connections);
         let changed = change(connections);
@@ -154,19 +172,20 @@ mod tests {
         all: Unproven,
         slab: Slab<()>,
         places: Vec<Place>,
+        now: Instant,
     }
 
     impl Bench {
         fn new(of_address: usize, places: usize) -> Self {
             let all = Unproven::new(UnprovenLimits { of_address, places });
-            Self { all, slab: Slab::default(), places: Vec::new() }
+            Self { all, slab: Slab::default(), places: Vec::new(), now: Instant::now() }
         }
 
         /// Opens one of this address. Returns its number, and which one it displaced.
         fn open(&mut self, address: u8) -> (Number, Option<usize>) {
             let place = Place { shard: 0, conn: ConnKey::new(self.slab.insert(())) };
             self.places.push(place);
-            let (number, displaced) = self.all.open(ip(address), place);
+            let (number, displaced) = self.all.open(self.now, ip(address), place);
             (number, displaced.and_then(|displaced| self.places.iter().position(|place| *place == displaced)))
         }
     }
@@ -195,21 +214,56 @@ mod tests {
         let mut bench = Bench::new(0, 8);
         let numbers: Vec<_> = (1..=4).map(|address| bench.open(address)).collect();
         assert!(numbers.iter().all(|(_, displaced)| displaced.is_none()));
-        assert_eq!(bench.open(5).1, Some(0), "the oldest");
+        assert_eq!(bench.open(5).1, Some(4), "the others may be about to send CONNECT");
+        bench.now += CHANCE;
+        assert_eq!(bench.open(6).1, Some(0), "the oldest");
         bench.all.prove(ip(4), numbers[3].0);
-        assert_eq!(bench.open(6).1, Some(1), "three of seven places");
+        assert_eq!(bench.open(7).1, Some(1), "three of seven places");
         for _ in 0..2 {
             bench.all.close(ip(3), numbers[2].0);
         }
-        assert_eq!(bench.open(7).1, None);
-        bench.all.close_proven();
         assert_eq!(bench.open(8).1, None);
+        bench.all.close_proven();
+        assert_eq!(bench.open(9).1, None);
+    }
+
+    /// Each sends CONNECT after 150 ms, and tries again after a second when it was displaced.
+    #[test]
+    fn a_herd_comes_back_although_its_old_connections_seem_to_live() {
+        let mut bench = Bench::new(0, 976);
+        bench.all.proven = 900;
+        let start = bench.now;
+        let mut due: BTreeMap<(Duration, u8, usize), Option<Number>> = BTreeMap::new();
+        let address = |client: usize| u8::try_from(client % 250).unwrap() + 1;
+        // What happens when: CONNECT first, then who comes.
+        (0..900_usize)
+            .for_each(|client| _ = due.insert((Duration::from_micros(client as u64 * 1100), 1, client), None));
+        let (mut clients, mut back) = (HashMap::new(), 0);
+        while let Some(((at, _, client), number)) = due.pop_first() {
+            bench.now = start + at;
+            if let Some(number) = number {
+                bench.all.prove(ip(address(client)), number);
+                // Its old connection ends by that.
+                bench.all.close_proven();
+                back += 1;
+                continue;
+            }
+            let (number, displaced) = bench.open(address(client));
+            clients.insert(bench.places.len() - 1, (at, client, number));
+            due.insert((at + Duration::from_millis(150), 0, client), Some(number));
+            if let Some((came, client, _)) = displaced.and_then(|place| clients.remove(&place)) {
+                due.remove(&(came + Duration::from_millis(150), 0, client));
+                due.insert((at + Duration::from_secs(1), 1, client), None);
+            }
+        }
+        assert!(back == 900 && bench.now < start + Duration::from_secs(10), "{back} in {:?}", bench.now - start);
     }
 
     #[test]
     fn who_has_one_connection_keeps_it_while_others_have_more() {
         let mut bench = Bench::new(0, 20);
         bench.open(1);
+        bench.now += CHANCE;
         for attack in (0..8).cycle().take(1000) {
             // Eight addresses share ten places with the one.
             let (_, displaced) = bench.open(2 + attack);
@@ -226,6 +280,7 @@ mod tests {
             bench.all.prove(ip(1), number);
         }
         assert_eq!(bench.open(1).1, None);
+        bench.now += CHANCE;
         assert_eq!(bench.open(2).1, Some(2), "of one place half is one");
     }
 

@@ -6,6 +6,7 @@
 //! which is the cheapest their API has; only one with attachments is decoded, because theirs must see the binary values.
 
 mod chat;
+mod tls;
 mod token;
 
 use std::error::Error;
@@ -33,6 +34,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let secret: String = args.value_from_str("--jwt-secret")?;
     let interval = Duration::from_millis(args.opt_value_from_str("--ping-interval-ms")?.unwrap_or(25_000));
     let timeout = Duration::from_millis(args.opt_value_from_str("--ping-timeout-ms")?.unwrap_or(20_000));
+    let acceptor = match args.opt_value_from_str::<_, String>("--tls-cert")? {
+        Some(cert) => Some(tls::acceptor(&cert, &args.value_from_str::<_, String>("--tls-key")?)?),
+        None => None,
+    };
     let rest = args.finish();
     if !rest.is_empty() {
         return Err(format!("unknown arguments: {rest:?}").into());
@@ -43,14 +48,22 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (service, io) = builder.max_buffer_size(MAX_BUFFER).max_payload(MAX_PAYLOAD).build_svc();
         chat::register(&io, verifier);
         let listener = TcpListener::bind(listen).await?;
-        writeln!(stdout(), "listening on http://{}", listener.local_addr()?)?;
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        writeln!(stdout(), "listening on {scheme}://{}", listener.local_addr()?)?;
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            let service = service.clone();
+            let (service, acceptor) = (service.clone(), acceptor.clone());
             tokio::spawn(async move {
-                // A connection that breaks off is its client's affair.
-                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+                let http = http1::Builder::new();
+                // A connection that breaks off, or whose handshake fails, is its client's affair.
+                match acceptor {
+                    None => _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await,
+                    Some(acceptor) => {
+                        let Ok(stream) = acceptor.accept(stream).await else { return };
+                        let _ = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+                    }
+                }
             });
         }
     })

@@ -127,7 +127,7 @@ impl Jwks {
         }
         let mut schedule = self.shared.schedule();
         let before = schedule.wait(now);
-        let is_none = schedule.is_none_of_them(kid);
+        let is_none = schedule.is_none_of_them(kid, now);
         let is_sooner = schedule.wait(now) != before;
         drop(schedule);
         if is_sooner {

@@ -127,16 +127,17 @@ impl Schedule {
     }
 
     /// A token names a key that is not in the set. Whether it is none of the issuer's: it was not in a set either that was fetched
-    /// after somebody named it first. If that cannot be told yet, a fetch that tells it is due in a while; [`Schedule::wait`] may be
-    /// shorter from now on.
-    pub(super) fn is_none_of_them(&mut self, kid: &str) -> bool {
+    /// after somebody named it first, and that is fresh. If that cannot be told yet, a fetch that tells it is due in a while;
+    /// [`Schedule::wait`] may be shorter from now on.
+    pub(super) fn is_none_of_them(&mut self, kid: &str, now: Instant) -> bool {
         self.note(kid, self.begun + 1);
         if self.succeeded == 0 || self.is_failing() {
             return false;
         }
         // Also by a key that was missing before: it may have been published since. What is on its way may bring it.
         self.is_wanted |= !self.is_fetching;
-        self.unknown.get(kid).is_some_and(|first| *first <= self.succeeded)
+        let is_fresh = self.fetched_at.is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN);
+        is_fresh && self.unknown.get(kid).is_some_and(|first| *first <= self.succeeded)
     }
 
     /// Remembers the first fetch that can tell of this key, if it is not known already.
@@ -181,23 +182,29 @@ mod tests {
         let mut schedule = fetched(start);
         assert_eq!(schedule.wait(start), Some(REFRESH));
         // Somebody makes one up, and the set is fetched at once.
-        assert!(!schedule.is_none_of_them("bogus"));
+        assert!(!schedule.is_none_of_them("bogus", start));
         fetch(&mut schedule, start);
-        assert!(schedule.is_none_of_them("bogus"));
+        assert!(schedule.is_none_of_them("bogus", start));
         // The issuer has a new one a moment later: it is not refused, and fetched once the 30 s are over.
         let now = start + SECOND;
-        assert!(!schedule.is_none_of_them("new"));
-        assert!(!schedule.is_none_of_them("new") && schedule.is_none_of_them("bogus"));
+        assert!(!schedule.is_none_of_them("new", now));
+        assert!(!schedule.is_none_of_them("new", now) && schedule.is_none_of_them("bogus", now));
         assert_eq!(schedule.wait(now), Some(29 * SECOND));
         // One that is seen while the set is on its way needs another one: the issuer may have answered already.
         let now = start + ASK_AGAIN;
         schedule.begin(now);
-        assert!(!schedule.is_none_of_them("newer"));
+        assert!(!schedule.is_none_of_them("newer", now));
         schedule.succeed(now, std::iter::empty());
-        assert!(schedule.is_none_of_them("new") && !schedule.is_none_of_them("newer"));
+        assert!(schedule.is_none_of_them("new", now) && !schedule.is_none_of_them("newer", now));
         assert_eq!(schedule.wait(now), Some(ASK_AGAIN));
-        fetch(&mut schedule, now + ASK_AGAIN);
-        assert!(schedule.is_none_of_them("newer"));
+        let now = now + ASK_AGAIN;
+        fetch(&mut schedule, now);
+        assert!(schedule.is_none_of_them("newer", now));
+        // What an old set says of it is out of date: it may have been published since.
+        let now = now + ASK_AGAIN;
+        assert!(!schedule.is_none_of_them("newer", now));
+        fetch(&mut schedule, now);
+        assert!(schedule.is_none_of_them("newer", now));
     }
 
     #[test]
@@ -207,7 +214,7 @@ mod tests {
         for second in 0..120 {
             let now = start + second * SECOND;
             for n in 0..5000 {
-                schedule.is_none_of_them(&format!("{second} {n}"));
+                schedule.is_none_of_them(&format!("{second} {n}"), now);
             }
             if schedule.wait(now).is_none() {
                 fetch(&mut schedule, now);
@@ -216,26 +223,26 @@ mod tests {
             assert!(schedule.unknown.len() <= UNKNOWN);
         }
         assert_eq!(fetches, 4);
-        assert!(!schedule.is_none_of_them("one that there was no room for"));
+        assert!(!schedule.is_none_of_them("one that there was no room for", start));
     }
 
     #[test]
     fn failures_refuse_nobody_and_are_followed_by_pauses_that_grow() {
         let start = Instant::now();
         let mut schedule = fetched(start);
-        schedule.is_none_of_them("a");
+        schedule.is_none_of_them("a", start);
         fetch(&mut schedule, start);
-        assert!(schedule.is_none_of_them("a"));
+        assert!(schedule.is_none_of_them("a", start));
         let mut now = start + REFRESH;
         for expected in [1, 2, 4, 8, 16, 32, 60, 60] {
             schedule.begin(now);
             assert_eq!(schedule.fail(now), expected * SECOND);
-            assert!(!schedule.is_none_of_them("a") && !schedule.is_none_of_them("b"));
+            assert!(!schedule.is_none_of_them("a", now) && !schedule.is_none_of_them("b", now));
             assert_eq!(schedule.wait(now), Some(expected * SECOND), "an unknown key makes it no shorter");
             now += expected * SECOND;
         }
         fetch(&mut schedule, now);
-        assert!(schedule.is_none_of_them("a") && schedule.is_none_of_them("b"));
+        assert!(schedule.is_none_of_them("a", now) && schedule.is_none_of_them("b", now));
     }
 
     #[test]
@@ -246,9 +253,7 @@ mod tests {
         assert_eq!(schedule.wait(start), None);
         schedule.begin(start);
         schedule.succeed(start, ["old"].into_iter());
-        assert!(schedule.is_none_of_them("old"));
-        assert_eq!(fetched(start).wait(start), Some(REFRESH));
-        schedule.is_wanted = false;
         assert_eq!(schedule.wait(start), Some(SECOND));
+        assert!(schedule.is_none_of_them("old", start));
     }
 }

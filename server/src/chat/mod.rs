@@ -30,7 +30,7 @@ mod shard_message;
 mod socket;
 mod users;
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{borrow::Cow, fmt, sync::Arc, time::Instant};
 
 pub(crate) use api::{ChatApi, MessagePage, RoomInfo, check_user, room};
 use api_request::ApiRequest;
@@ -83,13 +83,25 @@ pub(crate) struct AliveCheck(pub(crate) Reply<()>);
 #[derive(Debug, Clone)]
 pub(crate) struct Renewed(pub(crate) Arc<Config>);
 
+/// The token in the handshake of a session. `Debug` does not show it.
+struct QueryToken {
+    conn: ConnKey,
+    token: String,
+}
+
+impl fmt::Debug for QueryToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueryToken").field("conn", &self.conn).finish_non_exhaustive()
+    }
+}
+
 /// The chat of one shard.
 #[derive(Debug)]
 pub(crate) struct Chat {
     connections: Connections,
     /// What a client of version 2 brought in its handshake. It is connected as soon as its session is open, and this is its
     /// token.
-    query_token: Option<(ConnKey, String)>,
+    query_token: Option<QueryToken>,
     sockets: Sockets,
     homes: Homes,
 }
@@ -259,7 +271,7 @@ impl Handler for Chat {
         self.connections.open(io, conn, handshake.client, &mut self.sockets.counters);
         if handshake.protocol == Protocol::V3 {
             let token = request::query_token(handshake.uri.query().unwrap_or_default());
-            self.query_token = token.map(|token| (conn, token));
+            self.query_token = token.map(|token| QueryToken { conn, token });
         }
     }
 
@@ -270,8 +282,7 @@ impl Handler for Chat {
 
     fn authorize(&mut self, io: &mut Io<'_>, request: &ConnectRequest<'_>) -> Decision<Admission> {
         let ConnectRequest { conn, auth, .. } = *request;
-        let query_token =
-            self.query_token.take().filter(|(opened, _)| *opened == conn).map(|(_, token)| Cow::Owned(token));
+        let query_token = self.query_token.take().filter(|of| of.conn == conn).map(|of| Cow::Owned(of.token));
         // Before the token is looked at, which costs most of it.
         let refusal = if self.connections.take_connect(io.now(), conn) {
             let token = request::token(auth).or(query_token);

@@ -77,17 +77,24 @@ pub(super) async fn ready(context: &Context) -> Result<Finding, Fault> {
 
 /// `/metrics`, which a public address must not show.
 pub(super) async fn metrics(context: &Context) -> Result<Finding, Fault> {
-    let answer = HttpConnection::open(context.admin(), None).await?.get("/metrics").await?;
-    if answer.status != StatusCode::OK || !answer.body.contains("chat_") {
-        return Ok(finding(format!("/metrics is not shown here ({})", answer.status)));
-    }
-    let mut found = finding("/metrics is there");
-    if context.admin.is_none() && !context.connector.target().is_loopback() {
+    let shown = shows_metrics(&context.connector).await?;
+    let mut found = match &context.admin {
+        Some(admin) => {
+            finding(if shows_metrics(admin).await? { "/metrics is there" } else { "/metrics is not shown there" })
+        }
+        None => finding(if shown { "/metrics is there" } else { "/metrics is not shown here" }),
+    };
+    if shown && !context.connector.target().is_loopback() {
         found
             .warnings
             .push("everybody who reaches this URL reads /metrics: keep it to yourself in the proxy".to_owned());
     }
     Ok(found)
+}
+
+async fn shows_metrics(connector: &Connector) -> Result<bool, Fault> {
+    let answer = HttpConnection::open(connector, None).await?.get("/metrics").await?;
+    Ok(answer.status == StatusCode::OK && answer.body.contains("chat_"))
 }
 
 /// A session over long-polling; a client without a token has to be refused.

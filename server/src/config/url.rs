@@ -25,6 +25,10 @@ impl Url {
     pub(crate) fn shown(&self) -> Cow<'_, str> {
         let Some((scheme, rest)) = self.0.split_once("://") else { return Cow::Borrowed(&self.0) };
         let (address, query) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+        // A password may hold a `?` or a `#` too, and then nobody can tell where it ends.
+        if query.contains('@') {
+            return Cow::Owned(format!("{scheme}://{HIDDEN}"));
+        }
         // The last one: a password may hold an `@` or a `/` that nobody has escaped.
         let user = address.rfind('@').unwrap_or(0);
         if user == 0 && query.len() <= 1 {
@@ -70,7 +74,9 @@ mod tests {
             ("https://user:hunter2@a.example/jwks?a#b", "https://(hidden)@a.example/jwks?(hidden)"),
             ("https://user:hunter2@hunter2@a.example", "https://(hidden)@a.example"),
             ("https://user:hunter2/hunter2@a.example/", "https://(hidden)@a.example/"),
-            ("https://a.example?x=@hunter2", "https://a.example?(hidden)"),
+            ("https://a.example?x=@hunter2", "https://(hidden)"),
+            ("https://user:hunter2?hunter2@a.example/", "https://(hidden)"),
+            ("https://user:hunter2#hunter2@a.example/", "https://(hidden)"),
             ("/etc/keys?.json", "/etc/keys?.json"),
         ] {
             let url = Url::new(text);

@@ -49,7 +49,7 @@ impl ConnectRefusal {
             Self::Token(error) => error.code(),
             Self::Banned => Code::Banned.as_str(),
             Self::TooMany => TOO_MANY,
-            Self::Later => "later",
+            Self::Later => LATER,
         }
     }
 }
@@ -388,6 +388,9 @@ impl Sockets {
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
 }
+
+/// The code of a CONNECT whose connection ends, so that the client comes back by itself.
+pub(super) const LATER: &str = "later";
 
 /// The code of the refusal of a CONNECT whose user has as many sockets as it may.
 pub(super) const TOO_MANY: &str = "too_many_connections";

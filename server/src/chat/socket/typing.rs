@@ -66,7 +66,8 @@ impl Sockets {
         self.members.get_mut(socket).is_some_and(|member| member.tell_typing_refusal(now))
     }
 
-    /// A room has become too large for the typing of those who name no room. Its members hear no more of it, so they hear that it ends.
+    /// A room has become too large for the typing of those who name no room. Its members hear no more of it, so it ends, in their other
+    /// rooms too. Whoever goes on typing begins again there, which has a rate: a room whose size goes up and down costs no more.
     pub(super) fn end_typing_in_quiet(&mut self, io: &mut Io<'_>, room: &Room) {
         // Each user who types has a deadline; mostly there is none.
         if self.typing.next().is_none() {
@@ -76,30 +77,36 @@ impl Sockets {
         let types_here = |member: &&Member| member.joined(room.id()).is_some() && member.is_typing(None, now);
         let sockets: Vec<SocketKey> = self.members.iter().filter(types_here).map(|member| member.key).collect();
         for socket in sockets {
-            self.tell_typing(io, socket, std::slice::from_ref(room), None, false);
+            let Some(member) = self.members.get_mut(socket) else { continue };
+            member.set_typing(None, None);
+            let mut rooms = self.small_rooms(socket);
+            rooms.push(room.clone());
+            self.tell_typing(io, socket, &rooms, None, (false, true));
         }
+    }
+
+    /// The socket's rooms that are not too large for presence.
+    fn small_rooms(&self, socket: SocketKey) -> SmallVec<[Room; 2]> {
+        let rooms = self.members.get(socket).into_iter().flat_map(|member| &member.rooms).map(|joined| &joined.room);
+        rooms.filter(|room| !self.quiet.contains(*room)).cloned().collect()
     }
 
     /// Tells the other users of a room, or of all rooms of the socket that are small enough.
     fn announce_typing(&mut self, io: &mut Io<'_>, socket: SocketKey, room: Option<&Room>, is_typing: bool) {
-        let Some(member) = self.members.get(socket) else { return };
-        let mut rooms: SmallVec<[Room; 2]> = match room {
-            Some(room) => smallvec![room.clone()],
-            None => member.rooms.iter().map(|joined| joined.room.clone()).collect(),
-        };
         // In the other rooms nobody would hear of it, and the typing of all their members would pass through one home.
-        rooms.retain(|of| room.is_some() || !self.quiet.contains(of));
-        self.tell_typing(io, socket, &rooms, room, is_typing);
+        let rooms = room.map_or_else(|| self.small_rooms(socket), |room| smallvec![room.clone()]);
+        self.tell_typing(io, socket, &rooms, room, (is_typing, room.is_some()));
     }
 
-    /// Tells the other users of some rooms, of which the client may have named one.
+    /// Tells the other users of some rooms, of which the client may have named one. `everywhere`: those that are too large for presence
+    /// too.
     fn tell_typing(
         &mut self,
         io: &mut Io<'_>,
         socket: SocketKey,
         rooms: &[Room],
         named: Option<&Room>,
-        is_typing: bool,
+        (is_typing, everywhere): (bool, bool),
     ) {
         let Some(member) = self.members.get(socket) else { return };
         let account = Arc::clone(&member.account);
@@ -114,9 +121,7 @@ impl Sockets {
         payload.push(b'}');
         let payload = String::from_utf8(payload).unwrap_or_default();
         let frame = encode::event("/", None, "userTyping", &payload, &[]);
-        // Of rooms that are too large only one that has just become so is among them, to hear of an end.
-        let named = named.is_some() || rooms.iter().any(|room| self.quiet.contains(room));
-        let broadcast = UserBroadcast { account, rooms: rooms.into(), named, frame };
+        let broadcast = UserBroadcast { account, rooms: rooms.into(), named: everywhere, frame };
         self.homes.send(io, first, HomeRequest::Broadcast(broadcast));
     }
 

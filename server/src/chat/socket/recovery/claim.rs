@@ -20,7 +20,7 @@ use crate::{
         socket::{
             admission::Admission,
             member::{Access, MemberSession},
-            session::{TOO_MANY, log_connected, unauthorized},
+            session::{LATER, TOO_MANY, log_connected, unauthorized},
             sockets::Sockets,
         },
         users::{Account, Slot},
@@ -54,6 +54,7 @@ impl Sockets {
                     // A new socket would miss what the session has. The end of that claim keeps the session, and the client comes back
                     // by itself.
                     Claim::UnderWay => {
+                        self.note_refusal(Some(io.shard()), request.conn, LATER);
                         io.close(request.conn);
                         return Decision::Later;
                     }
@@ -252,6 +253,7 @@ impl Sockets {
     fn give_way(&mut self, io: &mut Io<'_>, ticket: u64) {
         let Some(recovery) = &mut self.recovery else { return };
         if let Some(returning) = recovery.take_returning(ticket) {
+            self.note_refusal(Some(io.shard()), returning.conn, LATER);
             io.close(returning.conn);
         }
         self.begin_next(io);

@@ -143,6 +143,11 @@ impl ChatError {
 
     /// As the JSON object of an `error` event, or of an acknowledgement (without `event`).
     pub(crate) fn to_json(self, event: Option<&str>) -> String {
+        self.to_json_with(event, "")
+    }
+
+    /// The same, with more JSON members, each with a comma before it.
+    pub(crate) fn to_json_with(self, event: Option<&str>, members: &str) -> String {
         // The message is ours, without a character that JSON escapes.
         let mut text = format!(r#"{{"message":"{}","code":"{}""#, self.message, self.code.as_str()).into_bytes();
         if let Some(event) = event {
@@ -152,6 +157,7 @@ impl ChatError {
         if let Some(after) = self.retry_after {
             text.extend_from_slice(format!(r#","retryAfter":{}"#, after.as_millis().max(1)).as_bytes());
         }
+        text.extend_from_slice(members.as_bytes());
         text.push(b'}');
         String::from_utf8(text).unwrap_or_default()
     }

@@ -220,15 +220,13 @@ impl Sockets {
         // As the token says it: `1900000000`, or `1900000000.5`.
         let mut members = claims.exp.map(|exp| format!(r#","exp":{}"#, exp.as_secs_f64())).unwrap_or_default();
         if !closed.is_empty() {
-            let left = ids(&closed);
+            let left = format!(r#","left":{}"#, ids(&closed));
             if ack.is_none() {
                 let error = ChatError::new(Code::RoomForbidden, "the new token does not open all rooms of the socket");
-                let json = error.to_json(Some("refresh"));
-                let json = format!(r#"{},"left":{left}}}"#, json.strip_suffix('}').unwrap_or_default());
                 // It fails only where the connection is closing.
-                let _ = io.emit(socket, "error", &json, &[]);
+                let _ = io.emit(socket, "error", &error.to_json_with(Some("refresh"), &left), &[]);
             }
-            members.push_str(&format!(r#","left":{left}"#));
+            members.push_str(&left);
         }
         Ok(Reply::from(members))
     }
@@ -249,10 +247,9 @@ impl Sockets {
         }
         if missed > 0 {
             let reason = "the token names more rooms than a socket may be in (limits.rooms_per_socket); it is not in all of them";
-            let json = ChatError::new(Code::TooManyRooms, reason).to_json(None);
-            let json = format!(r#"{},"missed":{missed}}}"#, json.strip_suffix('}').unwrap_or_default());
+            let error = ChatError::new(Code::TooManyRooms, reason);
             // It fails only where the connection is closing.
-            let _ = io.emit(socket, "error", &json, &[]);
+            let _ = io.emit(socket, "error", &error.to_json_with(None, &format!(r#","missed":{missed}"#)), &[]);
         }
         entered
     }

@@ -10,6 +10,7 @@ mod part;
 mod recovery;
 mod recovery_client;
 mod sockets;
+mod tokens;
 mod typing;
 
 use bench::{Bench, Conn, with};

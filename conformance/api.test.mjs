@@ -75,8 +75,9 @@ withServer('the API', OPTIONS, (server) => {
 
 /** The receiver's check, as docs/api.md has it. */
 function isGenuine(secret, headers, body) {
+  const key = secret.startsWith('whsec_') ? Buffer.from(secret.slice('whsec_'.length), 'base64') : secret;
   const signed = `${headers['webhook-id']}.${headers['webhook-timestamp']}.`;
-  const expected = createHmac('sha256', secret).update(signed).update(body).digest();
+  const expected = createHmac('sha256', key).update(signed).update(body).digest();
   const isFresh = Math.abs(Date.now() / 1000 - Number(headers['webhook-timestamp'])) < 300;
   return isFresh && headers['webhook-signature'].split(' ').some((value) => {
     const shown = Buffer.from(value.slice('v1,'.length), 'base64');

@@ -180,7 +180,11 @@ fn named(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn documents_and_dashboard_name_the_metrics_that_there_are() {
-    let (metrics, series) = names(&metrics());
+    let (mut metrics, series) = names(&metrics());
+    // Other systems do not tell it.
+    if !cfg!(target_os = "linux") {
+        metrics.insert("process_resident_memory_bytes".to_owned());
+    }
     assert!(metrics.len() > 35 && series.len() > metrics.len(), "the answer was read: {metrics:?}");
     let dashboard = named(&read("grafana-dashboard.json"));
     let unknown: Vec<_> = dashboard.difference(&series).collect();

@@ -88,16 +88,16 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
     key(
         "limits.attachments",
         COUNT,
-        &[
-            "Attachments (binary values) of one message. At most 10, and 0 means these: official clients decode no more.",
-        ],
+        &["Attachments (binary values) of one message. At most 10; 0 means 10. Official clients decode no more."],
     ),
     key("limits.attachment_bytes", BYTES, &["Size of all attachments of one message together."]),
     key("limits.message_rate", RATE, &["Messages of one user."]),
     key(
         "limits.message_burst",
         COUNT,
-        &["Messages that a user may send at once, before limits.message_rate holds. 0: any number, whatever that is."],
+        &[
+            "Messages that a user may send at once, before limits.message_rate holds. 0: no limit, and limits.message_rate does not hold either.",
+        ],
     ),
     key(
         "limits.message_bytes_rate",
@@ -138,7 +138,7 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
         DURATION,
         &["A socket without any event for so long is ended. Heartbeats do not count."],
     ),
-    key("limits.strikes", COUNT, &["Wrong events of one user within a minute; more end the connection."]),
+    key("limits.strikes", COUNT, &["How many wrong events a user may send in a minute; one more ends the connection."]),
     key(
         "limits.outbound_soft",
         BYTES,

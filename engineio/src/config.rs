@@ -73,8 +73,8 @@ pub struct Config {
     /// Whether connections from trusted proxies begin with a header of the PROXY protocol ([`crate::proxy_protocol`]). One
     /// without a header is closed. Default false.
     pub proxy_protocol: bool,
-    /// What the log calls the setting that allows a refused origin, and the one that allows a refused host. For
-    /// applications with settings of their own. Default `Config::origins` and `Config::hosts`.
+    /// What the log calls the settings that allow a refused origin, a refused host, and Engine.IO v3. For applications
+    /// with settings of their own. Default `Config::origins`, `Config::hosts` and `Config::allow_eio3`.
     pub setting_names: SettingNames,
     /// The CORS headers, which tell browsers whose pages may read the answers; with them, preflights are answered too.
     /// Default `None`.
@@ -120,11 +120,13 @@ pub struct SettingNames {
     pub origins: &'static str,
     /// [`Config::hosts`].
     pub hosts: &'static str,
+    /// [`Config::allow_eio3`].
+    pub allow_eio3: &'static str,
 }
 
 impl Default for SettingNames {
     fn default() -> Self {
-        Self { origins: "Config::origins", hosts: "Config::hosts" }
+        Self { origins: "Config::origins", hosts: "Config::hosts", allow_eio3: "Config::allow_eio3" }
     }
 }
 

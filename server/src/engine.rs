@@ -52,7 +52,8 @@ pub(crate) fn config(config: &Config) -> engineio::Config {
         [] => Hosts::Any,
         hosts => Hosts::Listed { hosts: hosts.to_vec(), loopback: config.development },
     };
-    engine.setting_names = SettingNames { origins: "http.allow_origin", hosts: "http.hosts" };
+    engine.setting_names =
+        SettingNames { origins: "http.allow_origin", hosts: "http.hosts", allow_eio3: "engine.allow_eio3" };
     engine.trusted_proxies = config.http.trusted_proxies.iter().flat_map(|proxy| proxy.networks()).collect();
     engine.proxy_protocol = config.http.proxy_protocol;
     engine.keep_alive = config.http.keep_alive;

@@ -145,3 +145,19 @@ fn a_refused_origin_is_logged_once_with_what_to_set() {
         assert!(line.contains("http.allow_origin") && line.contains(origin) && line.contains("chat.example"), "{line}");
     }
 }
+
+#[test]
+fn a_refused_client_of_version_2_is_logged_with_what_to_set() {
+    let mut server = Server::start_logging(&["log.level=warn"]);
+    // The last `EIO` counts. Clients of version 2 always name theirs, so whoever does not is not worth a line.
+    for query in ["&EIO=", "&EIO=3", "&EIO=3"] {
+        assert_eq!(status(&ask(&server, b"", "GET", query, "Host: a", "")), 400, "{query}");
+    }
+    // This is said next.
+    assert_eq!(handshake(&server, "Host: a\nOrigin: http://a.example"), 403);
+    let mut log = BufReader::new(server.process.stderr.take().unwrap()).lines();
+    let mut next = || log.next().unwrap().unwrap();
+    let (version, origin) = (next(), next());
+    assert!(version.contains("Engine.IO v3") && version.contains("engine.allow_eio3"), "{version}");
+    assert!(origin.contains("http.allow_origin"), "{origin}");
+}

@@ -92,6 +92,12 @@ impl<'a> Query<'a> {
         Protocol::from_query(self.version.as_deref())
     }
 
+    /// Whether it says `EIO=3`. Clients of Engine.IO v3 always do.
+    #[cfg(feature = "net")]
+    pub(crate) fn names_v3(&self) -> bool {
+        self.version.as_deref() == Some("3")
+    }
+
     /// The last check of a handshake: its protocol revision must be allowed.
     ///
     /// # Errors

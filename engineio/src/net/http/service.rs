@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     Config, Handler, Handshake, Protocol, SettingNames,
-    error::ErrorContext,
+    error::{ConnectionError, ErrorContext, HandshakeError},
     hooks::{Outcome, Request},
     http::{
         self as engine, Action, Query, Refused, Route,
@@ -129,12 +129,13 @@ where
 }
 
 /// Logs a refusal that is probably a mistake in somebody's configuration, with what to do about it.
-fn log_refusal(io: &ShardIo, context: Option<ErrorContext>, headers: &HeaderMap) {
-    let SettingNames { origins, hosts } = io.config.setting_names;
+fn log_refusal(io: &ShardIo, error: ConnectionError, asked: Asked<'_>) {
+    let SettingNames { origins, hosts, allow_eio3 } = io.config.setting_names;
+    let headers = asked.judged;
     let host = headers.get(header::HOST).map_or(&[][..], HeaderValue::as_bytes);
     // Another shard may be logging; a panic under the lock leaves the log whole.
     let mut refusals = io.registry.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-    match context {
+    match error.context {
         Some(ErrorContext::InvalidOrigin) => {
             let origin = headers.get(header::ORIGIN).map_or(&[][..], HeaderValue::as_bytes);
             if let Some(origin) = refusals.take(origin, io.now) {
@@ -154,6 +155,14 @@ fn log_refusal(io: &ShardIo, context: Option<ErrorContext>, headers: &HeaderMap)
                     "a request for a foreign host is refused. If the name is yours, add it to {hosts}"
                 );
             }
+        }
+        _ if error.error == HandshakeError::UnsupportedProtocolVersion
+            && asked.query.names_v3()
+            && refusals.take(b"EIO=3", io.now).is_some() =>
+        {
+            tracing::warn!(
+                "a client of Engine.IO v3 (socket.io-client 2) is refused. If it is yours, set {allow_eio3} to true"
+            );
         }
         _ => {}
     }
@@ -237,7 +246,7 @@ impl<H: Handler + 'static> EngineHttp<H> {
         self.shard.turn(|shard| {
             shard.io.watching.stats.count_refused(refused.reason());
             if let Refused::Coded(error, message) = &refused {
-                log_refusal(&shard.io, error.context, asked.judged);
+                log_refusal(&shard.io, *error, asked);
                 shard.hooks.connection_error(*error, message.as_deref(), asked.request());
             }
         });

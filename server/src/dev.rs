@@ -4,7 +4,7 @@
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -22,13 +22,18 @@ const USERS: [(&str, &str); 3] = [("alice", "Alice"), ("bob", "Bob"), ("carol", 
 /// How long those tokens last: a day of work.
 const LIFETIME: Duration = Duration::from_secs(24 * 3600);
 
+/// Where this data directory has its development secret.
+pub(crate) fn file(data_dir: &Path) -> PathBuf {
+    data_dir.join(FILE)
+}
+
 /// The development secret of this data directory, made on first use, readable by its owner only.
 ///
 /// # Errors
 /// Names `data_dir` when the directory or the file cannot be made or read, the file holds no secret, or others than its owner may
 /// know it.
 pub(crate) fn secret(data_dir: &Path) -> Result<Secret, ConfigError> {
-    let path = data_dir.join(FILE);
+    let path = file(data_dir);
     let fail = |error: io::Error| {
         ConfigError::new("data_dir", format!("cannot keep the development secret in {}: {error}", path.display()))
     };
@@ -48,7 +53,7 @@ pub(crate) fn secret(data_dir: &Path) -> Result<Secret, ConfigError> {
 
 /// Whether this data directory has a development secret already.
 pub(crate) fn has_secret(data_dir: &Path) -> bool {
-    data_dir.join(FILE).exists()
+    file(data_dir).exists()
 }
 
 /// The content of the file, if nobody but its owner can have put it there or read it.

@@ -30,7 +30,7 @@ mod store_tools;
 mod tls;
 mod webhooks;
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -92,7 +92,7 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 /// Says what is wrong in one line, whatever the text that is quoted in it holds.
 fn fail(reason: &str, code: u8) -> ExitCode {
     let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let _ = writeln!(std::io::stderr(), "error: {line}");
+    let _ = writeln!(io::stderr(), "error: {line}");
     ExitCode::from(code)
 }
 
@@ -123,11 +123,14 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Action::Bench(arguments) => {
             use_development_secret(&mut config)?;
+            tell_development_secret(&config);
             load::run(&arguments, |sub, room| user_token(&config, sub, room))
         }
         Action::Token(arguments) => {
             use_development_secret(&mut config)?;
             let token = token(&config, &arguments)?;
+            // A fault is one line, so only now.
+            tell_development_secret(&config);
             print(&format!("{token}\n"))
         }
         Action::Store(action) => {
@@ -150,6 +153,19 @@ fn use_development_secret(config: &mut Config) -> Result<(), ConfigError> {
         config.auth.jwt_secret = Some(dev::secret(&config.data_dir)?);
     }
     Ok(())
+}
+
+/// Says that a command signs tokens with the development secret: the server that is meant may have a secret of its own.
+fn tell_development_secret(config: &Config) {
+    if config.development {
+        let file = dev::file(&config.data_dir);
+        // Whoever does not read it loses nothing.
+        let _ = writeln!(
+            io::stderr(),
+            "no secret is configured: signed with {}, which only a server in development mode with this data directory accepts",
+            file.display()
+        );
+    }
 }
 
 /// A token for `check`, if this configuration has a secret. A new development secret would be one that no server knows.
@@ -195,7 +211,7 @@ fn token(config: &Config, arguments: &TokenArguments) -> anyhow::Result<String> 
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    let mut output = std::io::stdout().lock();
+    let mut output = io::stdout().lock();
     output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("standard output")
 }
 
@@ -207,7 +223,7 @@ mod tests {
     fn the_exit_code_says_whose_fault_it_was() {
         assert_eq!(exit_code(&ConfigError::new("listen", "no address").into()), 2);
         assert_eq!(exit_code(&BrokenShard { shard: 0 }.into()), 70);
-        let taken = anyhow::Error::from(std::io::Error::other("taken")).context("cannot listen");
+        let taken = anyhow::Error::from(io::Error::other("taken")).context("cannot listen");
         assert_eq!(exit_code(&taken), 1);
     }
 }

@@ -208,12 +208,16 @@ fn token_prints_the_token_and_nothing_else() {
 }
 
 #[test]
-fn token_uses_the_development_secret() {
+fn token_uses_the_development_secret_and_says_so() {
     let directory = tempfile::tempdir().unwrap();
     let token = || {
         let output = binary(directory.path()).args(["token", "--sub", "a", "--data-dir", "here"]).output().unwrap();
-        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
-        text(&output.stdout).trim_end().to_owned()
+        let said = "no secret is configured: signed with here/development.secret, which only a server in development mode \
+                    with this data directory accepts\n";
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), said));
+        let token = text(&output.stdout).strip_suffix('\n').unwrap();
+        assert!(!token.contains(char::is_whitespace), "the token and nothing else: {token:?}");
+        token.to_owned()
     };
     token();
     let file = directory.path().join("here/development.secret");
@@ -224,6 +228,18 @@ fn token_uses_the_development_secret() {
     let (message, signature) = made.rsplit_once('.').unwrap();
     let expected = jsonwebtoken::crypto::sign(message.as_bytes(), &key, jsonwebtoken::Algorithm::HS256).unwrap();
     assert_eq!(signature, expected, "the second token is signed with the secret of the first");
+}
+
+#[test]
+fn bench_says_that_it_signs_with_the_development_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    // Nothing listens there.
+    let bench = ["bench", "http://127.0.0.1:1", "--connections", "1", "--data-dir", "here"];
+    let output = binary(directory.path()).args(bench).output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), ""), "{said}");
+    assert!(said.starts_with("no secret is configured: signed with here/development.secret, "), "{said}");
+    assert!(said.contains("no user got in") && !said.contains("--jwt-secret-file"), "no token was refused: {said}");
 }
 
 #[test]

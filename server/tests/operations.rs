@@ -244,6 +244,7 @@ fn a_load_that_nobody_takes() {
     let (code, printed, errors) = outcome(&run(&refused));
     assert_eq!((code, printed.as_str()), (Some(1), ""));
     assert!(errors.starts_with("error: no user got in: 2 x ") && errors.contains("token_invalid"), "{errors}");
+    assert!(errors.contains("--config or --jwt-secret-file"), "what to do about it: {errors}");
     for (flag, value) in [("--connections", "0"), ("--connections", "1000000"), ("--duration", "1h"), ("--rate", "-1")]
     {
         let (code, _, errors) = outcome(&run(&["bench", &url, "--jwt-secret", SECRET, flag, value]));

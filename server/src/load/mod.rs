@@ -134,7 +134,13 @@ async fn load(
     let Crowd { members, users } = connect(arguments, rooms, users, connector, figures).await;
     let connecting = start.elapsed();
     if members.is_empty() {
-        bail!("no user got in: {}", figures.borrow().failures());
+        let failures = figures.borrow().failures();
+        let hint = if failures.contains("token_invalid") {
+            "; --config or --jwt-secret-file must name the secret of that server"
+        } else {
+            ""
+        };
+        bail!("no user got in: {failures}{hint}");
     }
     // Who is online is announced to many, and that is work of its own.
     sleep(PAUSE).await;

@@ -410,10 +410,14 @@ fn what_is_forgotten_gives_its_space_back() {
 fn others_cannot_read_the_messages() {
     let data = Data::new();
     let key = data.key();
-    // In a directory that everybody may enter.
+    // In directories that everybody may enter, as far as they are the test's own.
     std::fs::create_dir(data.path()).unwrap();
     let set_mode = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    let above = data.path().canonicalize().unwrap().parent().unwrap().to_owned();
     set_mode(&data.path(), 0o755);
+    set_mode(&above, 0o755);
+    let may_enter = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o001 != 0;
+    let public = usize::from(above.ancestors().all(may_enter));
     let mode = |name: &str| std::fs::metadata(data.path().join(name)).unwrap().permissions().mode() & 0o777;
     let start = || Server::start_logging(&[&key, "log.level=info"]);
     // Its warnings until it ends.
@@ -431,7 +435,11 @@ fn others_cannot_read_the_messages() {
     assert_eq!(warnings(server), 0);
     // What was there before stays as it is.
     set_mode(&data.database(), 0o644);
-    assert_eq!((warnings(start()), mode("chat.db")), (1, 0o644));
-    set_mode(&data.path(), 0o700);
-    assert_eq!((warnings(start()), mode("chat.db")), (0, 0o644));
+    assert_eq!((warnings(start()), mode("chat.db")), (public, 0o644));
+    // Nor is it of interest where others cannot get to it.
+    for private in [data.path(), above] {
+        set_mode(&private, 0o700);
+        assert_eq!((warnings(start()), mode("chat.db")), (0, 0o644), "{private:?}");
+        set_mode(&private, 0o755);
+    }
 }

@@ -107,7 +107,8 @@ impl SqliteStore {
         if location.is_public() {
             let file = location.path.display();
             tracing::warn!(
-                "every user of this machine can read the messages in {file}; chmod 600 it, or its directory 700"
+                "every user of this machine can read the messages in {file}; chmod 600 it and the files beside it \
+                 (-wal, -shm), or its directory 700"
             );
         }
         let (newest, identity) = (database.newest().map_err(fail)?, database.identity());

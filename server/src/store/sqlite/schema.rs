@@ -122,10 +122,16 @@ impl Location {
         let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
     }
 
-    /// Whether every user of this machine can read the database.
+    /// Whether every user of this machine can read the database, or what belongs to it, and no directory above keeps them out.
     pub(super) fn is_public(&self) -> bool {
-        let mode = |path: Option<&Path>| path.and_then(|path| path.metadata().ok()).map_or(0, |file| file.mode());
-        mode(Some(&self.path)) & 0o004 != 0 && mode(self.path.parent()) & 0o001 != 0
+        let Ok(path) = self.path.canonicalize() else { return false };
+        let allows = |path: &Path, bit| path.metadata().is_ok_and(|file| file.mode() & bit != 0);
+        let is_readable = ["", "-wal", "-shm"].into_iter().any(|suffix| {
+            let mut name = path.clone().into_os_string();
+            name.push(suffix);
+            allows(Path::new(&name), 0o004)
+        });
+        is_readable && path.ancestors().skip(1).all(|directory| allows(directory, 0o001))
     }
 
     fn fail(&self, error: &rusqlite::Error) -> OpenError {
@@ -188,4 +194,32 @@ pub(crate) fn for_tools(data_dir: &Path) -> Location {
 /// The database of a data directory.
 pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(FILE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_all_can_read_is_public_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = for_tools(directory.path());
+        let log = directory.path().join("chat.db-wal");
+        let set_mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        for file in [&location.path, &log] {
+            fs::write(file, "").unwrap();
+            set_mode(file, 0o600);
+        }
+        set_mode(directory.path(), 0o755);
+        assert!(!location.is_public());
+        set_mode(&log, 0o644);
+        // Where directories above are private, so is all that is below.
+        let may_enter = |path: &Path| fs::metadata(path).unwrap().mode() & 0o001 != 0;
+        assert_eq!(location.is_public(), directory.path().canonicalize().unwrap().ancestors().all(may_enter));
+        set_mode(directory.path(), 0o750);
+        assert!(!location.is_public());
+    }
 }

@@ -96,7 +96,8 @@ pub(super) static DESCRIPTIONS: &[Description] = &[
         "limits.message_burst",
         COUNT,
         &[
-            "Messages that a user may send at once, before limits.message_rate holds. 0: no limit, and limits.message_rate does not hold either.",
+            "Messages that a user may send at once, before limits.message_rate holds.",
+            "0: no limit, and limits.message_rate does not hold either.",
         ],
     ),
     key(

@@ -80,6 +80,14 @@ const pictures = () => {
   const images = [...document.querySelectorAll('#messages .picture img')];
   return images.length > 0 && images.every((image) => image.naturalWidth) && images.map(({ alt, src, naturalWidth }) => [alt, new URL(src).protocol, naturalWidth]);
 };
+/** How many px lie between the text of a node and the node's right edge, line by line. */
+const fromRight = (selector) => {
+  const node = document.querySelector(selector);
+  const range = document.createRange();
+  range.selectNodeContents(node);
+  const lines = [...range.getClientRects()].filter(({ width }) => width > 1);
+  return lines.map(({ right }) => Math.abs(Math.round(node.getBoundingClientRect().right - right)));
+};
 const documents = () => [...document.querySelectorAll('#messages .document')].map((node) => node.textContent);
 const problem = () => !document.getElementById('problem').hidden && document.getElementById('problem-text').textContent;
 
@@ -140,6 +148,17 @@ for (const name of Object.keys(BROWSERS)) {
         const directions = () => [...document.querySelectorAll('#messages .text')].map((node) => getComputedStyle(node).direction);
         assert.deepEqual(await page.evaluate(directions), ['ltr', 'rtl']);
       }
+    });
+
+    test('text from right to left stands at the right, in a message and where it is quoted', LIMIT, async (t) => {
+      const [, alice] = await together(t, 'alice');
+      const text = 'مرحبا بالجميع\nقصير';
+      await alice.say(text);
+      assert.deepEqual(await alice.evaluate(fromRight, '.text'), [0, 0]);
+      await alice.evaluate(replyTo, text);
+      await alice.say('a reply that is longer than what it replies to');
+      await alice.until(() => document.querySelector('.quote:not([hidden]) .quote-text')?.textContent);
+      assert.deepEqual(await alice.evaluate(fromRight, '.quote:not([hidden]) .quote-text'), [0]);
     });
 
     test('nothing runs but the scripts of the page', LIMIT, async (t) => {

@@ -158,6 +158,30 @@ describe('the look of the page', { skip }, () => {
     assert.deepEqual([page, wide], [0, []]);
   });
 
+  test('on a phone a refused room says why beside its field', LIMIT, async (t) => {
+    const chat = await enter(t, PHONE);
+    await chat.click('#menu');
+    const join = (id) => {
+      document.getElementById('room').value = id;
+      document.getElementById('joining').requestSubmit();
+    };
+    await chat.evaluate(join, 'x'.repeat(129));
+    await chat.until(() => document.getElementById('joining-problem').textContent !== '');
+    // Whatever covers a text is what a finger there would meet.
+    const look = () => {
+      const node = document.getElementById('joining-problem');
+      const { left, top, width, height } = node.getBoundingClientRect();
+      return [node.textContent, node.getAttribute('role'), document.elementFromPoint(left + width / 2, top + height / 2)?.id];
+    };
+    const [text, ...seen] = await chat.evaluate(look);
+    assert.match(text, /1 to 128 bytes/);
+    assert.deepEqual(seen, ['alert', 'joining-problem']);
+    assert.equal(await chat.evaluate(() => document.getElementById('problem').hidden), true, 'once is enough');
+    assert.deepEqual(await chat.evaluate(overflow), { page: 0, log: 0, wide: [] });
+    await chat.join(fresh('tea'));
+    assert.equal(await chat.evaluate(() => document.getElementById('joining-problem').textContent), '');
+  });
+
   test('dark follows the system, and a choice outlives a reload', LIMIT, async (t) => {
     const chat = await enter(t);
     assert.ok((await chat.evaluate(brightness)) > 240);

@@ -23,7 +23,7 @@ const DOCUMENT: &str = include_str!("../page/index.html");
 const NONCE: &str = "{nonce}";
 
 /// What the document loads.
-const FILES: [File; 22] = [
+const FILES: [File; 23] = [
     ("/page/theme.css", CSS, include_str!("../page/theme.css")),
     ("/page/layout.css", CSS, include_str!("../page/layout.css")),
     ("/page/messages.css", CSS, include_str!("../page/messages.css")),
@@ -39,6 +39,7 @@ const FILES: [File; 22] = [
     ("/page/outbox.js", SCRIPT, include_str!("../page/outbox.js")),
     ("/page/pane-view.js", SCRIPT, include_str!("../page/pane-view.js")),
     ("/page/people-view.js", SCRIPT, include_str!("../page/people-view.js")),
+    ("/page/problems.js", SCRIPT, include_str!("../page/problems.js")),
     ("/page/protocol.js", SCRIPT, include_str!("../page/protocol.js")),
     ("/page/room.js", SCRIPT, include_str!("../page/room.js")),
     ("/page/rooms-view.js", SCRIPT, include_str!("../page/rooms-view.js")),

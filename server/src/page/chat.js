@@ -144,16 +144,16 @@ export class Chat extends Emitter {
 
   // Requests. Each resolves to the answer, or tells of the problem and resolves to null.
 
-  async #ask(event, payload) {
+  async #ask(event, payload, refused = (problem) => this.#problem(problem)) {
     const socket = this.#socket;
     try {
       const answer = await socket.emitWithAck(event, payload);
       if (socket !== this.#socket) return null; // another user is here
       if (answer?.ok) return answer;
-      this.#problem({ event, ...answer?.error });
+      refused({ event, ...answer?.error });
     } catch (error) {
       // After a lost connection everything is asked again.
-      if (error.message === 'no answer') this.#problem({ event, message: 'the server does not answer' });
+      if (error.message === 'no answer') refused({ event, message: 'the server does not answer' });
     }
     return null;
   }
@@ -173,11 +173,15 @@ export class Chat extends Emitter {
     return this.rooms.get(id);
   }
 
-  /** Joins a room and shows it; false if that is refused. */
-  async join(id) {
+  /** Joins a room and shows it. If that fails it is false, and `refused(problem)` is called. */
+  async join(id, refused) {
     const known = this.rooms.get(id);
+    if (!known && !this.isOpen) {
+      refused({ message: 'there is no connection' });
+      return false;
+    }
     const room = known ?? this.#open(id);
-    if (!known && !(await this.#enter(room))) {
+    if (!known && !(await this.#enter(room, refused))) {
       this.rooms.delete(id);
       this.tell('rooms');
       return false;
@@ -207,9 +211,9 @@ export class Chat extends Emitter {
     if (room.read()) this.tell('rooms');
   }
 
-  async #enter(room) {
+  async #enter(room, refused) {
     const isNew = room.messages.length === 0;
-    if (!(await this.#ask('join', { roomId: room.id }))) return false;
+    if (!(await this.#ask('join', { roomId: room.id }, refused))) return false;
     // Not with the answer to `join`: that brings less, down to nothing, while other answers are under way.
     if (isNew) await this.#begin(room);
     else await this.#catchUp(room);

@@ -1,6 +1,7 @@
 // What happens to the connection, what was refused, and what a screen reader says of new messages.
 
 import { $, element } from './dom.js';
+import { sentence } from './problems.js';
 
 const PROBLEM_SHOWN = 8_000; // ms
 const ANNOUNCED = 10; // messages kept for screen readers
@@ -29,9 +30,7 @@ export class ConnectionView {
     clearTimeout(this.#problem);
     $('problem').hidden = !problem;
     if (!problem) return;
-    const again = problem.retryAfter ? ` Try again in ${Math.ceil(problem.retryAfter / 1000)} s.` : '';
-    const text = `${problem.message.charAt(0).toUpperCase()}${problem.message.slice(1)}`;
-    $('problem-text').textContent = `${text.replace(/[^.!?]$/u, '$&.')}${again}`;
+    $('problem-text').textContent = sentence(problem);
     this.#problem = setTimeout(() => this.showProblem(null), PROBLEM_SHOWN);
   }
 

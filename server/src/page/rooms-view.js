@@ -2,6 +2,7 @@
 
 import { $, arrange, clone, dayOf, element, onSubmit, timeText } from './dom.js';
 import { excerpt } from './message-view.js';
+import { sentence } from './problems.js';
 
 export class RoomsView {
   #chat;
@@ -18,14 +19,23 @@ export class RoomsView {
     for (const event of ['rooms', 'current', 'typing']) chat.on(event, () => this.#later());
     onSubmit($('joining'), async () => {
       const id = $('room').value.trim();
-      if (id === '' || !(await chat.join(id))) return;
+      this.#showProblem(null);
+      if (id === '' || !(await chat.join(id, (problem) => this.#showProblem(problem)))) return;
       $('room').value = '';
       onShown();
     });
+    $('room').addEventListener('input', () => this.#showProblem(null));
+    chat.on('current', () => this.#showProblem(null));
     $('rooms').addEventListener('keydown', (event) => this.#key(event));
   }
 
   #choose;
+
+  // Beside the field: on a phone the drawer with the field covers what stands anywhere else.
+  #showProblem(problem) {
+    $('joining-problem').textContent = problem ? sentence(problem) : '';
+    $('room').setAttribute('aria-invalid', String(Boolean(problem)));
+  }
 
   // Once for all that happens at a time.
   #later() {

@@ -429,9 +429,41 @@ for (const name of Object.keys(BROWSERS)) {
       const alice = await enter(t, 'Alice', `${strict.url}/`);
       const reason = () => document.getElementById('banner').dataset.state === 'closed' && document.getElementById('banner-text').textContent;
       assert.match(await alice.until(reason), /^Disconnected: .*no event/i);
+      assert.equal(await alice.evaluate(problem), false, 'once is enough');
       await alice.click('#reconnect');
       await alice.until(isConnected);
       await alice.say('back again');
+    });
+
+    test('who is banned is told so, once, and is not asked to connect again', LIMIT, async (t) => {
+      const key = 'page-tests-0123456789-abcdefghijklmnopqrstuvwxyz';
+      const keyed = await Server.start(t, { development: true, args: ['--api-key', `tests:${key}`] });
+      const mallory = fresh('mallory');
+      const chat = await enter(t, mallory, `${keyed.url}/`);
+      const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+      const { ok } = await fetch(`${keyed.url}/api/users/${mallory}/ban`, { method: 'PUT', headers, body: '{"reason":"spam"}' });
+      assert.equal(ok, true);
+      const closed = () => {
+        const { banner, reconnect } = Object.fromEntries(['banner', 'reconnect'].map((id) => [id, document.getElementById(id)]));
+        return banner.dataset.state === 'closed' && [document.getElementById('banner-text').textContent, reconnect.hidden];
+      };
+      const words = ['You are banned from this chat.', true];
+      assert.deepEqual(await chat.until(closed), words);
+      assert.equal(await chat.evaluate(problem), false, 'once is enough');
+      // The refusal of a later CONNECT has the code alone.
+      await chat.reload(`${keyed.url}/`);
+      assert.deepEqual(await chat.until(closed), words);
+    });
+
+    test('who has too many connections is told what to do', LIMIT, async (t) => {
+      const settings = { 'limits.sockets_per_user': 1, 'limits.sockets_per_user_policy': 'refuse' };
+      const narrow = await Server.start(t, { development: true, settings });
+      await enter(t, 'Alice', `${narrow.url}/`);
+      const second = await ChatPage.open(t, browser, `${narrow.url}/`);
+      await second.click('#names button');
+      const words = () => document.getElementById('banner').dataset.state === 'closed' && document.getElementById('banner-text').textContent;
+      assert.match(await second.until(words), /^You are connected too many times/);
+      assert.equal(await second.evaluate(() => document.getElementById('reconnect').hidden), false);
     });
 
     test('a token opens its rooms, and leads back to signing in when it ends', LIMIT, async (t) => {

@@ -1,7 +1,7 @@
 // What happens to the connection, what was refused, and what a screen reader says of new messages.
 
 import { $, element } from './dom.js';
-import { sentence } from './problems.js';
+import { closedText, sentence } from './problems.js';
 
 const PROBLEM_SHOWN = 8_000; // ms
 const ANNOUNCED = 10; // messages kept for screen readers
@@ -36,7 +36,9 @@ export class ConnectionView {
 
   #show() {
     clearTimeout(this.#timer);
-    const { state } = this.#chat.connection;
+    const { state, code } = this.#chat.connection;
+    // The banner says why. The `error` before it said the same.
+    if (state === 'closed' && code) this.showProblem(null);
     document.body.dataset.connection = state;
     const wasShown = !$('banner').hidden;
     if (state === 'open' || !this.#chat.me) $('banner').hidden = true;
@@ -46,20 +48,20 @@ export class ConnectionView {
   }
 
   #showBanner() {
-    const { state, reason, retryAt } = this.#chat.connection;
+    const { state, reason, retryAt, code } = this.#chat.connection;
     $('banner').hidden = false;
     $('banner').dataset.state = state;
     const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
     const words = {
       connecting: 'Connecting…',
       waiting: navigator.onLine ? `Connection lost. Trying again ${seconds ? `in ${seconds} s` : 'now'}…` : 'You are offline.',
-      closed: `Disconnected: ${reason}.`,
+      closed: closedText({ code, reason }),
     }[state];
     $('banner-text').textContent = words;
     // The countdown is for the eyes; a screen reader is told once.
     $('connection-status').textContent = { connecting: '', waiting: 'Connection lost', closed: words }[state];
     $('reconnect').textContent = state === 'closed' ? 'Connect again' : 'Try now';
-    $('reconnect').hidden = state === 'connecting';
+    $('reconnect').hidden = state === 'connecting' || code === 'banned';
     if (state === 'waiting') this.#timer = setTimeout(() => this.#showBanner(), 1_000);
   }
 

@@ -8,12 +8,10 @@ import { $ } from './dom.js';
 import { LogView } from './log-view.js';
 import { PaneView } from './pane-view.js';
 import { PeopleView } from './people-view.js';
+import { tokenProblem } from './problems.js';
 import { RoomsView } from './rooms-view.js';
 import * as session from './session.js';
 import { SignInView } from './sign-in-view.js';
-
-// Codes of a refusal after which another token may help.
-const WRONG_TOKEN = ['token_missing', 'token_invalid', 'token_expired', 'token_not_yet_valid', 'claims_invalid'];
 
 const settings = await (await fetch('/page/settings.json')).json();
 const chat = new Chat(settings);
@@ -53,8 +51,8 @@ function leave(reason = null) {
 }
 
 chat.on('connection', ({ state, code }) => {
-  if (state !== 'closed' || !WRONG_TOKEN.includes(code)) return;
-  leave(code === 'token_expired' ? 'Your token has expired.' : `The token is not accepted (${code}).`);
+  const problem = state === 'closed' && tokenProblem(code);
+  if (problem) leave(problem);
 });
 for (const event of ['rooms', 'current']) chat.on(event, () => chat.me && session.save(token, chat));
 $('sign-out').addEventListener('click', () => leave());

@@ -259,6 +259,14 @@ for (const name of Object.keys(BROWSERS)) {
       assert.equal((await alice.until(pictures)).length, 2);
     });
 
+    test('a picture to be sent keeps its size beside a long name', LIMIT, async (t) => {
+      const [, alice] = await together(t, 'alice');
+      await alice.evaluate(drop, [{ name: `${'a-long-name-'.repeat(6)}.png`, picture: [64, 64] }]);
+      await alice.until(hasChips, 1);
+      const size = () => (({ clientWidth, clientHeight }) => [clientWidth, clientHeight])(document.querySelector('.chip img'));
+      assert.deepEqual(await alice.evaluate(size), [40, 40]);
+    });
+
     test('a context that another client made up does no harm', LIMIT, async (t) => {
       const [room, alice] = await together(t, 'mallory', 'alice').then(([id, , page]) => [id, page]);
       const { token } = await alice.evaluate(() => JSON.parse(sessionStorage.getItem('chat')));

@@ -502,6 +502,8 @@ for (const name of Object.keys(BROWSERS)) {
     test('a token that is not accepted leads back to where one signs in', LIMIT, async (t) => {
       const keyed = await Server.start(t);
       const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      const focused = () => document.activeElement.id;
+      assert.equal(await chat.evaluate(focused), 'token', 'the only field');
       await chat.evaluate(() => {
         document.getElementById('token').value = 'no token';
         document.getElementById('token-form').requestSubmit();

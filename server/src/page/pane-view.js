@@ -33,7 +33,7 @@ export class PaneView {
     if (me) {
       dressAvatar($('me-avatar'), me.userId, me.username);
       $('me-name').textContent = me.username;
-    } else $('name').focus();
+    } else $($('by-name').hidden ? 'token' : 'name').focus();
   }
 
   /** Closes the drawer that is open on a narrow screen. */

@@ -259,6 +259,14 @@ for (const name of Object.keys(BROWSERS)) {
       assert.equal((await alice.until(pictures)).length, 2);
     });
 
+    test('what was refused in one room is not shown in the next', LIMIT, async (t) => {
+      const [, alice] = await together(t, 'alice');
+      await alice.evaluate(drop, [{ name: 'large.bin', bytes: 8 * 1024 * 1024 }]);
+      assert.match(await alice.until(problem), /too large/);
+      await alice.join(fresh('room'));
+      assert.equal(await alice.evaluate(problem), false);
+    });
+
     test('a picture to be sent keeps its size beside a long name', LIMIT, async (t) => {
       const [, alice] = await together(t, 'alice');
       await alice.evaluate(drop, [{ name: `${'a-long-name-'.repeat(6)}.png`, picture: [64, 64] }]);

@@ -16,6 +16,7 @@ export class ConnectionView {
     this.#chat = chat;
     chat.on('connection', () => this.#show());
     chat.on('problem', (problem) => this.showProblem(problem));
+    chat.on('current', () => this.showProblem(null)); // it was about the room before
     chat.on('messages', (room, added) => this.#announceMessages(room, added));
     chat.on('failed', ({ message, error }) => this.#announce(`Not sent: ${message} (${error})`));
     $('reconnect').addEventListener('click', () => {

@@ -259,6 +259,13 @@ for (const name of Object.keys(BROWSERS)) {
       assert.equal((await alice.until(pictures)).length, 2);
     });
 
+    test('the message field has no scrollbar, however long the name of the room', LIMIT, async (t) => {
+      const alice = await enter(t, fresh('alice'));
+      await alice.join(fresh('x'.repeat(100)));
+      const overflow = () => getComputedStyle(document.getElementById('text')).overflowX;
+      assert.equal(await alice.evaluate(overflow), 'hidden');
+    });
+
     test('what was refused in one room is not shown in the next', LIMIT, async (t) => {
       const [, alice] = await together(t, 'alice');
       await alice.evaluate(drop, [{ name: 'large.bin', bytes: 8 * 1024 * 1024 }]);

@@ -174,7 +174,7 @@ describe('the look of the page', { skip }, () => {
       return [node.textContent, node.getAttribute('role'), document.elementFromPoint(left + width / 2, top + height / 2)?.id];
     };
     const [text, ...seen] = await chat.evaluate(look);
-    assert.match(text, /1 to 128 bytes/);
+    assert.equal(text, "A room's name has 1 to 128 bytes, and no control characters.");
     assert.deepEqual(seen, ['alert', 'joining-problem']);
     assert.equal(await chat.evaluate(() => document.getElementById('problem').hidden), true, 'once is enough');
     assert.deepEqual(await chat.evaluate(overflow), { page: 0, log: 0, wide: [] });

@@ -498,6 +498,12 @@ for (const name of Object.keys(BROWSERS)) {
       await chat.evaluate(choose, 'tea');
       await chat.say('hello');
       assert.equal(await chat.evaluate(problem), false);
+      await chat.evaluate(() => {
+        document.getElementById('room').value = 'beer';
+        document.getElementById('joining').requestSubmit();
+      });
+      const refusal = () => document.getElementById('joining-problem').textContent;
+      assert.equal(await chat.until(refusal), 'You may not enter this room.');
       assert.match(await chat.until(() => document.getElementById('sign-in-problem').textContent), /expired/);
       assert.equal(await chat.evaluate(hasView, 'sign-in'), true);
       assert.deepEqual(await chat.evaluate(rooms), [], 'nothing is left for the next user');

@@ -15,14 +15,21 @@ const KEPT_OUT = {
   too_many_connections: 'You are connected too many times. Close this chat in another window or on another device first.',
 };
 
+/** Requests that are refused, by code, where the server speaks of its protocol. */
+const REFUSED = {
+  room_invalid: "A room's name has 1 to 128 bytes, and no control characters.",
+  room_forbidden: 'You may not enter this room.',
+};
+
 /** What is wrong with a token, or undefined: the code says something else. */
 export const tokenProblem = (code) => WRONG_TOKEN[code];
 
 /** Why there is no connection: `{ code?, reason }`. */
 export const closedText = ({ code, reason }) => KEPT_OUT[code] ?? `Disconnected: ${reason}.`;
 
-/** One sentence about something that was refused: `{ message, retryAfter? }`. */
-export function sentence({ message, retryAfter }) {
+/** One sentence about something that was refused: `{ message, code?, retryAfter? }`. */
+export function sentence({ message, code, retryAfter }) {
+  if (REFUSED[code]) return REFUSED[code];
   const again = retryAfter ? ` Try again in ${Math.ceil(retryAfter / 1000)} s.` : '';
   const text = `${message.charAt(0).toUpperCase()}${message.slice(1)}`;
   return `${text.replace(/[^.!?]$/u, '$&.')}${again}`;

@@ -339,7 +339,7 @@ for (const name of Object.keys(BROWSERS)) {
         await bob.until(isLost);
         for (let number = 0; number < 5; number += 1) await alice.say(`missed ${number}`);
         await bob.send('written offline');
-        await bob.until(hasState, 'written offline', 'sending');
+        assert.equal(await bob.until(hasState, 'written offline', 'sending'), 'Waiting for the connection');
         await new Promise((resolve) => setTimeout(resolve, away - (performance.now() - start)));
         assert.equal(await bob.evaluate(isLost), true);
         cable.plug();
@@ -366,7 +366,9 @@ for (const name of Object.keys(BROWSERS)) {
       await lost;
       assert.equal(await alice.until(hasState, 'only once', 'sending'), 'Sending…');
       await bob.shows('only once');
-      cable.cut();
+      cable.unplug();
+      await alice.until((text) => document.querySelector('.mine .state-text').textContent === text, 'Waiting for the connection');
+      cable.plug();
       await alice.until(hasState, 'only once', 'stored');
       await alice.say('the next one');
       for (const page of [alice, bob]) {

@@ -41,7 +41,10 @@ export class LogView {
     for (const node of [this.#log, this.#list]) observer.observe(node);
     chat.on('current', (room) => this.#show(room));
     chat.on('messages', (room, added) => room === this.#room && this.#update(added.length > 0));
-    chat.on('connection', () => this.#fill());
+    chat.on('connection', () => {
+      if (this.#room?.pending.length) this.#keepingPosition(() => this.#render()); // they wait, or no longer
+      this.#fill();
+    });
   }
 
   /** Shows the newest messages. */
@@ -156,6 +159,7 @@ export class LogView {
         last: !areTogether(item, items[index + 1], userId),
         state: item.state ?? (item === lastMine ? 'stored' : ''),
         error: item.error,
+        isConnected: this.#chat.isOpen,
       });
       nodes.push(view.node);
       before = item;

@@ -9,6 +9,7 @@ const EXCERPT = 140; // characters of a message that is quoted
 export class MessageView {
   node = clone('message-template');
   #urls = []; // of pictures, to be given back
+  #words = ''; // of its state
 
   /**
    * `mine`: this user has written it. `original(id)` resolves to the message that it replies to, or null. `onPicture(file)` is
@@ -46,14 +47,19 @@ export class MessageView {
     });
   }
 
-  /** `grouped`: it follows a message of the same user. `state`: sending, stored, failed (with `error`), or '' for nothing to say. */
-  setPlace({ grouped, last, state, error }) {
+  /**
+   * `grouped`: it follows a message of the same user. `state`: sending (which without a connection has to wait), stored, failed
+   * (with `error`), or '' for nothing to say.
+   */
+  setPlace({ grouped, last, state, error, isConnected }) {
     const { classList, dataset } = this.node;
     classList.toggle('grouped', grouped);
     classList.toggle('last', last);
-    if (dataset.state === state) return;
+    const sending = isConnected ? 'Sending…' : 'Waiting for the connection';
+    const words = { sending, stored: 'Sent', failed: `Not sent${error ? `: ${error}` : ''}` }[state] ?? '';
+    if (dataset.state === state && words === this.#words) return;
     dataset.state = state;
-    const words = { sending: 'Sending…', stored: 'Sent', failed: `Not sent${error ? `: ${error}` : ''}` }[state] ?? '';
+    this.#words = words;
     this.#part('.state-text', (node) => (node.textContent = words));
     this.#part('.state', (node) => (node.hidden = words === ''));
     for (const action of ['.retry', '.discard']) this.#part(action, (node) => (node.hidden = state !== 'failed'));

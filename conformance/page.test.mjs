@@ -381,7 +381,7 @@ for (const name of Object.keys(BROWSERS)) {
       const [, alice] = await together(t, 'alice');
       const unseen = '\u200b';
       await alice.send(unseen);
-      assert.match(await alice.until(hasState, unseen, 'failed'), /^Not sent: .*empty/);
+      assert.match(await alice.until(hasState, unseen, 'failed'), /^Not sent: .*nothing that can be seen/);
       await alice.click('.retry');
       // It is refused again: the state passes `sending` on the way.
       await alice.until(hasState, unseen, 'failed');

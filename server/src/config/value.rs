@@ -68,6 +68,15 @@ impl Raw {
         true
     }
 
+    /// A string that is a secret, or may hold one. No error repeats it.
+    fn as_secret(&self) -> Result<&str, String> {
+        match self.as_str() {
+            Some("") => Err("must not be empty".to_owned()),
+            Some(text) => Ok(text),
+            None => Err(format!("expected a string, got {}", self.value.type_str())),
+        }
+    }
+
     /// "expected WHAT, got VALUE", the value cut to a sensible length.
     fn expected(&self, what: &str) -> String {
         let got: String = self.value.to_string().chars().take(60).collect();
@@ -279,12 +288,7 @@ impl Value for PathBuf {
 
 impl Value for Secret {
     fn read(raw: &Raw) -> Result<Self, String> {
-        match raw.as_str() {
-            Some("") => Err("must not be empty".to_owned()),
-            Some(text) => Ok(Self::new(text)),
-            // Without "got ...": whatever stands there was meant to be secret.
-            None => Err(format!("expected a string, got {}", raw.value.type_str())),
-        }
+        raw.as_secret().map(Self::new)
     }
 
     fn show(&self) -> Shown {
@@ -294,12 +298,7 @@ impl Value for Secret {
 
 impl Value for Url {
     fn read(raw: &Raw) -> Result<Self, String> {
-        match raw.as_str() {
-            Some("") => Err("must not be empty".to_owned()),
-            Some(text) => Ok(Self::new(text)),
-            // Without "got ...": it may hold a secret.
-            None => Err(format!("expected a string, got {}", raw.value.type_str())),
-        }
+        raw.as_secret().map(Self::new)
     }
 
     fn show(&self) -> Shown {

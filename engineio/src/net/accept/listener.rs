@@ -92,8 +92,11 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
 
 /// Counts a new connection. `None`: there are too many, and none that is idle could make room for it.
 fn admit(registry: &Registry, config: &Config, remote: SocketAddr) -> Option<HttpConnectionGuard> {
-    let max = config.max_connections;
-    if max > 0 && registry.connections.total() >= max && registry.http.close_idle(registry.http.share()) == 0 {
+    let over = match config.max_connections {
+        0 => 0,
+        max => (registry.connections.total() + 1).saturating_sub(max),
+    };
+    if over > 0 && !registry.http.make_room(over) {
         tracing::debug!(%remote, "closed at once: there are max_connections, and none is idle");
         return None;
     }

@@ -97,9 +97,20 @@ impl HttpConnections {
         close_idle(&known.all, known.all.keys(), count)
     }
 
+    /// Has so many connections close, unless as many are about to. `false`: not so many are idle.
+    ///
+    /// Those that were told to close are still there until their tasks have run. Whoever comes meanwhile has their places, and needs
+    /// none of those that are idle yet, the newest of which is about to send its first request.
+    pub(in crate::net) fn make_room(&self, count: usize) -> bool {
+        let known = self.known();
+        let closing = known.all.iter().filter(|(_, conn)| conn.state.load(Ordering::Acquire) == CLOSE).count();
+        let more = count.saturating_sub(closing);
+        more == 0 || close_idle(&known.all, known.all.keys(), share(&known).max(more)) >= more
+    }
+
     /// A share of all HTTP connections: enough to close at a time that the next ones need not look for more at once.
     pub(in crate::net) fn share(&self) -> usize {
-        16.max(self.known().all.len() / 32)
+        share(&self.known())
     }
 
     fn forget_pending(&self, network: IpAddr, key: Key) {
@@ -111,6 +122,10 @@ impl HttpConnections {
             }
         }
     }
+}
+
+fn share(known: &Known) -> usize {
+    16.max(known.all.len() / 32)
 }
 
 /// Tells the `count` of these to close that have been idle for the longest time.
@@ -235,6 +250,21 @@ mod tests {
         a.conn.idle(at(9));
         drop(a);
         assert_eq!(all.close_idle(5), 0, "it is gone");
+    }
+
+    #[test]
+    fn those_that_are_about_to_close_make_room_before_any_other() {
+        let all = Arc::new(HttpConnections::new(0));
+        let at = |ms| all.start + Duration::from_millis(ms);
+        let mut conns: Vec<_> = (1..=40).map(|ms| all.add(at(ms))).collect();
+        let told = |conns: &[HttpConnectionGuard]| conns.iter().filter(|conn| conn.must_close(Waker::noop())).count();
+        // Their tasks have not run yet, whoever comes.
+        assert!((1..=16).all(|count| all.make_room(count)));
+        assert_eq!(told(&conns), 16);
+        assert!(all.make_room(17) && told(&conns) == 32);
+        assert!(all.make_room(40) && !all.make_room(41));
+        conns.drain(..39);
+        assert!(all.make_room(1) && !all.make_room(2));
     }
 
     #[test]

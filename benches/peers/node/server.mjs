@@ -52,7 +52,8 @@ function verify(token) {
   if (header?.alg !== "HS256") throw refusal("token_invalid");
   if (typeof claims?.sub !== "string" || typeof claims.exp !== "number") throw refusal("claims_invalid");
   if (claims.exp * 1000 <= Date.now()) throw refusal("token_expired");
-  return { userId: claims.sub, username: claims.name ?? claims.username ?? claims.sub };
+  const user = { userId: claims.sub, username: claims.name ?? claims.username ?? claims.sub };
+  return { user, rooms: claims.rooms ?? [] };
 }
 
 // UUIDv7 (RFC 9562, section 5.7) with the counter of section 6.2, method 1: ids grow strictly within the process.
@@ -123,7 +124,9 @@ const io = new Server(http, {
 
 io.use((socket, next) => {
   try {
-    socket.data = verify(socket.handshake.auth.token);
+    const { user, rooms } = verify(socket.handshake.auth.token);
+    socket.data = user;
+    for (const room of rooms) socket.join(prefixed(room));
     next();
   } catch (error) {
     next(error);

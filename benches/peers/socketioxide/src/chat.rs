@@ -138,6 +138,9 @@ pub(crate) fn register(io: &SocketIo, verifier: Verifier) {
 
 async fn on_connect(socket: SocketRef, Extension(user): Extension<Arc<User>>) {
     socket.join(prefixed(LOBBY));
+    for room in &user.rooms {
+        socket.join(prefixed(room));
+    }
     socket.on("message", move |socket: SocketRef, incoming: Incoming, ack: AckSender| {
         let user = Arc::clone(&user);
         async move {

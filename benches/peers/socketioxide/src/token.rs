@@ -10,6 +10,9 @@ pub(crate) struct User {
     pub(crate) id: String,
     name: Option<String>,
     username: Option<String>,
+    /// The rooms that it is in from the start.
+    #[serde(default)]
+    pub(crate) rooms: Vec<String>,
 }
 
 impl User {

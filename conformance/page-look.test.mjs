@@ -2,12 +2,11 @@
 // a browser that knows that it is offline, and a room of 10,000 messages.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { Browser, missing } from './harness/browsers.mjs';
-import { ChatPage } from './harness/chat-page.mjs';
+import { missing } from './harness/browsers.mjs';
+import { ChatPage, forSuite } from './harness/chat-page.mjs';
 import { fresh, Peer } from './harness/peer.mjs';
-import { Server } from './harness/server.mjs';
 
 const LIMIT = { timeout: 60_000 };
 const MANY = 10_000; // messages
@@ -108,21 +107,11 @@ const scrollOn = async (first, screens) => {
 const skip = missing('chromium') || (process.env.CHAT_WORKERS > 1 && 'it is looked at with one worker');
 
 describe('the look of the page', { skip }, () => {
-  let browser;
-  let server;
-  before(async () => {
-    browser = await Browser.start('chromium');
-    server = new Server({ development: true, settings: { 'limits.message_rate': 0 } });
-    await server.launch();
-  }, LIMIT);
-  after(async () => {
-    await browser?.remove();
-    await server?.remove();
-  }, LIMIT);
+  const running = forSuite('chromium', { settings: { 'limits.message_rate': 0 } });
 
   const enter = async (t, screen = DESKTOP) => {
     const name = fresh('Maximiliane-Alexandra von Wolfeschlegelsteinhausen');
-    const chat = await ChatPage.open(t, browser, `${server.url}/`);
+    const chat = await ChatPage.open(t, running.browser, `${running.server.url}/`);
     await look(chat, screen);
     await chat.evaluate((user) => {
       document.getElementById('name').value = user;
@@ -189,7 +178,7 @@ describe('the look of the page', { skip }, () => {
     assert.ok((await chat.evaluate(brightness)) < 40);
     await chat.click('#theme'); // light
     assert.ok((await chat.evaluate(brightness)) > 240);
-    await chat.reload(`${server.url}/`);
+    await chat.reload(`${running.server.url}/`);
     assert.ok((await chat.evaluate(brightness)) > 240);
     await chat.click('#theme'); // dark
     await look(chat, DESKTOP, 'light');
@@ -202,7 +191,7 @@ describe('the look of the page', { skip }, () => {
     const room = await chat.evaluate(() => document.getElementById('room-title').textContent);
     // Each tone of names and avatars.
     for (const name of ['Ann', 'Ben', 'Cleo', 'Dan', 'Eve', 'Finn', 'Gus', 'Hal', 'Ida', 'Jon', 'Kim', 'Lou']) {
-      const peer = await Peer.connect(t, server, fresh(name));
+      const peer = await Peer.connect(t, running.server, fresh(name));
       await peer.ok('message', { message: 'hello', context: { roomId: room } });
     }
     await chat.until(() => document.querySelectorAll('.message').length === 12);
@@ -259,7 +248,7 @@ describe('the look of the page', { skip }, () => {
   test('a screen reader has a name for everything, and hears of new messages', LIMIT, async (t) => {
     const chat = await enter(t);
     const room = await chat.evaluate(() => document.getElementById('room-title').textContent);
-    const peer = await Peer.connect(t, server, fresh('peer'));
+    const peer = await Peer.connect(t, running.server, fresh('peer'));
     await peer.ok('message', { message: 'can you hear me?', context: { roomId: room } });
     await chat.shows('can you hear me?');
     const { nodes } = await chat.page.command('Accessibility.getFullAXTree');
@@ -280,7 +269,7 @@ describe('the look of the page', { skip }, () => {
     await chat.page.command('Network.enable');
     await network(true);
     await chat.until(() => document.getElementById('banner-text').textContent === 'You are offline.');
-    const peer = await Peer.connect(t, server, fresh('peer'));
+    const peer = await Peer.connect(t, running.server, fresh('peer'));
     await peer.ok('message', { message: 'missed', context: { roomId: room } });
     await chat.send('written offline');
     await network(false);
@@ -292,7 +281,7 @@ describe('the look of the page', { skip }, () => {
 
   test('a room of 10,000 messages scrolls', { timeout: 240_000 }, async (t) => {
     const room = fresh('large');
-    const peer = await Peer.connect(t, server, fresh('writer'));
+    const peer = await Peer.connect(t, running.server, fresh('writer'));
     const ids = [];
     for (let at = 0; at < MANY; at += 500) {
       const batch = Array.from({ length: 500 }, (_, index) => peer.ok('message', { message: `number ${at + index}`, context: { roomId: room } }));

@@ -2,10 +2,10 @@
 // end, bans. Nobody is connected by a link alone. A browser that is not installed is skipped, with a line.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { Browser, BROWSERS, missing } from './harness/browsers.mjs';
-import { ChatPage } from './harness/chat-page.mjs';
+import { BROWSERS, missing } from './harness/browsers.mjs';
+import { ChatPage, forSuite } from './harness/chat-page.mjs';
 import { withDeadline } from './harness/inbox.mjs';
 import { Pages } from './harness/pages.mjs';
 import { fresh, Peer } from './harness/peer.mjs';
@@ -27,25 +27,15 @@ const problem = () => !document.getElementById('problem').hidden && document.get
 
 for (const name of Object.keys(BROWSERS)) {
   describe(`signing in on the page in ${name}`, { skip: missing(name) }, () => {
-    let browser;
-    let server; // in development mode
-    before(async () => {
-      browser = await Browser.start(name);
-      server = new Server({ development: true });
-      await server.launch();
-    }, LIMIT);
-    after(async () => {
-      await browser?.remove();
-      await server?.remove();
-    }, LIMIT);
+    const running = forSuite(name);
 
-    const enter = (t, user, url) => ChatPage.enter(t, browser, url, user);
+    const enter = (t, user, url) => ChatPage.enter(t, running.browser, url, user);
 
     test('a token in the address connects nobody before the person agrees, and leaves the address', LIMIT, async (t) => {
       const keyed = await Server.start(t);
       const mallory = fresh('mallory');
       const token = await keyed.token(mallory, { name: 'Alice' });
-      const chat = await ChatPage.open(t, browser, `${keyed.url}/#token=${token}`);
+      const chat = await ChatPage.open(t, running.browser, `${keyed.url}/#token=${token}`);
       assert.equal(await chat.until(offeredUser), `Alice (${mallory})`);
       assert.equal(await chat.evaluate(hasView, 'sign-in'), true);
       assert.equal(await chat.evaluate(() => document.getElementById('by-name').hidden), true, 'no names outside development mode');
@@ -59,7 +49,7 @@ for (const name of Object.keys(BROWSERS)) {
       const keyed = await Server.start(t);
       const [alice, mallory] = [fresh('alice'), fresh('mallory')];
       const witness = await Peer.connect(t, keyed, fresh('witness'));
-      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      const chat = await ChatPage.open(t, running.browser, `${keyed.url}/`);
       await chat.signIn(await keyed.token(alice), alice);
       const token = await keyed.token(mallory);
       const follow = (hash) => {
@@ -90,14 +80,14 @@ for (const name of Object.keys(BROWSERS)) {
 
     test('a page of another origin gets no token for a name', LIMIT, async (t) => {
       const pages = await Pages.start(t);
-      const page = await browser.page(t, `${pages.origin}/page.html`);
+      const page = await running.browser.page(t, `${pages.origin}/page.html`);
       const ask = async (url, options) => {
         const response = await fetch(`${url}/dev/token?name=alice`, { method: 'POST', ...options }).catch((error) => error.name);
         return response.type === 'opaque' ? 'opaque' : response;
       };
-      assert.equal(await page.evaluate(ask, server.url, { headers: { 'x-chat-development': '1' } }), 'TypeError', 'the preflight');
-      assert.equal(await page.evaluate(ask, server.url, {}), 'TypeError');
-      assert.equal(await page.evaluate(ask, server.url, { mode: 'no-cors', headers: { 'x-chat-development': '1' } }), 'opaque');
+      assert.equal(await page.evaluate(ask, running.server.url, { headers: { 'x-chat-development': '1' } }), 'TypeError', 'the preflight');
+      assert.equal(await page.evaluate(ask, running.server.url, {}), 'TypeError');
+      assert.equal(await page.evaluate(ask, running.server.url, { mode: 'no-cors', headers: { 'x-chat-development': '1' } }), 'opaque');
     });
 
     test('who is disconnected for good is told why, and can connect again', LIMIT, async (t) => {
@@ -135,7 +125,7 @@ for (const name of Object.keys(BROWSERS)) {
       const settings = { 'limits.sockets_per_user': 1, 'limits.sockets_per_user_policy': 'refuse' };
       const narrow = await Server.start(t, { development: true, settings });
       await enter(t, 'Alice', `${narrow.url}/`);
-      const second = await ChatPage.open(t, browser, `${narrow.url}/`);
+      const second = await ChatPage.open(t, running.browser, `${narrow.url}/`);
       await second.click('#names button');
       const words = () => document.getElementById('banner').dataset.state === 'closed' && document.getElementById('banner-text').textContent;
       assert.match(await second.until(words), /^You are connected too many times/);
@@ -144,7 +134,7 @@ for (const name of Object.keys(BROWSERS)) {
 
     test('a token opens its rooms, and leads back to signing in when it ends', LIMIT, async (t) => {
       const keyed = await Server.start(t, { settings: { 'auth.leeway': '0s' } });
-      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      const chat = await ChatPage.open(t, running.browser, `${keyed.url}/`);
       await chat.signIn(await keyed.token('alice', { rooms: ['tea', 'coffee'], expires: '5s' }), 'alice');
       const rooms = () => [...document.querySelectorAll('.room-name')].map((node) => node.textContent);
       assert.deepEqual(await chat.evaluate(rooms), ['lobby', 'tea', 'coffee']);
@@ -164,7 +154,7 @@ for (const name of Object.keys(BROWSERS)) {
 
     test('a token that is not accepted leads back to where one signs in', LIMIT, async (t) => {
       const keyed = await Server.start(t);
-      const chat = await ChatPage.open(t, browser, `${keyed.url}/`);
+      const chat = await ChatPage.open(t, running.browser, `${keyed.url}/`);
       const focused = () => document.activeElement.id;
       assert.equal(await chat.evaluate(focused), 'token', 'the only field');
       await chat.evaluate(() => {

@@ -3,11 +3,11 @@
 // asked for is in page-look.test.mjs.
 
 import assert from 'node:assert/strict';
-import { after, before, describe, test } from 'node:test';
+import { describe, test } from 'node:test';
 
-import { Browser, BROWSERS, missing } from './harness/browsers.mjs';
+import { BROWSERS, missing } from './harness/browsers.mjs';
 import { Cable } from './harness/cable.mjs';
-import { ChatPage } from './harness/chat-page.mjs';
+import { ChatPage, forSuite } from './harness/chat-page.mjs';
 import { fresh, Peer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
 
@@ -89,19 +89,9 @@ const problem = () => !document.getElementById('problem').hidden && document.get
 
 for (const name of Object.keys(BROWSERS)) {
   describe(`the page in ${name}`, { skip: missing(name) }, () => {
-    let browser;
-    let server; // in development mode
-    before(async () => {
-      browser = await Browser.start(name);
-      server = new Server({ development: true });
-      await server.launch();
-    }, LIMIT);
-    after(async () => {
-      await browser?.remove();
-      await server?.remove();
-    }, LIMIT);
+    const running = forSuite(name);
 
-    const enter = (t, user, url = `${server.url}/`) => ChatPage.enter(t, browser, url, user);
+    const enter = (t, user, url = `${running.server.url}/`) => ChatPage.enter(t, running.browser, url, user);
 
     /** A room of their own, with a page of each of these users in it. */
     async function together(t, ...stems) {
@@ -116,16 +106,16 @@ for (const name of Object.keys(BROWSERS)) {
     }
 
     test('one click signs in, and nothing of it stands in the address', LIMIT, async (t) => {
-      const chat = await ChatPage.open(t, browser, `${server.url}/`);
+      const chat = await ChatPage.open(t, running.browser, `${running.server.url}/`);
       await chat.click('#names button');
       await chat.connected('Alice');
-      assert.equal(await chat.evaluate(address), `${server.url}/`);
+      assert.equal(await chat.evaluate(address), `${running.server.url}/`);
       const other = await enter(t, 'Zoë <b>');
       await other.say('it is me');
       await chat.shows('it is me');
       await other.click('#sign-out');
       await other.until(hasView, 'sign-in');
-      await other.reload(`${server.url}/`);
+      await other.reload(`${running.server.url}/`);
       assert.equal(await other.evaluate(hasView, 'sign-in'), true, 'nothing is remembered');
     });
 
@@ -158,7 +148,7 @@ for (const name of Object.keys(BROWSERS)) {
     });
 
     test('nothing runs but the scripts of the page', LIMIT, async (t) => {
-      const page = await browser.page(t, `${server.url}/`);
+      const page = await running.browser.page(t, `${running.server.url}/`);
       const blocked = await page.evaluate(async () => {
         const violations = [];
         let look = () => {};
@@ -225,7 +215,7 @@ for (const name of Object.keys(BROWSERS)) {
       await bob.say('I have');
       const sender = await alice.evaluate(() => document.getElementById('me-name').textContent);
       for (const page of [alice, bob]) await page.until(quoted, sender, 'Who has the <key>?');
-      await alice.reload(`${server.url}/`);
+      await alice.reload(`${running.server.url}/`);
       await alice.until(quoted, sender, 'Who has the <key>?');
     });
 
@@ -250,7 +240,7 @@ for (const name of Object.keys(BROWSERS)) {
       }
       await alice.evaluate(drop, [{ name: 'huge.bin', bytes: 300_000 }, ...Array.from({ length: 4 }, (_, i) => ({ name: `${i}`, bytes: 10 }))]);
       assert.match(await alice.until(problem), /“huge\.bin” is too large: there is room for 256 KB/);
-      await alice.reload(`${server.url}/`);
+      await alice.reload(`${running.server.url}/`);
       await alice.shows('Look');
       assert.equal((await alice.until(pictures)).length, 2);
     });
@@ -281,7 +271,7 @@ for (const name of Object.keys(BROWSERS)) {
     test('a context that another client made up does no harm', LIMIT, async (t) => {
       const [room, alice] = await together(t, 'mallory', 'alice').then(([id, , page]) => [id, page]);
       const { token } = await alice.evaluate(() => JSON.parse(sessionStorage.getItem('chat')));
-      const peer = await Peer.open(t, server.url, token);
+      const peer = await Peer.open(t, running.server.url, token);
       await peer.connected();
       const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" onload="document.title = 1"><script>document.title = 2</script></svg>');
       const odd = [
@@ -296,7 +286,7 @@ for (const name of Object.keys(BROWSERS)) {
       assert.deepEqual(await alice.texts(), odd.map((_, number) => `odd ${number}`));
       assert.deepEqual(await alice.evaluate(documents), [`run.svg${svg.length} B`, `page.html${svg.length} B`]);
       assert.match(await alice.evaluate(() => document.title), /^(\(\d+\) )?Chat$/);
-      await alice.reload(`${server.url}/`);
+      await alice.reload(`${running.server.url}/`);
       await alice.shows(`odd ${odd.length - 1}`);
     });
 
@@ -312,7 +302,7 @@ for (const name of Object.keys(BROWSERS)) {
       await say(3);
       await bob.shows(said.at(-1));
       const talking = say(10);
-      await bob.reload(`${server.url}/`);
+      await bob.reload(`${running.server.url}/`);
       await talking;
       await bob.until((id) => document.getElementById('room-title').textContent === id, room);
       await bob.shows(said.at(-1));
@@ -353,7 +343,7 @@ for (const name of Object.keys(BROWSERS)) {
     }
 
     test('a message whose answer is lost is sent again and stored once', LIMIT, async (t) => {
-      const cable = await Cable.lay(t, server.url);
+      const cable = await Cable.lay(t, running.server.url);
       const room = fresh('room');
       const [alice, bob] = [await enter(t, fresh('alice'), `${cable.url}/`), await enter(t, fresh('bob'))];
       for (const page of [alice, bob]) await page.join(room);

@@ -2,6 +2,10 @@
 // have been violated, and no script may have failed.
 
 import assert from 'node:assert/strict';
+import { after, before } from 'node:test';
+
+import { Browser } from './browsers.mjs';
+import { Server } from './server.mjs';
 
 // These functions run in the page.
 
@@ -37,6 +41,21 @@ const texts = () => [...document.querySelectorAll('#messages .text')].map((node)
 const shows = (text) => [...document.querySelectorAll('#messages .text')].some((node) => node.textContent === text);
 const hasSent = (text) =>
   [...document.querySelectorAll('.message:not([data-id=""]) .text')].some((node) => node.textContent === text);
+
+/** A browser, and a server in development mode, for the tests of the suite around this call. They are there when a test begins. */
+export function forSuite(browser, { settings } = {}) {
+  const running = {};
+  before(async () => {
+    running.browser = await Browser.start(browser);
+    running.server = new Server({ development: true, settings });
+    await running.server.launch();
+  }, { timeout: 60_000 });
+  after(async () => {
+    await running.browser?.remove();
+    await running.server?.remove();
+  }, { timeout: 60_000 });
+  return running;
+}
 
 export class ChatPage {
   /** Opens the page; at the end of the test nothing may have gone wrong in it. */

@@ -23,6 +23,7 @@ const TYPING_IDLE = 3_000; // ms without a key after which this user types no mo
 const ORIGINALS = 500; // messages remembered because others reply to them
 const ORIGINALS_APART = 150; // ms between two questions for them: anybody can reply to whatever he likes
 const PEOPLE = 200; // who was in a room before and is shown beside those who are
+const ENDS = new Set(['token_expired', 'idle_timeout', 'replaced', 'disconnected', 'banned']); // errors before a disconnect
 const PRESENCE_AGAIN = 1_000; // ms between two questions who is in the room
 
 export class Chat extends Emitter {
@@ -38,7 +39,7 @@ export class Chat extends Emitter {
   #lookUps = Promise.resolve(); // the last question for one
   #typing = { room: null, sent: 0, idle: null };
   #presence = null; // the timer of the next question
-  #lastProblem = null; // an `error` of the server may say why it disconnects
+  #ending = null; // the `error` by which the server said why it disconnects
 
   /** `lobby`: whether the server has one. */
   constructor({ lobby = true } = {}) {
@@ -71,7 +72,7 @@ export class Chat extends Emitter {
       .on('messageDeleted', ({ id, roomId }) => this.#deleted(id, this.rooms.get(roomId)))
       .on('userTyping', (status) => this.#userTyping(status))
       .on('userStatus', (status) => this.#userStatus(status))
-      .on('error', (error) => this.#problem(error));
+      .on('error', (error) => this.#onError(error));
     this.reconnect();
   }
 
@@ -131,10 +132,10 @@ export class Chat extends Emitter {
       room.typists.clear();
       this.tell('typing', room);
     }
-    const problem = this.#lastProblem;
+    const problem = this.#ending;
     if (delay === null) this.#setConnection({ state: 'closed', reason: problem?.message ?? reason, code: code || problem?.code });
     else this.#setConnection({ state: 'waiting', reason, retryAt: Date.now() + delay });
-    this.#lastProblem = null;
+    this.#ending = null;
   }
 
   #setConnection(connection) {
@@ -159,8 +160,12 @@ export class Chat extends Emitter {
   }
 
   #problem(error) {
-    this.#lastProblem = error;
     this.tell('problem', error);
+  }
+
+  #onError(error) {
+    if (ENDS.has(error.code)) this.#ending = error;
+    this.#problem(error);
   }
 
   // Rooms

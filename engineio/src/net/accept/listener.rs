@@ -47,7 +47,7 @@ pub(in crate::net) fn listen(listener: std::net::TcpListener) -> io::Result<Asyn
 /// Accepts forever. Each connection becomes a task on its shard's thread.
 pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpListener>, shard: ShardRef<H>) {
     let (id, registry) = shard.turn(|shard| (shard.io.id, Arc::clone(&shard.io.registry)));
-    let (mut starved, mut last) = (false, id);
+    let (mut starved, mut last, mut full) = (false, id, None);
     loop {
         match listener.async_io(Interest::READABLE, TcpListener::accept).await {
             Ok((stream, remote)) => {
@@ -59,7 +59,7 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
                 }
                 // It may have changed.
                 let config = shard.turn(|shard| Rc::clone(&shard.io.config));
-                let Some(http) = admit(&registry, &config, remote) else { continue };
+                let Some(http) = admit(&registry, &config, remote, &mut full) else { continue };
                 last = registry.connections.least_loaded(last);
                 let counted = registry.connections.count(last);
                 let passed = PassedStream {
@@ -91,16 +91,28 @@ pub(in crate::net) async fn accept<H: Handler + 'static>(listener: AsyncFd<TcpLi
 }
 
 /// Counts a new connection. `None`: there are too many, and none that is idle could make room for it.
-fn admit(registry: &Registry, config: &Config, remote: SocketAddr) -> Option<HttpConnectionGuard> {
+/// `full` is when a look at all of them last found no room. They are not looked at again for a moment: otherwise that would be the
+/// price of each connection that somebody opens.
+fn admit(
+    registry: &Registry,
+    config: &Config,
+    remote: SocketAddr,
+    full: &mut Option<Instant>,
+) -> Option<HttpConnectionGuard> {
+    let now = Instant::now();
     let over = match config.max_connections {
         0 => 0,
         max => (registry.connections.total() + 1).saturating_sub(max),
     };
-    if over > 0 && !registry.http.make_room(over) {
+    let was_full = full.is_some_and(|at| now.duration_since(at) < SHORT_BACK_OFF);
+    if over > 0 && (was_full || !registry.http.make_room(over)) {
+        if !was_full {
+            *full = Some(now);
+        }
         tracing::debug!(%remote, "closed at once: there are max_connections, and none is idle");
         return None;
     }
-    let http = registry.http.add(Instant::now());
+    let http = registry.http.add(now);
     let counts = !config.trusted_proxies.trusts(remote.ip());
     (!counts || http.conn.count_for(remote.ip())).then_some(http)
 }

@@ -121,6 +121,11 @@ impl<K> Heap<K> {
         self.heap.peek().map(|Reverse(entry)| entry.deadline)
     }
 
+    /// All keys that wait, in any order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.heap.iter().map(|Reverse(entry)| &entry.key)
+    }
+
     /// Takes the next key whose deadline has come.
     pub fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {

@@ -204,6 +204,30 @@ fn nor_the_descriptors_of_the_process() {
     sessions_of_many_addresses_leave_places(&Server::start_with_descriptors(128, &["workers=1"]));
 }
 
+/// An official client counts a handshake that fails, and gives up after five. One whose session was opened begins to count anew.
+#[test]
+fn a_connection_that_gets_no_place_has_had_its_session_opened() {
+    run(async {
+        let server = Server::start(&["limits.connections=4", "limits.connect_timeout=0s", "workers=1"]);
+        // Two of the four places are for those without a token.
+        let mut streams = Vec::new();
+        for n in 1..=3 {
+            let mut stream = open_websocket(&server, &format!("198.51.100.{n}")).unwrap();
+            let mut opened = Vec::new();
+            while !opened.ends_with(b"}") {
+                let mut byte = [0];
+                assert_eq!(stream.read(&mut byte).unwrap(), 1, "closed before its session was opened");
+                opened.push(byte[0]);
+            }
+            streams.push(stream);
+        }
+        // Which one goes depends on how long the first has been there.
+        let mut metrics = Http::connect(&server);
+        let displaced = metrics.ask("GET", "/metrics", "").unwrap();
+        assert!(displaced.contains("chat_sessions_displaced_total 1\n"), "{displaced}");
+    });
+}
+
 #[test]
 fn the_oldest_connection_without_a_token_makes_room_and_one_with_a_token_stays() {
     run(async {

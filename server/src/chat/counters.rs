@@ -3,6 +3,8 @@
 
 use engineio::{net::Reply, session::Transport};
 
+use super::error::{LATER, TOO_MANY};
+
 /// The events whose rates are limited.
 const EVENTS: [&str; 7] = ["message", "typing", "join", "leave", "history", "presence", "refresh"];
 
@@ -14,8 +16,8 @@ const REFUSALS: [&str; 8] = [
     "token_not_yet_valid",
     "claims_invalid",
     "banned",
-    "too_many_connections",
-    "later",
+    TOO_MANY,
+    LATER,
 ];
 
 /// A question of another thread: what has this shard counted?
@@ -33,7 +35,7 @@ pub(crate) struct Counters {
     pub(crate) refused_places: u64,
     /// Handshakes that were refused because too many came from their address.
     pub(crate) refused_rate: u64,
-    /// Connections without a valid token that made room for newer ones of their address.
+    /// Connections without a valid token that made room for newer ones.
     pub(crate) displaced: u64,
     /// Sockets that made room for newer ones of their users.
     pub(crate) replaced: u64,
@@ -148,8 +150,8 @@ mod tests {
             AuthError::NotYetValid.code(),
             AuthError::Claims("").code(),
             Code::Banned.as_str(),
-            "too_many_connections",
-            "later",
+            TOO_MANY,
+            LATER,
         ];
         let (mut one, mut sum) = (Counters::default(), Counters::default());
         codes.iter().for_each(|code| one.count_connect_refused(code));

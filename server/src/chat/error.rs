@@ -63,6 +63,12 @@ impl Code {
     }
 }
 
+/// The code of a CONNECT whose connection ends, so that the client comes back by itself.
+pub(super) const LATER: &str = "later";
+
+/// The code of the refusal of a CONNECT whose user has as many sockets as it may.
+pub(super) const TOO_MANY: &str = "too_many_connections";
+
 /// A limit that something exceeds, as it is told: `message has 4,097 characters; at most 4,096 (limits.message_length)`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Limit {

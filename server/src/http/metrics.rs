@@ -153,11 +153,7 @@ fn register_chat(registry: &mut Registry, counted: &Counted) {
         [
             ("sockets_connected", "Sockets that were connected", chat.connected),
             ("sockets_replaced", "Sockets that made room for newer ones of their users", chat.replaced),
-            (
-                "sessions_displaced",
-                "Sessions without a valid token that made room for newer ones of their addresses",
-                chat.displaced,
-            ),
+            ("sessions_displaced", "Sessions without a valid token that made room for newer ones", chat.displaced),
             ("messages_received", "Events \"message\" of clients, accepted or not", chat.messages),
             (
                 "messages_delivered",

@@ -241,6 +241,7 @@ mod tests {
         let (mut clients, mut back) = (HashMap::new(), 0);
         while let Some(((at, _, client), number)) = due.pop_first() {
             bench.now = start + at;
+            assert!(at < Duration::from_secs(10), "only {back} are back");
             if let Some(number) = number {
                 bench.all.prove(ip(address(client)), number);
                 // Its old connection ends by that.
@@ -256,7 +257,18 @@ mod tests {
                 due.insert((at + Duration::from_secs(1), 1, client), None);
             }
         }
-        assert!(back == 900 && bench.now < start + Duration::from_secs(10), "{back} in {:?}", bench.now - start);
+        assert_eq!(back, 900);
+    }
+
+    #[test]
+    fn an_address_that_has_more_makes_room_at_once() {
+        let mut bench = Bench::new(0, 8);
+        for address in [1, 1, 1, 2] {
+            bench.open(address);
+        }
+        assert_eq!(bench.open(3).1, Some(0), "the oldest of three");
+        assert_eq!(bench.open(4).1, Some(1), "the oldest of two");
+        assert_eq!(bench.open(5).1, Some(6), "all have one, and may be about to send CONNECT: the newest itself");
     }
 
     #[test]

@@ -35,6 +35,11 @@ impl SocketDeadlines {
         self.heap.next()
     }
 
+    /// The indexes that are to be looked at, some of them more than once.
+    pub(super) fn indexes(&self) -> impl Iterator<Item = u32> {
+        self.heap.keys().copied()
+    }
+
     /// The index of the next socket to look at, if its time has come. The deadline may be another socket's, long gone.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<u32> {
         let index = self.heap.pop_due(now)?;

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     auth::AuthError,
     chat::{
-        error::{ChatError, Code},
+        error::{ChatError, Code, LATER, TOO_MANY},
         reply::Reply,
         request,
         shard_message::{HomeRequest, ToSocket},
@@ -385,12 +385,6 @@ impl Sockets {
         expel(io, socket, ChatError::new(Code::TokenExpired, "the token has expired; connect with a new one"));
     }
 }
-
-/// The code of a CONNECT whose connection ends, so that the client comes back by itself.
-pub(super) const LATER: &str = "later";
-
-/// The code of the refusal of a CONNECT whose user has as many sockets as it may.
-pub(super) const TOO_MANY: &str = "too_many_connections";
 
 /// The refusal of a CONNECT.
 pub(in crate::chat) fn unauthorized(code: &str) -> ConnectError {

@@ -5,10 +5,7 @@ use std::sync::Arc;
 use smallvec::{SmallVec, smallvec};
 use socketio::{Args, Io, SocketKey, json, parser::encode};
 
-use super::{
-    member::{Member, Typing},
-    sockets::Sockets,
-};
+use super::{member::Typing, sockets::Sockets};
 use crate::{
     chat::{
         error::{ChatError, Code},
@@ -69,15 +66,15 @@ impl Sockets {
     /// A room has become too large for the typing of those who name no room. Its members hear no more of it, so it ends, in their other
     /// rooms too. Whoever goes on typing begins again there, which has a rate: a room whose size goes up and down costs no more.
     pub(super) fn end_typing_in_quiet(&mut self, io: &mut Io<'_>, room: &Room) {
-        // Each user who types has a deadline; mostly there is none.
-        if self.typing.next().is_none() {
-            return;
-        }
         let now = io.now();
-        let types_here = |member: &&Member| member.joined(room.id()).is_some() && member.is_typing(None, now);
-        let sockets: Vec<SocketKey> = self.members.iter().filter(types_here).map(|member| member.key).collect();
+        // Whoever types has a deadline. To look at all sockets each time would let a client that joins and leaves keep the shard busy.
+        let sockets: Vec<SocketKey> = self.typing.indexes().filter_map(|index| self.members.at(index)).collect();
         for socket in sockets {
             let Some(member) = self.members.get_mut(socket) else { continue };
+            // A socket that has two deadlines types no more when it comes again.
+            if member.joined(room.id()).is_none() || !member.is_typing(None, now) {
+                continue;
+            }
             member.set_typing(None, None);
             let mut rooms = self.small_rooms(socket);
             rooms.push(room.clone());

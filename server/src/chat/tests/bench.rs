@@ -136,6 +136,21 @@ impl Bench {
         Self { started: shards.now(), shards, chats, shared, store, opened: 0, dice: 1 }
     }
 
+    /// The token in the handshake of a client of version 2, whose session ended before it was connected.
+    pub(super) fn leave_query_token(&mut self, (shard, conn): Conn, token: String) {
+        self.chats[usize::from(shard)].0.borrow_mut().query_token = Some(QueryToken { conn, token });
+    }
+
+    /// A reload: these keys count from now on.
+    pub(super) fn renew(&mut self, keys: &[(&str, &str)]) {
+        let config = Arc::new(config(keys));
+        self.shared.renew(&config);
+        for shard in self.shards.iter_mut() {
+            shard.receive(ShardMessage::new(Renewed(Arc::clone(&config))));
+        }
+        self.carry();
+    }
+
     /// The server is killed, and started again with so many shards. All connections are gone, and what was not committed.
     pub(super) fn restart(&mut self, shards: u16) {
         let store = self.store.as_ref().map(|store| Arc::new(store.reopen()));

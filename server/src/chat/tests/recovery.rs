@@ -295,6 +295,30 @@ fn a_claim_whose_connection_is_lost_while_the_store_is_asked_costs_nothing() {
     }
 }
 
+#[test]
+fn a_reload_changes_how_much_a_client_may_have_missed() {
+    for (hard, outcome) in [("1048576", (1, 0)), ("131072", (0, 1))] {
+        let mut bench = Bench::with_store(1, &[], true);
+        let [mut alice, mut bob] = ["alice", "bob"].map(Client::new);
+        for client in [&mut alice, &mut bob] {
+            client.come(&mut bench);
+            bench.carry();
+            client.take(&mut bench);
+        }
+        bench.cut(alice.conn.take().unwrap());
+        bench.renew(&[("limits.outbound_hard", hard)]);
+        // 120 KB, which is less than 1 MiB and more than three quarters of 128 KiB.
+        for _ in 0..30 {
+            bob.emit(&mut bench, &format!(r#"["message",{{"message":"{}"}}]"#, "x".repeat(4000)));
+            bench.carry();
+        }
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        assert_eq!((alice.recovered, alice.anew), outcome, "limits.outbound_hard = {hard}");
+    }
+}
+
 /// Official clients stay away for good after a refusal, so nobody is refused because of the connection that it has just lost.
 #[test]
 fn whoever_may_have_one_socket_gets_it_back_while_the_old_connection_seems_to_live() {

@@ -61,6 +61,20 @@ fn a_token_that_names_more_rooms_than_a_socket_may_be_in_is_said_to() {
 }
 
 #[test]
+fn a_token_in_a_handshake_is_for_its_own_connection() {
+    with(&[], |mut bench| {
+        // The same shard's.
+        let conns: Vec<_> = (0..6).map(|_| bench.open()).collect();
+        let others = conns.iter().filter(|conn| conn.0 == conns[0].0).copied().collect::<Vec<_>>();
+        let token = bench.token("alice", 1000);
+        bench.leave_query_token(others[0], token);
+        bench.text(others[1], "0");
+        let sent = bench.sent(others[1]);
+        assert_eq!(with_code(&sent, "token_missing"), 1, "{sent:?}");
+    });
+}
+
+#[test]
 fn refresh_takes_away_the_rooms_that_the_new_token_does_not_open() {
     with(&[], |mut bench| {
         let token = bench.token_for("alice", Some(&["a", "b", "c"]), 1000, 10);

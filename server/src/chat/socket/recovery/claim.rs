@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{
     chat::{
+        error::{LATER, TOO_MANY},
         recovery::{Claim, Pid, Positions, Session},
         shard_message::{HomeRequest, RecoveryMessage, ToSocket},
         socket::{
             admission::Admission,
             member::{Access, MemberSession},
-            session::{LATER, TOO_MANY, log_connected, unauthorized},
+            session::{log_connected, unauthorized},
             sockets::Sockets,
         },
         users::{Account, Slot},

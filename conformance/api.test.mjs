@@ -5,6 +5,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 
+import { Cable } from './harness/cable.mjs';
 import { Inbox } from './harness/inbox.mjs';
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 import { http } from './harness/raw.mjs';
@@ -19,6 +20,35 @@ async function call(server, method, path, body) {
   const answer = await http(server, `/api${path}`, { method, headers, body: body && JSON.stringify(body) });
   assert.equal(answer.status, 200, `${method} ${path}: ${answer.text}`);
   return JSON.parse(answer.text);
+}
+
+/** A user behind a cable, in a room. */
+async function behindCable(t, server, roomId, transport = 'websocket') {
+  const cable = await Cable.lay(t, server.url);
+  const peer = await Peer.open(t, cable.url, await server.token(fresh('user')), { transport });
+  await peer.connected();
+  await peer.ok('join', { roomId });
+  return { cable, peer };
+}
+
+for (const [kept, settings] of [['in a file', {}], ['in memory', { 'store.kind': 'memory' }]]) {
+  test(`a deletion of which a client did not hear comes again, with messages ${kept}`, { timeout: 60_000 }, async (t) => {
+    const server = await Server.start(t, { ...OPTIONS, settings });
+    const roomId = fresh('room');
+    const { cable, peer } = await behindCable(t, server, roomId);
+    const { id } = await peer.ok('message', { message: 'to be deleted', context: { roomId } });
+    const lost = cable.lose('messageDeleted');
+    await call(server, 'DELETE', `/messages/${id}`);
+    await lost;
+    if (kept === 'in a file') {
+      await server.end('SIGKILL');
+      await server.launch();
+    }
+    cable.cut();
+    await peer.connected();
+    assert.equal(peer.socket.recovered, true);
+    assert.deepEqual(await peer.next('messageDeleted'), { id, roomId });
+  });
 }
 
 withServer('the API', OPTIONS, (server) => {
@@ -39,6 +69,28 @@ withServer('the API', OPTIONS, (server) => {
     await fence(bob, [alice, bob]);
     assert.equal(alice.seen('message', ({ userId }) => userId === 'shop').length, 1, 'once');
     assert.deepEqual(bob.seen('messageDeleted'), [], 'bob is not in the room');
+  });
+
+  overEachTransport('tells clients that were away what was deleted meanwhile', async (t, transport) => {
+    const roomId = fresh('room');
+    const alice = await Peer.connect(t, server, fresh('alice'));
+    const { cable, peer } = await behindCable(t, server, roomId, transport);
+    const ids = [];
+    for (const n of [1, 2, 3]) {
+      ids.push((await alice.ok('message', { message: `m ${n}`, context: { roomId } })).id);
+    }
+    await peer.next('message', ({ message }) => message === 'm 3');
+    if (transport === 'polling') await cable.poll();
+    cable.cut();
+    await peer.next('disconnect');
+    await call(server, 'DELETE', `/messages/${ids[0]}`);
+    const { id: missed } = await alice.ok('message', { message: 'm 4', context: { roomId } });
+    await call(server, 'DELETE', `/messages/${ids[1]}`);
+    await peer.connected();
+    assert.equal(peer.socket.recovered, true);
+    await fence(alice, [peer], { roomId });
+    assert.deepEqual(peer.seen('messageDeleted'), [{ id: ids[0], roomId }, { id: ids[1], roomId }]);
+    assert.ok(peer.seen('message', ({ id }) => id === missed).length === 1);
   });
 
   overEachTransport('disconnects for good, and bans', async (t, transport) => {

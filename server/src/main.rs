@@ -21,6 +21,7 @@ mod log_line;
 mod log_repeats;
 mod logging;
 mod number;
+mod process_title;
 mod rate;
 mod reload;
 mod room;
@@ -40,7 +41,8 @@ use engineio::net::BrokenShard;
 
 use auth::{SignError, TokenRequest, Verifier};
 use cli::{Action, Cli, TokenArguments};
-use config::{Config, ConfigError, Environment};
+use config::{Config, ConfigError, Environment, Exposed};
+use process_title::Arguments;
 use reload::{Loaded, Source};
 use tls::Tickets;
 
@@ -50,7 +52,8 @@ use tls::Tickets;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments = Arguments::of_process();
+    let cli = match Cli::try_parse_from(arguments.given()) {
         Ok(cli) => cli,
         Err(error) => {
             let Some(line) = cli::usage_error(&error) else {
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
             return fail(&format!("{line} (see chat-server --help)"), MISUSED);
         }
     };
-    let done = run(cli);
+    let done = run(&arguments, cli);
     logging::flush();
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,16 +99,20 @@ fn fail(reason: &str, code: u8) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
+fn run(process: &Arguments, cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
+    let Exposed { secrets, mut warnings } = config::exposed(&invocation.arguments);
+    // Before there is a thread, a file or a line of the log: the program may begin again here.
+    if let Err(error) = process.hide(&secrets) {
+        warnings.push(format!("the command line cannot be hidden: {error}"));
+    }
     if matches!(invocation.action, Action::DefaultConfig) {
         return print(&config::default_file());
     }
     let (file, arguments) = (invocation.file, invocation.arguments);
-    let exposed = config::exposed(&arguments);
     let read = move || config::load(file.as_deref(), arguments.clone(), Environment::of_process());
     let mut config = read()?;
-    config.warnings.extend(exposed);
+    config.warnings.extend(warnings);
     match invocation.action {
         Action::Config => {
             config.check_serving()?;

@@ -318,3 +318,33 @@ fn with_a_secret_there_is_no_development_mode() {
     assert_eq!(rest, "", "no token is printed");
     assert!(!directory.path().join("data/development.secret").exists(), "no secret is made");
 }
+
+#[test]
+fn secrets_of_the_command_line_are_not_in_what_ps_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = binary(directory.path());
+    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", "hunter2", "--set", "http.api_key=ops:hunter3 hunter3"]);
+    command.args(["--api-key=ops:hunter2", "--set=auth.jwt_previous_secret=hunter2"]);
+    let refused = command.output().unwrap();
+    assert!(one_line(&refused, 2).contains("http.api_key: given both by --set and by --api-key"), "names stay right");
+
+    let mut command = binary(directory.path());
+    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", "hunter2"]);
+    command.args(["--api-key=ops:hunter3", "--set=auth.jwt_previous_secret=hunter2"]);
+    let mut server = Server(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("listening on "), "{first}");
+    let shown = std::fs::read(format!("/proc/{}/cmdline", server.0.id())).unwrap();
+    let shown = text(&shown).replace('\0', " ");
+    assert!(!shown.contains("hunter"), "{shown}");
+    assert!(shown.contains("--jwt-secret hidden --api-key=hidden --set=auth.jwt_previous_secret=hidden"), "{shown}");
+    // The variables are for the owner only.
+    let mode = std::fs::metadata(format!("/proc/{}/environ", server.0.id())).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0);
+    assert!(Command::new("kill").arg(server.0.id().to_string()).status().unwrap().success());
+    let mut log = String::new();
+    server.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let warned = log.matches("every user of this machine can read a command line until it is hidden").count();
+    assert_eq!((warned, log.contains("hunter")), (3, false), "{log}");
+}

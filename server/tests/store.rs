@@ -338,7 +338,7 @@ fn tools_read_a_store_in_use_and_move_its_messages_to_another() {
         }
         let (code, info) = tool("info", &data);
         assert!(
-            code == Some(0) && info.contains("messages        3\n") && info.contains("schema          3\n"),
+            code == Some(0) && info.contains("messages        3\n") && info.contains("schema          4\n"),
             "{info}"
         );
         assert_eq!(tool("check", &data), (Some(0), "no damage found\n".to_owned()));

@@ -21,6 +21,7 @@ mod api;
 mod api_request;
 mod connections;
 mod counters;
+mod deleted;
 mod error;
 mod home;
 mod recovery;

@@ -204,8 +204,8 @@ pub(super) enum ToAll {
     Message { account: Arc<Account>, room: Room, home: u16, stored: Arc<Stored> },
     /// An event about a user.
     UserBroadcast(UserBroadcast),
-    /// Messages of the room were deleted.
-    Deleted { room: Room, frames: Arc<[SharedFrame]> },
+    /// Messages of the room were deleted, with these ids. `frames` are the events.
+    Deleted { room: Room, ids: Arc<[Uuid]>, frames: Arc<[SharedFrame]> },
     /// Whether the room has too many members for presence now.
     Quiet { room: Room, quiet: bool },
     /// The user has been without a socket for `presence.grace`. `frame` is the event for the rooms that take it for online.
@@ -242,9 +242,7 @@ impl From<ToSocket> for ShardMessage {
             ToSocket::Recovery(RecoveryMessage::Readmitted { present, .. }) => {
                 present.iter().map(|present| size_of_val(present.as_slice())).sum()
             }
-            ToSocket::Recovery(RecoveryMessage::Missed { missed: Ok(Some(missed)), .. }) => {
-                missed.iter().map(Stored::len).sum()
-            }
+            ToSocket::Recovery(RecoveryMessage::Missed { missed: Ok(Some(missed)), .. }) => missed.weight(),
             ToSocket::Answer { outcome: Err(_), .. } | ToSocket::MakeRoom { .. } | ToSocket::Recovery(_) => 0,
         };
         Self::new(message).with_weight(weight)

@@ -93,16 +93,27 @@ pub(crate) fn load(
     Ok(config)
 }
 
-/// A warning for each secret that stands in the command line.
-pub(crate) fn exposed(arguments: &[Assignment]) -> Vec<String> {
+/// Secrets that stand in the command line.
+pub(crate) struct Exposed<'a> {
+    /// The values that are secret, or hold one.
+    pub(crate) secrets: Vec<&'a str>,
+    /// A warning for each.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The secrets in the command line.
+pub(crate) fn exposed(arguments: &[Assignment]) -> Exposed<'_> {
     let is_secret = |Assignment { key, text, .. }: &&Assignment| {
         keys::find(key).is_some_and(|key| key.is_secret() || (key.is_url() && Url::new(text.as_str()).hides()))
     };
-    let secrets = arguments.iter().filter(is_secret);
     let warning = |Assignment { key, source, .. }: &Assignment| {
-        format!("{key} ({source}): every user of this machine can read a command line; better a file or a variable")
+        format!(
+            "{key} ({source}): every user of this machine can read a command line until it is hidden; better a file or a variable"
+        )
     };
-    secrets.map(warning).collect()
+    let exposed = arguments.iter().filter(is_secret);
+    let (secrets, warnings) = exposed.map(|given| (given.text.as_str(), warning(given))).unzip();
+    Exposed { secrets, warnings }
 }
 
 /// Reads the secrets that are kept in files of their own.

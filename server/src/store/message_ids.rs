@@ -129,6 +129,12 @@ impl Position {
         if position < 0 { None } else { Some(Self(position)) }
     }
 
+    /// What was the position so much earlier, at least.
+    pub(super) fn earlier(self, by: Duration) -> Self {
+        let by = u64::try_from(by.as_millis()).unwrap_or(u64::MAX).saturating_mul(1 << COUNTER_BITS);
+        Self(self.bits().saturating_sub(by).cast_signed())
+    }
+
     /// As the database keeps it.
     pub(super) const fn number(self) -> i64 {
         self.0

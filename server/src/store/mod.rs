@@ -37,8 +37,9 @@ pub(crate) use message_ids::{MessageIds, Position, Receipt};
 pub(crate) use sqlite::{SqliteStore, tools};
 pub(crate) use timings::{BOUNDS as TIME_BOUNDS, Times};
 pub(crate) use types::{
-    Answer, Append, Chosen, Draft, Identity, Missed, MissedMessages, MissedQuery, PageLimit, PageQuery, SavedSession,
-    Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored, Taken, Urgency,
+    Answer, Append, Chosen, Deleted, Draft, Identity, Missed, MissedEvents, MissedFilling, MissedQuery, PageLimit,
+    PageQuery, SavedSession, Saving, SessionChange, SessionId, SessionQuery, SessionSecret, Side, StoreError, Stored,
+    Taken, UNNOTICED, Urgency,
 };
 
 /// The parts of [`SqliteStore`], for tests that do without its threads.

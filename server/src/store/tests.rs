@@ -7,14 +7,16 @@ use std::{
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{
+    administration::Change,
     filling::Filling,
     memory::MemoryStore,
     message_ids::{MessageIds, Position, Receipt},
     sqlite::{Bounds, Database, Left, Location, Moment, Sweep, Write, Written, missed, page},
-    types::{Append, Draft, MissedQuery, PageLimit, PageQuery, Side, Stored, Taken},
+    types::{Append, Deleted, Draft, MissedEvents, MissedQuery, PageLimit, PageQuery, Side, Stored, Taken},
 };
 use crate::{config::Durability, room::Room};
 
@@ -325,6 +327,60 @@ proptest! {
 }
 
 #[test]
+fn deletions_are_known_for_as_long_as_a_client_may_ask_for_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let location =
+        Location { path: directory.path().join("chat.db"), durability: Durability::None, page_cache: 1 << 20 };
+    let mut database = Database::new(location.open_writer().unwrap()).unwrap();
+    let draft = || Draft::new(&["{\"id\":\""], &["\",\"at\":\""], &["\"}"], Box::default());
+    let append = |n| Append { shard: 0, room: room(n), user: "alice".into(), client_id: None, draft: draft() };
+    let moment = Moment { wall: Duration::from_secs(1000), random: [3; 16] };
+    let writes = [0, 0, 1].map(|n| Write::Message(append(n))).into();
+    let ids: Vec<Uuid> = database
+        .write(moment, writes)
+        .unwrap()
+        .into_iter()
+        .map(|written| match written {
+            Written::Message(_, Taken::New { receipt, .. }) => receipt.id,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let after = Position::of(database.newest().unwrap());
+    // All that there were of the room, and one that there was not.
+    let change = Change::Delete { room: room(0), ids: vec![ids[0], ids[1], ids[2]], answer: oneshot::channel().0 };
+    database.change(Duration::from_secs(1500), change).unwrap();
+    let missed_since = |since: Position| {
+        let rooms = vec![(room(0), since), (room(1), after)];
+        let query = MissedQuery { shard: 0, ticket: 0, home: 0, rooms, until: after, max_bytes: 1000 };
+        missed(&location.open_reader().unwrap(), &query).unwrap().unwrap()
+    };
+    let deleted = ids[..2].iter().map(|id| Deleted { room: room(0), id: *id, after }).collect();
+    let expected = MissedEvents { messages: Vec::new(), deleted };
+    assert_eq!(missed_since(Position::START), expected);
+    assert_eq!(missed_since(after), expected);
+    // A client that has a message of long after the deletion has heard of it.
+    let later = MessageIds::after(0).next(Duration::from_secs(1000 + 61), [0; 10]).id;
+    assert_eq!(missed_since(Position::of(later)), MissedEvents::default());
+    let bounds = Bounds {
+        max_age: Duration::ZERO,
+        max_count: 10,
+        claimable: Duration::from_secs(120),
+        begun: Duration::from_secs(1900),
+    };
+    // For ten minutes the end of a connection may go unnoticed, and then its session can be claimed for two.
+    for (at, expected) in [(2000, &expected), (2219, &expected), (2221, &MissedEvents::default())] {
+        let mut sweep = Sweep::start();
+        while sweep.step(&mut database, &bounds, Duration::from_secs(at)).unwrap() != Left::Nothing {}
+        assert_eq!(missed_since(after), *expected, "at {at}");
+    }
+    let count = |table| {
+        let sql = format!("SELECT count(*) FROM {table}");
+        database.connection().query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    assert_eq!((count("deleted"), count("room")), (0, 1), "and the room is gone with them");
+}
+
+#[test]
 fn what_a_client_may_have_missed_is_not_forgotten_without_a_trace() {
     let directory = tempfile::tempdir().unwrap();
     let location =
@@ -348,7 +404,7 @@ fn what_a_client_may_have_missed_is_not_forgotten_without_a_trace() {
         until: Position::of(database.newest().unwrap()),
         max_bytes: 1000,
     };
-    for (at, expected) in [(1060, None), (1130, None), (1180, Some(vec![]))] {
+    for (at, expected) in [(1060, None), (1130, None), (1180, Some(MissedEvents::default()))] {
         let mut sweep = Sweep::start();
         while sweep.step(&mut database, &bounds, Duration::from_secs(at)).unwrap() != Left::Nothing {}
         assert_eq!(missed(&location.open_reader().unwrap(), &query).unwrap(), expected, "at {at}");

@@ -1,6 +1,6 @@
 //! What every store takes and gives: messages, and what they are acknowledged with.
 
-use std::{fmt, num::NonZeroU64, sync::Arc};
+use std::{fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use uuid::{Uuid, fmt::Hyphenated};
@@ -253,7 +253,7 @@ pub(crate) struct SessionQuery {
     pub(crate) session: SessionId,
 }
 
-/// The messages that a client missed in some rooms are wanted.
+/// What a client missed in some rooms is wanted: messages, and that others were deleted.
 #[derive(Debug, Clone)]
 pub(crate) struct MissedQuery {
     /// The shard that gets the answer, and what that answer is to carry.
@@ -262,19 +262,47 @@ pub(crate) struct MissedQuery {
     pub(crate) home: u16,
     /// All of one home. The client has what came up to the position.
     pub(crate) rooms: Vec<(Room, Position)>,
-    /// The last position that is wanted.
+    /// The last position of messages that is wanted.
     pub(crate) until: Position,
-    /// How many bytes the messages may have.
+    /// How many bytes all of it may have.
     pub(crate) max_bytes: usize,
 }
 
-/// What a client missed, in the order of ids; `None` when that is not known any more, or more than it may be sent.
-pub(crate) type Missed = Option<Vec<Stored>>;
+/// What a client missed; `None` when that is not known any more, or more than it may be sent.
+pub(crate) type Missed = Option<MissedEvents>;
 
-/// Messages that are found for a [`MissedQuery`], as long as they are not too many.
+/// What happened in some rooms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct MissedEvents {
+    /// In the order of ids.
+    pub(crate) messages: Vec<Stored>,
+    /// The client may have heard of some of them.
+    pub(crate) deleted: Vec<Deleted>,
+}
+
+impl MissedEvents {
+    /// About how many bytes it keeps in memory.
+    pub(crate) fn weight(&self) -> usize {
+        self.messages.iter().map(Stored::len).sum::<usize>() + size_of_val(self.deleted.as_slice())
+    }
+}
+
+/// For how long the end of a connection may go unnoticed; what was sent into it, the client has missed. Far longer than heartbeats take.
+pub(crate) const UNNOTICED: Duration = Duration::from_secs(600);
+
+/// A message that was deleted by whoever runs the server. One that is too old is forgotten, not deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deleted {
+    pub(crate) room: Room,
+    pub(crate) id: Uuid,
+    /// The last message before the deletion.
+    pub(crate) after: Position,
+}
+
+/// Collects what is found for a [`MissedQuery`], as long as it is not too much.
 #[derive(Debug)]
-pub(crate) struct MissedMessages {
-    messages: Vec<Stored>,
+pub(crate) struct MissedFilling {
+    events: MissedEvents,
     bytes: usize,
     max_bytes: usize,
 }
@@ -282,27 +310,48 @@ pub(crate) struct MissedMessages {
 /// What an event takes beside its payload: its name, its offset, and its frame.
 const EVENT_COST: usize = 96;
 
-impl MissedMessages {
-    /// None yet, and at most so many bytes.
-    pub(crate) const fn new(max_bytes: usize) -> Self {
-        Self { messages: Vec::new(), bytes: 0, max_bytes }
+impl Deleted {
+    /// How many bytes its event has, about.
+    pub(crate) fn len(&self) -> usize {
+        Hyphenated::LENGTH + self.room.id().len() + EVENT_COST
+    }
+}
+
+impl MissedFilling {
+    /// Nothing yet, and at most so many bytes.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { events: MissedEvents::default(), bytes: 0, max_bytes }
     }
 
-    /// Adds one; `false` when it does not fit.
+    /// Adds a message; `false` when it does not fit.
     #[must_use]
     pub(crate) fn push(&mut self, stored: Stored) -> bool {
-        self.bytes += stored.len() + EVENT_COST;
-        if self.bytes > self.max_bytes {
-            return false;
+        let fits = self.takes(stored.len() + EVENT_COST);
+        if fits {
+            self.events.messages.push(stored);
         }
-        self.messages.push(stored);
-        true
+        fits
     }
 
-    /// All of them, in the order of ids.
-    pub(crate) fn into_sorted(mut self) -> Vec<Stored> {
-        self.messages.sort_by_key(|stored| stored.id);
-        self.messages
+    /// Adds a message that was deleted; `false` when that does not fit.
+    #[must_use]
+    pub(crate) fn push_deleted(&mut self, deleted: Deleted) -> bool {
+        let fits = self.takes(deleted.len());
+        if fits {
+            self.events.deleted.push(deleted);
+        }
+        fits
+    }
+
+    const fn takes(&mut self, bytes: usize) -> bool {
+        self.bytes += bytes;
+        self.bytes <= self.max_bytes
+    }
+
+    /// All of it.
+    pub(crate) fn into_events(mut self) -> MissedEvents {
+        self.events.messages.sort_by_key(|stored| stored.id);
+        self.events
     }
 }
 
@@ -336,7 +385,7 @@ pub(crate) enum Answer {
     Saved { ticket: u64 },
     /// The session that [`SessionQuery::ticket`] asked for, if there is one.
     Session { ticket: u64, session: Result<Option<SavedSession>, StoreError> },
-    /// The messages that [`MissedQuery::ticket`] asked for, of the rooms of this home.
+    /// What [`MissedQuery::ticket`] asked for, of the rooms of this home.
     Missed { ticket: u64, home: u16, missed: Result<Missed, StoreError> },
 }
 
@@ -352,7 +401,7 @@ impl Answer {
                 size_of_val(outcomes.as_slice()) + outcomes.iter().map(len).sum::<usize>()
             }
             Self::Page { page: Ok(page), .. } => page.messages.iter().map(Stored::len).sum(),
-            Self::Missed { missed: Ok(Some(missed)), .. } => missed.iter().map(Stored::len).sum(),
+            Self::Missed { missed: Ok(Some(missed)), .. } => missed.weight(),
             Self::Session { session: Ok(Some(session)), .. } => size_of_val(session.rooms.as_slice()),
             Self::Page { .. } | Self::Missed { .. } | Self::Session { .. } | Self::Saved { .. } => 0,
         }

@@ -102,6 +102,13 @@ impl<R> Reply<R> {
     pub fn send(self, answer: R) {
         let _ = self.0.send(answer);
     }
+
+    /// A reply that nobody waits for: for tests of handlers, whose messages may have one in them.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn to_nobody() -> Self {
+        Self(oneshot::channel().0)
+    }
 }
 
 impl Handle {

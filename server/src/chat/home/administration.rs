@@ -3,7 +3,7 @@
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use engineio::SharedFrame;
-use socketio::{Io, json, parser::encode};
+use socketio::{Io, parser::encode};
 use uuid::Uuid;
 
 use super::{
@@ -14,11 +14,12 @@ use super::{
 use crate::{
     chat::{
         api_request::{ApiRequest, DeletedSome, Doomed, RoomSummary},
+        deleted::{MESSAGE_DELETED, message_deleted},
         reply::longest_answer,
         shard_message::{LocalSockets, Sender, ToAll, send_to_shards},
     },
     room::Room,
-    store::{Chosen, RoomCount, Side, Sought, Stored},
+    store::{Chosen, RoomCount, Side, Sought, Stored, UNNOTICED},
 };
 
 /// How many rooms one step of a deletion looks at.
@@ -107,6 +108,8 @@ impl Homes {
             Doomed::Message(id, None) => store.delete_in_step(Sought::Message(id), from, STEP_ROOMS, STEP_MESSAGES),
             Doomed::User(user) => store.delete_in_step(Sought::User(user), from, STEP_ROOMS, STEP_MESSAGES),
         };
+        let kept = self.config.recovery.max_disconnection + UNNOTICED;
+        store.remember_deleted(io.now(), kept, self.stamps.position(), &deleted);
         // Those of one room come in a row.
         for of_room in deleted.chunk_by(|(a, _), (b, _)| a == b) {
             let ids: Vec<Uuid> = of_room.iter().map(|(_, id)| *id).collect();
@@ -120,15 +123,14 @@ impl Homes {
     /// Tells the members of a room that messages are gone.
     fn announce_deleted(&self, io: &mut Io<'_>, sockets: &mut dyn LocalSockets, room: &Room, ids: &[Uuid]) {
         let Some(home) = self.rooms.get(room) else { return };
-        let mut room_id = Vec::new();
-        json::quote(room.id(), &mut room_id);
-        let room_id = String::from_utf8(room_id).unwrap_or_default();
-        let frame = |id: &Uuid| {
-            let payload = format!(r#"{{"id":"{id}","roomId":{room_id}}}"#);
-            encode::event("/", None, "messageDeleted", &payload, &[])
-        };
+        let frame = |id: &Uuid| encode::event("/", None, MESSAGE_DELETED, &message_deleted(room, *id), &[]);
         let frames: Arc<[SharedFrame]> = ids.iter().map(frame).collect();
-        send_to_shards(io, sockets, home.occupants.shards(), &ToAll::Deleted { room: room.clone(), frames });
+        send_to_shards(
+            io,
+            sockets,
+            home.occupants.shards(),
+            &ToAll::Deleted { room: room.clone(), ids: ids.into(), frames },
+        );
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     },
     room::Room,
     store::{
-        MemoryStore, Missed, MissedMessages, MissedQuery, Position, Saving, SessionChange, SessionId, StoreError,
+        MemoryStore, Missed, MissedFilling, MissedQuery, Position, Saving, SessionChange, SessionId, StoreError,
         Urgency,
     },
 };
@@ -102,13 +102,18 @@ impl Homes {
 
 /// What a client missed, out of a store in memory.
 fn missed(store: &MemoryStore, rooms: &[(Room, Position)], max_bytes: usize) -> Missed {
-    let mut missed = MissedMessages::new(max_bytes);
+    let mut missed = MissedFilling::new(max_bytes);
     for (room, since) in rooms {
         for stored in store.since(room, *since)? {
             if !missed.push(stored.clone()) {
                 return None;
             }
         }
+        for deleted in store.deleted_since(room, *since)? {
+            if !missed.push_deleted(deleted) {
+                return None;
+            }
+        }
     }
-    Some(missed.into_sorted())
+    Some(missed.into_events())
 }

@@ -76,7 +76,10 @@ impl LocalSockets for Sockets {
                 let Stored { id, json, attachments } = &**stored;
                 self.deliver(io, Delivery { account, room, home: *home, id: *id, json, attachments }, None);
             }
-            ToAll::Deleted { room, frames } => {
+            ToAll::Deleted { room, ids, frames } => {
+                if let Some(recovery) = &mut self.recovery {
+                    recovery.hold_deleted(room, ids);
+                }
                 for frame in &**frames {
                     io.of("/").local().to(room.name()).emit_frame(frame);
                 }

@@ -1,16 +1,30 @@
 //! The chat on the engine's test kit: shards on one clock, whose messages to each other are delivered in an order that the test
 //! chooses.
 
-use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+    time::Duration,
+};
 
-use engineio::{CloseReason, testing::Shards};
+use engineio::{CloseReason, net::Reply, testing::Shards};
+use tokio::sync::oneshot;
+use uuid::Uuid;
 
-use super::{super::*, later_store::LaterStore};
+use super::{
+    super::{
+        api_request::{ApiRequest, Doomed},
+        *,
+    },
+    later_store::LaterStore,
+};
 use crate::{
     auth::{TokenRequest, sign},
     clock::wall_clock,
     config::{Environment, Source},
     room::Room,
+    store::Change,
 };
 
 /// The chat as both the server and the test hold it.
@@ -77,6 +91,8 @@ pub(super) struct Bench {
     /// The store that answers later, if messages are not in memory.
     pub(super) store: Option<Arc<LaterStore>>,
     started: Instant,
+    /// Rooms whose homes are still to hear of messages that were deleted.
+    deleted: VecDeque<(Room, Uuid)>,
     pub(super) opened: u16,
     /// Chooses whose message arrives next.
     pub(super) dice: u64,
@@ -133,7 +149,7 @@ impl Bench {
         config.recovery = Some(socketio::recovery::Recovery::by_application());
         let server = |shard| socketio::Server::new(config.clone(), chats[usize::from(shard)].clone());
         let shards = Shards::new(shards, server);
-        Self { started: shards.now(), shards, chats, shared, store, opened: 0, dice: 1 }
+        Self { started: shards.now(), shards, chats, shared, store, deleted: VecDeque::new(), opened: 0, dice: 1 }
     }
 
     /// The token in the handshake of a client of version 2, whose session ended before it was connected.
@@ -172,7 +188,7 @@ impl Bench {
     /// Delivers one message, any that is first between its two shards, or has the store do something; `false` when there is nothing.
     pub(super) fn carry_one(&mut self) -> bool {
         let in_flight = Vec::from_iter(self.shards.in_flight());
-        if (in_flight.is_empty() || self.roll(3) == 0) && self.carry_store() {
+        if (in_flight.is_empty() || self.roll(3) == 0) && (self.carry_store() || self.carry_deleted()) {
             return true;
         }
         if in_flight.is_empty() {
@@ -195,6 +211,29 @@ impl Bench {
                 true
             }),
         })
+    }
+
+    /// The API deletes a message. With a store that answers later, the home of its room hears of it later.
+    pub(super) fn delete(&mut self, room: &str, id: Uuid) {
+        let room = Room::new(room);
+        if let Some(store) = &self.store {
+            let change = Change::Delete { room: room.clone(), ids: vec![id], answer: oneshot::channel().0 };
+            store.change(change).unwrap();
+            self.deleted.push_back((room, id));
+            return;
+        }
+        let home = self.home(room.id());
+        let which = Doomed::Message(id, Some(room));
+        self.shards[home].receive(ApiRequest::Delete { which, from: 0, reply: Reply::to_nobody() }.into());
+    }
+
+    /// The home of a room hears that a message was deleted; `false` when there is none.
+    fn carry_deleted(&mut self) -> bool {
+        let Some((room, id)) = self.deleted.pop_front() else { return false };
+        let home = self.home(room.id());
+        let request = ApiRequest::Deleted { room, ids: vec![id], reply: Reply::to_nobody() };
+        self.shards[home].receive(request.into());
+        true
     }
 
     /// Delivers all messages, and what the store reads. It commits nothing.

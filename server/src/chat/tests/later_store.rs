@@ -239,7 +239,8 @@ impl Store for LaterStore {
     }
 
     fn change(&self, change: Change) -> Result<(), StoreError> {
-        self.state.lock().unwrap().database.change(change).map_err(|_| StoreError::Unavailable)
+        let state = &mut *self.state.lock().unwrap();
+        state.database.change(wall_clock() + state.elapsed, change).map_err(|_| StoreError::Unavailable)
     }
 
     fn bans(&self) -> Vec<Ban> {

@@ -36,7 +36,7 @@ fn run(seed: u64, shards: u16, trouble: Trouble) -> (usize, usize) {
         let room = ROOMS[bench.roll(ROOMS.len())];
         let is_member = client.rooms.contains_key(room);
         let can_speak = client.connected && client.conn.is_some() && client.access.contains(room);
-        match bench.roll(15) {
+        match bench.roll(17) {
             0 | 1 if can_speak && !is_member && client.asked.is_empty() => {
                 client.join(&mut bench, room);
                 // The answer must be seen before the room can be joined again, or its connection be cut.
@@ -81,6 +81,14 @@ fn run(seed: u64, shards: u16, trouble: Trouble) -> (usize, usize) {
                     bench.cut(conn);
                 }
                 client.over.clone_from(&client.pid);
+            }
+            // Of a room that nobody is about to enter again: whoever left it is told of no deletion.
+            15 | 16 if clients.iter().all(|client| !client.left.contains(room)) => {
+                let client = &clients[dice];
+                let known = client.rooms.get(room).filter(|known| !known.is_empty()).cloned().unwrap_or_default();
+                if let Some(id) = known.get(bench.roll(known.len().max(1))) {
+                    bench.delete(room, id.parse().unwrap());
+                }
             }
             14 if trouble.faults => {
                 if let Some(store) = bench.store.clone() {

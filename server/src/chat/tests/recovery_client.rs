@@ -20,6 +20,8 @@ pub(super) struct Client {
     pub(super) anew: usize,
     /// What it has of each room that it knows to be in, since it came in: without a gap, or nothing is known any more.
     pub(super) rooms: HashMap<String, Vec<String>>,
+    /// Messages that it was told are deleted. It shows none of them, though a page that it asked for before may have one.
+    pub(super) deleted: HashSet<String>,
     /// Where its `join` was acknowledged. No other rooms are promised after the server was killed.
     pub(super) joined: HashSet<String>,
     pub(super) acks: u64,
@@ -58,6 +60,7 @@ impl Client {
             recovered: 0,
             anew: 0,
             rooms: HashMap::new(),
+            deleted: HashSet::new(),
             joined: HashSet::new(),
             acks: 0,
             asked: HashMap::new(),
@@ -146,6 +149,11 @@ impl Client {
             if !self.left.contains(&room) || self.asked.values().any(|of| *of == room) {
                 self.rooms.entry(room).or_default().extend(ids(event));
             }
+        } else if packet.starts_with(r#"42["messageDeleted""#) {
+            for id in ids(packet) {
+                self.rooms.entry(room_of(packet)).and_modify(|of| of.retain(|known| *known != id));
+                self.deleted.insert(id);
+            }
         } else if let Some(ack) = packet.strip_prefix("43") {
             let (number, answer) = ack.split_once('[').unwrap();
             if let Some(room) = self.asked.remove(&number.parse().unwrap()) {
@@ -156,8 +164,11 @@ impl Client {
                 let mut page = ids(answer);
                 // What came before the page is on it, if the client was in the room already, or comes after it.
                 let got = self.rooms.remove(&room).unwrap_or_default();
-                let later = got.into_iter().filter(|id| !page.contains(id)).collect::<Vec<_>>();
+                // What is older and not on it was deleted while the client was not in the room, between a `leave` and this answer.
+                let newest = page.last().cloned().unwrap_or_default();
+                let later = got.into_iter().filter(|id| *id > newest).collect::<Vec<_>>();
                 page.extend(later);
+                page.retain(|id| !self.deleted.contains(id));
                 self.left.remove(&room);
                 self.joined.insert(room.clone());
                 self.rooms.insert(room, page);

@@ -52,8 +52,8 @@ fn a_secret_in_the_command_line_is_warned_of_without_being_repeated() {
         ("auth.jwks", "https://hunter4@id.example/"),
         ("webhooks.url", "https://app.example/"),
     ]);
-    let warnings = exposed(&arguments);
-    assert_eq!(warnings.len(), 3);
+    let Exposed { secrets, warnings } = exposed(&arguments);
+    assert_eq!((secrets, warnings.len()), (vec!["hunter2", "hunter3", "https://hunter4@id.example/"], 3));
     assert!(warnings[0].starts_with("auth.jwt_secret (--set): every user") && !warnings.concat().contains("hunter"));
 }
 

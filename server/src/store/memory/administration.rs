@@ -1,9 +1,14 @@
 //! What is deleted by the HTTP API, and which rooms there are.
 
+use std::time::{Duration, Instant};
+
 use uuid::Uuid;
 
 use super::{LogKey, MemoryStore};
-use crate::room::Room;
+use crate::{
+    room::Room,
+    store::{Deleted, Position},
+};
 
 /// What is to be deleted in rooms that are not known.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +35,20 @@ impl MemoryStore {
     pub(crate) fn delete(&mut self, room: &Room, id: Uuid) -> bool {
         let Some(key) = self.rooms.get(room).copied() else { return false };
         self.delete_at(key, id)
+    }
+
+    /// Notes for the time `kept` that messages were deleted, for clients that are away. `after` is the position of the last message of the
+    /// rooms whose home is here.
+    pub(crate) fn remember_deleted(&mut self, now: Instant, kept: Duration, after: Position, deleted: &[(Room, Uuid)]) {
+        for (room, id) in deleted {
+            self.deletions.insert(now, kept, after, room, *id);
+        }
+    }
+
+    /// The messages of a room that were deleted after this position, or at it; `None` when some of them may be forgotten.
+    pub(crate) fn deleted_since(&self, room: &Room, since: Position) -> Option<impl Iterator<Item = Deleted>> {
+        let of_room = self.deletions.since(room, since)?;
+        Some(of_room.map(|(after, id)| Deleted { room: room.clone(), id, after }))
     }
 
     fn delete_at(&mut self, key: LogKey, id: Uuid) -> bool {

@@ -4,6 +4,7 @@
 //! message of the largest share goes first, so whoever fills the store loses their own messages and nobody else's.
 
 mod administration;
+mod deletions;
 mod receipts;
 mod shares;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 pub(crate) use administration::Sought;
+use deletions::Deletions;
 use engineio::slab::{Key, Slab};
 use receipts::Receipts;
 use shares::Shares;
@@ -108,6 +110,7 @@ pub(crate) struct MemoryStore {
     max_count: usize,
     max_bytes: usize,
     receipts: Receipts,
+    deletions: Deletions,
     /// The newest message that was forgotten, of any room.
     forgotten: Option<Uuid>,
 }
@@ -127,6 +130,7 @@ impl MemoryStore {
             max_count: max_count.div_ceil(shards.max(1)),
             max_bytes: MAX_BYTES / shards.max(1),
             receipts: Receipts::default(),
+            deletions: Deletions::default(),
             forgotten: None,
         }
     }

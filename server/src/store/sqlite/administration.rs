@@ -1,5 +1,7 @@
 //! What the HTTP API looks up, deletes and forbids.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use socketio::json;
 use uuid::Uuid;
@@ -10,7 +12,7 @@ use super::{
         message_ids::IdParts,
         types::StoreError,
     },
-    database::{Database, add_messages},
+    database::{Database, add_messages, last_position},
 };
 use crate::room::Room;
 
@@ -89,15 +91,15 @@ pub(super) fn bans(connection: &Connection) -> rusqlite::Result<Vec<Ban>> {
 }
 
 impl Database {
-    /// Makes a change in a transaction of its own, and answers.
+    /// Makes a change in a transaction of its own, and answers. `now` is the wall clock, as the time since the Unix epoch.
     ///
     /// # Errors
     /// It was not made, and whoever asked was told so.
-    pub(crate) fn change(&mut self, change: Change) -> rusqlite::Result<()> {
+    pub(crate) fn change(&mut self, now: Duration, change: Change) -> rusqlite::Result<()> {
         // Whoever asked may be gone.
         match change {
             Change::Delete { room, ids, answer } => {
-                let deleted = self.in_transaction(|transaction| delete(transaction, &room, &ids));
+                let deleted = self.in_transaction(|transaction| delete(transaction, now, &room, &ids));
                 let (outcome, result) = split(deleted);
                 let _ = answer.send(outcome);
                 result
@@ -136,12 +138,14 @@ fn split<T>(result: rusqlite::Result<T>) -> (Result<T, StoreError>, rusqlite::Re
     }
 }
 
-/// Deletes messages of a room, with their attachments. Returns those that there were.
-fn delete(transaction: &Transaction<'_>, room: &Room, ids: &[Uuid]) -> rusqlite::Result<Vec<Uuid>> {
+/// Deletes messages of a room, with their attachments, and remembers that for clients that are away. Returns those that there were.
+fn delete(transaction: &Transaction<'_>, now: Duration, room: &Room, ids: &[Uuid]) -> rusqlite::Result<Vec<Uuid>> {
     let mut find = transaction.prepare_cached("SELECT id FROM room WHERE name = ?")?;
     let Some(room) = find.query_row([room.id()], |row| row.get::<_, i64>(0)).optional()? else { return Ok(Vec::new()) };
     let sql = "DELETE FROM message WHERE room = ? AND position = ? AND rest = ? RETURNING attachments";
     let mut delete = transaction.prepare_cached(sql)?;
+    let mut remember = transaction.prepare_cached("INSERT OR REPLACE INTO deleted VALUES (?, ?, ?, ?, ?)")?;
+    let (after, now) = (last_position(transaction)?, now.as_millis() as i64);
     let mut deleted = Vec::new();
     for id in ids {
         let IdParts { position, rest } = IdParts::of(*id);
@@ -151,6 +155,7 @@ fn delete(transaction: &Transaction<'_>, room: &Room, ids: &[Uuid]) -> rusqlite:
             let sql = "DELETE FROM attachment WHERE room = ? AND position = ?";
             transaction.prepare_cached(sql)?.execute([room, position])?;
         }
+        remember.execute([room, after, position, rest, now])?;
         deleted.push(*id);
     }
     add_messages(transaction, room, -(deleted.len() as i64))?;

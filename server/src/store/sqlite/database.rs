@@ -154,7 +154,8 @@ impl Moment {
 /// Of PCG, whose product mixes all lower bits into the high ones.
 const MULTIPLIER: u128 = 0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645;
 
-fn last_position(connection: &Connection) -> rusqlite::Result<i64> {
+/// The last position of any message.
+pub(super) fn last_position(connection: &Connection) -> rusqlite::Result<i64> {
     connection.query_row("SELECT position FROM last", [], |row| row.get(0))
 }
 

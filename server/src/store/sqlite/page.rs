@@ -7,9 +7,13 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::super::{
     filling::Filling,
-    message_ids::{IdParts, position_at, positions_around},
-    types::{Chosen, Missed, MissedMessages, MissedQuery, PageQuery, Side, Stored},
+    message_ids::{IdParts, Position, position_at, positions_around},
+    types::{Chosen, Deleted, Missed, MissedFilling, MissedQuery, PageQuery, Side, Stored},
 };
+
+/// How long after a deletion is stored its room hears of it at the latest, and gets messages from after it meanwhile. A shard that is behind by
+/// more has no clients left: their heartbeats would have failed.
+const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// The messages that a query asks for. Those that were stored before `oldest` (a wall clock, as the time since the Unix epoch) count
 /// as forgotten already.
@@ -71,16 +75,16 @@ fn stored(transaction: &Connection, room: i64, row: &Row<'_>) -> rusqlite::Resul
     Ok(Stored { id: parts.id(), json, attachments })
 }
 
-/// The messages that a client missed.
+/// What a client missed.
 ///
 /// # Errors
 /// The database cannot be read.
 pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::Result<Missed> {
     let transaction = connection.unchecked_transaction()?;
-    let mut missed = MissedMessages::new(query.max_bytes);
-    for (room, since) in &query.rooms {
+    let mut missed = MissedFilling::new(query.max_bytes);
+    for (name, since) in &query.rooms {
         let mut find = transaction.prepare_cached("SELECT id, forgotten FROM room WHERE name = ?")?;
-        let found = find.query_row([room.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let found = find.query_row([name.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some::<(i64, i64)>((room, forgotten)) = found else { continue };
         if forgotten > since.number() {
             return Ok(None);
@@ -93,8 +97,18 @@ pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::
                 return Ok(None);
             }
         }
+        let sql = "SELECT position, rest, after FROM deleted WHERE room = ? AND after >= ? ORDER BY after, position";
+        let mut select = transaction.prepare_cached(sql)?;
+        let mut rows = select.query([room, since.earlier(TOLD_WITHIN).number()])?;
+        while let Some(row) = rows.next()? {
+            let id = IdParts { position: row.get(0)?, rest: row.get(1)? }.id();
+            let after = Position::from_number(row.get(2)?);
+            if !missed.push_deleted(Deleted { room: name.clone(), id, after }) {
+                return Ok(None);
+            }
+        }
     }
-    Ok(Some(missed.into_sorted()))
+    Ok(Some(missed.into_events()))
 }
 
 fn wrong_text(column: usize, error: rusqlite::types::FromSqlError) -> rusqlite::Error {

@@ -1,12 +1,12 @@
-//! What is forgotten: messages that are too old or too many in their room, `clientId`s after ten minutes; and the space that this
-//! leaves in the file. It happens in steps, each bounded.
+//! What is forgotten: messages that are too old or too many in their room, `clientId`s after ten minutes, deletions of which every client
+//! has heard; and the space that this leaves in the file. It happens in steps, each bounded.
 
 use std::time::Duration;
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::{
-    super::message_ids::position_at,
+    super::{message_ids::position_at, types::UNNOTICED},
     database::{Database, REMEMBERED, add_messages},
 };
 use crate::room::Room;
@@ -46,10 +46,10 @@ impl Bounds {
         if self.max_age.is_zero() { Duration::ZERO } else { now.saturating_sub(self.max_age) }
     }
 
-    /// Nobody can have missed a message before this position and still ask for it.
-    fn askable(&self, now: Duration) -> i64 {
+    /// Nobody can have missed what happened before this time and still ask for it.
+    fn askable(&self, now: Duration) -> Duration {
         let since = now.saturating_sub(self.claimable);
-        if since < self.begun { 0 } else { position_at(since) }
+        if since < self.begun { Duration::ZERO } else { since }
     }
 }
 
@@ -84,7 +84,8 @@ impl Sweep {
         let Some(after) = self.after else { return give_back(database) };
         let Database { connection, rooms: numbers, .. } = database;
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let (mut budget, mut last) = (forget_receipts(&transaction, now)?, None);
+        let askable = bounds.askable(now);
+        let (mut budget, mut last) = (forget_short_lived(&transaction, now, askable)?, None);
         let rooms = next_rooms(&transaction, after)?;
         let (oldest, max_count) =
             (position_at(bounds.oldest(now)), i64::try_from(bounds.max_count).unwrap_or(i64::MAX));
@@ -98,7 +99,7 @@ impl Sweep {
                 last = Some(*room);
             }
             if forgotten.count == *messages
-                && let Some(name) = remove_empty(&transaction, *room, bounds.askable(now))?
+                && let Some(name) = remove_empty(&transaction, *room, position_at(askable))?
             {
                 numbers.remove(&Room::new(&name));
             }
@@ -172,17 +173,23 @@ fn forget(
 /// from after `askable` stays, or a client that missed them would not hear of it.
 fn remove_empty(transaction: &Transaction<'_>, room: i64, askable: i64) -> rusqlite::Result<Option<String>> {
     let sql = "DELETE FROM room WHERE id = ?1 AND messages = 0 AND (forgotten = 0 OR forgotten < ?2)
-               AND NOT EXISTS (SELECT 1 FROM receipt WHERE room = ?1) RETURNING name";
+               AND NOT EXISTS (SELECT 1 FROM receipt WHERE room = ?1)
+               AND NOT EXISTS (SELECT 1 FROM deleted WHERE room = ?1) RETURNING name";
     transaction.prepare_cached(sql)?.query_row([room, askable], |row| row.get(0)).optional()
 }
 
-/// Forgets `clientId`s. Returns how much of the step's budget is left.
-fn forget_receipts(transaction: &Transaction<'_>, now: Duration) -> rusqlite::Result<i64> {
+/// Forgets `clientId`s, and deletions from so long before `askable` that no client asks for them. Returns how much of the step's budget is
+/// left.
+fn forget_short_lived(transaction: &Transaction<'_>, now: Duration, askable: Duration) -> rusqlite::Result<i64> {
     let until = now.saturating_sub(REMEMBERED).as_millis() as i64;
     let sql = "DELETE FROM receipt WHERE (room, user, client_id) IN
                (SELECT room, user, client_id FROM receipt WHERE time < ? ORDER BY time LIMIT ?)";
-    let forgotten = transaction.prepare_cached(sql)?.execute([until, ROWS])?;
-    Ok(if forgotten as i64 == ROWS { 0 } else { ROWS })
+    let receipts = transaction.prepare_cached(sql)?.execute([until, ROWS])?;
+    let until = askable.saturating_sub(UNNOTICED).as_millis() as i64;
+    let sql = "DELETE FROM deleted WHERE (room, after, position) IN
+               (SELECT room, after, position FROM deleted WHERE time < ? ORDER BY time LIMIT ?)";
+    let deletions = transaction.prepare_cached(sql)?.execute([until, ROWS])?;
+    Ok(if receipts.max(deletions) as i64 == ROWS { 0 } else { ROWS })
 }
 
 /// Gives free pages back to the file system, if there are many.

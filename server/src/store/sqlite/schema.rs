@@ -22,7 +22,7 @@ pub(crate) const FILE: &str = "chat.db";
 const APPLICATION: i64 = 0x6368_6174;
 
 /// The steps from each schema to the next one. A step that was released is never changed: it may have run.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     // 1: messages, what is remembered of `clientId`, and the last position.
     "CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, messages INTEGER NOT NULL) STRICT;
      CREATE TABLE message (
@@ -53,6 +53,12 @@ const STEPS: [&str; 3] = [
      ALTER TABLE room ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;",
     // 3: users who may not connect.
     "CREATE TABLE ban (user TEXT NOT NULL PRIMARY KEY, reason TEXT, time INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+    // 4: messages that were deleted a short time ago, for clients that were away meanwhile; and after which position of any message.
+    "CREATE TABLE deleted (
+         room INTEGER NOT NULL, after INTEGER NOT NULL, position INTEGER NOT NULL, rest INTEGER NOT NULL, time INTEGER NOT NULL,
+         PRIMARY KEY (room, after, position)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX deleted_time ON deleted (time);",
 ];
 
 /// The schema of this version.

@@ -194,7 +194,7 @@ impl Writer {
         for change in changes {
             if !works {
                 change.refuse(StoreError::Unavailable);
-            } else if let Err(error) = database.change(change) {
+            } else if let Err(error) = database.change(wall_clock(), change) {
                 self.health.fail(Part::Writing, reason(&error));
                 works = false;
             }

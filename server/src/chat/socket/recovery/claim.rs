@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     chat::{
+        deleted::MESSAGE_DELETED,
         error::{LATER, TOO_MANY},
         recovery::{Claim, Pid, Positions, Session},
         shard_message::{HomeRequest, RecoveryMessage, ToSocket},
@@ -349,7 +350,7 @@ impl Sockets {
         else {
             return;
         };
-        let replayed = missed.len() as u64;
+        let replayed = missed.iter().filter(|event| event.name != MESSAGE_DELETED).count() as u64;
         let recovered = Recovered { id: session.id.clone(), rooms: Vec::new(), missed };
         let admitted =
             io.admit_as(pending, &SocketAdmission { pid: Some(pid.to_string()), recovered: Some(recovered) });

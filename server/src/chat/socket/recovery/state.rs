@@ -8,8 +8,9 @@ use std::{
 
 use engineio::ConnKey;
 use smallvec::SmallVec;
+use uuid::Uuid;
 
-use super::returning::Returning;
+use super::returning::{ReturnedEvent, Returning};
 use crate::{
     chat::{
         recovery::{Pid, Positions, Session, Sessions},
@@ -98,12 +99,17 @@ impl Recovery {
         for ticket in self.holding.get(room).into_iter().flatten() {
             let Some(returning) = self.returning.get_mut(ticket) else { continue };
             let stored = Stored { id, json: json.into(), attachments: attachments.into() };
-            returning.held_bytes += stored.len();
-            if returning.held_bytes <= self.max_bytes {
-                returning.held.push((home, stored));
-            } else {
-                // It gets a new socket, and none of this.
-                returning.held = Vec::new();
+            returning.hold(ReturnedEvent::Message(home, stored), self.max_bytes);
+        }
+    }
+
+    /// Keeps for the clients that are on their way back to the room that messages of it were deleted.
+    pub(in crate::chat::socket) fn hold_deleted(&mut self, room: &Room, ids: &[Uuid]) {
+        for ticket in self.holding.get(room).into_iter().flatten() {
+            let Some(returning) = self.returning.get_mut(ticket) else { continue };
+            for id in ids {
+                let event = ReturnedEvent::Deleted(room.clone(), *id);
+                returning.hold(event, self.max_bytes);
             }
         }
     }

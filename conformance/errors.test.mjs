@@ -10,6 +10,7 @@ import { RawWebSocket } from './harness/raw.mjs';
 const FREE = { settings: { 'limits.message_rate': 0, 'limits.typing_rate': 0, 'limits.strikes': 0 } };
 
 const message = (payload) => ['message', payload];
+const nested = (depth) => JSON.parse(`${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`);
 const inRoom = (roomId) => message({ message: 'x', context: { roomId } });
 
 /** Arguments of `emit`, grouped by the code they must get. */
@@ -74,7 +75,12 @@ const REFUSED = {
     message({ message: '\u00ad\u034f\u061c\u17b4\u180e\u202e' }),
   ],
   message_too_long: [message({ message: 'x'.repeat(4_097) }), message({ message: '🙂'.repeat(4_097) })],
-  context_too_large: [message({ message: 'x', context: { pad: 'x'.repeat(4_096) } })],
+  context_too_large: [
+    message({ message: 'x', context: { pad: 'x'.repeat(4_096) } }),
+    message({ message: 'x', context: nested(9) }),
+    message({ message: 'x', context: nested(1_000) }),
+    message({ message: 'x', context: { files: Array.from({ length: 11 }, () => Buffer.from('x')) } }),
+  ],
   room_invalid: [
     inRoom(''),
     inRoom('x'.repeat(129)),

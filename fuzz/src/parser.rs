@@ -9,7 +9,7 @@ use serde_json::value::{RawValue, Value};
 use socketio::{
     Args, Event,
     json::{self, JsonError},
-    packet::{Packet, is_reserved},
+    packet::{Excess, Packet, is_reserved},
     parser::{DecodeError, Decoder, Limits, encode},
 };
 use tokio_tungstenite::tungstenite::{Message, protocol::Role};
@@ -30,8 +30,8 @@ pub fn parser(data: &[u8]) {
         limits.nsp_length = usize::from(choice >> 4);
     }
     let mut decoder = Decoder::default();
-    // The number of attachments that are due, and of bytes that came.
-    let (mut due, mut came) = (0, 0);
+    // The number of attachments that are due, of bytes that came, and whether they are of an event that was refused.
+    let (mut due, mut came, mut skipped) = (0, 0, false);
     for message in messages.split(|byte| *byte == END_OF_MESSAGE) {
         assert_eq!(decoder.awaiting(), due > 0);
         if let [b'b', bytes @ ..] = message {
@@ -41,12 +41,27 @@ pub fn parser(data: &[u8]) {
                 continue;
             }
             came += bytes.len();
-            if came > limits.attachment_bytes {
-                assert_eq!(result.err(), Some(DecodeError::AttachmentsTooLarge));
-                due = 0;
+            due -= 1;
+            if skipped {
+                assert!(matches!(result, Ok(None)), "a skipped attachment completes nothing");
                 continue;
             }
-            due -= 1;
+            if came > limits.attachment_bytes {
+                match result {
+                    Ok(whole) => match whole.expect("what is too large is a packet at once").packet() {
+                        Packet::Oversize { event, .. } => {
+                            assert_eq!(event.excess, Excess::AttachmentBytes);
+                            skipped = true;
+                        }
+                        other => panic!("{other:?} is too large"),
+                    },
+                    Err(error) => {
+                        assert_eq!(error, DecodeError::AttachmentsTooLarge);
+                        due = 0;
+                    }
+                }
+                continue;
+            }
             match result.expect("an attachment was due") {
                 Some(whole) => {
                     assert_eq!(due, 0, "a packet is complete with its last attachment");
@@ -64,9 +79,14 @@ pub fn parser(data: &[u8]) {
             continue;
         }
         match result {
+            Ok(Some(Packet::Oversize { event, .. })) => {
+                assert!(exceeds_rightly(text, event.excess), "{}: {text}", event.excess);
+                assert!(!is_reserved(&event.name) && event.bytes == text.len());
+                (due, came, skipped) = (if text.starts_with('5') { announced(text) } else { 0 }, 0, true);
+            }
             Ok(Some(packet)) => accepted(&packet, &limits, 0),
             Ok(None) => {
-                (due, came) = (announced(text), 0);
+                (due, came, skipped) = (announced(text), 0, false);
                 assert!((1..=limits.attachments).contains(&due), "{text}");
             }
             Err(error) => assert!(refused_rightly(text, error), "{error}: {text}"),
@@ -101,6 +121,17 @@ fn refused_rightly(text: &str, error: DecodeError) -> bool {
     }
 }
 
+/// Checks what an event is said to have too much of, as far as that is possible without decoding.
+fn exceeds_rightly(text: &str, excess: Excess) -> bool {
+    match excess {
+        Excess::Attachments => text.starts_with('5'),
+        Excess::Depth => text.starts_with(['2', '5']) && text.contains(['[', '{']),
+        Excess::NumberLength => text.starts_with(['2', '5']) && text.contains(|c: char| c.is_ascii_digit()),
+        // Known only with the attachments.
+        _ => false,
+    }
+}
+
 fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok_and(|raw| raw.get() == text)
 }
@@ -110,6 +141,7 @@ fn accepted(packet: &Packet<'_>, limits: &Limits, attachment_bytes: usize) {
     let nsp = match packet {
         Packet::Connect { nsp, .. } | Packet::Disconnect { nsp } => *nsp,
         Packet::Event { nsp, .. } | Packet::Ack { nsp, .. } => *nsp,
+        Packet::Oversize { .. } => panic!("it is dealt with elsewhere"),
     };
     assert!(nsp == "/" || nsp.len() <= limits.nsp_length);
     assert!(nsp.starts_with('/') && !nsp.contains(','));
@@ -121,6 +153,7 @@ fn accepted(packet: &Packet<'_>, limits: &Limits, attachment_bytes: usize) {
             check_args(args, limits, attachment_bytes);
             encode::event(nsp, *ack, name, args.raw(), args.attachments())
         }
+        Packet::Oversize { .. } => return,
         Packet::Ack { nsp, id, args } => {
             check_args(args, limits, attachment_bytes);
             encode::ack(nsp, *id, args.raw(), args.attachments())

@@ -8,7 +8,7 @@ use crate::{
     adapter::{EventData, Reply, ServerReply},
     error::{AckError, ConnectError, DisconnectReason},
     io::Io,
-    packet::{AckId, Args, Event},
+    packet::{AckId, Args, Event, OversizeEvent},
     recovery::{Admission, RecoveryRequest},
     state::{
         ids::{PendingConnect, RequestId, SocketKey},
@@ -116,6 +116,20 @@ pub trait Handler {
 
     /// An event arrived. With `ack`, the client waits for [`Io::ack`].
     fn on_event(&mut self, io: &mut Io<'_>, socket: SocketKey, event: &Event<'_>, ack: Option<AckId>);
+
+    /// An event arrived that exceeds a limit of [`Config::packet`](crate::Config::packet), so that its arguments were not read. `true`: the
+    /// handler has dealt with it, and the connection goes on. `false`, the default: the connection is closed, as official servers close
+    /// one for too many attachments. The client then comes back by itself, and learns nothing.
+    fn on_oversize_event(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        event: &OversizeEvent<'_>,
+        ack: Option<AckId>,
+    ) -> bool {
+        let _ = (io, socket, event, ack);
+        false
+    }
 
     /// The answer to [`Io::emit_with_ack`], or why there is none.
     fn on_ack(&mut self, io: &mut Io<'_>, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {

@@ -146,7 +146,7 @@ pub use error::{AckError, ConnectError, DisconnectReason, EmitError};
 pub use handle::{AnswerProgress, AnswerStream, Emitter, EmitterError, Handle};
 pub use handler::{ConnectRequest, Decision, Handler};
 pub use io::Io;
-pub use packet::{AckId, Args, Event};
+pub use packet::{AckId, Args, Event, Excess, OversizeEvent};
 #[cfg(feature = "router")]
 pub use router::Binary;
 pub use server::Server;

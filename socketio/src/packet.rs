@@ -101,6 +101,15 @@ pub enum Packet<'a> {
         /// Name and arguments.
         event: Event<'a>,
     },
+    /// The client emits something that exceeds a limit. Attachments that come after it are skipped.
+    Oversize {
+        /// The namespace, with its leading slash.
+        nsp: &'a str,
+        /// The client awaits an ACK with this id.
+        ack: Option<AckId>,
+        /// What is known of the event.
+        event: OversizeEvent<'a>,
+    },
     /// The client answers an event of this server.
     Ack {
         /// The namespace, with its leading slash.
@@ -117,9 +126,8 @@ impl<'a> Packet<'a> {
     #[must_use]
     pub const fn nsp(&self) -> &'a str {
         match self {
-            Self::Connect { nsp, .. } | Self::Disconnect { nsp } | Self::Event { nsp, .. } | Self::Ack { nsp, .. } => {
-                nsp
-            }
+            Self::Connect { nsp, .. } | Self::Disconnect { nsp } => nsp,
+            Self::Event { nsp, .. } | Self::Oversize { nsp, .. } | Self::Ack { nsp, .. } => nsp,
         }
     }
 }
@@ -131,6 +139,35 @@ pub struct Event<'a> {
     pub name: Cow<'a, str>,
     /// The arguments after the name.
     pub args: Args<'a>,
+}
+
+/// An event that exceeds one of the parser's [`Limits`](crate::parser::Limits). Its arguments were not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OversizeEvent<'a> {
+    /// The event's name, unescaped; never a reserved one.
+    pub name: Cow<'a, str>,
+    /// Which limit.
+    pub excess: Excess,
+    /// How many bytes of it came.
+    pub bytes: usize,
+}
+
+/// What an event has too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Excess {
+    /// Arrays or objects within each other ([`depth`](crate::json::Limits::depth)).
+    #[error("nested too deeply")]
+    Depth,
+    /// Characters of a number ([`number_length`](crate::json::Limits::number_length)).
+    #[error("a number is too long")]
+    NumberLength,
+    /// Attachments ([`attachments`](crate::parser::Limits::attachments)).
+    #[error("too many attachments")]
+    Attachments,
+    /// Bytes of its attachments ([`attachment_bytes`](crate::parser::Limits::attachment_bytes)).
+    #[error("attachments too large")]
+    AttachmentBytes,
 }
 
 /// The arguments of an event or ack: raw JSON of each, and the attachments their placeholders point to.

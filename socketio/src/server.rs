@@ -162,6 +162,11 @@ impl<H: Handler> Server<H> {
                 self.on_event(outbox, socket, event, *ack);
                 Ok(())
             }
+            Packet::Oversize { ack, event, .. } => {
+                let socket = self.joined(conn, nsp)?;
+                let goes_on = self.call(outbox, |handler, io| handler.on_oversize_event(io, socket, event, *ack));
+                if goes_on { Ok(()) } else { Err(Violation) }
+            }
             Packet::Ack { id, args, .. } => {
                 let socket = self.joined(conn, nsp)?;
                 // An answer that nobody waits for is ignored, as in Node.
@@ -262,8 +267,18 @@ impl<H: Handler> Server<H> {
             &config.packet
         };
         match client.decoder.decode_text(text, limits) {
-            Ok(Some(packet)) if v4 => self.on_packet_v4(outbox, conn, &packet),
-            Ok(Some(packet)) => self.on_packet(outbox, conn, packet.nsp(), &packet),
+            Ok(Some(packet)) => {
+                // Attachments of an event that is refused at once: they are skipped, and must come in time nevertheless.
+                if client.decoder.awaiting() {
+                    client.awaiting_since = Some(now);
+                    self.state.set_attachment_deadline(conn, now);
+                }
+                if v4 {
+                    self.on_packet_v4(outbox, conn, &packet)
+                } else {
+                    self.on_packet(outbox, conn, packet.nsp(), &packet)
+                }
+            }
             Ok(None) => {
                 // Checked before the attachments come: nothing is kept for a namespace that the client has not joined.
                 let name = client.decoder.awaited_nsp().ok_or(Violation)?;
@@ -281,9 +296,12 @@ impl<H: Handler> Server<H> {
     fn on_binary(&mut self, outbox: &mut dyn Outbox, conn: ConnKey, bytes: &[u8]) -> Result<(), Violation> {
         let State { clients, config, .. } = &mut self.state;
         let client = clients.get_mut(conn.index() as usize).and_then(Option::as_mut).ok_or(Violation)?;
-        match client.decoder.decode_binary(bytes, &config.packet)? {
+        let decoded = client.decoder.decode_binary(bytes, &config.packet)?;
+        if !client.decoder.awaiting() {
+            client.awaiting_since = None;
+        }
+        match decoded {
             Some(whole) => {
-                client.awaiting_since = None;
                 let packet = whole.packet();
                 if client.v4.is_some() {
                     return self.on_packet_v4(outbox, conn, &packet);

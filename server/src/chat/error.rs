@@ -63,6 +63,9 @@ impl Code {
     }
 }
 
+/// What a client is told of an event that there is not.
+pub(super) const NO_SUCH_EVENT: &str = "no such event";
+
 /// The code of a CONNECT whose connection ends, so that the client comes back by itself.
 pub(super) const LATER: &str = "later";
 

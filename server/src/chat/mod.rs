@@ -39,6 +39,7 @@ use arc_swap::ArcSwap;
 use connections::{Connections, Displaced};
 pub(crate) use counters::{Counters, CountersQuery};
 use engineio::{ConnKey, Handshake, Protocol, Refusal, ShardMessage, net::Reply};
+use error::NO_SUCH_EVENT;
 pub(crate) use error::{ChatError, Code};
 use home::Homes;
 use recovery::Sessions;
@@ -46,7 +47,9 @@ use reply::Outcome;
 pub(crate) use request::{HISTORY_PAGE, PageRequest};
 use shard_message::{HomeShards, LocalSockets as _, Sender, ToAll, ToHome, ToSocket};
 use socket::{Admission, CheckedMessage, ConnectRefusal, Recovery, Sockets, unauthorized};
-use socketio::{AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, SocketKey};
+use socketio::{
+    AckId, Args, ConnectError, ConnectRequest, Decision, DisconnectReason, Event, Handler, Io, OversizeEvent, SocketKey,
+};
 use users::{Accounts, Bans};
 
 use crate::{
@@ -340,7 +343,7 @@ impl Handler for Chat {
             "presence" => self.sockets.on_presence(io, socket, &event.args, ack),
             "refresh" => self.sockets.on_refresh(io, socket, &event.args, ack).map(Outcome::Done),
             "leave" => self.sockets.on_leave(io, socket, &event.args).map(Outcome::Done),
-            _ => Err(ChatError::new(Code::UnknownEvent, "no such event")),
+            _ => Err(ChatError::new(Code::UnknownEvent, NO_SUCH_EVENT)),
         };
         self.run_homes(io);
         let outcome = match outcome {
@@ -349,6 +352,20 @@ impl Handler for Chat {
             Err(error) => Err(error),
         };
         self.sockets.answer(io, socket, &event.name, ack, &outcome);
+    }
+
+    fn on_oversize_event(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        event: &OversizeEvent<'_>,
+        ack: Option<AckId>,
+    ) -> bool {
+        if self.sockets.touch(io, socket) {
+            let error = self.sockets.refuse_oversize(io, socket, event);
+            self.sockets.answer(io, socket, &event.name, ack, &Err(error));
+        }
+        true
     }
 
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {

@@ -105,6 +105,17 @@ pub fn array_items(text: &str, limits: &Limits) -> Result<SmallVec<[Span; 4]>, J
     Ok(items)
 }
 
+/// The first item of an array of which nothing else is checked.
+///
+/// # Errors
+/// Another kind of value, an empty array, bad syntax in the first item, or one deeper than [`MAX_DEPTH`].
+pub(crate) fn first_item(text: &str) -> Result<&str, JsonError> {
+    let mut scanner = Scanner::new(text, &Limits { depth: MAX_DEPTH, number_length: usize::MAX });
+    scanner.open_array()?;
+    let (start, end) = scanner.value()?;
+    text.get(start..end).ok_or(JsonError::Syntax)
+}
+
 /// The members of a checked object, top level only, in their order: key with its quotes, and value, both raw.
 /// Duplicates come as they stand. Any text that is no object has no members.
 #[must_use]

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::{attachments, error::DecodeError};
 use crate::json::{self, Span};
-use crate::packet::{AckId, Args, Event, Packet, PacketType, is_reserved};
+use crate::packet::{AckId, Args, Event, Excess, OversizeEvent, Packet, PacketType, is_reserved};
 
 /// What one packet may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,13 +32,14 @@ impl Default for Limits {
 /// Puts one client's messages together. Idle it owns no memory; after an error it is idle again.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// A boxed packet whose attachments are not all there.
+    /// Boxed: a packet whose attachments are not all there.
     pending: Option<Box<Pending>>,
 }
 
 #[derive(Debug)]
 struct Pending {
-    packet: BinaryPacket,
+    /// `None`: it exceeded a limit, and its attachments are skipped.
+    packet: Option<BinaryPacket>,
     /// Attachments still due, at least 1.
     missing: usize,
     /// Bytes of the attachments that came.
@@ -51,13 +52,29 @@ pub struct BinaryPacket {
     text: Box<str>,
     layout: Layout,
     attachments: Vec<Bytes>,
+    /// How many bytes too many of them came, if they did. Then none is kept.
+    excess: Option<usize>,
 }
 
 impl BinaryPacket {
-    /// The packet: an event or an ack.
+    /// The packet: an event, one that is too large, or an ack.
     #[must_use]
     pub fn packet(&self) -> Packet<'_> {
-        self.layout.clone().into_packet(&self.text, &self.attachments)
+        match (self.layout.clone().into_packet(&self.text, &self.attachments), self.excess) {
+            (Packet::Event { nsp, ack, event: Event { name, .. } }, Some(bytes)) => {
+                let (excess, bytes) = (Excess::AttachmentBytes, self.text.len() + bytes);
+                Packet::Oversize { nsp, ack, event: OversizeEvent { name, excess, bytes } }
+            }
+            (packet, _) => packet,
+        }
+    }
+
+    /// An event, whose attachments are too large: they were so many bytes until now.
+    fn oversize(self, bytes: usize) -> Result<Self, DecodeError> {
+        match self.layout.content {
+            Content::Event { .. } => Ok(Self { attachments: Vec::new(), excess: Some(bytes), ..self }),
+            Content::Ack { .. } => Err(DecodeError::AttachmentsTooLarge),
+        }
     }
 }
 
@@ -68,17 +85,19 @@ impl Decoder {
         self.pending.is_some()
     }
 
-    /// The namespace of the packet whose attachments are due: whether the client may send there can be told already.
+    /// The namespace of the packet whose attachments are due: whether the client may send there can be told already. `None`, too, where
+    /// they are skipped.
     #[must_use]
     pub fn awaited_nsp(&self) -> Option<&str> {
-        let packet = &self.pending.as_ref()?.packet;
+        let packet = self.pending.as_ref()?.packet.as_ref()?;
         packet.text.get(packet.layout.nsp.clone()).map(|nsp| if nsp.is_empty() { "/" } else { nsp })
     }
 
-    /// Takes a text message. `None`: it announced attachments, which come as binary messages.
+    /// Takes a text message. `None`: it announced attachments, which come as binary messages. An event that exceeds a limit is a packet
+    /// at once ([`Packet::Oversize`]), and its attachments are skipped as they come.
     ///
     /// # Errors
-    /// No packet that a client may send, a limit exceeded, or attachments due.
+    /// No packet that a client may send, another packet that exceeds a limit, or attachments due.
     pub fn decode_text<'a>(&mut self, text: &'a str, limits: &Limits) -> Result<Option<Packet<'a>>, DecodeError> {
         if self.pending.take().is_some() {
             return Err(DecodeError::MissingAttachment);
@@ -88,7 +107,10 @@ impl Decoder {
             PacketType::Connect => return connect(&header, limits).map(Some),
             PacketType::Disconnect => return disconnect(&header).map(Some),
             PacketType::ConnectError => return Err(DecodeError::ServerPacket),
-            PacketType::Event | PacketType::BinaryEvent => Layout::event(text, &header, limits)?,
+            PacketType::Event | PacketType::BinaryEvent => match Layout::event(text, &header, limits) {
+                Ok(layout) => layout,
+                Err(error) => return self.skip(text.len(), &header, error).map(Some),
+            },
             PacketType::Ack | PacketType::BinaryAck => Layout::ack(text, &header, limits)?,
         };
         if !header.kind.is_binary() {
@@ -97,28 +119,45 @@ impl Decoder {
         attachments::check(header.payload, header.attachments)?;
         // Room for `header.attachments` is safe to ask for: it is at most `limits.attachments`.
         let attachments = Vec::with_capacity(header.attachments);
-        let packet = BinaryPacket { text: text.into(), layout, attachments };
+        let packet = Some(BinaryPacket { text: text.into(), layout, attachments, excess: None });
         self.pending = Some(Box::new(Pending { packet, missing: header.attachments, bytes: 0 }));
         Ok(None)
     }
 
-    /// Takes a binary message and copies it. `None`: more attachments are due.
+    /// An event that only exceeds a limit is a packet. Of another error nothing is made.
+    #[cold]
+    fn skip<'a>(&mut self, bytes: usize, header: &Header<'a>, error: DecodeError) -> Result<Packet<'a>, DecodeError> {
+        let excess = error.excess().ok_or(error)?;
+        let Header { nsp, ack, payload, attachments, .. } = *header;
+        let name = event_name(json::first_item(payload)?)?;
+        if attachments > 0 {
+            self.pending = Some(Box::new(Pending { packet: None, missing: attachments, bytes: 0 }));
+        }
+        Ok(Packet::Oversize { nsp, ack, event: OversizeEvent { name, excess, bytes } })
+    }
+
+    /// Takes a binary message and copies it. `None`: more attachments are due, or it was the attachment of a packet that exceeds a limit.
+    /// Of an event whose attachments are too large, those that are still due are skipped.
     ///
     /// # Errors
-    /// No attachment is due, or the attachments exceed their limit.
+    /// No attachment is due, or those of an ack exceed their limit.
     pub fn decode_binary(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<BinaryPacket>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
-        pending.bytes = pending.bytes.saturating_add(bytes.len());
-        if pending.bytes > limits.attachment_bytes {
-            return Err(DecodeError::AttachmentsTooLarge);
-        }
-        pending.packet.attachments.push(Bytes::copy_from_slice(bytes));
         pending.missing = pending.missing.saturating_sub(1);
-        if pending.missing == 0 {
-            return Ok(Some(pending.packet));
+        let mut whole = None;
+        if let Some(mut packet) = pending.packet.take() {
+            pending.bytes = pending.bytes.saturating_add(bytes.len());
+            if pending.bytes > limits.attachment_bytes {
+                whole = Some(packet.oversize(pending.bytes)?);
+            } else {
+                packet.attachments.push(Bytes::copy_from_slice(bytes));
+                *(if pending.missing == 0 { &mut whole } else { &mut pending.packet }) = Some(packet);
+            }
         }
-        self.pending = Some(pending);
-        Ok(None)
+        if pending.missing > 0 {
+            self.pending = Some(pending);
+        }
+        Ok(whole)
     }
 }
 
@@ -155,7 +194,7 @@ impl<'a> Header<'a> {
         let digit = text.as_bytes().first().copied().ok_or(DecodeError::UnknownType)?;
         let kind = PacketType::from_digit(digit).ok_or(DecodeError::UnknownType)?;
         let rest = text.get(1..).unwrap_or_default();
-        let (attachments, rest) = if kind.is_binary() { attachment_count(rest, limits)? } else { (0, rest) };
+        let (attachments, rest) = if kind.is_binary() { attachment_count(rest)? } else { (0, rest) };
         let nsp_start = text.len().saturating_sub(rest.len());
         let (name, rest) = namespace(rest, limits)?;
         let nsp_place = nsp_start..nsp_start + name.len();
@@ -163,6 +202,20 @@ impl<'a> Header<'a> {
         let (ack, payload) = ack_id(rest)?;
         Ok(Self { kind, attachments, nsp, nsp_place, ack, payload })
     }
+
+    const fn check_attachments(&self, limits: &Limits) -> Result<(), DecodeError> {
+        if self.attachments > limits.attachments { Err(DecodeError::TooManyAttachments) } else { Ok(()) }
+    }
+}
+
+/// The name of an event, of which this is the first item.
+fn event_name(raw: &str) -> Result<Cow<'_, str>, DecodeError> {
+    // Numbers, which the reference takes, have no use here and made peers fail (CVE-2023-32695).
+    if json::kind(raw) != json::Kind::String {
+        return Err(DecodeError::EventName);
+    }
+    let name = json::unquote(raw).map_err(|_| DecodeError::EventName)?;
+    if is_reserved(&name) { Err(DecodeError::ReservedEvent) } else { Ok(name) }
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
@@ -171,7 +224,7 @@ fn split_digits(text: &str) -> (&str, &str) {
 }
 
 /// `2-`. Peers that read any JavaScript number here take `1e1` or ` 1`, and those that take `0` wait for ever.
-fn attachment_count<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a str), DecodeError> {
+fn attachment_count(text: &str) -> Result<(usize, &str), DecodeError> {
     let (digits, rest) = split_digits(text);
     let rest = rest.strip_prefix('-').ok_or(DecodeError::AttachmentCount)?;
     if digits.is_empty() || digits.bytes().all(|digit| digit == b'0') {
@@ -179,9 +232,6 @@ fn attachment_count<'a>(text: &'a str, limits: &Limits) -> Result<(usize, &'a st
     }
     // Only overflow can fail here.
     let count = digits.parse().map_err(|_| DecodeError::TooManyAttachments)?;
-    if count > limits.attachments {
-        return Err(DecodeError::TooManyAttachments);
-    }
     Ok((count, rest))
 }
 
@@ -260,17 +310,10 @@ impl Layout {
     }
 
     fn event(text: &str, header: &Header<'_>, limits: &Limits) -> Result<Self, DecodeError> {
+        header.check_attachments(limits)?;
         let items = json::array_items(header.payload, &limits.json)?;
         let raw = items.first().ok_or(DecodeError::EventName)?.of(header.payload);
-        // Numbers, which the reference takes, have no use here and made peers fail (CVE-2023-32695).
-        if json::kind(raw) != json::Kind::String {
-            return Err(DecodeError::EventName);
-        }
-        let name = json::unquote(raw).map_err(|_| DecodeError::EventName)?;
-        if is_reserved(&name) {
-            return Err(DecodeError::ReservedEvent);
-        }
-        let name = match name {
+        let name = match event_name(raw)? {
             Cow::Borrowed(_) => None,
             Cow::Owned(name) => Some(name),
         };
@@ -279,6 +322,7 @@ impl Layout {
 
     fn ack(text: &str, header: &Header<'_>, limits: &Limits) -> Result<Self, DecodeError> {
         let id = header.ack.ok_or(DecodeError::MissingAckId)?;
+        header.check_attachments(limits)?;
         let items = json::array_items(header.payload, &limits.json)?;
         Ok(Self::new(text, header, Content::Ack { id }, items))
     }

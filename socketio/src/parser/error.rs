@@ -1,6 +1,6 @@
 //! [`DecodeError`]: what a client did wrong.
 
-use crate::json::JsonError;
+use crate::{json::JsonError, packet::Excess};
 
 /// What the client did wrong. The connection is to be closed: what follows cannot be trusted to be a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -15,10 +15,10 @@ pub enum DecodeError {
     /// A binary packet whose number of attachments is missing, zero, or not plain digits and a dash.
     #[error("invalid number of attachments")]
     AttachmentCount,
-    /// More than [`Limits::attachments`](super::Limits::attachments).
+    /// More than [`Limits::attachments`](super::Limits::attachments). An event is [`Packet::Oversize`](crate::packet::Packet::Oversize).
     #[error("too many attachments")]
     TooManyAttachments,
-    /// More than [`Limits::attachment_bytes`](super::Limits::attachment_bytes).
+    /// More than [`Limits::attachment_bytes`](super::Limits::attachment_bytes). Likewise.
     #[error("attachments too large")]
     AttachmentsTooLarge,
     /// More than [`Limits::nsp_length`](super::Limits::nsp_length).
@@ -57,4 +57,16 @@ pub enum DecodeError {
     /// Binary where no attachment was due.
     #[error("unexpected attachment")]
     UnexpectedAttachment,
+}
+
+impl DecodeError {
+    /// What the packet has too much of, if it is one by its form.
+    pub(super) const fn excess(self) -> Option<Excess> {
+        match self {
+            Self::Payload(JsonError::TooDeep) => Some(Excess::Depth),
+            Self::Payload(JsonError::NumberTooLong) => Some(Excess::NumberLength),
+            Self::TooManyAttachments => Some(Excess::Attachments),
+            _ => None,
+        }
+    }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::json::JsonError;
-use crate::packet::{AckId, Args, Event, Packet};
+use crate::packet::{AckId, Args, Event, Excess, OversizeEvent, Packet};
 
 const SYNTAX: DecodeError = DecodeError::Payload(JsonError::Syntax);
 
@@ -21,6 +21,16 @@ fn decode(text: &str) -> Result<Option<Packet<'_>>, DecodeError> {
 fn decode_event(text: &str) -> (&str, Option<u64>, Event<'_>) {
     match decode(text) {
         Ok(Some(Packet::Event { nsp, ack, event })) => (nsp, ack.map(|id| id.0), event),
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// Name, error and size of an event that exceeds a limit.
+fn decode_oversize(text: &str) -> (String, Excess, usize) {
+    match decode(text) {
+        Ok(Some(Packet::Oversize { nsp: "/", ack: None, event })) => {
+            (event.name.into_owned(), event.excess, event.bytes)
+        }
         other => panic!("{text}: {other:?}"),
     }
 }
@@ -170,7 +180,7 @@ fn what_no_client_may_send() {
         ("5-1-[\"a\"]", DecodeError::AttachmentCount), ("5[\"a\"]", DecodeError::AttachmentCount),
         ("50-[\"a\"]", DecodeError::AttachmentCount), ("500-[\"a\"]", DecodeError::AttachmentCount),
         ("60-1[]", DecodeError::AttachmentCount), ("6[]", DecodeError::AttachmentCount),
-        ("511-[\"a\"]", DecodeError::TooManyAttachments), ("52147483648-[\"a\"]", DecodeError::TooManyAttachments),
+        ("511-[]", SYNTAX), ("511-[1]", DecodeError::EventName), ("511-", SYNTAX),
         ("599999999999999999999999-[\"a\"]", DecodeError::TooManyAttachments), ("611-1[]", DecodeError::TooManyAttachments),
         // Text packets have none.
         ("21-[\"a\"]", SYNTAX),
@@ -206,18 +216,50 @@ fn limits_of_json_hold() {
     let nested = |levels: usize| format!("2[\"a\",{}{}]", "[".repeat(levels), "]".repeat(levels));
     assert!(decode(&nested(127)).is_ok());
     for levels in [128, 5_000, 100_000] {
-        assert_eq!(decode(&nested(levels)), Err(DecodeError::Payload(JsonError::TooDeep)));
+        assert_eq!(decode_oversize(&nested(levels)), ("a".into(), Excess::Depth, 2 * levels + 7));
     }
     let number = |length: usize| format!("2[\"a\",{}]", "1".repeat(length));
     assert!(decode(&number(40)).is_ok());
     for length in [41, 5_000, 1_000_000] {
-        assert_eq!(decode(&number(length)), Err(DecodeError::Payload(JsonError::NumberTooLong)));
+        assert_eq!(decode_oversize(&number(length)), ("a".into(), Excess::NumberLength, length + 7));
     }
     let mut limits = Limits::default();
     limits.json.depth = 3;
     let text = nested(3);
     let deep = Decoder::default().decode_text(&text, &limits);
-    assert_eq!(deep, Err(DecodeError::Payload(JsonError::TooDeep)));
+    assert!(matches!(deep, Ok(Some(Packet::Oversize { .. }))), "{deep:?}");
+    // In packets of other types nothing can be refused by itself.
+    let deep = "[".repeat(200);
+    for text in [format!("0{{\"a\":{deep}"), format!("31[{deep}")] {
+        assert_eq!(decode(&text), Err(JsonError::TooDeep.into()), "{text}");
+    }
+}
+
+#[test]
+fn attachments_of_an_event_that_exceeds_a_limit_are_skipped() {
+    let limits = Limits { attachment_bytes: 10, attachments: 3, ..Limits::default() };
+    let mut decoder = Decoder::default();
+    let deep = format!("52-/chat,7[\"a\\u0062\",{}", "[".repeat(200));
+    for (text, nsp, ack, attachments, excess) in
+        [("54-[\"ab\"]", "/", None, 4, Excess::Attachments), (&deep, "/chat", Some(AckId(7)), 2, Excess::Depth)]
+    {
+        let event = OversizeEvent { name: "ab".into(), excess, bytes: text.len() };
+        let expected = Packet::Oversize { nsp, ack, event };
+        assert_eq!(decoder.decode_text(text, &limits), Ok(Some(expected)));
+        for _ in 0..attachments {
+            assert_eq!((decoder.awaiting(), decoder.awaited_nsp()), (true, None));
+            assert!(decoder.decode_binary(&[0; 100], &limits).unwrap().is_none());
+        }
+        assert!(!decoder.awaiting());
+        assert_eq!(decode_event("2[\"next\"]").2.name, "next");
+    }
+    // The second of three is too large: the third is skipped.
+    assert_eq!(decoder.decode_text("53-9[\"a\"]", &limits), Ok(None));
+    assert!(decoder.decode_binary(&[0; 10], &limits).unwrap().is_none());
+    let whole = decoder.decode_binary(&[0; 5], &limits).unwrap().unwrap();
+    assert!(matches!(whole.packet(), Packet::Oversize { ack: Some(AckId(9)), event, .. } if event.bytes == 9 + 15));
+    assert!(decoder.decode_binary(&[0; 5], &limits).unwrap().is_none() && !decoder.awaiting());
+    assert_eq!(decoder.decode_binary(&[0; 5], &limits).unwrap_err(), DecodeError::UnexpectedAttachment);
 }
 
 #[test]
@@ -288,12 +330,17 @@ fn attachments_come_when_due_and_only_then() {
 fn attachments_are_limited_together() {
     let limits = Limits { attachment_bytes: 10, attachments: 3, ..Limits::default() };
     let mut decoder = Decoder::default();
-    assert_eq!(decoder.decode_text("54-[\"a\"]", &limits), Err(DecodeError::TooManyAttachments));
+    assert_eq!(decoder.decode_text("64-1[]", &limits), Err(DecodeError::TooManyAttachments));
     assert_eq!(decoder.decode_text("53-[\"a\"]", &limits), Ok(None));
     for part in [b"12345".as_slice(), b"67890"] {
         assert!(decoder.decode_binary(part, &limits).unwrap().is_none());
     }
-    assert_eq!(decoder.decode_binary(b"1", &limits).unwrap_err(), DecodeError::AttachmentsTooLarge);
+    let whole = decoder.decode_binary(b"1", &limits).unwrap().unwrap();
+    let event = OversizeEvent { name: "a".into(), excess: Excess::AttachmentBytes, bytes: 8 + 11 };
+    assert_eq!(whole.packet(), Packet::Oversize { nsp: "/", ack: None, event });
+    assert!(!decoder.awaiting());
+    assert_eq!(decoder.decode_text("62-1[]", &limits), Ok(None));
+    assert_eq!(decoder.decode_binary(&[0; 11], &limits).unwrap_err(), DecodeError::AttachmentsTooLarge);
     assert!(!decoder.awaiting());
     // As many as allowed.
     let mut decoder = Decoder::default();

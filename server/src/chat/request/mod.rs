@@ -10,7 +10,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 use socketio::{
-    Args,
+    Args, Excess,
     json::{self, Kind},
     parser::attachments::all_placed,
 };
@@ -135,6 +135,17 @@ pub(crate) fn message_of<'a>(
     }
     request.client_id = client_id.map(self::client_id).transpose()?.flatten();
     Ok(request)
+}
+
+/// What is wrong with an event that exceeds a limit of the parser ([`socketio::parser::Limits`]).
+pub(crate) fn oversize(name: &str, excess: Excess) -> ChatError {
+    let too_large = if name == "message" { Code::ContextTooLarge } else { INVALID };
+    match excess {
+        Excess::Attachments => ChatError::new(too_large, "more than 10 attachments"),
+        Excess::AttachmentBytes => ChatError::new(too_large, "the attachments have more than 4 MiB"),
+        Excess::NumberLength => ChatError::new(INVALID, "a number has more than 40 characters"),
+        _ => ChatError::new(too_large, "nested deeper than 128"),
+    }
 }
 
 /// Reads a `typing`.

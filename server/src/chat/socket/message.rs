@@ -2,17 +2,20 @@
 //! is the home's.
 
 use bytes::Bytes;
-use socketio::{AckId, Args, Io, RoomHandle, SocketKey, parser::encode};
+use socketio::{AckId, Args, Io, OversizeEvent, RoomHandle, SocketKey, parser::encode};
 
 use super::sockets::Sockets;
 use crate::{
     chat::{
-        error::{ChatError, Code},
+        error::{ChatError, Code, NO_SUCH_EVENT},
         request::{self, MessageRequest, OwnedMessage},
         shard_message::{Asker, Delivery, HomeRequest},
     },
     room::{LOBBY, Room},
 };
+
+/// The events of clients.
+const EVENTS: [&str; 7] = ["message", "typing", "join", "history", "presence", "refresh", "leave"];
 
 /// A message that may be sent, and its room, which the sender is in or about to be in.
 #[derive(Debug)]
@@ -45,6 +48,24 @@ impl Sockets {
             None => return Err(ChatError::new(Code::InvalidPayload, "there is no lobby: context.roomId is missing")),
         };
         Ok(self.asker(io, socket, ack).map(|asker| CheckedMessage { asker, room, request }))
+    }
+
+    /// Why an event is refused that exceeds a limit of the parser. A `message` counts for the user's rate.
+    pub(in crate::chat) fn refuse_oversize(
+        &self,
+        io: &Io<'_>,
+        socket: SocketKey,
+        event: &OversizeEvent<'_>,
+    ) -> ChatError {
+        if !EVENTS.contains(&&*event.name) {
+            return ChatError::new(Code::UnknownEvent, NO_SUCH_EVENT);
+        }
+        let member = self.members.get(socket).filter(|_| event.name == "message");
+        let taken = member.map(|member| member.account.take_message(&self.accounts.rates(), io.now(), event.bytes));
+        match taken {
+            Some(Err(wait)) => ChatError::rate_limited(wait),
+            _ => request::oversize(&event.name, event.excess),
+        }
     }
 
     /// Sends a checked message to the room's home.

@@ -62,6 +62,16 @@ impl Handler for Held {
         self.0.borrow_mut().on_event(io, socket, event, ack);
     }
 
+    fn on_oversize_event(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        event: &OversizeEvent<'_>,
+        ack: Option<AckId>,
+    ) -> bool {
+        self.0.borrow_mut().on_oversize_event(io, socket, event, ack)
+    }
+
     fn on_disconnect(&mut self, io: &mut Io<'_>, socket: SocketKey, reason: DisconnectReason) {
         self.0.borrow_mut().on_disconnect(io, socket, reason);
     }

@@ -126,3 +126,76 @@ fn packets_with_attachments_set_one_deadline() {
     let far = bench.engine.now() + Duration::from_secs(3600);
     assert_eq!(std::iter::from_fn(|| bench.handler.state.deadlines.attachments.pop_due(far)).count(), 1);
 }
+
+/// Sends an event that exceeds a limit.
+type Oversize = fn(&mut Bench, ConnKey);
+
+const OVERSIZE: [(Oversize, &str); 4] = [
+    (
+        |bench, conn| bench.text(conn, &format!("27[\"up\",{}", "[".repeat(200))),
+        "oversize 0 up Some(AckId(7)): nested too deeply, 208 bytes",
+    ),
+    (
+        |bench, conn| bench.text(conn, &format!("2[\"up\",{}]", "1".repeat(41))),
+        "oversize 0 up None: a number is too long, 49 bytes",
+    ),
+    (
+        |bench, conn| {
+            bench.text(conn, "511-[\"up\"]");
+            (0..11).for_each(|_| bench.binary(conn, b"x"));
+        },
+        "oversize 0 up None: too many attachments, 10 bytes",
+    ),
+    (
+        |bench, conn| {
+            bench.text(conn, "53-[\"up\"]");
+            (0..3).for_each(|_| bench.binary(conn, &[0; 3 << 20]));
+        },
+        "oversize 0 up None: attachments too large, 6291465 bytes",
+    ),
+];
+
+#[test]
+fn an_event_that_exceeds_a_limit_closes_unless_the_application_deals_with_it() {
+    for (send, call) in OVERSIZE {
+        let mut bench = Bench::new();
+        let (conn, _) = bench.join();
+        send(&mut bench, conn);
+        assert!(bench.is_closed(conn), "{call}");
+        assert_eq!(bench.calls(), [call, "disconnect 0 parse error", "close 0"]);
+        bench.assert_empty();
+
+        let mut bench = Bench::new();
+        bench.handler.handler.takes_oversize = true;
+        let (conn, _) = bench.join();
+        send(&mut bench, conn);
+        bench.text(conn, "2[\"next\"]");
+        bench.advance(10_000);
+        assert!(!bench.is_closed(conn), "{call}");
+        assert_eq!(bench.calls(), [call, "event 0 next()"]);
+    }
+}
+
+#[test]
+fn attachments_that_are_skipped_must_come_in_time_too() {
+    let mut bench = Bench::new();
+    bench.handler.handler.takes_oversize = true;
+    let (conn, _) = bench.join();
+    bench.text(conn, "511-[\"up\"]");
+    bench.advance(200);
+    (0..10).for_each(|_| bench.binary(conn, b"x"));
+    bench.advance(99);
+    assert!(!bench.is_closed(conn));
+    bench.advance(1);
+    assert!(bench.is_closed(conn));
+}
+
+#[test]
+fn an_event_that_exceeds_a_limit_needs_its_namespace() {
+    let mut bench = Bench::new();
+    bench.handler.handler.takes_oversize = true;
+    let (conn, _) = bench.join();
+    bench.text(conn, &format!("2/chat,[\"up\",{}", "[".repeat(200)));
+    assert!(bench.is_closed(conn));
+    assert_eq!(bench.calls(), ["disconnect 0 parse error", "close 0"]);
+}

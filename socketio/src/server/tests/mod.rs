@@ -31,7 +31,7 @@ use crate::{
     config::DynamicNamespaces,
     error::{ConnectError, EmitError},
     handler::Decision,
-    packet::Args,
+    packet::{Args, OversizeEvent},
     recovery::Admission,
     state::ids::{PendingConnect, SocketId},
 };
@@ -63,6 +63,8 @@ struct App {
     pending: Option<PendingConnect>,
     /// Whether clients may have their sockets back.
     readmits: bool,
+    /// Whether it deals with events that exceed a limit.
+    takes_oversize: bool,
     admit_as: Option<Admission>,
     /// What the last CONNECT said about an earlier socket.
     asked: Rc<RefCell<String>>,
@@ -111,6 +113,19 @@ impl Handler for App {
         let attachments = if attachments.is_empty() { String::new() } else { format!(" {attachments:?}") };
         let text = format!("event {} {}({args}){attachments}{ack_text}", socket.index(), event.name);
         self.note(io, Call::Event(socket, &event.name, ack), text);
+    }
+
+    fn on_oversize_event(
+        &mut self,
+        io: &mut Io<'_>,
+        socket: SocketKey,
+        event: &OversizeEvent<'_>,
+        ack: Option<AckId>,
+    ) -> bool {
+        let text =
+            format!("oversize {} {} {ack:?}: {}, {} bytes", socket.index(), event.name, event.excess, event.bytes);
+        self.note(io, Call::Event(socket, &event.name, ack), text);
+        self.takes_oversize
     }
 
     fn on_ack(&mut self, io: &mut Io<'_>, socket: SocketKey, id: AckId, answer: Result<&Args<'_>, AckError>) {
@@ -185,6 +200,7 @@ fn server(change: impl FnOnce(&mut Config)) -> Server<App> {
             decide_later: false,
             pending: None,
             readmits: true,
+            takes_oversize: false,
             admit_as: None,
             asked: Rc::default(),
             replies: Vec::new(),

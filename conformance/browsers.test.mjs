@@ -7,10 +7,11 @@ import { after, before, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 
 import { Browser, BROWSERS, missing, SITE } from './harness/browsers.mjs';
-import { Pages } from './harness/pages.mjs';
+import { CLIENT, Pages } from './harness/pages.mjs';
 import { fresh } from './harness/peer.mjs';
 import * as proxies from './harness/proxies.mjs';
 import { Server } from './harness/server.mjs';
+import * as tlsProxies from './harness/tls-proxies.mjs';
 import { TRANSPORTS } from './harness/transports.mjs';
 
 const LIMIT = { timeout: 60_000 };
@@ -85,6 +86,21 @@ for (const name of Object.keys(BROWSERS)) {
           const page = await browser.page(t, `${origin}/pages/page.html`);
           await talks(page, server, origin, { url: origin });
         }
+      });
+    }
+
+    for (const [proxy, { http2 }] of Object.entries(tlsProxies.TLS_PROXIES)) {
+      const by = http2 ? 'HTTP/2' : 'HTTP/1.1';
+      test(`TLS, ${proxy}: a page of the same origin talks by ${by}`, { ...LIMIT, skip: tlsProxies.missing(proxy) }, async (t) => {
+        const { settings, ...certificates } = tlsProxies.prepare(t, proxy);
+        const server = await Server.start(t, { settings });
+        const { site } = await tlsProxies.start(t, proxy, server, certificates);
+        // The client comes with the test: behind these proxies nobody has pages but the server.
+        const page = await browser.page(t, `${site}/healthz`, { prepare: CLIENT });
+        await talks(page, server, site, { url: site });
+        const protocols = await page.evaluate(() => performance.getEntriesByType('resource')
+          .filter(({ name }) => name.includes('transport=polling')).map(({ nextHopProtocol }) => nextHopProtocol));
+        assert.deepEqual([...new Set(protocols)], [http2 ? 'h2' : 'http/1.1']);
       });
     }
 

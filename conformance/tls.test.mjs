@@ -1,35 +1,14 @@
 // Official clients through TLS: over each transport, while the certificate changes, and with a client that does not trust it.
 
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 
+import { authority, noCertificates } from './harness/authority.mjs';
 import { fence, fresh, Peer } from './harness/peer.mjs';
-import { find } from './harness/programs.mjs';
 import { Server } from './harness/server.mjs';
 import { TRANSPORTS } from './harness/transports.mjs';
 
-const options = { timeout: 60_000, skip: find('openssl') ? false : 'openssl is not installed' };
-
-const CURVE = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'];
-const openssl = (...args) => execFileSync('openssl', args, { stdio: 'ignore' });
-
-/** An authority and a certificate of it for 127.0.0.1, with their keys, in a directory that is removed with the test. */
-function authority(t) {
-  const directory = mkdtempSync(join(tmpdir(), 'chat-tls-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  const file = (name) => join(directory, `${name}.pem`);
-  openssl('req', '-x509', ...CURVE, '-keyout', file('ca-key'), '-out', file('ca'), '-subj', '/CN=authority of this test');
-  const issue = () => {
-    const names = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'];
-    openssl('req', '-x509', ...CURVE, '-CA', file('ca'), '-CAkey', file('ca-key'), '-keyout', file('key'), '-out', file('cert'), ...names);
-  };
-  issue();
-  return { issue, ca: readFileSync(file('ca')), settings: { 'tls.cert': file('cert'), 'tls.key': file('key') } };
-}
+const options = { timeout: 60_000, skip: noCertificates };
 
 test('clients talk through TLS over each transport', options, async (t) => {
   const { ca, settings } = authority(t);

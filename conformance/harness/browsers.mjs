@@ -61,6 +61,8 @@ class Chromium {
       '--headless', '--no-first-run', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking',
       `--user-data-dir=${profile}`, '--remote-debugging-port=0', `--host-resolver-rules=MAP ${SITE} 127.0.0.1`,
       '--allow-file-access-from-files',
+      // Certificates of the tests' own.
+      '--ignore-certificate-errors',
       // A page without an address of its own (`data:`) may reach loopback only when somebody permits it.
       '--disable-features=LocalNetworkAccessChecks',
       // Its sandbox refuses to run as root, and in many containers.
@@ -130,7 +132,7 @@ class Firefox {
   static async connect(url) {
     const firefox = new Firefox();
     firefox.calls = await Calls.connect(`${url}/session`);
-    await firefox.calls.send('session.new', { capabilities: {} });
+    await firefox.calls.send('session.new', { capabilities: { alwaysMatch: { acceptInsecureCerts: true } } });
     return firefox;
   }
 

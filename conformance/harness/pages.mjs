@@ -11,6 +11,13 @@ const TYPES = { '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; ch
 const PAGES = fileURLToPath(new URL('../pages', import.meta.url));
 const BUNDLE = fileURLToPath(new URL('../node_modules/socket.io-client/dist/socket.io.min.js', import.meta.url));
 
+/** For `Browser.page`: what page.html loads, in a page that has nothing of it. */
+export const CLIENT = `() => {
+  ${readFileSync(BUNDLE, 'utf8')}
+  ${readFileSync(join(PAGES, 'talk.js'), 'utf8')}
+  self.talk = talk;
+}`;
+
 export class Pages {
   /** Served until the test `t` ends. */
   static async start(t) {

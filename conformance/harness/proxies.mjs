@@ -14,7 +14,7 @@ const alive = new Set();
 process.on('exit', () => alive.forEach((child) => end(child)));
 
 /** A port that nobody listens on now. */
-async function freePort() {
+export async function freePort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   const { port } = server.address();
@@ -37,7 +37,8 @@ async function listening(port, ended) {
 /** nginx's own default, 512, is too few for a herd that connects (docs/proxies.md). */
 const WORKER_CONNECTIONS = 4096;
 
-function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$proxy_add_x_forwarded_for' } = {}) {
+/** nginx in the foreground, with its files in a folder. */
+export function nginxWith(folder, servers) {
   return `
     daemon off;
     master_process off;
@@ -53,6 +54,12 @@ function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$prox
       fastcgi_temp_path ${folder}/fastcgi;
       uwsgi_temp_path ${folder}/uwsgi;
       scgi_temp_path ${folder}/scgi;
+      ${servers}
+    }`;
+}
+
+function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$proxy_add_x_forwarded_for' } = {}) {
+  return nginxWith(folder, `
       server {
         listen 127.0.0.1:${port};
         location /pages/ {
@@ -66,8 +73,7 @@ function nginx(port, upstream, folder, { pages = upstream, forwardedFor = '$prox
           proxy_set_header Upgrade $http_upgrade;
           proxy_set_header Connection "upgrade";
         }
-      }
-    }`;
+      }`);
 }
 
 const HAPROXY = `
@@ -102,9 +108,9 @@ listen chat
 `;
 }
 
-/** Without ProxyPreserveHost, as in the documentation: Host is the server's own address. */
-function apache(port, upstream, folder, { pages = upstream } = {}) {
-  const modules = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite'];
+/** Apache with its files in a folder, and modules beside those that every configuration needs. */
+export function apacheWith(folder, port, modules, rest) {
+  const all = ['mpm_event', 'authz_core', 'proxy', 'proxy_http', 'proxy_wstunnel', 'rewrite', ...modules];
   return `
 ServerRoot ${folder}
 ServerName localhost
@@ -112,14 +118,21 @@ PidFile ${folder}/pid
 DefaultRuntimeDir ${folder}
 ErrorLog ${folder}/error.log
 Listen 127.0.0.1:${port}
-${modules.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
+${all.map((name) => `LoadModule ${name}_module /usr/lib/apache2/modules/mod_${name}.so`).join('\n')}
+${rest}
+`;
+}
+
+/** Without ProxyPreserveHost, as in the documentation: Host is the server's own address. */
+function apache(port, upstream, folder, { pages = upstream } = {}) {
+  return apacheWith(folder, port, [], `
 RewriteEngine On
 RewriteRule ^/pages/(.*) http://127.0.0.1:${pages}/$1 [P,L]
 RewriteCond %{HTTP:Upgrade} =websocket [NC]
 RewriteRule /(.*) ws://127.0.0.1:${upstream}/$1 [P,L]
 RewriteCond %{HTTP:Upgrade} !=websocket [NC]
 RewriteRule /(.*) http://127.0.0.1:${upstream}/$1 [P,L]
-`;
+`);
 }
 
 /** Only on this address, and without certificates. */
@@ -136,14 +149,22 @@ http://:${port} {
 `;
 }
 
-/** For each proxy: the program, its arguments for a configuration file, and the configuration. */
+/** For each program: its name, and its arguments for a configuration file. */
+export const PROGRAMS = {
+  nginx: { program: 'nginx', args: (file, folder) => ['-p', folder, '-c', file, '-e', 'stderr'] },
+  haproxy: { program: 'haproxy', args: (file) => ['-db', '-f', file] },
+  apache: { program: 'apache2', args: (file) => ['-DFOREGROUND', '-f', file] },
+  caddy: { program: 'caddy', args: (file) => ['run', '--config', file, '--adapter', 'caddyfile'] },
+};
+
+/** For each proxy: the program and the configuration. */
 export const PROXIES = {
-  nginx: { program: 'nginx', args: (file, folder) => ['-p', folder, '-c', file, '-e', 'stderr'], configuration: nginx },
-  haproxy: { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxy },
-  apache: { program: 'apache2', args: (file) => ['-DFOREGROUND', '-f', file], configuration: apache },
-  caddy: { program: 'caddy', args: (file) => ['run', '--config', file, '--adapter', 'caddyfile'], configuration: caddy },
-  'haproxy with send-proxy': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy') },
-  'haproxy with send-proxy-v2': { program: 'haproxy', args: (file) => ['-db', '-f', file], configuration: haproxyTcp('send-proxy-v2') },
+  nginx: { ...PROGRAMS.nginx, configuration: nginx },
+  haproxy: { ...PROGRAMS.haproxy, configuration: haproxy },
+  apache: { ...PROGRAMS.apache, configuration: apache },
+  caddy: { ...PROGRAMS.caddy, configuration: caddy },
+  'haproxy with send-proxy': { ...PROGRAMS.haproxy, configuration: haproxyTcp('send-proxy') },
+  'haproxy with send-proxy-v2': { ...PROGRAMS.haproxy, configuration: haproxyTcp('send-proxy-v2') },
 };
 
 /** Why a proxy cannot be tested here, or false. */
@@ -158,10 +179,16 @@ export function missing(name) {
  */
 export async function start(t, name, server, options = {}) {
   const { program, args, configuration } = PROXIES[name];
+  const proxy = await launch(t, { program, args }, (port, folder) => configuration(port, server.port, folder, options));
+  return { ...proxy, url: `http://127.0.0.1:${proxy.port}` };
+}
+
+/** Starts a program with what `configuration` returns for a port to listen on and a folder; it ends with the test `t`. */
+export async function launch(t, { program, args }, configuration) {
   const folder = mkdtempSync(join(tmpdir(), 'chat-proxy-'));
   const file = join(folder, 'configuration');
   const port = await freePort();
-  writeFileSync(file, configuration(port, server.port, folder, options));
+  writeFileSync(file, configuration(port, folder));
   // Caddy keeps files in the user's directories.
   const env = { ...process.env, XDG_CONFIG_HOME: folder, XDG_DATA_HOME: folder };
   const child = spawn(find(program), args(file, folder), { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env });
@@ -191,7 +218,6 @@ export async function start(t, name, server, options = {}) {
     throw new Error(`${error.message}: ${output}`);
   }
   return {
-    url: `http://127.0.0.1:${port}`,
     port,
     /** Waits until the proxy has written a line that matches. */
     says: (pattern) => {

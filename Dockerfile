@@ -14,8 +14,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && groupadd --system --gid 10001 chat-server \
-    && useradd --system --uid 10001 --gid 10001 --home-dir /var/lib/chat-server --shell /usr/sbin/nologin chat-server \
+    && groupadd --gid 10001 chat-server \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/chat-server --shell /usr/sbin/nologin chat-server \
     && install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/chat-server
 COPY --from=build /out/chat-server /usr/local/bin/chat-server
 # By number, so that Kubernetes' runAsNonRoot can tell.

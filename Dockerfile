@@ -28,8 +28,9 @@ ENV CHAT_LISTEN=0.0.0.0:3000 \
 EXPOSE 3000
 # Ends every connection so that its client comes back; the process ends within shutdown.timeout (10 s), so give it more.
 STOPSIGNAL SIGTERM
-# Without a token: handshakes by both transports, shards and store. CHAT_LISTEN may name another port: then set --health-cmd too.
+# Handshakes by both transports, shards and store. Without a token: no user sees it come and go, and it writes no message.
+# CHAT_LISTEN may name another port: then set --health-cmd too.
 # It finds http.admin_listen where a variable names that, or a file that CHAT_CONFIG names.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=20s --retries=3 \
-    CMD ["chat-server", "check", "http://127.0.0.1:3000", "--timeout", "2s"]
+    CMD ["chat-server", "check", "http://127.0.0.1:3000", "--no-token", "--timeout", "2s"]
 ENTRYPOINT ["chat-server"]

@@ -128,6 +128,16 @@ fn a_server_that_works_passes_every_check() {
     );
 }
 
+/// As the health check of the Dockerfile, which runs twice a minute with the secret of the server in its environment.
+#[test]
+fn a_check_without_a_token_writes_no_message_though_there_is_a_secret() {
+    let server = Server::start(&[]);
+    let output = run(&["check", &format!("http://{}", server.address), "--jwt-secret", SECRET, "--no-token"]);
+    let (code, printed, errors) = outcome(&output);
+    assert_eq!(code, Some(0), "{printed}{errors}");
+    assert!(printed.ends_with("6 passed, 0 failed, 3 skipped; 0 warnings\n"), "{printed}");
+}
+
 #[test]
 fn heartbeats_are_waited_for() {
     let server = Server::start(&["engine.ping_interval=300ms", "engine.ping_timeout=10s"]);

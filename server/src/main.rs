@@ -101,7 +101,10 @@ fn fail(reason: &str, code: u8) -> ExitCode {
 
 fn run(process: &Arguments, cli: Cli) -> anyhow::Result<()> {
     let invocation = cli.invocation()?;
-    let Exposed { secrets, mut warnings } = config::exposed(&invocation.arguments);
+    let Exposed { mut secrets, mut warnings } = config::exposed(&invocation.arguments);
+    if let Action::Check(arguments) = &invocation.action {
+        secrets.extend(arguments.exposed_token());
+    }
     // Before there is a thread, a file or a line of the log: the program may begin again here.
     if let Err(error) = process.hide(&secrets) {
         warnings.push(format!("the command line cannot be hidden: {error}"));

@@ -15,6 +15,7 @@ use engineio::{
     ShardMessage,
     net::{Handle, Running, Server},
 };
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -83,6 +84,7 @@ async fn serve(loaded: Loaded, source: Source) -> anyhow::Result<()> {
     let admin = admin.map(start_admin).transpose()?;
     logging::warn(&config.warnings());
     announce(&config, running.local_addr(), admin.as_ref().map(Running::local_addr))?;
+    tell_systemd(NotifyState::Ready);
     let mut reloader = Reloader::new(source, loaded, connections, (shared, api, webhooks.clone()), shards.clone());
     let mut joined = pin!(tokio::task::spawn_blocking(move || running.join()));
     let name = loop {
@@ -94,6 +96,7 @@ async fn serve(loaded: Loaded, source: Source) -> anyhow::Result<()> {
         }
     };
     tracing::info!(signal = name, "shutting down");
+    tell_systemd(NotifyState::Stopping);
     readiness.drain();
     let Shutdown { timeout, drain } = config.shutdown;
     let ended = async {
@@ -214,6 +217,13 @@ fn announce(config: &Config, address: SocketAddr, admin: Option<SocketAddr>) -> 
     let mut output = std::io::stdout().lock();
     let _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
     Ok(())
+}
+
+/// Says to systemd, if that has started this process and asks (`Type=notify`), what it does.
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
 }
 
 /// What [`Signals::next`] calls a SIGHUP that asks for the configuration to be read again.

@@ -1,10 +1,12 @@
 //! The real binary: what it prints where, and the code it ends with.
 
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -347,4 +349,42 @@ fn secrets_of_the_command_line_are_not_in_what_ps_shows() {
     server.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     let warned = log.matches("every user of this machine can read a command line until it is hidden").count();
     assert_eq!((warned, log.contains("hunter")), (3, false), "{log}");
+}
+
+#[test]
+fn a_token_of_the_command_line_is_not_in_what_ps_shows() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let mut command = binary(directory.path());
+    command.args(["check", &url, "--token", "hunter2"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let check = Server(command.spawn().unwrap());
+    // It connects when it has begun to work.
+    let _connection = server.accept().unwrap();
+    let shown = std::fs::read(format!("/proc/{}/cmdline", check.0.id())).unwrap();
+    assert!(text(&shown).ends_with("--token\0hidden\0"), "{}", text(&shown));
+}
+
+#[test]
+fn systemd_is_told_when_the_server_is_ready_and_when_it_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let told = || {
+        let mut message = [0; 256];
+        let length = socket.recv(&mut message).unwrap();
+        text(&message[..length]).trim_end().to_owned()
+    };
+    let mut command = binary(directory.path());
+    command.env("NOTIFY_SOCKET", &path).args(["--listen", "127.0.0.1:0", "--jwt-secret", "hunter2"]);
+    let mut server = Server(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    assert_eq!(told(), "READY=1");
+    let mut first = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let address = first.trim_end().strip_prefix("listening on http://").unwrap();
+    TcpStream::connect(address).unwrap();
+    assert!(Command::new("kill").arg(server.0.id().to_string()).status().unwrap().success());
+    assert_eq!(told(), "STOPPING=1");
+    assert_eq!(server.0.wait().unwrap().code(), Some(0));
 }

@@ -90,6 +90,11 @@ impl Arguments {
         Ok(self.token.as_ref().map(text))
     }
 
+    /// The token, if it stands in the command line.
+    pub(crate) fn exposed_token(&self) -> Option<&str> {
+        self.token.as_ref().and_then(|token| std::str::from_utf8(token.expose()).ok())
+    }
+
     /// Where the operator's paths are, if not at the URL.
     fn admin(&self, listen: Option<SocketAddr>) -> Option<Target> {
         self.admin.clone().or_else(|| {

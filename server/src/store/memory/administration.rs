@@ -151,4 +151,22 @@ mod tests {
         let (some, then) = all.delete_in_step(Sought::Message(Uuid::from_u128(2)), 0, 100, 7);
         assert_eq!((some.len(), then, all.count), (1, None, 199));
     }
+
+    #[test]
+    fn deletions_that_no_client_asks_for_are_forgotten_without_another_one() {
+        let (now, kept) = (Instant::now(), Duration::from_secs(100));
+        let (mut all, room) = (store(&[("a", 1, 1)]), Room::new("a"));
+        all.remember_deleted(now, kept, Position::START, &[(room.clone(), Uuid::from_u128(1))]);
+        for (after, expected) in [(100, 1), (101, 0)] {
+            all.expire(now + Duration::from_secs(after));
+            assert_eq!(all.deleted_since(&room, Position::START).unwrap().count(), expected, "{after} s");
+        }
+        // More than are remembered. Clients of quiet rooms have no later position, and would never get their sockets back.
+        let many: Vec<_> = (0..20_000).map(|id| (room.clone(), Uuid::from_u128(id))).collect();
+        all.remember_deleted(now, kept, Position::START, &many);
+        for (after, is_known) in [(100, false), (101, true)] {
+            all.expire(now + Duration::from_secs(after));
+            assert_eq!(all.deleted_since(&Room::new("b"), Position::START).is_some(), is_known, "{after} s");
+        }
+    }
 }

@@ -18,31 +18,32 @@ const MAX: usize = 16_384;
 pub(super) struct Deletions {
     /// Oldest first, each with the position of the last message before it.
     rooms: HashMap<Room, VecDeque<(Position, Uuid)>>,
-    /// Oldest first.
+    /// Oldest first, each with the time until which a client may ask for it.
     order: VecDeque<(Instant, Room)>,
-    /// The newest one that had to make room for others, and when it did.
+    /// The newest one that had to make room for others, and until when a client may ask for it.
     forgotten: Option<(Position, Instant)>,
 }
 
 impl Deletions {
-    /// Remembers one, of the room's home, whose last message is at `after`. Those that are older than `kept` are forgotten.
+    /// Remembers one for the time `kept`, of the room's home, whose last message is at `after`.
     pub(super) fn insert(&mut self, now: Instant, kept: Duration, after: Position, room: &Room, id: Uuid) {
-        self.expire(now, kept);
+        self.expire(now);
+        let Some(until) = now.checked_add(kept) else { return };
         if self.order.len() >= MAX
             && let Some((after, _)) = self.forget_oldest()
         {
-            self.forgotten = Some((after, now));
+            self.forgotten = Some((after, until));
         }
         self.rooms.entry(room.clone()).or_default().push_back((after, id));
-        self.order.push_back((now, room.clone()));
+        self.order.push_back((until, room.clone()));
     }
 
-    /// Forgets what no client can ask for any more.
-    fn expire(&mut self, now: Instant, kept: Duration) {
-        while self.order.front().is_some_and(|(at, _)| now.duration_since(*at) > kept) {
+    /// Forgets what no client can ask for any more, and that something was forgotten.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.order.front().is_some_and(|(until, _)| *until < now) {
             self.forget_oldest();
         }
-        self.forgotten = self.forgotten.filter(|(_, at)| now.duration_since(*at) <= kept);
+        self.forgotten = self.forgotten.filter(|(_, until)| *until >= now);
     }
 
     fn forget_oldest(&mut self) -> Option<(Position, Uuid)> {
@@ -91,7 +92,8 @@ mod tests {
             assert_eq!(since(&deletions, "a", position), Some(expected), "{position}");
         }
         assert_eq!((since(&deletions, "b", 0), since(&deletions, "c", 0)), (Some(vec![2]), Some(vec![])));
-        deletions.insert(now + KEPT + Duration::from_secs(1), KEPT, at(8), &Room::new("a"), Uuid::from_u128(4));
+        let later = now + KEPT + Duration::from_secs(1);
+        deletions.insert(later, KEPT, at(8), &Room::new("a"), Uuid::from_u128(4));
         assert_eq!((since(&deletions, "a", 0), since(&deletions, "b", 0)), (Some(vec![4]), Some(vec![])));
         assert_eq!((deletions.rooms.len(), deletions.order.len()), (1, 1));
     }
@@ -106,7 +108,7 @@ mod tests {
         let later = now + KEPT + Duration::from_secs(1);
         assert_eq!(since(&deletions, "0", 10), None);
         assert_eq!(since(&deletions, "0", 11).map(|ids| ids[0]), Some(14));
-        deletions.insert(later, KEPT, at(20_000), &Room::new("x"), Uuid::nil());
-        assert_eq!(since(&deletions, "0", 10), Some(vec![]));
+        deletions.expire(later);
+        assert_eq!(since(&deletions, "0", 10), Some(vec![]), "by the clock alone");
     }
 }

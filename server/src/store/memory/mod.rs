@@ -179,6 +179,7 @@ impl MemoryStore {
             self.forget_oldest(share);
         }
         self.receipts.expire(now, self.max_count);
+        self.deletions.expire(now);
         while self.count > self.max_count || self.total_bytes() > self.max_bytes {
             let Some(largest) = self.shares.largest() else { break };
             self.forget_oldest(largest);

@@ -12,6 +12,11 @@ use std::{
     process::Command,
 };
 
+use tokio::{
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
+
 /// What `ps` shows instead of a secret.
 const HIDDEN: &[u8] = b"hidden";
 
@@ -63,7 +68,9 @@ impl Arguments {
         if let Some(name) = shown.next() {
             command.arg0(name);
         }
-        Err(command.args(shown).envs(variables).exec())
+        let error = command.args(shown).envs(variables).exec();
+        endure_broken_pipes()?;
+        Err(error)
     }
 
     /// What `ps` is to show, and the variables of what it is not.
@@ -79,6 +86,14 @@ impl Arguments {
         }
         (shown, variables)
     }
+}
+
+/// Makes a write into a broken pipe an error again, as it is in every Rust program. `exec` lets SIGPIPE end the process, and leaves that so
+/// where it fails. A handler of tokio's stays when its runtime is gone.
+fn endure_broken_pipes() -> io::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    let _entered = runtime.enter();
+    signal(SignalKind::pipe()).map(drop)
 }
 
 /// The variable of an argument. Not `CHAT_`, which begins those of the configuration.

@@ -388,3 +388,22 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_ends() {
     assert_eq!(told(), "STOPPING=1");
     assert_eq!(server.0.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_server_whose_command_line_cannot_be_hidden_survives_broken_pipes() {
+    let directory = tempfile::tempdir().unwrap();
+    // One argument may have 128 KiB. With the name of its variable it is too long, so the program cannot be started again.
+    let secret = "x".repeat(131_060);
+    let mut command = binary(directory.path());
+    command.args(["--listen", "127.0.0.1:0", "--jwt-secret", &secret, "--log-level", "warn"]);
+    let mut server = Server(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut first = String::new();
+    BufReader::new(server.0.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.starts_with("listening on "), "{first}");
+    let kill = |signal: &str| Command::new("kill").args([signal, &server.0.id().to_string()]).status().unwrap();
+    assert!(kill("-PIPE").success() && kill("-TERM").success());
+    let mut log = String::new();
+    server.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("the command line cannot be hidden"), "{log}");
+    assert_eq!(server.0.wait().unwrap().code(), Some(0), "{log}");
+}

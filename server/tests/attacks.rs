@@ -386,6 +386,13 @@ fn packets() -> Vec<(&'static str, Vec<u8>, Outcome)> {
             Answered(r#"431[{"ok":false,"error":{"message":"more than 10 attachments","code":"context_too_large""#),
         ),
         (
+            "attachments larger than engine.max_payload, and one more",
+            [text(THREE_FILES), frame(0x82, &vec![7; 600_000]).repeat(2), frame(0x82, b"x")].concat(),
+            Answered(
+                r#"431[{"ok":false,"error":{"message":"the attachments are larger than engine.max_payload allows","code":"context_too_large""#,
+            ),
+        ),
+        (
             "another event with 11 attachments",
             [text(r#"4511-["a"]"#), frame(0x82, b"x").repeat(11)].concat(),
             Answered(r#"42["error",{"message":"no such event""#),
@@ -404,6 +411,9 @@ fn packets() -> Vec<(&'static str, Vec<u8>, Outcome)> {
         ("an upgrade of what is a WebSocket", text("5"), Ignored),
     ]
 }
+
+/// A message that announces three attachments.
+const THREE_FILES: &str = r#"453-1["message",{"message":"x","context":{"files":[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1},{"_placeholder":true,"num":2}]}}]"#;
 
 const TOO_DEEP: &str = r#"42["error",{"message":"nested deeper than 128","code":"context_too_large","event":"message""#;
 

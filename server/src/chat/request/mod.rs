@@ -142,7 +142,9 @@ pub(crate) fn oversize(name: &str, excess: Excess) -> ChatError {
     let too_large = if name == "message" { Code::ContextTooLarge } else { INVALID };
     match excess {
         Excess::Attachments => ChatError::new(too_large, "more than 10 attachments"),
-        Excess::AttachmentBytes => ChatError::new(too_large, "the attachments have more than 4 MiB"),
+        Excess::AttachmentBytes => {
+            ChatError::new(too_large, "the attachments are larger than engine.max_payload allows")
+        }
         Excess::NumberLength => ChatError::new(INVALID, "a number has more than 40 characters"),
         _ => ChatError::new(too_large, "nested deeper than 128"),
     }

@@ -9,7 +9,7 @@ use std::{
         ffi::{OsStrExt as _, OsStringExt as _},
         process::CommandExt as _,
     },
-    process::Command,
+    process::{self, Command},
 };
 
 use tokio::{
@@ -96,9 +96,10 @@ fn endure_broken_pipes() -> io::Result<()> {
     signal(SignalKind::pipe()).map(drop)
 }
 
-/// The variable of an argument. Not `CHAT_`, which begins those of the configuration.
+/// The variable of an argument. Not `CHAT_`, which begins those of the configuration. It has the id of the process, which stays: a variable
+/// of another process may have been inherited, and an argument may end in that word by itself.
 fn name(index: usize) -> String {
-    format!("CHATSERVER_ARGUMENT_{index}")
+    format!("CHATSERVER_ARGUMENT_{}_{index}", process::id())
 }
 
 #[cfg(test)]

@@ -407,3 +407,14 @@ fn a_server_whose_command_line_cannot_be_hidden_survives_broken_pipes() {
     assert!(log.contains("the command line cannot be hidden"), "{log}");
     assert_eq!(server.0.wait().unwrap().code(), Some(0), "{log}");
 }
+
+#[test]
+fn a_variable_in_which_another_process_hid_an_argument_is_not_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = binary(directory.path());
+    command.args(["token", "--sub", "hidden", "--jwt-secret", "a secret of thirty-two bytes, at least"]);
+    // The third argument. No process has the id 0.
+    command.env("CHATSERVER_ARGUMENT_3", "another").env("CHATSERVER_ARGUMENT_0_3", "another");
+    let output = command.output().unwrap();
+    assert_eq!(payload(text(&output.stdout).trim_end())["sub"], "hidden", "{output:?}");
+}

@@ -119,7 +119,8 @@ pub trait Handler {
 
     /// An event arrived that exceeds a limit of [`Config::packet`](crate::Config::packet), so that its arguments were not read. `true`: the
     /// handler has dealt with it, and the connection goes on. `false`, the default: the connection is closed, as official servers close
-    /// one for too many attachments. The client then comes back by itself, and learns nothing.
+    /// one for too many attachments. The client then comes back by itself, and learns nothing. In MessagePack
+    /// ([`Parser::Msgpack`](crate::parser::Parser::Msgpack)) such an event closes the connection without this call.
     fn on_oversize_event(
         &mut self,
         io: &mut Io<'_>,

@@ -65,7 +65,7 @@ withServer('protocol', {}, (server) => {
     'an attachment nobody announced': [Buffer.from([1])],
     'a placeholder out of range': ['451-["message",{"_placeholder":true,"num":1}]', Buffer.from([1])],
     'a binary event without the number of attachments': ['45["message",{}]'],
-    'more than ten attachments': ['4511-["message",{}]'],
+    'text instead of an attachment that is skipped': ['4511-["message",{}]', '42["message",{"message":"x"}]'],
   };
   for (const [what, packets] of Object.entries(FATAL_AFTER_CONNECT)) {
     test(`closes: ${what}`, { timeout: 10_000 }, async (t) => {

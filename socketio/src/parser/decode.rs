@@ -144,20 +144,30 @@ impl Decoder {
     pub fn decode_binary(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<BinaryPacket>, DecodeError> {
         let mut pending = self.pending.take().ok_or(DecodeError::UnexpectedAttachment)?;
         pending.missing = pending.missing.saturating_sub(1);
-        let mut whole = None;
-        if let Some(mut packet) = pending.packet.take() {
+        if let Some(packet) = &mut pending.packet {
             pending.bytes = pending.bytes.saturating_add(bytes.len());
             if pending.bytes > limits.attachment_bytes {
-                whole = Some(packet.oversize(pending.bytes)?);
-            } else {
-                packet.attachments.push(Bytes::copy_from_slice(bytes));
-                *(if pending.missing == 0 { &mut whole } else { &mut pending.packet }) = Some(packet);
+                return self.skip_attachments(pending);
+            }
+            packet.attachments.push(Bytes::copy_from_slice(bytes));
+            if pending.missing == 0 {
+                return Ok(pending.packet);
             }
         }
         if pending.missing > 0 {
             self.pending = Some(pending);
         }
-        Ok(whole)
+        Ok(None)
+    }
+
+    /// The attachments that came are too large. Those of an event that are still due are skipped.
+    #[cold]
+    fn skip_attachments(&mut self, mut pending: Box<Pending>) -> Result<Option<BinaryPacket>, DecodeError> {
+        let oversize = pending.packet.take().map(|packet| packet.oversize(pending.bytes)).transpose()?;
+        if pending.missing > 0 {
+            self.pending = Some(pending);
+        }
+        Ok(oversize)
     }
 }
 

@@ -82,6 +82,9 @@ fn stored(transaction: &Connection, room: i64, row: &Row<'_>) -> rusqlite::Resul
 pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::Result<Missed> {
     let transaction = connection.unchecked_transaction()?;
     let mut missed = MissedFilling::new(query.max_bytes);
+    // Mostly not one, and then it need not be looked for in each room.
+    let mut any_deleted = transaction.prepare_cached("SELECT EXISTS (SELECT 1 FROM deleted)")?;
+    let any_deleted: bool = any_deleted.query_row([], |row| row.get(0))?;
     for (name, since) in &query.rooms {
         let mut find = transaction.prepare_cached("SELECT id, forgotten FROM room WHERE name = ?")?;
         let found = find.query_row([name.id()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
@@ -96,6 +99,9 @@ pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::
             if !missed.push(stored(&transaction, room, row)?) {
                 return Ok(None);
             }
+        }
+        if !any_deleted {
+            continue;
         }
         let sql = "SELECT position, rest, after FROM deleted WHERE room = ? AND after >= ? ORDER BY after, position";
         let mut select = transaction.prepare_cached(sql)?;

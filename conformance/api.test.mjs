@@ -5,7 +5,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 
-import { Cable } from './harness/cable.mjs';
+import { behindCable } from './harness/cable.mjs';
 import { Inbox } from './harness/inbox.mjs';
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 import { http } from './harness/raw.mjs';
@@ -20,15 +20,6 @@ async function call(server, method, path, body) {
   const answer = await http(server, `/api${path}`, { method, headers, body: body && JSON.stringify(body) });
   assert.equal(answer.status, 200, `${method} ${path}: ${answer.text}`);
   return JSON.parse(answer.text);
-}
-
-/** A user behind a cable, in a room. */
-async function behindCable(t, server, roomId, transport = 'websocket') {
-  const cable = await Cable.lay(t, server.url);
-  const peer = await Peer.open(t, cable.url, await server.token(fresh('user')), { transport });
-  await peer.connected();
-  await peer.ok('join', { roomId });
-  return { cable, peer };
 }
 
 for (const [kept, settings] of [['in a file', {}], ['in memory', { 'store.kind': 'memory' }]]) {

@@ -3,19 +3,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Cable } from './harness/cable.mjs';
+import { behindCable } from './harness/cable.mjs';
 import { cuts } from './harness/cuts.mjs';
 import { fence, fresh, overEachTransport, Peer, withServer } from './harness/peer.mjs';
 import { Server } from './harness/server.mjs';
-
-/** A user behind a cable, in a room. */
-async function behindCable(t, server, roomId, transport = 'websocket') {
-  const cable = await Cable.lay(t, server.url);
-  const peer = await Peer.open(t, cable.url, await server.token(fresh('user')), { transport });
-  await peer.connected();
-  await peer.ok('join', { roomId });
-  return { cable, peer };
-}
 
 /** What a peer got in a room, in order. */
 const texts = (peer, stem) => peer.seen('message', ({ message }) => message.startsWith(stem)).map(({ message }) => message);

@@ -3,6 +3,7 @@
 import { connect, createServer } from 'node:net';
 
 import { Inbox, withDeadline } from './inbox.mjs';
+import { fresh, Peer } from './peer.mjs';
 
 export class Cable {
   /** Connections, and whether each waits for the server to say something. */
@@ -82,4 +83,13 @@ export class Cable {
       server.destroy();
     }
   }
+}
+
+/** A user behind a cable, in a room. */
+export async function behindCable(t, server, roomId, transport = 'websocket') {
+  const cable = await Cable.lay(t, server.url);
+  const peer = await Peer.open(t, cable.url, await server.token(fresh('user')), { transport });
+  await peer.connected();
+  await peer.ok('join', { roomId });
+  return { cable, peer };
 }

@@ -5,8 +5,8 @@ use engineio::{net::Reply, session::Transport};
 
 use super::error::{LATER, TOO_MANY};
 
-/// The events whose rates are limited.
-const EVENTS: [&str; 7] = ["message", "typing", "join", "leave", "history", "presence", "refresh"];
+/// The events of clients. The rate of each is limited.
+pub(super) const EVENTS: [&str; 7] = ["message", "typing", "join", "leave", "history", "presence", "refresh"];
 
 /// Why CONNECTs are refused: the codes of their CONNECT_ERRORs, and `later`, of those that are told by the end of the transport.
 const REFUSALS: [&str; 8] = [

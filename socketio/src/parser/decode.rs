@@ -52,15 +52,15 @@ pub struct BinaryPacket {
     text: Box<str>,
     layout: Layout,
     attachments: Vec<Bytes>,
-    /// How many bytes too many of them came, if they did. Then none is kept.
-    excess: Option<usize>,
+    /// How many bytes of attachments came, if that is more than the limit. Then none is kept.
+    oversize_bytes: Option<usize>,
 }
 
 impl BinaryPacket {
     /// The packet: an event, one that is too large, or an ack.
     #[must_use]
     pub fn packet(&self) -> Packet<'_> {
-        match (self.layout.clone().into_packet(&self.text, &self.attachments), self.excess) {
+        match (self.layout.clone().into_packet(&self.text, &self.attachments), self.oversize_bytes) {
             (Packet::Event { nsp, ack, event: Event { name, .. } }, Some(bytes)) => {
                 let (excess, bytes) = (Excess::AttachmentBytes, self.text.len() + bytes);
                 Packet::Oversize { nsp, ack, event: OversizeEvent { name, excess, bytes } }
@@ -69,10 +69,10 @@ impl BinaryPacket {
         }
     }
 
-    /// An event, whose attachments are too large: they were so many bytes until now.
+    /// The same event without its attachments, which exceed their limit: so many bytes of them came.
     fn oversize(self, bytes: usize) -> Result<Self, DecodeError> {
         match self.layout.content {
-            Content::Event { .. } => Ok(Self { attachments: Vec::new(), excess: Some(bytes), ..self }),
+            Content::Event { .. } => Ok(Self { attachments: Vec::new(), oversize_bytes: Some(bytes), ..self }),
             Content::Ack { .. } => Err(DecodeError::AttachmentsTooLarge),
         }
     }
@@ -119,12 +119,12 @@ impl Decoder {
         attachments::check(header.payload, header.attachments)?;
         // Room for `header.attachments` is safe to ask for: it is at most `limits.attachments`.
         let attachments = Vec::with_capacity(header.attachments);
-        let packet = Some(BinaryPacket { text: text.into(), layout, attachments, excess: None });
+        let packet = Some(BinaryPacket { text: text.into(), layout, attachments, oversize_bytes: None });
         self.pending = Some(Box::new(Pending { packet, missing: header.attachments, bytes: 0 }));
         Ok(None)
     }
 
-    /// An event that only exceeds a limit is a packet. Of another error nothing is made.
+    /// Makes a packet of an event that only exceeds a limit, and has its attachments skipped. Any other error stays one.
     #[cold]
     fn skip<'a>(&mut self, bytes: usize, header: &Header<'a>, error: DecodeError) -> Result<Packet<'a>, DecodeError> {
         let excess = error.excess().ok_or(error)?;

@@ -7,15 +7,13 @@ use socketio::{AckId, Args, Io, OversizeEvent, RoomHandle, SocketKey, parser::en
 use super::sockets::Sockets;
 use crate::{
     chat::{
+        counters::EVENTS,
         error::{ChatError, Code, NO_SUCH_EVENT},
         request::{self, MessageRequest, OwnedMessage},
         shard_message::{Asker, Delivery, HomeRequest},
     },
     room::{LOBBY, Room},
 };
-
-/// The events of clients.
-const EVENTS: [&str; 7] = ["message", "typing", "join", "history", "presence", "refresh", "leave"];
 
 /// A message that may be sent, and its room, which the sender is in or about to be in.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! Connection state recovery: whatever breaks, a recovered client has every message of its rooms once, in the order of the history.
 
+use uuid::Uuid;
+
 use super::{
     bench::{Bench, Conn},
     recovery_client::{Client, ROOMS},
@@ -366,5 +368,31 @@ fn whoever_may_have_one_socket_gets_it_back_while_the_old_connection_seems_to_li
         bench.carry();
         alice.take(&mut bench);
         assert_eq!((alice.recovered, alice.anew), (2, 0), "{shards} shards");
+    }
+}
+
+/// What comes while a client is on its way back is held for it, and no more than it may be sent.
+#[test]
+fn more_deletions_than_a_client_may_be_sent_are_not_held_for_it() {
+    for (deletions, outcome) in [(100, (1, 0)), (3000, (0, 1))] {
+        let mut bench = Bench::with_store(1, &[("limits.outbound_hard", "131072")], true);
+        let mut alice = Client::new("alice");
+        alice.come(&mut bench);
+        bench.carry();
+        alice.take(&mut bench);
+        bench.cut(alice.conn.take().unwrap());
+        bench.carry();
+        (0..deletions).for_each(|id| bench.delete("lobby", Uuid::from_u128(id)));
+        // The store takes its time, so the client waits for what it missed.
+        let store = bench.store.take();
+        alice.come(&mut bench);
+        bench.carry();
+        bench.store = store;
+        bench.carry();
+        let heard = bench.sent(alice.conn.unwrap());
+        let told = heard.iter().filter(|packet| packet.contains("messageDeleted")).count();
+        alice.receive(heard);
+        assert_eq!((alice.recovered, alice.anew), outcome, "{deletions} deletions");
+        assert_eq!(told > 0, outcome == (1, 0), "{told} of {deletions}");
     }
 }

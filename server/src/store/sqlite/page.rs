@@ -11,8 +11,8 @@ use super::super::{
     types::{Chosen, Deleted, Missed, MissedFilling, MissedQuery, PageQuery, Side, Stored},
 };
 
-/// How long after a deletion is stored its room hears of it at the latest, and gets messages from after it meanwhile. A shard that is behind by
-/// more has no clients left: their heartbeats would have failed.
+/// The time within which a room hears of a deletion after it is stored. Messages that are stored in between may reach the room first. A shard
+/// that is later than this has no clients left: their heartbeats have failed.
 const TOLD_WITHIN: Duration = Duration::from_secs(60);
 
 /// The messages that a query asks for. Those that were stored before `oldest` (a wall clock, as the time since the Unix epoch) count
@@ -82,7 +82,7 @@ fn stored(transaction: &Connection, room: i64, row: &Row<'_>) -> rusqlite::Resul
 pub(crate) fn missed(connection: &Connection, query: &MissedQuery) -> rusqlite::Result<Missed> {
     let transaction = connection.unchecked_transaction()?;
     let mut missed = MissedFilling::new(query.max_bytes);
-    // Mostly not one, and then it need not be looked for in each room.
+    // Mostly there is none, and then no room needs to be looked at.
     let mut any_deleted = transaction.prepare_cached("SELECT EXISTS (SELECT 1 FROM deleted)")?;
     let any_deleted: bool = any_deleted.query_row([], |row| row.get(0))?;
     for (name, since) in &query.rooms {
